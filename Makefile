@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(shell find proto -name '*.proto')
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo up test check format clean lock generate
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=…"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+generated/.made: $(PROTOS) $(STAMP)
+	rm -rf generated && mkdir generated
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=generated --grpc_python_out=generated \
+	  --mypy_out=generated --mypy_grpc_out=only_async:generated $(PROTOS)
+	touch $@
+
+generate: generated/.made ## Make the gRPC code from proto/
+
+demo: generate ## Set everything up, drive real orders through the embedded stack, audit, stop
+	@$(BIN)/ordersaga demo $(ARGS)
+
+up: generate ## Start the embedded stack and leave it running; Ctrl-C stops it
+	@$(BIN)/ordersaga up $(ARGS)
+
+test: generate ## Run the test suite
+	$(BIN)/pytest $(ARGS)
+
+check: generate ## Lint, format, types, import rules, proto lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint proto
+
+format: generate ## Put the code into its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Resolve the dependencies anew into the two lock files (wants uv)
+	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes --extra sandbox --group dev \
+	  pyproject.toml --output-file requirements-dev.lock
+	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
+	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+
+clean: ## Remove everything that was made, the stack's data included
+	rm -rf $(VENV) generated var dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

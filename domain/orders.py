@@ -1,0 +1,94 @@
+"""Order states, the arrows between them, and the reasons an order ends without being paid (design §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands."""
+
+    RECEIVED = "RECEIVED"
+    PENDING = "PENDING"
+    PAID = "PAID"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the saga still has work to do."""
+        return self in OPEN_STATUSES
+
+
+OPEN_STATUSES = frozenset({OrderStatus.RECEIVED, OrderStatus.PENDING})
+
+
+class Reason(StrEnum):
+    """Why an order is FAILED."""
+
+    PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND"
+    PRODUCT_INACTIVE = "PRODUCT_INACTIVE"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    PRICE_CHANGED = "PRICE_CHANGED"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+    STOCK_LOST = "STOCK_LOST"
+    PAYMENT_DECLINED = "PAYMENT_DECLINED"
+    PAYMENT_TIMEOUT = "PAYMENT_TIMEOUT"
+    PAYMENT_REJECTED = "PAYMENT_REJECTED"
+    PAYMENT_CANCELLED = "PAYMENT_CANCELLED"
+    PAYMENT_MISMATCH = "PAYMENT_MISMATCH"
+
+
+class CancelledBy(StrEnum):
+    """Who ended a CANCELLED order; stands where a FAILED one has its reason."""
+
+    OPERATOR = "OPERATOR"
+
+
+ALLOWED_FROM: Mapping[OrderStatus, frozenset[OrderStatus]] = {
+    OrderStatus.RECEIVED: frozenset(),
+    OrderStatus.PENDING: frozenset({OrderStatus.RECEIVED}),
+    OrderStatus.PAID: frozenset({OrderStatus.PENDING}),
+    OrderStatus.FAILED: OPEN_STATUSES,
+    OrderStatus.CANCELLED: OPEN_STATUSES,
+}
+"""For each status, those that an order may leave to reach it."""
+
+EVENT_TYPES: Mapping[OrderStatus, str] = {
+    OrderStatus.RECEIVED: "order.received",
+    OrderStatus.PENDING: "order.created",
+    OrderStatus.PAID: "order.paid",
+    OrderStatus.FAILED: "order.failed",
+    OrderStatus.CANCELLED: "order.cancelled",
+}
+"""The event that mirrors the arrival in each status."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """So many pieces of one product."""
+
+    product_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class PricedLine:
+    """A line with the price that the product had when the order was quoted, in minor units per piece."""
+
+    product_id: str
+    quantity: int
+    unit_price: int
+
+    @property
+    def total(self) -> int:
+        """Price of the line in minor units."""
+        return self.quantity * self.unit_price
+
+
+MAX_LINES = 1_000
+MAX_QUANTITY = 10_000
+MAX_PAYMENT_WINDOW_SECONDS = 86_400
+DEFAULT_PAYMENT_WINDOW_SECONDS = 900

@@ -1,0 +1,159 @@
+"""The saga's contract: names, inputs and answers of `OrderSaga` and of its steps (design §4).
+
+Everything here is stored in workflow histories, so a field may be added with a default but never renamed. No names,
+addresses, e-mails or client secrets: a history is readable by whoever reads the Temporal Web UI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.payments import PaymentStatus
+
+ORDER_SAGA: Final = "OrderSaga"
+PAYMENT_CHANGED_SIGNAL: Final = "payment_changed"
+
+ORDER_STATUS_ATTRIBUTE: Final = "OrderStatus"
+CUSTOMER_ID_ATTRIBUTE: Final = "CustomerId"
+ORDER_TOTAL_ATTRIBUTE: Final = "OrderTotal"
+ORDER_ATTENTION_ATTRIBUTE: Final = "OrderAttention"
+
+
+def order_workflow_id(order_id: str) -> str:
+    """The one workflow id of an order."""
+    return f"order-{order_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaPolicy:
+    """Settings as they were when the order was accepted, so that a change touches new orders only."""
+
+    payment_attempts: int
+    """Failed charges after which the order FAILS."""
+    attention_after_seconds: float
+    """A step that does not get through for this long raises attention."""
+    payment_event_patience_seconds: float
+    """How long to wait for the signed event of a confirm that said succeeded, before reading for ourselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderInput:
+    """What `OrderSaga` starts with."""
+
+    order_id: str
+    user_id: str
+    lines: list[OrderLine]
+    currency: str
+    payment_method: str | None
+    expected_total: int | None
+    """Total in minor units that the customer saw; another one refuses the order with PRICE_CHANGED."""
+    payment_window_seconds: int
+    policy: SagaPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderResult:
+    """How the order ended."""
+
+    order_id: str
+    status: OrderStatus
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteRequest:
+    """Ask for today's prices of all lines in one currency."""
+
+    lines: list[OrderLine]
+    currency: str
+    expected_total: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The price snapshot that the order is sold at, in minor units of `currency`."""
+
+    lines: list[PricedLine]
+    total: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveRequest:
+    """Reserve all lines for the order, or none."""
+
+    order_id: str
+    lines: list[OrderLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPaymentRequest:
+    """Open the order's one payment; confirm it too when a payment method came with the order."""
+
+    order_id: str
+    user_id: str
+    amount: int
+    currency: str
+    payment_method: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPaymentRequest:
+    """Read the order's payment: as stored, or, with `refresh`, after a re-read at the provider."""
+
+    order_id: str
+    refresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentState:
+    """The payment as the payment service knows it; amounts in minor units of `currency`."""
+
+    payment_id: str
+    status: PaymentStatus
+    amount_received: int
+    currency: str
+    failed_attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkPendingRequest:
+    """Mark the order PENDING with what it costs and until when it can be paid."""
+
+    order_id: str
+    cause_id: str
+    lines: list[PricedLine]
+    total: int
+    payment_id: str
+    payment_deadline: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRequest:
+    """Mark the order PAID, FAILED or CANCELLED. A repeat with the same cause returns the stored transition."""
+
+    order_id: str
+    cause_id: str
+    status: OrderStatus
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """The order's status after a mark, which is another one than asked for when the order had left it before."""
+
+    status: OrderStatus
+    reason: str | None
+    payment_deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRequest:
+    """Raise attention for a step, or, without `why`, say that it is over."""
+
+    order_id: str
+    step: str
+    why: str | None

@@ -1,0 +1,76 @@
+"""An HTTP server inside a process of ours: listens when entered, has answered what it took when left."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from litestar import Litestar
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn as a part of a process: it leaves signals to the process and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def http_server(app: Litestar, *, host: str, port: int, grace: float) -> AsyncIterator[None]:
+    """Serve the application as long as the context is open.
+
+    Args:
+        app: what answers.
+        host: address to bind.
+        port: port to bind.
+        grace: seconds that running requests get at the end.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=math.ceil(grace),
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[_bind(host=host, port=port)]))
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        listening.cancel()
+        await serving
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _bind(*, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound

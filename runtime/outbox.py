@@ -1,0 +1,89 @@
+"""The transactional outbox: an event is a row, written in the transaction of the change that it tells of.
+
+The relay (`workers/relay.py`) publishes the rows to Kafka. For one key, ids rise with the order of the changes only if
+the row is added after the change has locked its aggregate; every repository of ours does it in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from sqlalchemy import BigInteger, Identity, Index, Text, func, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import Field, SQLModel
+
+from runtime.database import timestamp
+
+OUTBOX_CHANNEL: Final = "outbox"
+
+
+class OutboxColumns(SQLModel):
+    """The columns of every service's outbox table."""
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True, sa_column_args=[Identity(always=True)])
+    topic: str = Field(sa_type=Text)
+    key: str = Field(sa_type=Text)
+    ce_id: str = Field(sa_type=Text, unique=True)
+    ce_type: str = Field(sa_type=Text)
+    ce_seq: int = Field(sa_type=BigInteger)
+    data: str = Field(sa_type=Text)
+    at: datetime = timestamp()
+    published_at: datetime | None = timestamp(default=None, nullable=True)
+
+
+class RelayLeaseColumns(SQLModel):
+    """The columns of every database's relay lease: one row, held by the one relay that may publish from here."""
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    holder: str = Field(sa_type=Text)
+    epoch: int = Field(sa_type=BigInteger)
+    """Rises with each change of holder: a relay that lost the lease cannot mark rows as published."""
+    expires_at: datetime = timestamp()
+
+
+def outbox_index() -> Index:
+    """What the relay reads: unpublished rows in order. For ``__table_args__`` of an outbox table."""
+    return Index("ix_outbox_unpublished", "id", postgresql_where="published_at IS NULL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of an aggregate; `seq` is gapless per aggregate."""
+
+    topic: str
+    key: str
+    type: str
+    aggregate: str
+    aggregate_id: str
+    seq: int
+    data: Message
+    at: datetime
+
+    @property
+    def id(self) -> str:
+        """CloudEvents id: consumers deduplicate on it."""
+        return f"{self.aggregate}:{self.aggregate_id}:{self.seq}"
+
+
+async def add_events(connection: AsyncConnection, table: type[OutboxColumns], events: Sequence[Event]) -> None:
+    """Add events in their order, in the caller's transaction, and wake the relay when it commits."""
+    if not events:
+        return
+    rows = [
+        {
+            "topic": event.topic,
+            "key": event.key,
+            "ce_id": event.id,
+            "ce_type": event.type,
+            "ce_seq": event.seq,
+            "data": MessageToJson(event.data, indent=None, always_print_fields_with_no_presence=True),
+            "at": event.at,
+        }
+        for event in events
+    ]
+    await connection.execute(insert(table).values(rows).returning(func.pg_notify(OUTBOX_CHANNEL, "")))

@@ -1,0 +1,76 @@
+"""Typed business errors, and how they travel over gRPC as ``google.rpc.ErrorInfo`` (AIP-193)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from domain.refusals import ERROR_DOMAIN, Refusal
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class Refused(Exception):
+    """A service refuses for a business reason. Each service derives one class per refusal.
+
+    A refusal changed nothing, and the same request would be refused again: callers must not retry it blindly.
+    """
+
+    refusal: ClassVar[Refusal]
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, message: str, **details: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: Mapping[str, str] = details
+
+
+class InvalidArgument(Refused):
+    """A request breaks the contract; the details name each field that does and why."""
+
+    refusal = Refusal.INVALID_ARGUMENT
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+    @classmethod
+    def of(cls, faults: Mapping[str, str]) -> InvalidArgument:
+        """One refusal for all faulty fields."""
+        return cls("; ".join(f"{field}: {fault}" for field, fault in faults.items()), **faults)
+
+
+class CallRefused(Exception):
+    """The service that was called refused: what its `Refused` said, on the caller's side."""
+
+    def __init__(self, refusal: Refusal, message: str, details: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.message = message
+        self.details = details
+
+
+def to_status(refused: Refused) -> status_pb2.Status:
+    """The rich status that carries a refusal."""
+    info = error_details_pb2.ErrorInfo(
+        reason=refused.refusal.value, domain=ERROR_DOMAIN, metadata=dict(refused.details)
+    )
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    return status_pb2.Status(code=code_pb2.Code.Value(refused.code.name), message=refused.message, details=[detail])
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> CallRefused | None:
+    """The refusal in a failed call, or None when it failed for another cause (unavailable, deadline, defect)."""
+    if not any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
+        return None
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for the sync API; reads only what both have
+    if status is None:
+        return None
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+            return CallRefused(Refusal(info.reason), status.message, dict(info.metadata))
+    return None

@@ -1,0 +1,140 @@
+"""Every setting of every part, in one typed place.
+
+Each is read from the environment as ``ORDERSAGA_<NAME>``. A value that does not fit stops the process at start
+with the setting's name. The defaults are those of the embedded stack (`make up`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or does not fit; the message names it and says what it wants."""
+
+
+class Settings(BaseSettings):
+    """Settings of all parts; a part reads only those that it needs."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", frozen=True, extra="ignore")
+
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
+
+    # -- PostgreSQL: one database per service; libpq connection URIs ------------------------------------------------
+    user_dsn: SecretStr | None = Field(default=None, description="Database of the user service.")
+    product_dsn: SecretStr | None = Field(default=None, description="Database of the product service.")
+    inventory_dsn: SecretStr | None = Field(default=None, description="Database of the inventory service.")
+    order_dsn: SecretStr | None = Field(default=None, description="Database of the order service.")
+    payment_dsn: SecretStr | None = Field(default=None, description="Database of the payment service.")
+    notification_dsn: SecretStr | None = Field(default=None, description="Database of the notification service.")
+    database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
+    audit_dsns: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="JSON object: service to the DSN of the audit's read-only role in its database.",
+    )
+
+    # -- gRPC: where each service listens, and where its clients find it (host:port) --------------------------------
+    order_address: str = Field(default="127.0.0.1:50051", description="Order service.")
+    payment_address: str = Field(default="127.0.0.1:50052", description="Payment service.")
+    notification_address: str = Field(default="127.0.0.1:50053", description="Notification service.")
+    inventory_address: str = Field(default="127.0.0.1:50054", description="Inventory service.")
+    product_address: str = Field(default="127.0.0.1:50055", description="Product service.")
+    user_address: str = Field(default="127.0.0.1:50056", description="User service.")
+    grpc_deadline: Seconds = Field(default=5.0, description="Deadline of a gRPC call whose caller sets none, seconds.")
+    shutdown_grace: Seconds = Field(default=5.0, description="What running requests get to end at a stop, seconds.")
+
+    # -- Gateway ----------------------------------------------------------------------------------------------------
+    gateway_host: str = Field(default="127.0.0.1", description="Address the gateway binds.")
+    gateway_port: Port = Field(default=8080, description="Port the gateway binds.")
+
+    # -- Tokens: JWT signed with Ed25519 (RFC 8037) -----------------------------------------------------------------
+    jwt_private_key: SecretStr | None = Field(default=None, description="PEM; the user service signs with it.")
+    jwt_public_key: str | None = Field(default=None, description="PEM; the gateway verifies with it.")
+    access_token_ttl: Seconds = Field(default=900, description="Life of an access token, seconds.")
+
+    # -- Temporal ---------------------------------------------------------------------------------------------------
+    temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
+    temporal_namespace: str = Field(default="default", description="Temporal namespace.")
+    temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
+    workflow_sandbox: bool = Field(default=True, description="Run workflow code in the SDK's sandbox.")
+
+    # -- Saga: copied into each workflow's input, so that a change touches new orders only -----------------------------
+    payment_attempts: int = Field(default=3, ge=1, le=20, description="Failed charges after which an order FAILS.")
+    attention_after: Seconds = Field(default=60, description="A step that fails this long raises attention, seconds.")
+    payment_event_patience: Seconds = Field(
+        default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
+    )
+    order_sweep_interval: Seconds = Field(default=5, description="How often orders without a workflow are sought.")
+
+    # -- Kafka ------------------------------------------------------------------------------------------------------
+    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")
+    kafka_idempotence: bool = Field(default=True, description="Idempotent producer; the embedded broker has none.")
+    kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="Consumer group session timeout.")
+    relay_dsns: dict[str, SecretStr] = Field(
+        default_factory=dict, description="JSON object: database name to the DSN of the relay's own role in it."
+    )
+
+    # -- Stripe -----------------------------------------------------------------------------------------------------
+    stripe_api_key: SecretStr | None = Field(default=None, description="Secret API key.")
+    stripe_api_base: str | None = Field(default=None, description="Base URL of the API; Stripe's own when not set.")
+    stripe_webhook_secret: SecretStr | None = Field(default=None, description="Signing secret of the endpoint.")
+    stripe_webhook_secret_previous: SecretStr | None = Field(
+        default=None, description="The secret before the last rotation, still accepted."
+    )
+    stripe_timeout: Seconds = Field(default=10, description="Limit of one Stripe call, seconds.")
+    stripe_payment_method_types: list[str] = Field(
+        default=["card"], min_length=1, description="JSON array: payment method types offered to customers."
+    )
+    stripe_sweep_interval: Seconds = Field(default=30, description="How often Stripe's event list is read, seconds.")
+    unknown_event_patience: Seconds = Field(
+        default=600, description="How long an event for an unknown order is retried before it is flagged, seconds."
+    )
+
+    # -- Mail -------------------------------------------------------------------------------------------------------
+    smtp_host: str = Field(default="127.0.0.1", description="SMTP relay.")
+    smtp_port: Port = Field(default=1025, description="Port of the SMTP relay.")
+    smtp_tls: str = Field(default="none", pattern="^(none|starttls|tls)$", description="Transport security.")
+    smtp_user: str | None = Field(default=None, description="Login at the SMTP relay.")
+    smtp_password: SecretStr | None = Field(default=None, description="Password at the SMTP relay.")
+    mail_sender: str = Field(default="Ordersaga <orders@example.test>", description="From header of every mail.")
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment.
+
+        Raises:
+            SettingsError: with one line per setting that does not fit.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            lines = [
+                f"ORDERSAGA_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+                for fault in error.errors()
+            ]
+            raise SettingsError("\n".join(lines)) from None
+
+    def required(self, name: str) -> str:
+        """The value of a setting that has no default.
+
+        Raises:
+            SettingsError: when it is not set.
+        """
+        value = getattr(self, name)
+        if value is None:
+            description = type(self).model_fields[name].description
+            raise SettingsError(f"ORDERSAGA_{name.upper()} is not set. It is: {description}")
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    @cached_property
+    def stripe_webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets that a webhook may be signed with, the current one first."""
+        secrets = (self.stripe_webhook_secret, self.stripe_webhook_secret_previous)
+        return tuple(secret.get_secret_value() for secret in secrets if secret is not None)

@@ -1,0 +1,67 @@
+"""Checks of what comes in over gRPC: collect every fault, then refuse once, naming each field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from domain.ids import is_id
+from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.orders import MAX_LINES, MAX_QUANTITY, OrderLine
+from ordersaga.common.v1 import order_line_pb2
+from runtime.refusal import InvalidArgument
+
+
+class Faults:
+    """Collects what is wrong with a request, by field; use as ``with Faults() as faults:``."""
+
+    def __init__(self) -> None:
+        self._faults: dict[str, str] = {}
+
+    def __enter__(self) -> Faults:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._faults:
+            raise InvalidArgument.of(self._faults)
+
+    def add(self, field: str, fault: str) -> None:
+        """Note what is wrong with a field; the first fault of a field stands."""
+        self._faults.setdefault(field, fault)
+
+    def check_id(self, field: str, value: str) -> None:
+        """A UUID in canonical form."""
+        if not is_id(value):
+            self.add(field, "must be a UUID in lower case with hyphens")
+
+    def check_text(self, field: str, value: str, *, longest: int, shortest: int = 1) -> None:
+        """Text of so many characters, without NUL, which PostgreSQL cannot store."""
+        if not shortest <= len(value) <= longest:
+            self.add(field, f"must have {shortest} to {longest} characters")
+        elif "\x00" in value:
+            self.add(field, "must not hold a NUL character")
+
+    def check_range(self, field: str, value: int, *, smallest: int, largest: int) -> None:
+        """A whole number within bounds."""
+        if not smallest <= value <= largest:
+            self.add(field, f"must be from {smallest} to {largest}")
+
+    def check_currency(self, field: str, value: str) -> None:
+        """An ISO 4217 code of a currency that circulates."""
+        if value not in EXPONENTS:
+            self.add(field, "must be an ISO 4217 currency code in capitals, for example EUR")
+
+    def check_amount(self, field: str, value: int, *, smallest: int = 0) -> None:
+        """Money in minor units."""
+        self.check_range(field, value, smallest=smallest, largest=MAX_AMOUNT)
+
+    def check_lines(self, field: str, lines: Iterable[order_line_pb2.OrderLine]) -> list[OrderLine]:
+        """Order lines, each product once."""
+        checked = [OrderLine(product_id=line.product_id, quantity=line.quantity) for line in lines]
+        if not 1 <= len(checked) <= MAX_LINES:
+            self.add(field, f"must have 1 to {MAX_LINES} lines")
+        for index, line in enumerate(checked):
+            self.check_id(f"{field}[{index}].product_id", line.product_id)
+            self.check_range(f"{field}[{index}].quantity", line.quantity, smallest=1, largest=MAX_QUANTITY)
+        if len({line.product_id for line in checked}) < len(checked):
+            self.add(field, "must name each product once")
+        return checked

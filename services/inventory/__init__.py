@@ -1,0 +1,1 @@
+"""Inventory: the only master of stock and reservations."""

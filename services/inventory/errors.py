@@ -1,0 +1,65 @@
+"""What the inventory service refuses."""
+
+from __future__ import annotations
+
+from domain.refusals import Refusal
+from runtime.refusal import Refused
+
+
+class OutOfStock(Refused):
+    """Fewer pieces are available than asked for."""
+
+    refusal = Refusal.OUT_OF_STOCK
+
+    def __init__(self, *, product_id: str, requested: int, available: int) -> None:
+        super().__init__(
+            f"product {product_id}: {requested} requested, {available} available",
+            product_id=product_id,
+            requested=str(requested),
+            available=str(available),
+        )
+
+
+class ReservationNotFound(Refused):
+    """The order has no reservation."""
+
+    refusal = Refusal.RESERVATION_NOT_FOUND
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has no reservation", order_id=order_id)
+
+
+class ReservationReleased(Refused):
+    """The order's reservation was given back for good."""
+
+    refusal = Refusal.RESERVATION_RELEASED
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"the reservation of order {order_id} is released", order_id=order_id)
+
+
+class ReservationCommitted(Refused):
+    """The order's pieces are sold."""
+
+    refusal = Refusal.RESERVATION_COMMITTED
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"the reservation of order {order_id} is committed", order_id=order_id)
+
+
+class ReservationDiffers(Refused):
+    """The order has a reservation of other lines."""
+
+    refusal = Refusal.RESERVATION_DIFFERS
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has a reservation of other lines", order_id=order_id)
+
+
+class AdjustmentDiffers(Refused):
+    """The adjustment id stands for another adjustment."""
+
+    refusal = Refusal.ADJUSTMENT_DIFFERS
+
+    def __init__(self, adjustment_id: str) -> None:
+        super().__init__(f"adjustment {adjustment_id} was another one", adjustment_id=adjustment_id)

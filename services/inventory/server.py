@@ -1,0 +1,100 @@
+"""gRPC of the inventory service: checks requests, calls the use case, shapes the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from domain.stock import MAX_ON_HAND
+from ordersaga.inventory.v1 import inventory_pb2 as pb
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer, add_InventoryServiceServicer_to_server
+from runtime.caller import CallerRole, current_caller
+from runtime.database import Database
+from runtime.process import Life
+from runtime.rpc_server import serve
+from runtime.settings import Settings
+from runtime.validation import Faults
+from services.inventory.repository import StockLevel
+from services.inventory.service import InventoryService
+
+SERVICE_NAME = "ordersaga.inventory.v1.InventoryService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class InventoryServicer(InventoryServiceServicer):
+    """The inventory service over gRPC."""
+
+    def __init__(self, service: InventoryService) -> None:
+        self._service = service
+
+    async def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.GetStockResponse:
+        current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("product_id", request.product_id)
+        return pb.GetStockResponse(stock=_to_proto(await self._service.get_stock(request.product_id)))
+
+    async def AdjustStock(self, request: pb.AdjustStockRequest, context: Context) -> pb.AdjustStockResponse:
+        current_caller().require(CallerRole.ADMIN)
+        with Faults() as faults:
+            faults.check_id("adjustment_id", request.adjustment_id)
+            faults.check_id("product_id", request.product_id)
+            faults.check_range("delta", request.delta, smallest=-MAX_ON_HAND, largest=MAX_ON_HAND)
+            faults.check_text("note", request.note, shortest=0, longest=500)
+            if request.delta == 0:
+                faults.add("delta", "must not be 0")
+        level = await self._service.adjust(
+            adjustment_id=request.adjustment_id,
+            product_id=request.product_id,
+            delta=request.delta,
+            note=request.note,
+        )
+        return pb.AdjustStockResponse(stock=_to_proto(level))
+
+    async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            lines = faults.check_lines("lines", request.lines)
+        await self._service.reserve(request.order_id, lines)
+        return pb.ReserveResponse()
+
+    async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+        await self._service.release(request.order_id)
+        return pb.ReleaseResponse()
+
+    async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.CommitResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+        await self._service.commit(request.order_id)
+        return pb.CommitResponse()
+
+
+def _to_proto(level: StockLevel) -> pb.Stock:
+    return pb.Stock(
+        product_id=level.product_id,
+        on_hand=level.on_hand,
+        reserved=level.reserved,
+        available=level.available,
+    )
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """Serve until the process stops."""
+    database = Database(settings.required("inventory_dsn"), pool_size=settings.database_pool_size)
+    servicer = InventoryServicer(InventoryService(database))
+    try:
+        await serve(
+            settings,
+            life,
+            address=settings.inventory_address,
+            services=(SERVICE_NAME,),
+            add=lambda server: add_InventoryServiceServicer_to_server(servicer, server),
+        )
+    finally:
+        await database.close()

@@ -1,0 +1,200 @@
+"""Use cases of the inventory service, one transaction each.
+
+Locks are taken in one order everywhere (the reservation, then stock sorted by product), so none of them can deadlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from domain.events import STOCK_EVENTS
+from domain.orders import OrderLine
+from domain.stock import MAX_ON_HAND, ReservationStatus
+from ordersaga.events.v1.stock_events_pb2 import StockChanged
+from runtime.database import Database
+from runtime.outbox import Event
+from runtime.refusal import InvalidArgument
+from services.inventory.errors import (
+    AdjustmentDiffers,
+    OutOfStock,
+    ReservationCommitted,
+    ReservationDiffers,
+    ReservationNotFound,
+    ReservationReleased,
+)
+from services.inventory.repository import InventoryRepository, MovementKind, StockChange, StockLevel
+
+
+class InventoryService:
+    """Stock and reservations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get_stock(self, product_id: str) -> StockLevel:
+        """Stock of one product; zero when it never had any."""
+        async with self._database.transaction() as connection:
+            return await InventoryRepository(connection).get_stock(product_id)
+
+    async def adjust(self, *, adjustment_id: str, product_id: str, delta: int, note: str) -> StockLevel:
+        """Add `delta` pieces to what is on hand, once per `adjustment_id`.
+
+        Raises:
+            OutOfStock: less would be on hand than is reserved.
+            AdjustmentDiffers: the id stands for another adjustment.
+        """
+        async with self._database.transaction() as connection:
+            repository = InventoryRepository(connection)
+            await repository.lock_stock(product_id)
+            known = await repository.find_adjustment(adjustment_id)
+            if known is not None:
+                if known != (product_id, delta):
+                    raise AdjustmentDiffers(adjustment_id)
+                return await repository.get_stock(product_id)
+            change = StockChange(
+                product_id=product_id,
+                kind=MovementKind.ADJUSTED,
+                on_hand=delta,
+                adjustment_id=adjustment_id,
+                note=note,
+            )
+            [level] = await _apply(repository, [change])
+            if level.on_hand > MAX_ON_HAND:
+                raise InvalidArgument.of({"delta": f"at most {MAX_ON_HAND} pieces of a product can be in stock"})
+            return level
+
+    async def reserve(self, order_id: str, lines: Sequence[OrderLine]) -> None:
+        """Reserve all lines for the order, or none; a repeat changes nothing.
+
+        Raises:
+            OutOfStock: a product has fewer pieces available.
+            ReservationReleased: the order's reservation was given back before.
+            ReservationDiffers: the order has a reservation of other lines.
+        """
+        wanted = sorted(lines, key=lambda line: line.product_id)
+        async with self._database.transaction() as connection:
+            repository = InventoryRepository(connection)
+            at = await repository.now()
+            if not await repository.add_reservation(order_id, ReservationStatus.ACTIVE, at=at):
+                if await repository.lock_reservation(order_id) is ReservationStatus.RELEASED:
+                    raise ReservationReleased(order_id)
+                if await repository.get_lines(order_id) != wanted:
+                    raise ReservationDiffers(order_id)
+                return
+            await repository.add_lines(order_id, wanted)
+            await _apply(
+                repository,
+                _changes(order_id, wanted, MovementKind.RESERVED, reserved=lambda quantity: quantity),
+            )
+
+    async def release(self, order_id: str) -> None:
+        """Give the order's reservation back; without one, refuse any that comes late. A repeat changes nothing.
+
+        Raises:
+            ReservationCommitted: the pieces are sold.
+        """
+        async with self._database.transaction() as connection:
+            repository = InventoryRepository(connection)
+            at = await repository.now()
+            if await repository.add_reservation(order_id, ReservationStatus.RELEASED, at=at):
+                return
+            status = await repository.lock_reservation(order_id)
+            if status is ReservationStatus.COMMITTED:
+                raise ReservationCommitted(order_id)
+            if status is ReservationStatus.RELEASED:
+                return
+            await repository.set_reservation_status(order_id, ReservationStatus.RELEASED, at=at)
+            lines = await repository.get_lines(order_id)
+            await _apply(
+                repository,
+                _changes(order_id, lines, MovementKind.RELEASED, reserved=lambda quantity: -quantity),
+            )
+
+    async def commit(self, order_id: str) -> None:
+        """Take the reserved pieces out of stock; a repeat changes nothing.
+
+        Raises:
+            ReservationNotFound: the order never reserved.
+            ReservationReleased: its reservation was given back.
+        """
+        async with self._database.transaction() as connection:
+            repository = InventoryRepository(connection)
+            status = await repository.lock_reservation(order_id)
+            if status is None:
+                raise ReservationNotFound(order_id)
+            if status is ReservationStatus.RELEASED:
+                raise ReservationReleased(order_id)
+            if status is ReservationStatus.COMMITTED:
+                return
+            at = await repository.now()
+            await repository.set_reservation_status(order_id, ReservationStatus.COMMITTED, at=at)
+            lines = await repository.get_lines(order_id)
+            await _apply(
+                repository,
+                _changes(
+                    order_id,
+                    lines,
+                    MovementKind.COMMITTED,
+                    on_hand=lambda quantity: -quantity,
+                    reserved=lambda quantity: -quantity,
+                ),
+            )
+
+
+def _changes(
+    order_id: str,
+    lines: Sequence[OrderLine],
+    kind: MovementKind,
+    *,
+    reserved: Callable[[int], int],
+    on_hand: Callable[[int], int] = lambda _: 0,
+) -> list[StockChange]:
+    return [
+        StockChange(
+            product_id=line.product_id,
+            kind=kind,
+            on_hand=on_hand(line.quantity),
+            reserved=reserved(line.quantity),
+            order_id=order_id,
+        )
+        for line in lines
+    ]
+
+
+async def _apply(repository: InventoryRepository, changes: Sequence[StockChange]) -> list[StockLevel]:
+    """Apply changes that are sorted by product, all or (by raising) none, with ledger rows and events."""
+    levels: list[StockLevel] = []
+    for change in changes:
+        level = await repository.change_stock(change)
+        if level is None:
+            stock = await repository.get_stock(change.product_id)
+            requested = change.reserved - change.on_hand
+            raise OutOfStock(product_id=change.product_id, requested=requested, available=stock.available)
+        levels.append(level)
+    at = await repository.now()
+    moved_at = Timestamp()
+    moved_at.FromDatetime(at)
+    events = [
+        Event(
+            topic=STOCK_EVENTS,
+            key=change.product_id,
+            type=f"stock.{change.kind.value}",
+            aggregate="stock",
+            aggregate_id=change.product_id,
+            seq=level.seq,
+            data=StockChanged(
+                product_id=change.product_id,
+                order_id=change.order_id or "",
+                quantity=change.on_hand if change.kind is MovementKind.ADJUSTED else abs(change.reserved),
+                on_hand=level.on_hand,
+                reserved=level.reserved,
+                at=moved_at,
+            ),
+            at=at,
+        )
+        for change, level in zip(changes, levels, strict=True)
+    ]
+    await repository.add_movements(list(zip(changes, levels, strict=True)), at=at, events=events)
+    return levels

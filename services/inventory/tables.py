@@ -1,0 +1,88 @@
+"""Tables of the inventory database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Text, Uuid
+from sqlmodel import Field, SQLModel, UniqueConstraint
+
+from domain.stock import ReservationStatus
+from runtime.database import service_metadata, timestamp
+from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+
+
+class Base(SQLModel):
+    """Every table of this database."""
+
+    metadata = service_metadata()
+
+
+class Stock(Base, table=True):
+    """Pieces of one product. A product without a row has none."""
+
+    __table_args__ = (CheckConstraint("reserved >= 0 AND reserved <= on_hand", name="available"),)
+
+    product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    on_hand: int = Field(sa_type=BigInteger)
+    reserved: int = Field(sa_type=BigInteger)
+    seq: int = Field(sa_type=BigInteger)
+    """Number of the product's last movement."""
+
+
+class Reservation(Base, table=True):
+    """An order's reservation; RELEASED without lines is the tombstone of a release that came first."""
+
+    __tablename__ = "reservations"
+    __table_args__ = (CheckConstraint("status IN ('ACTIVE', 'COMMITTED', 'RELEASED')", name="status"),)
+
+    order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    status: ReservationStatus = Field(sa_type=Text)
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class ReservationLine(Base, table=True):
+    """So many pieces of one product for one order."""
+
+    __tablename__ = "reservation_lines"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="reservations.order_id")
+    product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, index=True)
+    quantity: int
+
+
+class Movement(Base, table=True):
+    """The ledger: one row per change of a product's stock, gapless per product.
+
+    The sum of `on_hand_change` is what is on hand; the sum of `reserved_change` is what is reserved.
+    """
+
+    __tablename__ = "movements"
+    __table_args__ = (
+        UniqueConstraint("order_id", "product_id", "kind"),
+        CheckConstraint("kind IN ('reserved', 'committed', 'released', 'adjusted')", name="kind"),
+    )
+
+    product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    seq: int = Field(sa_type=BigInteger, primary_key=True)
+    kind: str = Field(sa_type=Text)
+    on_hand_change: int = Field(sa_type=BigInteger)
+    reserved_change: int = Field(sa_type=BigInteger)
+    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    adjustment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), unique=True)
+    note: str = Field(sa_type=Text)
+    at: datetime = timestamp()
+
+
+class Outbox(Base, OutboxColumns, table=True):
+    """Events of this database, see `runtime.outbox`."""
+
+    __table_args__ = (outbox_index(),)
+
+
+class RelayLease(Base, RelayLeaseColumns, table=True):
+    """Which relay publishes this database's outbox, see `runtime.outbox`."""
+
+    __tablename__ = "relay_lease"

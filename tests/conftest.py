@@ -1,0 +1,65 @@
+"""One throw-away PostgreSQL for the whole run, and in it six migrated databases for each test process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from migrations.runner import upgrade_all
+from sandbox.postgres_temporary import temporary_postgres_in_thread
+
+_ADMIN = pytest.StashKey[str]()
+_SERVICES = pytest.StashKey[Mapping[str, str]]()
+_STACK = pytest.StashKey[ExitStack]()
+
+
+@pytest.hookimpl
+def pytest_configure(config: pytest.Config) -> None:
+    """Start PostgreSQL in the controlling process; test processes get its address from there."""
+    if hasattr(config, "workerinput"):
+        config.stash[_ADMIN] = config.workerinput["postgres_admin"]
+        config.stash[_SERVICES] = config.workerinput["postgres_services"]
+        return
+    stack = ExitStack()
+    databases = stack.enter_context(temporary_postgres_in_thread())
+    config.stash[_STACK] = stack
+    config.stash[_ADMIN] = databases.admin
+    config.stash[_SERVICES] = dict(databases.services)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell a test process where PostgreSQL is."""
+    config: pytest.Config = node.config  # type: ignore[attr-defined]  # xdist's controller object is untyped
+    node.workerinput["postgres_admin"] = config.stash[_ADMIN]  # type: ignore[attr-defined]
+    node.workerinput["postgres_services"] = config.stash[_SERVICES]  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop PostgreSQL with the controlling process."""
+    if _STACK in config.stash:
+        config.stash[_STACK].close()
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest, worker_id: str) -> Iterator[Mapping[str, str]]:
+    """Service name to the DSN of its migrated, empty database of this test process."""
+    config = request.config
+    names = {service: f"{service}_{worker_id}" for service in config.stash[_SERVICES]}
+    with psycopg.connect(config.stash[_ADMIN], autocommit=True) as connection:
+        dsns = {}
+        for service, dsn in config.stash[_SERVICES].items():
+            parts = conninfo_to_dict(dsn)
+            owner = sql.Identifier(str(parts["user"]))
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY file_copy").format(sql.Identifier(names[service]), owner)
+            )
+            dsns[service] = dsn.rsplit("/", 1)[0] + f"/{names[service]}"
+        from pathlib import Path; ready = {k: v for k, v in dsns.items() if any(Path("migrations", k, "versions").glob("v*.py"))}  # TEMPORARY: until all landed
+        upgrade_all(ready, relay_role="relay", audit_role="audit")
+        yield dsns
