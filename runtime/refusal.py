@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import grpc
 from google.protobuf import any_pb2
@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from domain.refusals import ERROR_DOMAIN, Refusal
 
 _DETAILS_KEY = "grpc-status-details-bin"
+MOST_FAULTS: Final = 30
 
 
 class Refused(Exception):
@@ -38,8 +39,18 @@ class InvalidArgument(Refused):
 
     @classmethod
     def of(cls, faults: Mapping[str, str]) -> InvalidArgument:
-        """One refusal for all faulty fields."""
-        return cls("; ".join(f"{field}: {fault}" for field, fault in faults.items()), **faults)
+        """One refusal for all faulty fields; of very many it names the first and counts the rest.
+
+        The details travel in HTTP/2 trailers, of which gRPC takes 16 KB.
+        """
+        named = dict(list(faults.items())[:MOST_FAULTS])
+        more = len(faults) - len(named)
+        message = f"{len(faults)} field(s) are wrong" + (f"; the first {len(named)} are named" if more else "")
+        return cls(message, **named)
+
+
+class Unavailable(Exception):
+    """The request cannot be carried out now, for no business reason: the caller shall repeat it. Its text is told."""
 
 
 class CallRefused(Exception):

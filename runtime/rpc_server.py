@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.process import Life
-from runtime.refusal import Refused, to_status
+from runtime.refusal import Refused, Unavailable, to_status
 from runtime.settings import Settings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,6 +66,9 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
                 return await asyncio.shield(task)
             except Refused as refused:
                 await context.abort_with_status(rpc_status.to_status(to_status(refused)))
+            except Unavailable as problem:
+                log.warning("rpc.unavailable", method=method, problem=str(problem))
+                await context.abort(grpc.StatusCode.UNAVAILABLE, str(problem))
             except asyncio.CancelledError:
                 task.add_done_callback(lambda done: _log_late_failure(done, method))
                 raise

@@ -1,0 +1,1 @@
+"""Orders: accepts them, starts their sagas, applies their transitions."""

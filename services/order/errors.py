@@ -1,0 +1,27 @@
+"""What the order service refuses."""
+
+from __future__ import annotations
+
+import grpc
+
+from domain.refusals import Refusal
+from runtime.refusal import Refused
+
+
+class OrderNotFound(Refused):
+    """There is no such order, or the caller may not know that there is."""
+
+    refusal = Refusal.ORDER_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} not found", order_id=order_id)
+
+
+class IdempotencyKeyReused(Refused):
+    """The idempotency key stands for another request."""
+
+    refusal = Refusal.IDEMPOTENCY_KEY_REUSED
+
+    def __init__(self, key: str) -> None:
+        super().__init__("this Idempotency-Key was used with another request; take a new key", key=key)

@@ -1,0 +1,102 @@
+"""Between protobuf messages and what the order service speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Final
+
+from domain.orders import OrderLine, OrderStatus, PricedLine
+from ordersaga.order.v1 import order_pb2 as pb
+from services.order.model import Address, NewOrder, Order, Pricing, Transition
+
+_STATUSES: Final[Mapping[OrderStatus, pb.OrderStatus.ValueType]] = {
+    OrderStatus.RECEIVED: pb.ORDER_STATUS_RECEIVED,
+    OrderStatus.PENDING: pb.ORDER_STATUS_PENDING,
+    OrderStatus.PAID: pb.ORDER_STATUS_PAID,
+    OrderStatus.FAILED: pb.ORDER_STATUS_FAILED,
+    OrderStatus.CANCELLED: pb.ORDER_STATUS_CANCELLED,
+}
+
+
+def status_to_proto(status: OrderStatus) -> pb.OrderStatus.ValueType:
+    """A status on the wire."""
+    return _STATUSES[status]
+
+
+def to_order(request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine]) -> NewOrder:
+    """A checked request as a new order of `user_id`."""
+    address = request.shipping_address
+    return NewOrder(
+        user_id=user_id,
+        lines=sorted(lines, key=lambda line: line.product_id),
+        currency=request.currency,
+        shipping_address=Address(
+            name=address.name,
+            line1=address.line1,
+            line2=address.line2,
+            city=address.city,
+            postal_code=address.postal_code,
+            country=address.country,
+        ),
+        payment_method=request.payment_method or None,
+        expected_total=request.expected_total if request.HasField("expected_total") else None,
+        payment_window_seconds=request.payment_window_seconds,
+    )
+
+
+def to_pricing(request: pb.MarkPendingRequest) -> Pricing:
+    """What a checked mark to PENDING adds to its order."""
+    return Pricing(
+        lines=[
+            PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=line.unit_price)
+            for line in request.lines
+        ],
+        total=request.total,
+        payment_id=request.payment_id,
+        payment_deadline=request.payment_deadline.ToDatetime(tzinfo=UTC),
+    )
+
+
+def to_proto(order: Order) -> pb.Order:
+    """An order on the wire."""
+    address = order.shipping_address
+    message = pb.Order(
+        id=order.id,
+        user_id=order.user_id,
+        status=status_to_proto(order.status),
+        reason=order.reason or "",
+        currency=order.currency,
+        total=order.total,
+        items=[
+            pb.OrderItem(product_id=item.product_id, quantity=item.quantity, unit_price=item.unit_price)
+            for item in order.items
+        ],
+        shipping_address=pb.Address(
+            name=address.name,
+            line1=address.line1,
+            line2=address.line2,
+            city=address.city,
+            postal_code=address.postal_code,
+            country=address.country,
+        ),
+        payment_id=order.payment_id or "",
+        transitions=[_to_transition(transition) for transition in order.transitions],
+    )
+    message.created_at.FromDatetime(order.created_at)
+    if order.payment_deadline is not None:
+        message.payment_deadline.FromDatetime(order.payment_deadline)
+    return message
+
+
+def _to_transition(transition: Transition) -> pb.Transition:
+    message = pb.Transition(
+        seq=transition.seq,
+        from_status=pb.ORDER_STATUS_UNSPECIFIED
+        if transition.from_status is None
+        else status_to_proto(transition.from_status),
+        to_status=status_to_proto(transition.to_status),
+        reason=transition.reason or "",
+    )
+    message.at.FromDatetime(transition.at)
+    return message

@@ -1,0 +1,136 @@
+"""What the order service speaks of: requests, orders, transitions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.saga import OrderInput, SagaPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A postal address."""
+
+    name: str
+    line1: str
+    line2: str
+    city: str
+    postal_code: str
+    country: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """What a customer asks for; lines are sorted by product."""
+
+    user_id: str
+    lines: list[OrderLine]
+    currency: str
+    shipping_address: Address
+    payment_method: str | None
+    expected_total: int | None
+    payment_window_seconds: int
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the request in a canonical form: the same request has the same, another one another."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderItem:
+    """So many pieces of one product; the price in minor units once the order is quoted."""
+
+    product_id: str
+    quantity: int
+    unit_price: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One arrow of an order's history."""
+
+    seq: int
+    from_status: OrderStatus | None
+    to_status: OrderStatus
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order as it stands, with its history."""
+
+    id: str
+    user_id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    items: list[OrderItem]
+    shipping_address: Address
+    payment_id: str | None
+    payment_deadline: datetime | None
+    created_at: datetime
+    transitions: list[Transition]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A transition to be applied. `cause_id` names the step: a repeat of it is the same transition."""
+
+    order_id: str
+    cause_id: str
+    to_status: OrderStatus
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """What the mark to PENDING adds to an order."""
+
+    lines: list[PricedLine]
+    total: int
+    payment_id: str
+    payment_deadline: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderState:
+    """Where an order stands, as a mark finds or leaves it."""
+
+    user_id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    payment_deadline: datetime | None
+    seq: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownKey:
+    """The order that an idempotency key stands for."""
+
+    order_id: str
+    request_hash: str
+    accepted_only: bool
+
+
+def saga_input(order_id: str, new: NewOrder, policy: SagaPolicy) -> OrderInput:
+    """What the order's saga starts with: no name, no address."""
+    return OrderInput(
+        order_id=order_id,
+        user_id=new.user_id,
+        lines=new.lines,
+        currency=new.currency,
+        payment_method=new.payment_method,
+        expected_total=new.expected_total,
+        payment_window_seconds=new.payment_window_seconds,
+        policy=policy,
+    )

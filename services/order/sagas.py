@@ -1,0 +1,121 @@
+"""Starting sagas: right after an order was accepted, and by a sweep for those that this missed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final, Protocol
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from domain.orders import OrderStatus
+from domain.saga import (
+    CUSTOMER_ID_ATTRIBUTE,
+    ORDER_SAGA,
+    ORDER_STATUS_ATTRIBUTE,
+    OrderInput,
+    SagaPolicy,
+    order_workflow_id,
+)
+from runtime.database import Database
+from services.order.model import saga_input
+from services.order.repository import OrderRepository
+
+log = structlog.stdlib.get_logger(__name__)
+
+START_TIMEOUT: Final = timedelta(seconds=2)
+UNSTARTED_AFTER: Final = timedelta(seconds=5)
+"""An order this old in RECEIVED is worth a look: nearly all have left it, and all have had their own start."""
+SWEEP_LIMIT: Final = 100
+
+
+class SagaUnavailable(Exception):
+    """Temporal could not be asked to start the saga; the sweep will."""
+
+
+class SagaStarter(Protocol):
+    """Starts the one saga of an order."""
+
+    async def start(self, order: OrderInput) -> None:
+        """Start it, unless it was started before.
+
+        Raises:
+            SagaUnavailable: whether it started is not known.
+        """
+
+
+class TemporalSagaStarter:
+    """Starts `OrderSaga` on Temporal."""
+
+    def __init__(self, client: Client, *, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+
+    async def start(self, order: OrderInput) -> None:
+        """See `SagaStarter`: one workflow id per order and no reuse make a second start harmless."""
+        try:
+            await self._client.start_workflow(
+                ORDER_SAGA,
+                order,
+                id=order_workflow_id(order.order_id),
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=_first_attributes(order),
+                static_summary=_summary(order),
+                rpc_timeout=START_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except (RPCError, RuntimeError) as error:  # a lazy client's failed first connection is a RuntimeError
+            raise SagaUnavailable(str(error)) from error
+
+
+class SagaSweep:
+    """Starts the saga of every accepted order that has none: accepted means run."""
+
+    def __init__(self, database: Database, starter: SagaStarter, *, policy: SagaPolicy, interval: float) -> None:
+        self._database = database
+        self._starter = starter
+        self._policy = policy
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Sweep every `interval` seconds until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except Exception:  # the border of a loop that must go on: a database away now is back at the next round
+                log.exception("sagas.sweep_failed")
+            await asyncio.sleep(self._interval)
+
+    async def sweep(self, *, older_than: timedelta = UNSTARTED_AFTER) -> int:
+        """Make sure that orders RECEIVED for so long have their saga; answers how many now do."""
+        async with self._database.transaction() as connection:
+            unstarted = await OrderRepository(connection).find_unstarted(older_than=older_than, limit=SWEEP_LIMIT)
+        for done, (order_id, new) in enumerate(unstarted):
+            try:
+                await self._starter.start(saga_input(order_id, new, self._policy))
+            except SagaUnavailable as error:
+                log.warning("sagas.unavailable", waiting=len(unstarted) - done, error=str(error))
+                return done
+            async with self._database.transaction() as connection:
+                await OrderRepository(connection).set_saga_seen(order_id)
+        return len(unstarted)
+
+
+def _first_attributes(order: OrderInput) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SearchAttributeKey.for_keyword(ORDER_STATUS_ATTRIBUTE), OrderStatus.RECEIVED.value),
+            SearchAttributePair(SearchAttributeKey.for_keyword(CUSTOMER_ID_ATTRIBUTE), order.user_id),
+        ]
+    )
+
+
+def _summary(order: OrderInput) -> str:
+    pieces = sum(line.quantity for line in order.lines)
+    return f"{pieces} piece(s) of {len(order.lines)} product(s), paid in {order.currency}"

@@ -1,0 +1,166 @@
+"""gRPC of the order service: checks requests, calls the use case, shapes the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import grpc.aio
+
+from domain.money import MAX_AMOUNT
+from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
+from domain.saga import SagaPolicy
+from ordersaga.order.v1 import order_pb2 as pb
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
+from runtime.caller import CallerRole, current_caller
+from runtime.database import Database, Listener
+from runtime.process import Life
+from runtime.rpc_server import serve
+from runtime.settings import Settings
+from runtime.temporal import connect_temporal
+from runtime.validation import Faults
+from services.order.messages import status_to_proto, to_order, to_pricing, to_proto
+from services.order.model import Mark, OrderState
+from services.order.repository import ORDERS_CHANNEL
+from services.order.sagas import SagaSweep, TemporalSagaStarter
+from services.order.service import OrderService
+from services.order.wakeups import Wakeups
+
+SERVICE_NAME = "ordersaga.order.v1.OrderService"
+LONGEST_WAIT_MS: Final = 30_000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class OrderServicer(OrderServiceServicer):
+    """The order service over gRPC."""
+
+    def __init__(self, service: OrderService) -> None:
+        self._service = service
+
+    async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
+        caller = current_caller()
+        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
+        with Faults() as faults:
+            lines = faults.check_lines("lines", request.lines)
+            faults.check_text("idempotency_key", request.idempotency_key, longest=255)
+            faults.check_currency("currency", request.currency)
+            faults.check_text("payment_method", request.payment_method, shortest=0, longest=255)
+            faults.check_amount("expected_total", request.expected_total)
+            faults.check_range(
+                "payment_window_seconds",
+                request.payment_window_seconds,
+                smallest=1,
+                largest=MAX_PAYMENT_WINDOW_SECONDS,
+            )
+            faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
+            _check_address(faults, request.shipping_address)
+        created = await self._service.create(
+            to_order(request, user_id=caller.id, lines=lines),
+            idempotency_key=request.idempotency_key,
+            wait=request.wait_ms / 1000,
+        )
+        return pb.CreateOrderResponse(
+            order=to_proto(created.order), accepted_only=created.accepted_only, replayed=created.replayed
+        )
+
+    async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+        order = await self._service.get(request.order_id, caller=current_caller())
+        return pb.GetOrderResponse(order=to_proto(order))
+
+    async def MarkPending(self, request: pb.MarkPendingRequest, context: Context) -> pb.MarkPendingResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            _check_cause(faults, request.order_id, request.cause_id)
+            faults.check_id("payment_id", request.payment_id)
+            faults.check_range("total", request.total, smallest=0, largest=MAX_AMOUNT)
+            if not request.HasField("payment_deadline"):
+                faults.add("payment_deadline", "must be set")
+        mark = Mark(order_id=request.order_id, cause_id=request.cause_id, to_status=OrderStatus.PENDING)
+        state = await self._service.mark(mark, to_pricing(request))
+        response = pb.MarkPendingResponse(status=status_to_proto(state.status), reason=state.reason or "")
+        if state.payment_deadline is not None:
+            response.payment_deadline.FromDatetime(state.payment_deadline)
+        return response
+
+    async def MarkClosed(self, request: pb.MarkClosedRequest, context: Context) -> pb.MarkClosedResponse:
+        current_caller().require(CallerRole.SERVICE)
+        closed = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
+        statuses = {status_to_proto(status): status for status in closed}
+        with Faults() as faults:
+            _check_cause(faults, request.order_id, request.cause_id)
+            faults.check_text("reason", request.reason, shortest=0, longest=100)
+            if request.status not in statuses:
+                faults.add("status", f"must be {', '.join(closed)}")
+        mark = Mark(
+            order_id=request.order_id,
+            cause_id=request.cause_id,
+            to_status=statuses[request.status],
+            reason=request.reason or None,
+        )
+        state: OrderState = await self._service.mark(mark)
+        return pb.MarkClosedResponse(status=status_to_proto(state.status), reason=state.reason or "")
+
+    async def RaiseAttention(self, request: pb.RaiseAttentionRequest, context: Context) -> pb.RaiseAttentionResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            faults.check_text("step", request.step, longest=100)
+            faults.check_text("why", request.why, longest=2_000)
+        await self._service.raise_attention(order_id=request.order_id, step=request.step, why=request.why)
+        return pb.RaiseAttentionResponse()
+
+    async def ClearAttention(self, request: pb.ClearAttentionRequest, context: Context) -> pb.ClearAttentionResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            faults.check_text("step", request.step, longest=100)
+        await self._service.clear_attention(order_id=request.order_id, step=request.step)
+        return pb.ClearAttentionResponse()
+
+
+def _check_cause(faults: Faults, order_id: str, cause_id: str) -> None:
+    faults.check_id("order_id", order_id)
+    faults.check_text("cause_id", cause_id, longest=200)
+
+
+def _check_address(faults: Faults, address: pb.Address) -> None:
+    field = "shipping_address"
+    faults.check_text(f"{field}.name", address.name, longest=200)
+    faults.check_text(f"{field}.line1", address.line1, longest=200)
+    faults.check_text(f"{field}.line2", address.line2, shortest=0, longest=200)
+    faults.check_text(f"{field}.city", address.city, longest=100)
+    faults.check_text(f"{field}.postal_code", address.postal_code, longest=20)
+    if not (len(address.country) == 2 and address.country.isascii() and address.country.isupper()):
+        faults.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """Serve until the process stops; the sweep and the listener run beside."""
+    database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
+    client = await connect_temporal(settings)
+    starter = TemporalSagaStarter(client, task_queue=settings.temporal_task_queue)
+    policy = SagaPolicy(
+        payment_attempts=settings.payment_attempts,
+        attention_after_seconds=settings.attention_after,
+        payment_event_patience_seconds=settings.payment_event_patience,
+    )
+    wakeups = Wakeups()
+    servicer = OrderServicer(OrderService(database, starter, wakeups, policy=policy))
+    sweep = SagaSweep(database, starter, policy=policy, interval=settings.order_sweep_interval)
+    try:
+        async with Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
+            sweeping = asyncio.create_task(sweep.run())
+            await serve(
+                settings,
+                life,
+                address=settings.order_address,
+                services=(SERVICE_NAME,),
+                add=lambda server: add_OrderServiceServicer_to_server(servicer, server),
+            )
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
+    finally:
+        await database.close()

@@ -1,0 +1,49 @@
+"""Tables of the product database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Text, Uuid
+from sqlmodel import Field, SQLModel
+
+from runtime.database import service_metadata, timestamp
+from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+
+
+class Base(SQLModel):
+    """Every table of this database."""
+
+    metadata = service_metadata()
+
+
+class Product(Base, table=True):
+    """One product of the catalogue. Ids are UUIDv7, so they sort by creation."""
+
+    __tablename__ = "products"
+    __table_args__ = (CheckConstraint("unit_price >= 0", name="unit_price"),)
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    name: str = Field(sa_type=Text)
+    description: str = Field(sa_type=Text)
+    unit_price: int = Field(sa_type=BigInteger)
+    """Minor units per piece."""
+    currency: str = Field(sa_type=Text)
+    active: bool
+    """Whether it can be sold."""
+    seq: int = Field(sa_type=BigInteger)
+    """The product's version: number of its last event."""
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class Outbox(Base, OutboxColumns, table=True):
+    """Events of this database, see `runtime.outbox`."""
+
+    __table_args__ = (outbox_index(),)
+
+
+class RelayLease(Base, RelayLeaseColumns, table=True):
+    """Which relay publishes this database's outbox, see `runtime.outbox`."""
+
+    __tablename__ = "relay_lease"

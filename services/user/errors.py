@@ -1,0 +1,38 @@
+"""What the user service refuses. No message repeats an e-mail: messages may be logged."""
+
+from __future__ import annotations
+
+import grpc
+
+from domain.refusals import Refusal
+from runtime.refusal import Refused
+
+
+class UserNotFound(Refused):
+    """There is no such account, or it is not the caller's to see."""
+
+    refusal = Refusal.USER_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"there is no user {user_id}", user_id=user_id)
+
+
+class EmailTaken(Refused):
+    """Another account has this e-mail, in whatever case."""
+
+    refusal = Refusal.EMAIL_TAKEN
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+    def __init__(self) -> None:
+        super().__init__("another account has this e-mail")
+
+
+class BadCredentials(Refused):
+    """The e-mail and the password do not belong together; which of them is wrong is not told."""
+
+    refusal = Refusal.BAD_CREDENTIALS
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__("e-mail or password is wrong")

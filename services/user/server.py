@@ -1,0 +1,82 @@
+"""gRPC of the user service: checks requests, calls the use case, shapes the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from ordersaga.user.v1 import user_pb2 as pb
+from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
+from runtime.caller import Caller, CallerRole, current_caller
+from runtime.database import Database
+from runtime.process import Life
+from runtime.rpc_server import serve
+from runtime.settings import Settings
+from runtime.tokens import TokenSigner
+from runtime.validation import Faults
+from services.user.checks import check_account, check_credentials
+from services.user.errors import UserNotFound
+from services.user.passwords import Passwords
+from services.user.repository import User
+from services.user.service import UserService
+
+SERVICE_NAME = "ordersaga.user.v1.UserService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_ROLES = {CallerRole.CUSTOMER: pb.ROLE_CUSTOMER, CallerRole.ADMIN: pb.ROLE_ADMIN}
+
+
+class UserServicer(UserServiceServicer):
+    """The user service over gRPC."""
+
+    def __init__(self, service: UserService, signer: TokenSigner) -> None:
+        self._service = service
+        self._signer = signer
+
+    async def RegisterUser(self, request: pb.RegisterUserRequest, context: Context) -> pb.RegisterUserResponse:
+        check_account(email=request.email, password=request.password, name=request.name)
+        user = await self._service.register(email=request.email, password=request.password, name=request.name)
+        return pb.RegisterUserResponse(user=_to_proto(user))
+
+    async def AuthenticateUser(
+        self, request: pb.AuthenticateUserRequest, context: Context
+    ) -> pb.AuthenticateUserResponse:
+        check_credentials(email=request.email, password=request.password)
+        user = await self._service.authenticate(email=request.email, password=request.password)
+        token = self._signer.sign(Caller(user.role, user.id))
+        expires_at = Timestamp()
+        expires_at.FromDatetime(token.expires_at)
+        return pb.AuthenticateUserResponse(access_token=token.text, expires_at=expires_at, user=_to_proto(user))
+
+    async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
+        with Faults() as faults:
+            faults.check_id("user_id", request.user_id)
+        if not current_caller().may_see(request.user_id):
+            raise UserNotFound(request.user_id)
+        return pb.GetUserResponse(user=_to_proto(await self._service.get(request.user_id)))
+
+
+def _to_proto(user: User) -> pb.User:
+    created_at = Timestamp()
+    created_at.FromDatetime(user.created_at)
+    return pb.User(id=user.id, email=user.email, name=user.name, role=_ROLES[user.role], created_at=created_at)
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """Serve until the process stops."""
+    signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
+    database = Database(settings.required("user_dsn"), pool_size=settings.database_pool_size)
+    servicer = UserServicer(UserService(database, Passwords()), signer)
+    try:
+        await serve(
+            settings,
+            life,
+            address=settings.user_address,
+            services=(SERVICE_NAME,),
+            add=lambda server: add_UserServiceServicer_to_server(servicer, server),
+        )
+    finally:
+        await database.close()

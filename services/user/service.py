@@ -1,0 +1,111 @@
+"""Use cases of the user service. Passwords are hashed outside of transactions: a hash takes a tenth of a second."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.events import USER_EVENTS
+from domain.ids import new_id
+from ordersaga.events.v1.user_events_pb2 import UserCreated
+from runtime.caller import CallerRole
+from runtime.database import Database
+from runtime.outbox import Event
+from services.user.checks import check_account
+from services.user.errors import BadCredentials, EmailTaken, UserNotFound
+from services.user.passwords import Passwords
+from services.user.repository import User, UserRepository
+
+
+class UserService:
+    """Accounts and passwords."""
+
+    def __init__(self, database: Database, passwords: Passwords) -> None:
+        self._database = database
+        self._passwords = passwords
+
+    async def register(self, *, email: str, password: str, name: str) -> User:
+        """Open a customer's account.
+
+        Raises:
+            EmailTaken: another account has the e-mail, in whatever case.
+        """
+        password_hash = await self._passwords.hash(password)
+        async with self._database.transaction() as connection:
+            user = await _add(connection, email=email, password_hash=password_hash, name=name, role=CallerRole.CUSTOMER)
+        if user is None:
+            raise EmailTaken
+        return user
+
+    async def authenticate(self, *, email: str, password: str) -> User:
+        """The account that the e-mail, in whatever case, and the password belong to.
+
+        An unknown e-mail takes the same work as a wrong password. A hash with other parameters than today's is
+        replaced.
+
+        Raises:
+            BadCredentials: they belong to none.
+        """
+        async with self._database.transaction() as connection:
+            found = await UserRepository(connection).find_credentials(email)
+        user, password_hash = found or (None, None)
+        matches = await self._passwords.verify(password, password_hash=password_hash)
+        if user is None or password_hash is None or not matches:
+            raise BadCredentials
+        if self._passwords.is_outdated(password_hash):
+            better = await self._passwords.hash(password)
+            async with self._database.transaction() as connection:
+                await UserRepository(connection).replace_password_hash(user.id, old=password_hash, new=better)
+        return user
+
+    async def get(self, user_id: str) -> User:
+        """One account.
+
+        Raises:
+            UserNotFound: there is none.
+        """
+        async with self._database.transaction() as connection:
+            user = await UserRepository(connection).find_user(user_id)
+        if user is None:
+            raise UserNotFound(user_id)
+        return user
+
+    async def ensure_admin(self, *, email: str, password: str, name: str) -> User:
+        """See to it that there is an admin with this e-mail and password; a repeat changes nothing.
+
+        An account that has the e-mail keeps its id and name, and gets the role and the password.
+
+        Raises:
+            InvalidArgument: no account can be made of this.
+        """
+        check_account(email=email, password=password, name=name)
+        password_hash = await self._passwords.hash(password)
+        async with self._database.transaction() as connection:
+            user = await _add(connection, email=email, password_hash=password_hash, name=name, role=CallerRole.ADMIN)
+            if user is None:
+                user = await UserRepository(connection).make_admin(email, password_hash=password_hash)
+        return user
+
+
+async def _add(
+    connection: AsyncConnection, *, email: str, password_hash: str, name: str, role: CallerRole
+) -> User | None:
+    repository = UserRepository(connection)
+    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=await repository.now())
+    added = await repository.add_user(user, password_hash=password_hash, events=[_created(user)])
+    return user if added else None
+
+
+def _created(user: User) -> Event:
+    at = Timestamp()
+    at.FromDatetime(user.created_at)
+    return Event(
+        topic=USER_EVENTS,
+        key=user.id,
+        type="user.created",
+        aggregate="user",
+        aggregate_id=user.id,
+        seq=user.seq,
+        data=UserCreated(user_id=user.id, at=at),
+        at=user.created_at,
+    )

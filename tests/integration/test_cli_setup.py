@@ -1,0 +1,186 @@
+"""`ordersaga setup`, `migrate` and `users create-admin`, as they are called: a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from domain.ids import new_id
+from migrations.runner import SERVICES
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct horse"
+NO_ROLES = {"ORDERSAGA_RELAY_ROLE": "", "ORDERSAGA_AUDIT_ROLE": ""}
+
+
+def ordersaga(*arguments: str, environment: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ORDERSAGA_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=ROOT,
+        env={**kept, **environment},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def settings(dsns: Mapping[str, str]) -> dict[str, str]:
+    return {f"ORDERSAGA_{service.upper()}_DSN": dsn for service, dsn in dsns.items()}
+
+
+@pytest.fixture
+def fresh(databases: Mapping[str, str]) -> Mapping[str, str]:
+    """Service to the DSN of a place without tables: a new schema in the service's database."""
+    schema = f"fresh_{new_id().replace('-', '')}"
+    for dsn in databases.values():
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    return {service: f"{dsn}?options=-csearch_path%3D{schema}" for service, dsn in databases.items()}
+
+
+def accounts(dsn: str) -> list[tuple[str, str, str]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("SELECT email, name, role FROM users").fetchall()
+
+
+def may(dsn: str, *, role: str, right: str, table: str) -> bool:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT has_table_privilege(%s, %s, %s)", [role, table, right]).fetchone()
+        return row == (True,)
+
+
+def test_setup_makes_tables_grants_and_the_admin_and_can_be_repeated(fresh: Mapping[str, str]) -> None:
+    environment = settings(fresh) | {
+        "ORDERSAGA_ADMIN_EMAIL": "admin@example.test",
+        "ORDERSAGA_ADMIN_PASSWORD": PASSWORD,
+    }
+
+    first = ordersaga("setup", environment=environment)
+    second = ordersaga("setup", environment=environment)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    assert accounts(fresh["user"]) == [("admin@example.test", "Admin", "admin")]
+    for dsn in fresh.values():
+        assert may(dsn, role="relay", right="UPDATE", table="outbox")
+    assert not may(fresh["user"], role="relay", right="SELECT", table="users")
+    assert PASSWORD not in first.stdout
+
+
+def test_migrate_makes_no_admin_and_lets_nobody_in_when_roles_are_empty(fresh: Mapping[str, str]) -> None:
+    done = ordersaga("migrate", environment=settings(fresh) | NO_ROLES)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert accounts(fresh["user"]) == []
+    assert not may(fresh["user"], role="relay", right="SELECT", table="outbox")
+
+
+def test_every_missing_database_is_named(databases: Mapping[str, str]) -> None:
+    done = ordersaga("setup", environment={})
+
+    assert done.returncode == 2
+    for service in SERVICES:
+        assert f"ORDERSAGA_{service.upper()}_DSN is not set" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_databases_that_cannot_be_used_are_named_without_their_passwords_and_nothing_changes(
+    fresh: Mapping[str, str],
+) -> None:
+    wrong = {
+        "ORDERSAGA_PRODUCT_DSN": "postgresql://somebody:hush@127.0.0.1:1/where-nobody-listens",
+        "ORDERSAGA_INVENTORY_DSN": "postgresql://somebody:hush@127.0.0.1:port/nothing",
+        "ORDERSAGA_ORDER_DSN": "host=127.0.0.1 password=hush",
+        "ORDERSAGA_PAYMENT_DSN": "hush",
+        "ORDERSAGA_NOTIFICATION_DSN": "postgresql://somebody:hush@127.0.0.1:1/nothing?hush=1",
+    }
+
+    done = ordersaga("setup", environment=settings(fresh) | wrong)
+
+    assert done.returncode == 2
+    for name in wrong:
+        assert f"{name}: " in done.stderr
+    assert "ORDERSAGA_USER_DSN" not in done.stderr
+    assert "hush" not in done.stderr
+    with psycopg.connect(fresh["user"]) as connection:
+        assert connection.execute("SELECT to_regclass('users')").fetchone() == (None,)
+
+
+def test_a_role_that_does_not_exist_is_named_once(databases: Mapping[str, str]) -> None:
+    done = ordersaga("migrate", environment=settings(databases) | {"ORDERSAGA_RELAY_ROLE": "nobody_here"})
+
+    assert (done.returncode, done.stderr) == (2, "ORDERSAGA_RELAY_ROLE: there is no role nobody_here\n")
+
+
+@pytest.mark.parametrize(("given", "missing"), [("EMAIL", "PASSWORD"), ("PASSWORD", "EMAIL")])
+def test_half_an_admin_is_refused(databases: Mapping[str, str], given: str, missing: str) -> None:
+    done = ordersaga("setup", environment=settings(databases) | {f"ORDERSAGA_ADMIN_{given}": "admin@example.test"})
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ORDERSAGA_ADMIN_{missing} is not set")
+
+
+def test_create_admin_asks_for_the_password_twice(databases: Mapping[str, str]) -> None:
+    email = f"admin-{new_id()}@example.test"
+
+    done = ordersaga(
+        "users",
+        "create-admin",
+        "--email",
+        email,
+        "--name",
+        "On call",
+        environment={"ORDERSAGA_USER_DSN": databases["user"]},
+        typed=f"{PASSWORD}\n{PASSWORD}\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (email, "On call", "admin") in accounts(databases["user"])
+    assert PASSWORD not in done.stdout
+
+
+def test_create_admin_names_every_setting_that_does_not_fit(databases: Mapping[str, str]) -> None:
+    done = ordersaga(
+        "users",
+        "create-admin",
+        environment={
+            "ORDERSAGA_USER_DSN": databases["user"],
+            "ORDERSAGA_ADMIN_EMAIL": "admin",
+            "ORDERSAGA_ADMIN_PASSWORD": "short",
+        },
+    )
+
+    assert done.returncode == 2
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        "ORDERSAGA_ADMIN_EMAIL",
+        "ORDERSAGA_ADMIN_PASSWORD",
+    ]
+
+
+def test_create_admin_needs_the_user_database() -> None:
+    done = ordersaga("users", "create-admin", "--email", "admin@example.test", "--password", PASSWORD, environment={})
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("ORDERSAGA_USER_DSN is not set")
+
+
+def test_help_is_quick_because_commands_import_what_they_need() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, cli.main; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert not {"sqlalchemy", "grpc", "pydantic", "temporalio"} & set(done.stdout.split())
