@@ -1,0 +1,80 @@
+"""Order steps, at the order service."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio import activity
+
+from activities.calling import call_service
+from domain.orders import OrderStatus
+from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest
+from ordersaga.common.v1.order_line_pb2 import PricedLine
+from ordersaga.order.v1 import order_pb2 as pb
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
+from workflows.steps import OrderSteps
+
+_STATUSES: Final = {
+    pb.ORDER_STATUS_RECEIVED: OrderStatus.RECEIVED,
+    pb.ORDER_STATUS_PENDING: OrderStatus.PENDING,
+    pb.ORDER_STATUS_PAID: OrderStatus.PAID,
+    pb.ORDER_STATUS_FAILED: OrderStatus.FAILED,
+    pb.ORDER_STATUS_CANCELLED: OrderStatus.CANCELLED,
+}
+_TO_PROTO: Final = {status: number for number, status in _STATUSES.items()}
+
+
+class OrderActivities(OrderSteps):
+    """See `workflows.steps.OrderSteps`."""
+
+    def __init__(self, *, orders: OrderServiceStub) -> None:
+        self._orders = orders
+
+    @activity.defn(name="mark_pending")
+    async def mark_pending(self, request: MarkPendingRequest) -> Marked:
+        deadline = Timestamp()
+        deadline.FromDatetime(request.payment_deadline)
+        response = await call_service(
+            self._orders.MarkPending,
+            pb.MarkPendingRequest(
+                order_id=request.order_id,
+                cause_id=request.cause_id,
+                lines=[
+                    PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=line.unit_price)
+                    for line in request.lines
+                ],
+                total=request.total,
+                payment_id=request.payment_id,
+                payment_deadline=deadline,
+            ),
+        )
+        stored = response.payment_deadline.ToDatetime(tzinfo=UTC) if response.HasField("payment_deadline") else None
+        return Marked(status=_STATUSES[response.status], reason=response.reason or None, payment_deadline=stored)
+
+    @activity.defn(name="mark")
+    async def mark(self, request: MarkRequest) -> Marked:
+        response = await call_service(
+            self._orders.MarkClosed,
+            pb.MarkClosedRequest(
+                order_id=request.order_id,
+                cause_id=request.cause_id,
+                status=_TO_PROTO[request.status],
+                reason=request.reason or "",
+            ),
+        )
+        return Marked(status=_STATUSES[response.status], reason=response.reason or None, payment_deadline=None)
+
+    @activity.defn(name="attention")
+    async def attention(self, request: AttentionRequest) -> None:
+        if request.why is None:
+            await call_service(
+                self._orders.ClearAttention,
+                pb.ClearAttentionRequest(order_id=request.order_id, step=request.step),
+            )
+        else:
+            await call_service(
+                self._orders.RaiseAttention,
+                pb.RaiseAttentionRequest(order_id=request.order_id, step=request.step, why=request.why),
+            )

@@ -1,0 +1,1 @@
+"""Processes that serve nobody: the order worker and the outbox relay."""

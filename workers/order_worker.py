@@ -1,0 +1,114 @@
+"""The order worker: runs `OrderSaga` and its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc.aio
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.order import OrderActivities
+from activities.payment import PaymentActivities
+from activities.pricing import PricingActivities
+from activities.stock import StockActivities
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
+from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from runtime.process import Life
+from runtime.rpc_client import open_channel
+from runtime.settings import Settings
+from runtime.temporal import wait_for_temporal
+from workflows.order_saga import OrderSaga
+
+WORKFLOWS: Final[Sequence[type]] = (OrderSaga,)
+MAX_CACHED: Final = 2_000
+"""Waiting orders that are kept in memory; others are replayed when something happens to them."""
+MAX_CONCURRENT: Final = 40
+"""Workflow tasks, and activities, at once: more would trip the SDK's two-second deadlock detector here and there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAddresses:
+    """Where the services are, host:port."""
+
+    product: str
+    inventory: str
+    payment: str
+    order: str
+
+
+def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
+    """How workflow code is run: guarded against non-deterministic calls, or unguarded and faster."""
+    if not sandbox:
+        return UnsandboxedWorkflowRunner()
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("domain"))
+
+
+def make_worker(
+    client: Client, activities: Sequence[Callable[..., Any]], *, task_queue: str, runner: WorkflowRunner
+) -> Worker:
+    """The worker, alike in production and in tests."""
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=activities,
+        workflow_runner=runner,
+        max_cached_workflows=MAX_CACHED,
+        max_concurrent_workflow_tasks=MAX_CONCURRENT,
+        max_concurrent_activities=MAX_CONCURRENT,
+        max_concurrent_local_activities=MAX_CONCURRENT,
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) -> list[Callable[..., Any]]:
+    """Every step of the saga, over channels that `stack` closes."""
+
+    async def channel(address: str) -> grpc.aio.Channel:
+        return await stack.enter_async_context(open_channel(address))
+
+    payments = PaymentServiceStub(await channel(addresses.payment))
+    pricing = PricingActivities(products=ProductServiceStub(await channel(addresses.product)), payments=payments)
+    stock = StockActivities(inventory=InventoryServiceStub(await channel(addresses.inventory)))
+    payment = PaymentActivities(payments=payments)
+    order = OrderActivities(orders=OrderServiceStub(await channel(addresses.order)))
+    return [
+        pricing.quote,
+        stock.reserve,
+        stock.release,
+        stock.commit,
+        payment.open_payment,
+        payment.check_payment,
+        payment.close_payment,
+        payment.void_payment,
+        order.mark_pending,
+        order.mark,
+        order.attention,
+    ]
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """Work until the process stops."""
+    addresses = ServiceAddresses(
+        product=settings.product_address,
+        inventory=settings.inventory_address,
+        payment=settings.payment_address,
+        order=settings.order_address,
+    )
+    client = await wait_for_temporal(settings, life)
+    if client is None:
+        return
+    async with AsyncExitStack() as stack:
+        activities = await open_activities(stack, addresses)
+        runner = workflow_runner(sandbox=settings.workflow_sandbox)
+        async with make_worker(client, activities, task_queue=settings.temporal_task_queue, runner=runner):
+            life.ready()
+            await life.stopping.wait()

@@ -1,0 +1,1 @@
+"""Temporal workflows: pure, tiny, and importing nothing of ours but `domain`."""

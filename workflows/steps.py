@@ -1,0 +1,98 @@
+"""The steps of the sagas as typed signatures; `activities/` implements them.
+
+A step is idempotent: it may run again after it took effect. A business refusal is an `ApplicationError` that is not
+retried, whose type is the name of a `domain.refusals.Refusal`; anything else is trouble that passes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from domain.saga import (
+    AttentionRequest,
+    CheckPaymentRequest,
+    Marked,
+    MarkPendingRequest,
+    MarkRequest,
+    OpenPaymentRequest,
+    PaymentState,
+    Quote,
+    QuoteRequest,
+    ReserveRequest,
+)
+
+
+class PricingSteps(ABC):
+    """Prices, owned by the product service."""
+
+    @activity.defn(name="quote")
+    @abstractmethod
+    async def quote(self, request: QuoteRequest) -> Quote:
+        """Snapshot the price of each line, and make sure that the total can be charged at all.
+
+        Refusals: PRODUCT_NOT_FOUND, PRODUCT_INACTIVE, CURRENCY_MISMATCH, PRICE_CHANGED, PAYMENT_REJECTED.
+        """
+
+
+class StockSteps(ABC):
+    """Reservations, owned by the inventory service."""
+
+    @activity.defn(name="reserve")
+    @abstractmethod
+    async def reserve(self, request: ReserveRequest) -> None:
+        """Reserve all lines or none. Refusal: OUT_OF_STOCK."""
+
+    @activity.defn(name="release")
+    @abstractmethod
+    async def release(self, order_id: str) -> None:
+        """Undo `reserve`: give the pieces back, and refuse a reserve that comes late."""
+
+    @activity.defn(name="commit")
+    @abstractmethod
+    async def commit(self, order_id: str) -> None:
+        """Take the reserved pieces out of stock. Refusals: RESERVATION_RELEASED, RESERVATION_NOT_FOUND."""
+
+
+class PaymentSteps(ABC):
+    """The order's payment, owned by the payment service."""
+
+    @activity.defn(name="open_payment")
+    @abstractmethod
+    async def open_payment(self, request: OpenPaymentRequest) -> PaymentState:
+        """Open the payment, and confirm it when a payment method came with the order. Refusal: PAYMENT_REJECTED."""
+
+    @activity.defn(name="check_payment")
+    @abstractmethod
+    async def check_payment(self, request: CheckPaymentRequest) -> PaymentState:
+        """Read the payment."""
+
+    @activity.defn(name="close_payment")
+    @abstractmethod
+    async def close_payment(self, order_id: str) -> PaymentState:
+        """Take no more money: CANCELLED, or SUCCEEDED or PROCESSING when money is in or on its way."""
+
+    @activity.defn(name="void_payment")
+    @abstractmethod
+    async def void_payment(self, order_id: str) -> None:
+        """Undo `open_payment`: cancel, or refund what succeeded, and refuse an open that comes late."""
+
+
+class OrderSteps(ABC):
+    """The order's status, owned by the order service."""
+
+    @activity.defn(name="mark_pending")
+    @abstractmethod
+    async def mark_pending(self, request: MarkPendingRequest) -> Marked:
+        """RECEIVED to PENDING; a repeat answers with the deadline that the first one stored."""
+
+    @activity.defn(name="mark")
+    @abstractmethod
+    async def mark(self, request: MarkRequest) -> Marked:
+        """To PAID, FAILED or CANCELLED."""
+
+    @activity.defn(name="attention")
+    @abstractmethod
+    async def attention(self, request: AttentionRequest) -> None:
+        """Raise attention for a step, or clear it."""
