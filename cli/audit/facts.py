@@ -1,0 +1,141 @@
+"""What the audit looks at: rows of the databases and objects at Stripe, Temporal and Kafka, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+Lines = Mapping[str, int]
+"""Product id to quantity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFact:
+    """An order row with its lines."""
+
+    id: str
+    status: str
+    seq: int
+    total: int | None
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+    lines: Lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionFact:
+    """A row of an order's history."""
+
+    order_id: str
+    seq: int
+    from_status: str | None
+    to_status: str
+    has_outbox_row: bool
+    is_published: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationFact:
+    """A reservation with its lines."""
+
+    order_id: str
+    status: str
+    lines: Lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockFact:
+    """A product's stock, beside what its ledger and its reservations add up to."""
+
+    product_id: str
+    on_hand: int
+    reserved: int
+    seq: int
+    movements: int
+    last_seq: int
+    on_hand_by_ledger: int
+    reserved_by_lines: int
+    committed_lines: int
+    committed_movements: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFact:
+    """A payment row with the sums of its refunds. Amounts in minor units."""
+
+    id: str
+    order_id: str
+    status: str
+    amount: int
+    currency: str
+    amount_received: int
+    currency_received: str | None
+    intent_id: str | None
+    seq: int
+    refunded: int
+    refunds: Mapping[str, str]
+    """Stripe's refund id to our status; only those that Stripe knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFact:
+    """A provider event that is not worked off."""
+
+    event_id: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentFact:
+    """A payment intent at Stripe; amounts in our minor units."""
+
+    id: str
+    payment_id: str
+    order_id: str
+    status: str
+    amount_received: int
+    refunded: int
+    refunds: Mapping[str, str]
+    """Refund id to Stripe's status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFact:
+    """An order's workflow."""
+
+    order_id: str
+    is_running: bool
+    closed_at: datetime | None
+    has_problems: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything, read one source after the other: a fact may be newer than another."""
+
+    read_at: datetime
+    orders: Mapping[str, OrderFact]
+    transitions: list[TransitionFact]
+    reservations: Mapping[str, ReservationFact]
+    stock: list[StockFact]
+    payments: Mapping[str, PaymentFact]
+    """By order id."""
+    waiting_events: list[EventFact]
+    intents: Mapping[str, IntentFact]
+    """By intent id."""
+    runs: Mapping[str, RunFact]
+    """By order id."""
+    published: Mapping[str, list[int]]
+    """Order id to the seqs of its events in Kafka, in their order, each counted at its first occurrence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """Something that does not agree. It counts only if it is still so, with the same versions, after the grace."""
+
+    invariant: int
+    subject: str
+    what: str
+    version: str

@@ -1,0 +1,208 @@
+"""The invariants of design §7 as functions of what was read. Work of a running workflow is pending, not a breach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import groupby
+from typing import Final
+
+from cli.audit.facts import Breach, Facts, OrderFact, PaymentFact
+from domain.orders import ALLOWED_FROM, OrderStatus
+from domain.payments import PaymentStatus
+from domain.stock import ReservationStatus
+
+OPEN_FOR: Final = timedelta(seconds=60)
+EVENTS_WITHIN: Final = timedelta(minutes=5)
+GRACE: Final = timedelta(seconds=10)
+
+STATUS_AT_STRIPE: Final = {
+    "requires_payment_method": PaymentStatus.REQUIRES_PAYMENT_METHOD,
+    "requires_confirmation": PaymentStatus.REQUIRES_PAYMENT_METHOD,
+    "requires_action": PaymentStatus.REQUIRES_ACTION,
+    "processing": PaymentStatus.PROCESSING,
+    "succeeded": PaymentStatus.SUCCEEDED,
+    "canceled": PaymentStatus.CANCELLED,
+}
+
+
+def find_breaches(facts: Facts) -> list[Breach]:
+    """Everything that does not agree."""
+    return [breach for check in CHECKS for breach in check(facts)]
+
+
+def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator[Breach]:
+    """1: PAID if and only if one SUCCEEDED payment of the total, not refunded, and a COMMITTED reservation."""
+    for order in facts.orders.values():
+        payment, reservation = facts.payments.get(order.id), facts.reservations.get(order.id)
+        if order.status == OrderStatus.PAID:
+            if payment is None or payment.status != PaymentStatus.SUCCEEDED:
+                yield _order_breach(1, facts, order, "PAID without a succeeded payment")
+            elif (payment.amount_received, payment.currency_received) != (order.total, order.currency):
+                yield _order_breach(1, facts, order, f"PAID, but received {payment.amount_received} of {order.total}")
+            elif payment.refunded:
+                yield _order_breach(1, facts, order, f"PAID, but {payment.refunded} were refunded")
+            if reservation is None or reservation.status != ReservationStatus.COMMITTED:
+                yield _order_breach(1, facts, order, "PAID without a committed reservation")
+            elif reservation.lines != order.lines:
+                yield _order_breach(1, facts, order, "PAID, but other pieces were sold than ordered")
+        elif (
+            reservation is not None
+            and reservation.status == ReservationStatus.COMMITTED
+            and not _is_running(facts, order.id)
+        ):
+            yield _order_breach(1, facts, order, f"{order.status} with a committed reservation")
+
+
+def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
+    """2: FAILED or CANCELLED has no reservation but a released one; its intent is canceled or wholly refunded."""
+    for order in facts.orders.values():
+        if order.status not in (OrderStatus.FAILED, OrderStatus.CANCELLED):
+            continue
+        reservation = facts.reservations.get(order.id)
+        if reservation is not None and reservation.status != ReservationStatus.RELEASED:
+            yield _order_breach(2, facts, order, f"{order.status} with a reservation {reservation.status}")
+        for intent in facts.intents.values():
+            if intent.order_id != order.id:
+                continue
+            if intent.status != "canceled" and intent.amount_received != intent.refunded:
+                kept = intent.amount_received - intent.refunded
+                yield _order_breach(2, facts, order, f"{order.status}, but Stripe's {intent.id} keeps {kept}")
+            if intent.status not in ("canceled", "succeeded"):
+                yield _order_breach(2, facts, order, f"{order.status}, but {intent.id} is {intent.status}")
+
+
+def stock_adds_up(facts: Facts) -> Iterator[Breach]:
+    """3: on hand is the sum of the ledger, reserved the sum of active lines; each committed line was sold once."""
+    for stock in facts.stock:
+        faults = []
+        if stock.on_hand != stock.on_hand_by_ledger:
+            faults.append(f"on hand {stock.on_hand}, but the ledger says {stock.on_hand_by_ledger}")
+        if stock.reserved != stock.reserved_by_lines:
+            faults.append(f"reserved {stock.reserved}, but active lines say {stock.reserved_by_lines}")
+        if not 0 <= stock.reserved <= stock.on_hand:
+            faults.append(f"reserved {stock.reserved} of {stock.on_hand}")
+        if stock.committed_lines != stock.committed_movements:
+            faults.append(f"{stock.committed_lines} committed lines, {stock.committed_movements} movements")
+        if not stock.seq == stock.movements == stock.last_seq:
+            faults.append(f"the ledger has gaps: {stock.movements} rows up to {stock.last_seq}, counted {stock.seq}")
+        for fault in faults:
+            yield Breach(invariant=3, subject=f"product {stock.product_id}", what=fault, version=str(stock.seq))
+
+
+def histories_are_legal(facts: Facts) -> Iterator[Breach]:
+    """4: transitions are gapless from 1 and legal, and the last one is the order's status."""
+    histories = {order_id: list(rows) for order_id, rows in groupby(facts.transitions, key=lambda row: row.order_id)}
+    for order in facts.orders.values():
+        rows = histories.get(order.id, [])
+        if [row.seq for row in rows] != list(range(1, len(rows) + 1)) or len(rows) != order.seq:
+            yield _order_breach(4, facts, order, f"its history has gaps: {[row.seq for row in rows]}")
+            continue
+        before = None
+        for row in rows:
+            legal = (
+                row.from_status == before and before in ALLOWED_FROM[OrderStatus(row.to_status)]
+                if before is not None
+                else row.from_status is None and row.to_status == OrderStatus.RECEIVED
+            )
+            if not legal:
+                yield _order_breach(4, facts, order, f"transition {row.seq} {row.from_status} → {row.to_status}")
+            before = row.to_status
+        if before != order.status:
+            yield _order_breach(4, facts, order, f"is {order.status}, but its history ends {before}")
+
+
+def transitions_are_published(facts: Facts) -> Iterator[Breach]:
+    """5: each transition has an outbox row; those marked published are in Kafka, gapless and in order per order."""
+    for row in facts.transitions:
+        order = facts.orders.get(row.order_id)
+        if order is None:
+            continue
+        if not row.has_outbox_row:
+            yield _order_breach(5, facts, order, f"transition {row.seq} has no outbox row")
+        elif row.is_published and row.seq not in facts.published.get(row.order_id, []):
+            yield _order_breach(5, facts, order, f"transition {row.seq} is marked published, but not in Kafka")
+        elif not row.is_published:
+            yield _order_breach(5, facts, order, f"transition {row.seq} is not published yet")
+    for order_id, seqs in facts.published.items():
+        if order_id in facts.orders and seqs != list(range(1, len(seqs) + 1)):
+            yield _order_breach(5, facts, facts.orders[order_id], f"Kafka has its events as {seqs}")
+
+
+def open_orders_run(facts: Facts) -> Iterator[Breach]:
+    """6: an order open for long has a running workflow without problems; a running workflow has an open order."""
+    for order in facts.orders.values():
+        run = facts.runs.get(order.id)
+        if OrderStatus(order.status).is_open and facts.read_at - order.created_at > OPEN_FOR:
+            if run is None or not run.is_running:
+                yield _order_breach(6, facts, order, f"{order.status} without a running workflow")
+            elif run.has_problems:
+                yield _order_breach(6, facts, order, "its workflow reports problems")
+    for order_id, run in facts.runs.items():
+        found = facts.orders.get(order_id)
+        if not run.is_running:
+            continue
+        if found is None:
+            yield Breach(invariant=6, subject=f"order {order_id}", what="a workflow without an order", version="")
+        elif not OrderStatus(found.status).is_open and facts.read_at - found.updated_at > GRACE:
+            yield _order_breach(6, facts, found, f"{found.status}, but its workflow runs")
+
+
+def payments_equal_stripe(facts: Facts) -> Iterator[Breach]:
+    """7: each payment equals its intent in status, amount and refunds; each intent of ours has its payment."""
+    by_payment = {payment.id: payment for payment in facts.payments.values()}
+    for payment in by_payment.values():
+        if payment.intent_id is None:
+            continue
+        intent = facts.intents.get(payment.intent_id)
+        if intent is None:
+            yield _payment_breach(facts, payment, f"intent {payment.intent_id} is not at Stripe")
+            continue
+        if STATUS_AT_STRIPE.get(intent.status) != payment.status:
+            yield _payment_breach(facts, payment, f"{payment.status}, but Stripe says {intent.status}")
+        if payment.amount_received != intent.amount_received:
+            yield _payment_breach(
+                facts, payment, f"received {payment.amount_received}, Stripe says {intent.amount_received}"
+            )
+        if payment.refunded != intent.refunded or set(payment.refunds) != set(intent.refunds):
+            yield _payment_breach(facts, payment, f"refunded {payment.refunded}, Stripe says {intent.refunded}")
+    for intent in facts.intents.values():
+        known = by_payment.get(intent.payment_id)
+        if known is None or known.intent_id != intent.id:
+            what = f"{intent.id} ({intent.status}) belongs to no payment row"
+            yield Breach(invariant=7, subject=f"order {intent.order_id}", what=what, version=intent.status)
+
+
+def provider_events_are_worked_off(facts: Facts) -> Iterator[Breach]:
+    """8: every provider event is applied, ignored or flagged within five minutes."""
+    for event in facts.waiting_events:
+        if facts.read_at - event.received_at > EVENTS_WITHIN:
+            what = f"waits since {event.received_at:%H:%M:%S}"
+            yield Breach(invariant=8, subject=f"event {event.event_id}", what=what, version="")
+
+
+CHECKS: Final[tuple[Callable[[Facts], Iterator[Breach]], ...]] = (
+    paid_orders_have_their_money_and_sold_their_pieces,
+    dead_orders_hold_neither_money_nor_stock,
+    stock_adds_up,
+    histories_are_legal,
+    transitions_are_published,
+    open_orders_run,
+    payments_equal_stripe,
+    provider_events_are_worked_off,
+)
+
+
+def _is_running(facts: Facts, order_id: str) -> bool:
+    run = facts.runs.get(order_id)
+    return run is not None and run.is_running
+
+
+def _order_breach(invariant: int, facts: Facts, order: OrderFact, what: str) -> Breach:
+    payment, reservation = facts.payments.get(order.id), facts.reservations.get(order.id)
+    versions = (order.seq, payment.seq if payment else None, reservation.status if reservation else None)
+    return Breach(invariant=invariant, subject=f"order {order.id}", what=what, version=str(versions))
+
+
+def _payment_breach(facts: Facts, payment: PaymentFact, what: str) -> Breach:
+    return Breach(invariant=7, subject=f"order {payment.order_id}", what=what, version=str(payment.seq))

@@ -1,0 +1,93 @@
+"""Reading the services' databases, each as its audit role: one statement per kind of fact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.rows import class_row
+
+from cli.audit.facts import EventFact, OrderFact, PaymentFact, ReservationFact, StockFact, TransitionFact
+
+Fact = TypeVar("Fact")
+
+_ORDERS: Final = """
+    SELECT o.id::text, o.status, o.seq, o.total, o.currency, o.created_at, o.updated_at,
+           jsonb_object_agg(i.product_id::text, i.quantity) AS lines
+    FROM orders o JOIN order_items i ON i.order_id = o.id
+    GROUP BY o.id
+"""
+_TRANSITIONS: Final = """
+    SELECT t.order_id::text, t.seq, t.from_status, t.to_status,
+           b.id IS NOT NULL AS has_outbox_row, b.published_at IS NOT NULL AS is_published
+    FROM order_transitions t LEFT JOIN outbox b ON b.ce_id = 'order:' || t.order_id || ':' || t.seq
+    ORDER BY t.order_id, t.seq
+"""
+_RESERVATIONS: Final = """
+    SELECT r.order_id::text, r.status,
+           coalesce(jsonb_object_agg(l.product_id::text, l.quantity) FILTER (WHERE l.order_id IS NOT NULL), '{}')
+               AS lines
+    FROM reservations r LEFT JOIN reservation_lines l ON l.order_id = r.order_id
+    GROUP BY r.order_id
+"""
+_STOCK: Final = """
+    SELECT s.product_id::text, s.on_hand, s.reserved, s.seq,
+           count(m.seq) AS movements, coalesce(max(m.seq), 0) AS last_seq,
+           coalesce(sum(m.on_hand_change), 0)::bigint AS on_hand_by_ledger,
+           (SELECT coalesce(sum(l.quantity), 0) FROM reservation_lines l JOIN reservations r USING (order_id)
+            WHERE l.product_id = s.product_id AND r.status = 'ACTIVE') AS reserved_by_lines,
+           (SELECT count(*) FROM reservation_lines l JOIN reservations r USING (order_id)
+            WHERE l.product_id = s.product_id AND r.status = 'COMMITTED') AS committed_lines,
+           count(*) FILTER (WHERE m.kind = 'committed') AS committed_movements
+    FROM stock s LEFT JOIN movements m ON m.product_id = s.product_id
+    GROUP BY s.product_id
+"""
+_PAYMENTS: Final = """
+    SELECT p.id::text, p.order_id::text, p.status, p.amount, p.currency, p.amount_received, p.currency_received,
+           p.intent_id, p.seq,
+           coalesce(sum(r.amount) FILTER (WHERE r.status = 'SUCCEEDED'), 0)::bigint AS refunded,
+           coalesce(jsonb_object_agg(r.stripe_refund_id, r.status) FILTER (WHERE r.stripe_refund_id IS NOT NULL), '{}')
+               AS refunds
+    FROM payments p LEFT JOIN refunds r ON r.payment_id = p.id
+    GROUP BY p.id
+"""
+_WAITING_EVENTS: Final = "SELECT event_id, received_at FROM provider_events WHERE status = 'RECEIVED'"
+
+
+async def read_orders(dsn: str) -> tuple[Mapping[str, OrderFact], list[TransitionFact]]:
+    """Orders by id, and all transitions sorted by order and seq."""
+    async with await _connect(dsn) as connection:
+        orders = await _fetch(connection, OrderFact, _ORDERS)
+        transitions = await _fetch(connection, TransitionFact, _TRANSITIONS)
+    return {order.id: order for order in orders}, transitions
+
+
+async def read_inventory(dsn: str) -> tuple[Mapping[str, ReservationFact], list[StockFact]]:
+    """Reservations by order id, and the stock of each product."""
+    async with await _connect(dsn) as connection:
+        reservations = await _fetch(connection, ReservationFact, _RESERVATIONS)
+        stock = await _fetch(connection, StockFact, _STOCK)
+    return {reservation.order_id: reservation for reservation in reservations}, stock
+
+
+async def read_payments(dsn: str) -> tuple[Mapping[str, PaymentFact], list[EventFact]]:
+    """Payments by order id, and the provider events that wait."""
+    async with await _connect(dsn) as connection:
+        payments = await _fetch(connection, PaymentFact, _PAYMENTS)
+        waiting = await _fetch(connection, EventFact, _WAITING_EVENTS)
+    return {payment.order_id: payment for payment in payments}, waiting
+
+
+async def _connect(dsn: str) -> psycopg.AsyncConnection[Any]:
+    """A connection whose statements all see one moment, and that cannot write."""
+    connection = await psycopg.AsyncConnection.connect(dsn)
+    await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+    await connection.set_read_only(True)
+    return connection
+
+
+async def _fetch(connection: psycopg.AsyncConnection[Any], kind: type[Fact], query: str) -> list[Fact]:
+    async with connection.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(query.encode())
+        return await cursor.fetchall()

@@ -1,0 +1,93 @@
+"""Reading what is outside our databases: Stripe's objects, Temporal's runs, Kafka's events."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+import stripe
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+
+from cli.audit.facts import IntentFact, RunFact
+from domain.events import ORDER_EVENTS, PARTITIONS
+from domain.saga import ORDER_SAGA, order_workflow_id
+from services.payment.stripe_amounts import from_stripe
+
+PAGE: Final = 100
+PROBLEMS_ATTRIBUTE: Final = "TemporalReportedProblems"
+
+
+async def read_stripe(client: stripe.StripeClient, *, app: str) -> Mapping[str, IntentFact]:
+    """Every payment intent that carries our metadata, with its refunds, by id."""
+    refunds: dict[str, list[stripe.Refund]] = defaultdict(list)
+    listed = await client.v1.refunds.list_async({"limit": PAGE})
+    async for refund in listed.auto_paging_iter():
+        refunds[str(refund.payment_intent)].append(refund)
+    intents = await client.v1.payment_intents.list_async({"limit": PAGE})
+    facts = {}
+    async for intent in intents.auto_paging_iter():
+        metadata = intent.metadata.to_dict() if intent.metadata else {}
+        if metadata.get("app") == app:
+            facts[intent.id] = _to_fact(intent, metadata, refunds[intent.id])
+    return facts
+
+
+async def read_temporal(client: Client) -> Mapping[str, RunFact]:
+    """The runs of `OrderSaga`, by order id."""
+    prefix = order_workflow_id("")
+    runs = {}
+    async for run in client.list_workflows(f"WorkflowType = '{ORDER_SAGA}'"):
+        order_id = run.id.removeprefix(prefix)
+        runs[order_id] = RunFact(
+            order_id=order_id,
+            is_running=run.status is WorkflowExecutionStatus.RUNNING,
+            closed_at=run.close_time,
+            has_problems=_has_problems(run),
+        )
+    return runs
+
+
+async def read_kafka(bootstrap: str) -> Mapping[str, list[int]]:
+    """The seqs of each order's events in Kafka, in their order there, repeats left out."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(ORDER_EVENTS, number) for number in range(PARTITIONS)]
+        ends = await consumer.end_offsets(partitions)
+        consumer.assign([partition for partition in partitions if ends[partition] > 0])
+        await consumer.seek_to_beginning()
+        seqs: dict[str, list[int]] = defaultdict(list)
+        while [left for left in consumer.assignment() if await consumer.position(left) < ends[left]]:
+            for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                for record in records:
+                    _count(seqs, record)
+        return seqs
+    finally:
+        await consumer.stop()
+
+
+def _count(seqs: dict[str, list[int]], record: Any) -> None:
+    headers = dict(record.headers)
+    order_id, seq = record.key.decode(), int(headers["ce_seq"])
+    if seq not in seqs[order_id]:
+        seqs[order_id].append(seq)
+
+
+def _has_problems(run: WorkflowExecution) -> bool:
+    return bool(run.search_attributes.get(PROBLEMS_ATTRIBUTE))
+
+
+def _to_fact(intent: stripe.PaymentIntent, metadata: Mapping[str, str], refunds: list[stripe.Refund]) -> IntentFact:
+    currency = intent.currency.upper()
+    succeeded = sum(refund.amount for refund in refunds if refund.status == "succeeded")
+    return IntentFact(
+        id=intent.id,
+        payment_id=metadata.get("payment_id", ""),
+        order_id=metadata.get("order_id", ""),
+        status=intent.status,
+        amount_received=from_stripe(intent.amount_received, currency),
+        refunded=from_stripe(succeeded, currency),
+        refunds={refund.id: str(refund.status) for refund in refunds},
+    )

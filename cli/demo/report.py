@@ -1,0 +1,93 @@
+"""What the demo prints, and the same as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from cli.audit.facts import Breach, Facts
+from cli.audit.report import print_invariants
+from cli.demo.scenarios import Outcome
+from domain.saga import order_workflow_id
+
+COLOURS: Final[Mapping[str, str]] = {"PAID": "green", "FAILED": "yellow", "CANCELLED": "yellow"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of the demo's orders, and what the audit says."""
+
+    outcomes: Sequence[Outcome]
+    facts: Facts
+    breaches: Sequence[Breach]
+    temporal_ui: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every order ended as it should and every invariant holds."""
+        return not self.breaches and all(outcome.is_expected for outcome in self.outcomes)
+
+    @property
+    def verdict(self) -> str:
+        """In one line."""
+        good = sum(outcome.is_expected for outcome in self.outcomes)
+        return f"{good} of {len(self.outcomes)} orders ended as they should, {len(self.breaches)} breaches"
+
+    def print(self, console: Console) -> None:
+        """A block per order, then a line per invariant."""
+        for number, outcome in enumerate(self.outcomes, start=1):
+            self._print_outcome(console, number, outcome)
+        console.print()
+        print_invariants(console, self.facts, self.breaches)
+        console.print()
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "orders": [self._to_data(outcome) for outcome in self.outcomes],
+            "breaches": [
+                {"invariant": breach.invariant, "subject": breach.subject, "what": breach.what}
+                for breach in self.breaches
+            ],
+        }
+
+    def _print_outcome(self, console: Console, number: int, outcome: Outcome) -> None:
+        order = outcome.order
+        ending = order.status + (f": {order.reason}" if order.reason else "")
+        colour = COLOURS.get(order.status, "red")
+        console.print(f"\n[bold]{number}. {escape(outcome.scenario)}[/]  [bold {colour}]{ending}[/]")
+        if not outcome.is_expected:
+            wanted = ": ".join(part for part in outcome.expected if part)
+            console.print(f"   [bold red]expected {wanted}, and stock {outcome.expected_stock}[/]")
+        rows = {
+            "tried": outcome.tried,
+            "history": " → ".join(f"{row.to} {row.at:%H:%M:%S.%f}"[:-3] for row in order.transitions),
+            "stock": ", ".join(f"{change.product} {change.before} → {change.after}" for change in outcome.stock),
+            "mails": " · ".join(outcome.mails),
+            "workflow": self._workflow_url(order.id),
+        }
+        for name, text in rows.items():
+            console.print(f"   [dim]{name:9}[/]{escape(text or 'none')}", soft_wrap=True)
+
+    def _to_data(self, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "scenario": outcome.scenario,
+            "tried": outcome.tried,
+            "order_id": outcome.order.id,
+            "status": outcome.order.status,
+            "reason": outcome.order.reason,
+            "as_expected": outcome.is_expected,
+            "transitions": [{"to": row.to, "at": row.at.isoformat()} for row in outcome.order.transitions],
+            "stock": [
+                {"product": change.product, "before": change.before, "after": change.after} for change in outcome.stock
+            ],
+            "mails": outcome.mails,
+            "workflow": self._workflow_url(outcome.order.id),
+        }
+
+    def _workflow_url(self, order_id: str) -> str:
+        return f"{self.temporal_ui}/namespaces/default/workflows/{order_workflow_id(order_id)}"

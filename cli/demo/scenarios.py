@@ -1,0 +1,245 @@
+"""What the demo tries. Each scenario has customers and products of its own, so all run at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cli.demo.shop import Customer, DemoError, Line, PlacedOrder, Product, Shop
+from domain.ids import new_id
+
+VISA: Final = "pm_card_visa"
+DECLINED: Final = "pm_card_chargeDeclined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockChange:
+    """What could be ordered of a product before and after."""
+
+    product: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one order."""
+
+    scenario: str
+    tried: str
+    order: PlacedOrder
+    expected: tuple[str, str | None]
+    """Status and reason."""
+    stock: list[StockChange]
+    expected_stock: list[int]
+    mails: list[str]
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether status, reason and stock are what the scenario promises."""
+        return (self.order.status, self.order.reason) == self.expected and [
+            change.after for change in self.stock
+        ] == self.expected_stock
+
+
+Scenario = Callable[[Shop], Awaitable[Sequence[Outcome]]]
+
+
+class Watch:
+    """The stock of some products from before a scenario on."""
+
+    def __init__(self, shop: Shop, products: Sequence[Product], before: Sequence[int]) -> None:
+        self._shop, self._products, self._before = shop, products, before
+
+    @classmethod
+    async def begin(cls, shop: Shop, *products: Product) -> Watch:
+        return cls(shop, products, [await shop.get_available(product) for product in products])
+
+    async def end(self) -> list[StockChange]:
+        return [
+            StockChange(product=product.name, before=before, after=await self._shop.get_available(product))
+            for product, before in zip(self._products, self._before, strict=True)
+        ]
+
+
+async def paid_at_once(shop: Shop) -> Sequence[Outcome]:
+    product = await shop.add_product("Coffee mug", price=1_250, pieces=10)
+    customer = await shop.add_customer("prompt-payer")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=2)], payment_method=VISA)
+    return [
+        await _close(
+            shop,
+            customer,
+            placed,
+            watch,
+            scenario="paid at once",
+            tried="a good card came with the order of 2 mugs",
+            expected=("PAID", None),
+            expected_stock=[8],
+        )
+    ]
+
+
+async def declined_then_paid(shop: Shop) -> Sequence[Outcome]:
+    product = await shop.add_product("Tea pot", price=3_900, pieces=5)
+    customer = await shop.add_customer("second-card")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=DECLINED)
+    if not await shop.pay(placed, VISA):
+        raise DemoError("the good card was declined")
+    return [
+        await _close(
+            shop,
+            customer,
+            placed,
+            watch,
+            scenario="declined, then paid with another card",
+            tried="the first card was declined, the second one was good",
+            expected=("PAID", None),
+            expected_stock=[4],
+        )
+    ]
+
+
+async def declined_three_times(shop: Shop) -> Sequence[Outcome]:
+    product = await shop.add_product("Sugar bowl", price=1_800, pieces=5)
+    customer = await shop.add_customer("three-bad-cards")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=3)], payment_method=DECLINED)
+    for _ in range(2):
+        if await shop.pay(placed, DECLINED):
+            raise DemoError("the bad card was accepted")
+    return [
+        await _close(
+            shop,
+            customer,
+            placed,
+            watch,
+            scenario="declined three times",
+            tried="three declined charges, one with the order and two after it",
+            expected=("FAILED", "PAYMENT_DECLINED"),
+            expected_stock=[5],
+        )
+    ]
+
+
+async def out_of_stock_on_the_second_line(shop: Shop) -> Sequence[Outcome]:
+    first = await shop.add_product("Breakfast plate", price=900, pieces=10)
+    second = await shop.add_product("Soup tureen", price=7_500, pieces=1)
+    customer = await shop.add_customer("wants-two-tureens")
+    watch = await Watch.begin(shop, first, second)
+    lines = [Line(product_id=first.id, quantity=4), Line(product_id=second.id, quantity=2)]
+    placed = await shop.order(customer, lines, payment_method=VISA)
+    return [
+        await _close(
+            shop,
+            customer,
+            placed,
+            watch,
+            scenario="out of stock on the second line",
+            tried="4 plates and 2 tureens, of which there is 1",
+            expected=("FAILED", "OUT_OF_STOCK"),
+            expected_stock=[10, 1],
+        )
+    ]
+
+
+async def unknown_product(shop: Shop) -> Sequence[Outcome]:
+    customer = await shop.add_customer("wrong-link")
+    watch = await Watch.begin(shop)
+    placed = await shop.order(customer, [Line(product_id=new_id(), quantity=1)], payment_method=VISA)
+    return [
+        await _close(
+            shop,
+            customer,
+            placed,
+            watch,
+            scenario="unknown product",
+            tried="a product id that nobody sells",
+            expected=("FAILED", "PRODUCT_NOT_FOUND"),
+            expected_stock=[],
+        )
+    ]
+
+
+async def nobody_pays(shop: Shop) -> Sequence[Outcome]:
+    product = await shop.add_product("Cake stand", price=4_200, pieces=3)
+    customer = await shop.add_customer("changed-their-mind")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=2)], window=3)
+    return [
+        await _close(
+            shop,
+            customer,
+            placed,
+            watch,
+            scenario="nobody pays",
+            tried="no payment within the 3 seconds that this order gives",
+            expected=("FAILED", "PAYMENT_TIMEOUT"),
+            expected_stock=[3],
+        )
+    ]
+
+
+async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
+    product = await shop.add_product("Signed print", price=12_000, pieces=1)
+    customers = [await shop.add_customer(f"collector-{number}") for number in (1, 2)]
+    watch = await Watch.begin(shop, product)
+    line = Line(product_id=product.id, quantity=1)
+    placed = await asyncio.gather(*(shop.order(customer, [line], payment_method=VISA) for customer in customers))
+    closed = [
+        await shop.wait_until_closed(customer, order.id) for customer, order in zip(customers, placed, strict=True)
+    ]
+    winner = next((order.id for order in closed if order.status == "PAID"), None)
+    expected: Mapping[bool, tuple[str, str | None]] = {True: ("PAID", None), False: ("FAILED", "OUT_OF_STOCK")}
+    return [
+        await _close(
+            shop,
+            customer,
+            order,
+            watch,
+            scenario="two customers, one last piece",
+            tried=f"customer {number} of 2 who order the last print at the same moment",
+            expected=expected[order.id == winner],
+            expected_stock=[0],
+        )
+        for number, customer, order in zip((1, 2), customers, closed, strict=True)
+    ]
+
+
+SCENARIOS: Final[Sequence[Scenario]] = (
+    paid_at_once,
+    declined_then_paid,
+    declined_three_times,
+    out_of_stock_on_the_second_line,
+    unknown_product,
+    nobody_pays,
+    two_customers_one_last_piece,
+)
+
+
+async def _close(
+    shop: Shop,
+    customer: Customer,
+    placed: PlacedOrder,
+    watch: Watch,
+    *,
+    scenario: str,
+    tried: str,
+    expected: tuple[str, str | None],
+    expected_stock: list[int],
+) -> Outcome:
+    """Wait for the order's end and for its mails: one for each transition but the first."""
+    order = await shop.wait_until_closed(customer, placed.id)
+    return Outcome(
+        scenario=scenario,
+        tried=tried,
+        order=order,
+        expected=expected,
+        stock=await watch.end(),
+        expected_stock=expected_stock,
+        mails=await shop.wait_for_mails(customer, len(order.transitions) - 1),
+    )

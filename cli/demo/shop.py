@@ -1,0 +1,220 @@
+"""A shop's front end, as far as the demo needs one: it speaks to the gateway over HTTP and pays at Stripe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import httpx
+import stripe
+
+from domain.ids import new_id
+from sandbox.endpoints import Endpoints
+
+Value = TypeVar("Value")
+
+CURRENCY: Final = "EUR"
+CLOSED: Final = frozenset({"PAID", "FAILED", "CANCELLED"})
+PATIENCE: Final = 30.0
+"""Seconds that anything in the demo may take before it counts as broken."""
+POLL: Final = 0.05
+PASSWORD: Final = "sandbox-password"  # noqa: S105  # of accounts that live as long as the demo's stack
+
+
+class DemoError(Exception):
+    """The stack did not do what the demo shows; the message says what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Something to sell, and how many there were."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """Somebody with an account."""
+
+    email: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """So many pieces of one product."""
+
+    product_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One arrow of an order's history."""
+
+    to: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedOrder:
+    """An order as the gateway tells it."""
+
+    id: str
+    status: str
+    reason: str | None
+    client_secret: str | None
+    transitions: list[Transition]
+
+
+class Shop:
+    """The gateway, the mailbox and Stripe, as a shop and its customers use them. An async context manager."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._gateway = httpx.AsyncClient(base_url=endpoints.gateway, timeout=PATIENCE)
+        self._mailbox = httpx.AsyncClient(base_url=endpoints.mailbox, timeout=PATIENCE)
+        self._admin = ""
+
+    async def __aenter__(self) -> Shop:
+        admin = self._endpoints.accounts["admin"]
+        self._admin = await self._sign_in(admin.email, admin.password)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._gateway.aclose()
+        await self._mailbox.aclose()
+
+    async def add_product(self, name: str, *, price: int, pieces: int) -> Product:
+        """As admin: make a product and put pieces of it in stock."""
+        body = {"name": name, "unit_price": price, "currency": CURRENCY}
+        product = await self._call("POST", "/v1/products", token=self._admin, body=body)
+        adjustments = f"/v1/inventory/{product['id']}/adjustments"
+        await self._call("POST", adjustments, token=self._admin, body={"delta": pieces, "note": "delivery"})
+        return Product(id=product["id"], name=name)
+
+    async def get_available(self, product: Product) -> int:
+        """As admin: pieces that can be ordered."""
+        stock = await self._call("GET", f"/v1/inventory/{product.id}", token=self._admin)
+        return int(stock["available"])
+
+    async def add_customer(self, role: str) -> Customer:
+        """Open an account and sign in."""
+        email = f"{role}@example.test"
+        body = {"email": email, "password": PASSWORD, "name": role.replace("-", " ").capitalize()}
+        await self._call("POST", "/v1/users", body=body)
+        return Customer(email=email, token=await self._sign_in(email, PASSWORD))
+
+    async def order(
+        self, customer: Customer, lines: Sequence[Line], *, payment_method: str | None = None, window: int = 900
+    ) -> PlacedOrder:
+        """Place an order that can be paid for `window` seconds."""
+        body = {
+            "lines": [{"product_id": line.product_id, "quantity": line.quantity} for line in lines],
+            "currency": CURRENCY,
+            "shipping_address": {
+                "name": "Demo Customer",
+                "line1": "1 Sample Street",
+                "city": "Springfield",
+                "postal_code": "12345",
+                "country": "DE",
+            },
+            "payment_method": payment_method,
+            "payment_window_seconds": window,
+        }
+        answer = await self._call(
+            "POST",
+            "/v1/orders",
+            token=customer.token,
+            body={name: value for name, value in body.items() if value is not None},
+            headers={"Idempotency-Key": new_id(), "Prefer": "wait=20"},
+        )
+        return _to_order(answer)
+
+    async def get_order(self, customer: Customer, order_id: str) -> PlacedOrder:
+        """The order as it is now."""
+        return _to_order(await self._call("GET", f"/v1/orders/{order_id}", token=customer.token))
+
+    async def pay(self, order: PlacedOrder, payment_method: str) -> bool:
+        """Confirm the payment as a browser does, with the client secret; whether the card was accepted."""
+        if order.client_secret is None:
+            raise DemoError(f"order {order.id} is {order.status} and has no client secret to pay with")
+        client = stripe.StripeClient(
+            "pk_test_demo",
+            base_addresses={"api": self._endpoints.stripe},
+            http_client=stripe.HTTPXClient(timeout=PATIENCE),
+        )
+        intent_id = order.client_secret.split("_secret_")[0]
+        # the secret is what a browser has in place of a secret key; the SDK, made for servers, does not know the field
+        params: Any = {"payment_method": payment_method, "client_secret": order.client_secret}
+        try:
+            await client.v1.payment_intents.confirm_async(intent_id, params)
+        except stripe.CardError:
+            return False
+        return True
+
+    async def wait_until_closed(self, customer: Customer, order_id: str) -> PlacedOrder:
+        """The order once it is PAID, FAILED or CANCELLED."""
+        return await _poll(
+            lambda: self.get_order(customer, order_id),
+            lambda order: order.status in CLOSED,
+            wanted=f"order {order_id} to be closed",
+        )
+
+    async def wait_for_mails(self, customer: Customer, count: int) -> list[str]:
+        """The subjects of the customer's mails, once there are so many."""
+        return await _poll(
+            lambda: self._get_subjects(customer),
+            lambda subjects: len(subjects) >= count,
+            wanted=f"{count} mails to {customer.email}",
+        )
+
+    async def _get_subjects(self, customer: Customer) -> list[str]:
+        response = await self._mailbox.get("/messages.json", params={"to": customer.email})
+        return [mail["subject"] for mail in response.raise_for_status().json()]
+
+    async def _sign_in(self, email: str, password: str) -> str:
+        answer = await self._call("POST", "/v1/auth/token", body={"email": email, "password": password})
+        return str(answer["access_token"])
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        headers = dict(headers or {})
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        response = await self._gateway.request(method, path, json=body, headers=headers)
+        if response.is_error:
+            raise DemoError(f"{method} {path} answered {response.status_code}: {response.text}")
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+async def _poll(read: Callable[[], Awaitable[Value]], is_enough: Callable[[Value], bool], *, wanted: str) -> Value:
+    """What `read` answers once that is enough."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while not is_enough(value := await read()):
+        if asyncio.get_running_loop().time() > deadline:
+            raise DemoError(f"waited {PATIENCE:.0f} s for {wanted}, and there is only {value}")
+        await asyncio.sleep(POLL)
+    return value
+
+
+def _to_order(answer: dict[str, Any]) -> PlacedOrder:
+    return PlacedOrder(
+        id=answer["id"],
+        status=answer["status"],
+        reason=answer["reason"],
+        client_secret=answer["client_secret"],
+        transitions=[Transition(to=row["to"], at=datetime.fromisoformat(row["at"])) for row in answer["transitions"]],
+    )

@@ -1,0 +1,173 @@
+"""The `ordersaga` command.
+
+Commands import what they need when they run, so that `ordersaga --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Ordersaga: orders and payments that agree at the end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+users = typer.Typer(help="Accounts.", no_args_is_help=True)
+app.add_typer(users, name="users")
+
+
+def _role(name: str) -> str:
+    # not typer's envvar: that takes an empty variable for one that is not set
+    return os.environ.get(f"ORDERSAGA_{name}_ROLE", name.lower())
+
+
+RelayRole = Annotated[
+    str,
+    typer.Option(
+        help="PostgreSQL role of the relay (or ORDERSAGA_RELAY_ROLE, else relay); empty grants nothing.",
+        default_factory=lambda: _role("RELAY"),
+        show_default=False,
+    ),
+]
+AuditRole = Annotated[
+    str,
+    typer.Option(
+        help="PostgreSQL role of the audit (or ORDERSAGA_AUDIT_ROLE, else audit); empty grants nothing.",
+        default_factory=lambda: _role("AUDIT"),
+        show_default=False,
+    ),
+]
+Email = Annotated[str, typer.Option(help="The admin's e-mail.", envvar="ORDERSAGA_ADMIN_EMAIL")]
+Password = Annotated[str, typer.Option(help="The admin's password.", envvar="ORDERSAGA_ADMIN_PASSWORD")]
+Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
+DEFAULT_NAME = "Admin"
+
+
+@contextmanager
+def _exit_on_wrong_setting() -> Iterator[None]:
+    """Every command's border: a wrong setting is told with its name, exit 2."""
+    from runtime.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def _exit_on_stack_trouble() -> Iterator[None]:
+    """The border of commands that run the stack: what went wrong is told in words, exit 1."""
+    from cli.demo.shop import DemoError
+    from sandbox.errors import StackError
+
+    try:
+        yield
+    except (StackError, DemoError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def setup(
+    relay_role: RelayRole,
+    audit_role: AuditRole,
+    admin_email: Email = "",
+    admin_password: Password = "",
+    admin_name: Name = DEFAULT_NAME,
+) -> None:
+    """Bring all six databases up to date; then, if an e-mail and a password are set, make the admin. Repeatable."""
+    with _exit_on_wrong_setting():
+        from cli.setup import AdminAccount, set_up
+        from runtime.settings import Settings
+
+        admin = AdminAccount.of(email=admin_email, password=admin_password, name=admin_name)
+        set_up(Settings.load(), relay_role=relay_role or None, audit_role=audit_role or None, admin=admin)
+
+
+@app.command()
+def migrate(relay_role: RelayRole, audit_role: AuditRole) -> None:
+    """Bring all six databases up to date. Repeatable."""
+    with _exit_on_wrong_setting():
+        from cli.setup import migrate_all
+        from runtime.settings import Settings
+
+        migrate_all(Settings.load(), relay_role=relay_role or None, audit_role=audit_role or None)
+
+
+@users.command()
+def create_admin(
+    email: Annotated[str, typer.Option(help="The admin's e-mail.", envvar="ORDERSAGA_ADMIN_EMAIL", prompt="E-mail")],
+    password: Annotated[
+        str,
+        typer.Option(
+            help="The admin's password; asked for when missing.",
+            envvar="ORDERSAGA_ADMIN_PASSWORD",
+            prompt=True,
+            hide_input=True,
+            confirmation_prompt=True,
+        ),
+    ],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Make an admin, or give the account that has the e-mail the role and the password. Repeatable."""
+    with _exit_on_wrong_setting():
+        from cli.setup import AdminAccount, create_admin
+        from runtime.settings import Settings
+
+        create_admin(Settings.load(), AdminAccount(email=email, password=password, name=name))
+
+
+@app.command()
+def up(var: Annotated[Path, typer.Option(help="Folder of the stack's data, logs and secrets.")] = Path("var")) -> None:
+    """Start the embedded stack on its default ports and leave it running; Ctrl-C stops it."""
+    with _exit_on_wrong_setting(), _exit_on_stack_trouble():
+        import asyncio
+
+        from sandbox.ports import Ports
+        from sandbox.up import up as run_up
+
+        asyncio.run(run_up(var, Ports.default()))
+
+
+@app.command()
+def demo(
+    json: Annotated[Path | None, typer.Option(help="Also write the report as JSON to this file.")] = None,
+    var: Annotated[Path, typer.Option(help="Folder of the demo's stack; emptied first.")] = Path("var/demo"),
+) -> None:
+    """Drive real orders through a fresh embedded stack on free ports, audit what became of them, stop."""
+    with _exit_on_wrong_setting(), _exit_on_stack_trouble():
+        from cli.demo.run import run_demo
+
+        if not run_demo(var, json_file=json):
+            raise typer.Exit(1)
+
+
+@app.command()
+def audit() -> None:
+    """Check that money, stock and orders agree, from the databases, Stripe, Temporal and Kafka; exit 1 if not."""
+    with _exit_on_wrong_setting():
+        import asyncio
+
+        from rich.console import Console
+
+        from cli.audit.report import print_invariants
+        from cli.audit.run import audit as run_audit
+        from runtime.settings import Settings
+
+        facts, breaches = asyncio.run(run_audit(Settings.load()))
+        print_invariants(Console(highlight=False), facts, breaches)
+        if breaches:
+            raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()
