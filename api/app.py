@@ -1,0 +1,32 @@
+"""The gateway's application: routes, how they get at the services, and how errors are told."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from api.docs import openapi_config
+from api.problems import EXCEPTION_HANDLERS
+from api.routes import HANDLERS
+from api.services import Services
+from runtime.tokens import TokenVerifier
+
+MAX_BODY: Final = 1 << 20
+"""Largest request body, bytes: ten times an order of 1,000 lines."""
+
+
+def create_app(services: Services, verifier: TokenVerifier) -> Litestar:
+    """The application in front of `services`; it trusts the tokens that `verifier` does."""
+    return Litestar(
+        route_handlers=HANDLERS,
+        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        state=State({"verifier": verifier}),
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi_config(),
+        request_max_body_size=MAX_BODY,
+        return_dto=None,
+        logging_config=None,
+    )

@@ -1,0 +1,54 @@
+"""Who calls: bearer tokens (RFC 6750) into a `Caller`. As guards, these run before a request's body is looked at."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers.base import BaseRouteHandler
+
+from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
+from runtime.caller import Caller, CallerRole
+from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
+
+Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
+SignedInRequest: TypeAlias = Request[Caller, Any, State]
+"""A request behind one of the guards: its `user` is the caller."""
+
+SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
+"""What guarded operations declare in the OpenAPI description."""
+
+
+def signed_in(connection: Connection, _: BaseRouteHandler) -> None:
+    """Let a request with a valid token pass, whoever it is.
+
+    Raises:
+        ProblemError: MISSING_TOKEN, INVALID_TOKEN, EXPIRED_TOKEN.
+    """
+    connection.scope["user"] = _caller_of(connection)
+
+
+def admin(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let an admin's request pass.
+
+    Raises:
+        ProblemError: as `signed_in`.
+        PermissionDenied: the token is a customer's.
+    """
+    signed_in(connection, handler)
+    connection.user.require(CallerRole.ADMIN)
+
+
+def _caller_of(connection: Connection) -> Caller:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise ProblemError(MISSING_TOKEN, "Send an access token as Authorization: Bearer <token>.")
+    verifier: TokenVerifier = connection.app.state.verifier
+    try:
+        return verifier.verify(token.strip())
+    except ExpiredToken as error:
+        raise ProblemError(EXPIRED_TOKEN, f"{error}; get a new one at /v1/auth/token") from None
+    except InvalidToken as error:
+        raise ProblemError(INVALID_TOKEN, str(error)) from None

@@ -1,0 +1,206 @@
+"""Every error as a problem (RFC 9457): its kinds, and which refusal of a service is which.
+
+A problem's `type` is a URN that never changes meaning; clients tell problems apart by it, not by the texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+
+from domain.refusals import Refusal
+from runtime.refusal import CallRefused, Refused
+from runtime.rpc_client import ServiceUnavailable
+
+log = structlog.stdlib.get_logger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class FieldFault(msgspec.Struct, frozen=True):
+    """What is wrong with one field, header or parameter of a request."""
+
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request was not served (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[FieldFault] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its HTTP status, the last part of its URN, and its title."""
+
+    status: int
+    name: str
+    title: str
+
+    @property
+    def urn(self) -> str:
+        """The problem's `type`."""
+        return f"urn:ordersaga:problem:{self.name}"
+
+
+BAD_REQUEST = Kind(400, "bad-request", "Bad request")
+VALIDATION = Kind(400, "validation", "The request does not fit the contract")
+MALFORMED_JSON = Kind(400, "malformed-json", "The body is not JSON")
+IDEMPOTENCY_KEY_MISSING = Kind(400, "idempotency-key-missing", "The Idempotency-Key header is missing")
+BAD_WEBHOOK_SIGNATURE = Kind(400, "bad-webhook-signature", "The webhook's signature does not hold")
+BAD_WEBHOOK_BODY = Kind(400, "bad-webhook-body", "The webhook's body is no event")
+MISSING_TOKEN = Kind(401, "missing-token", "An access token is needed")
+INVALID_TOKEN = Kind(401, "invalid-token", "The access token is not valid")
+EXPIRED_TOKEN = Kind(401, "expired-token", "The access token has expired")
+BAD_CREDENTIALS = Kind(401, "bad-credentials", "E-mail or password is wrong")
+FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
+NOT_FOUND = Kind(404, "not-found", "There is no such thing")
+METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
+EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
+OUT_OF_STOCK = Kind(409, "out-of-stock", "There are not enough pieces")
+ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
+CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
+IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
+INTERNAL = Kind(500, "internal", "Something broke on our side")
+SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
+NOT_READY = Kind(503, "not-ready", "Services are away")
+
+_BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
+    Refusal.INVALID_ARGUMENT: VALIDATION,
+    Refusal.PERMISSION_DENIED: FORBIDDEN,
+    Refusal.USER_NOT_FOUND: NOT_FOUND,
+    Refusal.EMAIL_TAKEN: EMAIL_TAKEN,
+    Refusal.BAD_CREDENTIALS: BAD_CREDENTIALS,
+    Refusal.PRODUCT_NOT_FOUND: NOT_FOUND,
+    Refusal.ORDER_NOT_FOUND: NOT_FOUND,
+    Refusal.OUT_OF_STOCK: OUT_OF_STOCK,
+    Refusal.ADJUSTMENT_DIFFERS: ADJUSTMENT_DIFFERS,
+    Refusal.IDEMPOTENCY_KEY_REUSED: IDEMPOTENCY_KEY_REUSED,
+    Refusal.BAD_WEBHOOK_SIGNATURE: BAD_WEBHOOK_SIGNATURE,
+    Refusal.BAD_WEBHOOK_BODY: BAD_WEBHOOK_BODY,
+}
+"""The refusals that calls of the gateway can meet; those between the services never come here."""
+
+_BY_STATUS: Final[Mapping[int, Kind]] = {
+    kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED, CONTENT_TOO_LARGE)
+}
+"""What Litestar itself refuses; the rest is a bad request."""
+
+_HTTP_NAMES: Final[Mapping[str, str]] = {
+    "idempotency_key": "Idempotency-Key",
+    "page_size": "limit",
+    "page_token": "cursor",
+}
+"""Fields that are called otherwise over HTTP than over gRPC."""
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(self, kind: Kind, detail: str, *, faults: Sequence[FieldFault] = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.faults = list(faults)
+
+
+def declared(*statuses: int) -> dict[int, ResponseSpec]:
+    """The problems that an operation may answer with, for its OpenAPI description; 500 and 503 always may."""
+    return {
+        status: ResponseSpec(
+            Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE
+        )
+        for status in (*statuses, 500, 503)
+    }
+
+
+def _respond(
+    request: Request[Any, Any, Any],
+    kind: Kind,
+    detail: str,
+    *,
+    faults: Sequence[FieldFault] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response[Problem]:
+    answer_headers = dict(headers or {})
+    if kind.status == HTTPStatus.UNAUTHORIZED:  # RFC 6750, section 3
+        faulty = kind in (INVALID_TOKEN, EXPIRED_TOKEN)
+        answer_headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if faulty else "Bearer"
+    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        answer_headers["Retry-After"] = "1"
+    body = Problem(
+        type=kind.urn,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request.url.path,
+        errors=list(faults),
+    )
+    return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=answer_headers)
+
+
+def _from_problem(request: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
+    return _respond(request, error.kind, error.detail, faults=error.faults)
+
+
+def _from_refusal(request: Request[Any, Any, Any], error: Refused | CallRefused) -> Response[Problem]:
+    kind = _BY_REFUSAL.get(error.refusal)
+    if kind is None:
+        log.error("request.refused_unexpectedly", refusal=error.refusal.value, problem=error.message)
+        return _respond(request, INTERNAL, "The request could not be served.")
+    if kind is VALIDATION:
+        faults = [FieldFault(_HTTP_NAMES.get(field, field), fault) for field, fault in error.details.items()]
+        return _respond(request, kind, f"{error.message}; see errors.", faults=faults)
+    return _respond(request, kind, error.message)
+
+
+def _from_unavailable(request: Request[Any, Any, Any], error: ServiceUnavailable) -> Response[Problem]:
+    log.warning("request.service_unavailable", path=request.url.path, code=error.code.name, problem=str(error))
+    return _respond(
+        request,
+        SERVICE_UNAVAILABLE,
+        "A service failed or did not answer; whether the request took effect is not known.",
+    )
+
+
+def _from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    if isinstance(error.extra, list):  # Litestar's list of parameters that do not fit
+        faults = [FieldFault(str(fault.get("key", "")), str(fault.get("message", ""))) for fault in error.extra]
+        if any(fault.field == "data" for fault in faults):  # a body reaches us decoded, or not at all
+            return _respond(request, MALFORMED_JSON, "The body is empty.")
+        return _respond(request, VALIDATION, "Some parameters are wrong; see errors.", faults=faults)
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _from_defect(request, error)
+    kind = _BY_STATUS.get(error.status_code, BAD_REQUEST)
+    return _respond(request, kind, error.detail or kind.title, headers=error.headers)
+
+
+def _from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    log.error("request.failed", path=request.url.path, method=request.method, exc_info=error)
+    return _respond(request, INTERNAL, "The request could not be served; our log has the cause.")
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
+    ProblemError: _from_problem,
+    Refused: _from_refusal,
+    CallRefused: _from_refusal,
+    ServiceUnavailable: _from_unavailable,
+    HTTPException: _from_http,
+    Exception: _from_defect,
+}

@@ -1,0 +1,48 @@
+"""Whether the gateway lives, and whether it can do its work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import grpc.aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from litestar import get
+from litestar.di import NamedDependency
+
+from api.problems import NOT_READY, ProblemError, declared
+from api.schemas import Nothing
+from api.services import HealthCheck, Services
+
+_PATIENCE: Final = 1.0
+"""What a service gets to say that it serves, seconds."""
+
+
+@get("/livez", operation_id="getLiveness", summary="Whether the gateway lives", tags=["health"])
+async def get_liveness() -> Nothing:
+    """200 as long as the gateway answers at all."""
+    return Nothing()
+
+
+@get(
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Whether every service answers",
+    tags=["health"],
+    responses=declared(),
+)
+async def get_readiness(services: NamedDependency[Services]) -> Nothing:
+    """200 when every service says that it serves; else 503, naming those that do not."""
+    serving = await asyncio.gather(*(_serves(check) for check in services.health.values()))
+    away = [service for service, serves in zip(services.health, serving, strict=True) if not serves]
+    if away:
+        raise ProblemError(NOT_READY, f"These services are away: {', '.join(away)}.")
+    return Nothing()
+
+
+async def _serves(check: HealthCheck) -> bool:
+    try:
+        answer = await check(HealthCheckRequest(), timeout=_PATIENCE)
+    except grpc.aio.AioRpcError:
+        return False
+    return answer.status == HealthCheckResponse.SERVING

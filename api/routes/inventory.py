@@ -1,0 +1,82 @@
+"""Stock, for admins."""
+
+from __future__ import annotations
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from api.auth import SECURITY, SignedInRequest, admin
+from api.problems import declared
+from api.schemas import NewAdjustment, Stock
+from api.services import Services
+from api.validation import StrictJson
+from domain.ids import new_id
+from ordersaga.inventory.v1 import inventory_pb2 as pb
+from ordersaga.product.v1.product_pb2 import GetProductRequest
+from runtime.rpc_client import call
+from runtime.validation import Faults
+
+
+@get(
+    "/v1/inventory/{product_id:str}",
+    operation_id="getStock",
+    summary="Stock of one product",
+    tags=["inventory"],
+    guards=[admin],
+    security=SECURITY,
+    responses=declared(400, 401, 403),
+)
+async def get_stock(request: SignedInRequest, product_id: FromPath[str], services: NamedDependency[Services]) -> Stock:
+    """Stock of one product; one that was never adjusted has none. Admins only."""
+    with Faults() as faults:
+        faults.check_id("product_id", product_id)
+    answer = await call(
+        services.inventory.GetStock,
+        pb.GetStockRequest(product_id=product_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    return _to_stock(answer.stock)
+
+
+@post(
+    "/v1/inventory/{product_id:str}/adjustments",
+    operation_id="adjustStock",
+    summary="Add pieces to stock, or take some away",
+    tags=["inventory"],
+    guards=[admin],
+    security=SECURITY,
+    dto=StrictJson[NewAdjustment],
+    responses=declared(400, 401, 403, 404, 409, 413, 415),
+)
+async def adjust_stock(
+    request: SignedInRequest,
+    product_id: FromPath[str],
+    data: JSONBody[NewAdjustment],
+    services: NamedDependency[Services],
+) -> Stock:
+    """Change what is on hand, with a ledger row. The same `adjustment_id` changes it once. Admins only."""
+    with Faults() as faults:
+        faults.check_id("product_id", product_id)
+        if data.delta == 0:
+            faults.add("delta", "must not be 0")
+    await call(
+        services.product.GetProduct,
+        GetProductRequest(product_id=product_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    answer = await call(
+        services.inventory.AdjustStock,
+        pb.AdjustStockRequest(
+            adjustment_id=data.adjustment_id or new_id(), product_id=product_id, delta=data.delta, note=data.note
+        ),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    return _to_stock(answer.stock)
+
+
+def _to_stock(stock: pb.Stock) -> Stock:
+    return Stock(product_id=stock.product_id, on_hand=stock.on_hand, reserved=stock.reserved, available=stock.available)

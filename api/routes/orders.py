@@ -1,0 +1,171 @@
+"""Orders: placing one, and reading one's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from litestar import Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.handlers.base import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody
+
+from api.auth import SECURITY, Connection, SignedInRequest, signed_in
+from api.order_answers import show_order
+from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError, declared
+from api.schemas import Line, NewOrder, Order
+from api.services import Services
+from api.validation import StrictJson
+from domain.orders import MAX_QUANTITY
+from ordersaga.common.v1.order_line_pb2 import OrderLine
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.rpc_client import call
+from runtime.validation import Faults
+
+DEFAULT_WAIT: Final = 2
+LONGEST_WAIT: Final = 30
+_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+def _has_idempotency_key(connection: Connection, _: BaseRouteHandler) -> None:
+    if "idempotency-key" not in connection.headers:
+        raise ProblemError(IDEMPOTENCY_KEY_MISSING, "Send a key of your own choice as Idempotency-Key.")
+
+
+@post(
+    "/v1/orders",
+    operation_id="placeOrder",
+    summary="Place an order",
+    tags=["orders"],
+    guards=[signed_in, _has_idempotency_key],
+    security=SECURITY,
+    dto=StrictJson[NewOrder],
+    responses={
+        202: ResponseSpec(Order, generate_examples=False, description="Accepted; see Location for what becomes of it."),
+        **declared(400, 401, 413, 415, 422),
+    },
+    response_headers=[
+        ResponseHeader(name="Location", documentation_only=True, description="The order."),
+        ResponseHeader(
+            name="Idempotency-Replayed",
+            documentation_only=True,
+            description="`true` when an earlier request with this key placed the order.",
+        ),
+    ],
+)
+async def place_order(
+    request: SignedInRequest,
+    data: JSONBody[NewOrder],
+    services: NamedDependency[Services],
+    idempotency_key: Annotated[
+        str,
+        HeaderParameter(
+            name="Idempotency-Key",
+            description="1 to 255 printable ASCII characters, chosen anew for each order.",
+        ),
+    ],
+    prefer: Annotated[
+        str,
+        HeaderParameter(
+            name="Prefer",
+            description=f"`wait=N` (RFC 7240): seconds to wait for the outcome, 0 to {LONGEST_WAIT};"
+            f" {DEFAULT_WAIT} unless given.",
+        ),
+    ] = "",
+) -> Response[Order]:
+    """Place an order, once per Idempotency-Key.
+
+    201 once it is PENDING, with the `client_secret` to pay with, or FAILED, with its reason; 202 when that takes longer
+    than `Prefer: wait=N`. A repeat answers with the first status code and the order as it is now.
+    """
+    answer = await call(
+        services.order.CreateOrder,
+        _to_request(data, idempotency_key=idempotency_key, wait=preferred_wait(prefer)),
+        caller=request.user,
+        deadline=preferred_wait(prefer) + services.deadline,
+    )
+    order = await show_order(answer.order, caller=request.user, services=services)
+    headers = {"Location": f"/v1/orders/{order.id}", "Cache-Control": "no-store"}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if answer.accepted_only:
+        headers["Retry-After"] = "1"
+    return Response(order, status_code=202 if answer.accepted_only else 201, headers=headers)
+
+
+@get(
+    "/v1/orders/{order_id:str}",
+    operation_id="getOrder",
+    summary="One order",
+    tags=["orders"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses=declared(400, 401, 404),
+)
+async def get_order(
+    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+) -> Response[Order]:
+    """One order with its history. Another customer's answers like one that does not exist."""
+    with Faults() as faults:
+        faults.check_id("order_id", order_id)
+    answer = await call(
+        services.order.GetOrder,
+        pb.GetOrderRequest(order_id=order_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    order = await show_order(answer.order, caller=request.user, services=services)
+    return Response(order, headers={"Cache-Control": "no-store"})
+
+
+def preferred_wait(prefer: str) -> int:
+    """Seconds that a Prefer header asks to wait, at most the longest; what makes no sense is ignored (RFC 7240)."""
+    for preference in prefer.split(","):
+        if match := _WAIT.fullmatch(preference):
+            return min(int(match[1]), LONGEST_WAIT)
+    return DEFAULT_WAIT
+
+
+def merge_lines(lines: Sequence[Line], faults: Faults) -> list[OrderLine]:
+    """The lines with each product once, in the order of its first line; a faulty sum is named at that line."""
+    first_seen: dict[str, int] = {}
+    quantities: dict[str, int] = {}
+    for index, line in enumerate(lines):
+        first_seen.setdefault(line.product_id, index)
+        quantities[line.product_id] = quantities.get(line.product_id, 0) + line.quantity
+    for product_id, quantity in quantities.items():
+        if quantity > MAX_QUANTITY:
+            faults.add(
+                f"lines[{first_seen[product_id]}].quantity",
+                f"must be at most {MAX_QUANTITY} over all lines of the product, is {quantity}",
+            )
+    return [OrderLine(product_id=product_id, quantity=quantity) for product_id, quantity in quantities.items()]
+
+
+def _to_request(data: NewOrder, *, idempotency_key: str, wait: int) -> pb.CreateOrderRequest:
+    with Faults() as faults:
+        if not _KEY.fullmatch(idempotency_key):
+            faults.add("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
+        lines = merge_lines(data.lines, faults)
+    address = data.shipping_address
+    return pb.CreateOrderRequest(
+        idempotency_key=idempotency_key,
+        lines=lines,
+        currency=data.currency,
+        shipping_address=pb.Address(
+            name=address.name,
+            line1=address.line1,
+            line2=address.line2 or "",
+            city=address.city,
+            postal_code=address.postal_code,
+            country=address.country,
+        ),
+        payment_method=data.payment_method or "",
+        expected_total=data.expected_total,
+        payment_window_seconds=data.payment_window_seconds,
+        wait_ms=wait * 1_000,
+    )

@@ -1,0 +1,102 @@
+"""Accounts and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Final, Literal
+
+from litestar import Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from api.auth import SECURITY, SignedInRequest, signed_in
+from api.problems import declared
+from api.schemas import Credentials, NewUser, Token, User
+from api.services import Services
+from api.validation import StrictJson
+from ordersaga.user.v1 import user_pb2 as pb
+from runtime.caller import ANONYMOUS
+from runtime.rpc_client import call
+
+_ROLES: Final[Mapping[pb.Role.ValueType, Literal["customer", "admin"]]] = {
+    pb.ROLE_CUSTOMER: "customer",
+    pb.ROLE_ADMIN: "admin",
+}
+
+
+@post(
+    "/v1/users",
+    operation_id="registerUser",
+    summary="Open a customer's account",
+    tags=["users"],
+    dto=StrictJson[NewUser],
+    responses=declared(400, 409, 413, 415),
+    response_headers=[ResponseHeader(name="Location", documentation_only=True, description="The account.")],
+)
+async def register_user(data: JSONBody[NewUser], services: NamedDependency[Services]) -> Response[User]:
+    """Open a customer's account. The e-mail address names it, in whatever case it is written."""
+    answer = await call(
+        services.user.RegisterUser,
+        pb.RegisterUserRequest(email=data.email, password=data.password, name=data.name),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+    return Response(_to_user(answer.user), status_code=201, headers={"Location": "/v1/users/me"})
+
+
+@get(
+    "/v1/users/me",
+    operation_id="getCurrentUser",
+    summary="The account of the token",
+    tags=["users"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses=declared(401, 404),
+)
+async def get_current_user(request: SignedInRequest, services: NamedDependency[Services]) -> User:
+    """The account that the token was issued to."""
+    answer = await call(
+        services.user.GetUser,
+        pb.GetUserRequest(user_id=request.user.id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    return _to_user(answer.user)
+
+
+@post(
+    "/v1/auth/token",
+    operation_id="createToken",
+    summary="Trade e-mail and password for an access token",
+    tags=["users"],
+    status_code=200,
+    dto=StrictJson[Credentials],
+    responses=declared(400, 401, 413, 415),
+)
+async def create_token(data: JSONBody[Credentials], services: NamedDependency[Services]) -> Response[Token]:
+    """Trade e-mail and password for an access token. A wrong password and an unknown e-mail answer alike."""
+    answer = await call(
+        services.user.AuthenticateUser,
+        pb.AuthenticateUserRequest(email=data.email, password=data.password),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+    token = Token(
+        access_token=answer.access_token,
+        token_type="Bearer",  # noqa: S106  # RFC 6750's name of the scheme, not a password
+        expires_at=answer.expires_at.ToDatetime(tzinfo=UTC),
+        user=_to_user(answer.user),
+    )
+    return Response(token, status_code=200, headers={"Cache-Control": "no-store"})  # RFC 6749, section 5.1
+
+
+def _to_user(user: pb.User) -> User:
+    return User(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        role=_ROLES[user.role],
+        created_at=user.created_at.ToDatetime(tzinfo=UTC),
+    )

@@ -1,0 +1,41 @@
+"""Stripe's way in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, RawBody
+
+from api.problems import declared
+from api.schemas import Nothing
+from api.services import Services
+from ordersaga.payment.v1.payment_pb2 import ReceiveWebhookRequest
+from runtime.caller import ANONYMOUS
+from runtime.rpc_client import call
+
+
+@post(
+    "/webhooks/stripe",
+    operation_id="receiveStripeEvent",
+    summary="Stripe's webhook endpoint",
+    tags=["webhooks"],
+    status_code=200,
+    responses=declared(400, 413),
+)
+async def receive_stripe_event(
+    body: RawBody,
+    services: NamedDependency[Services],
+    stripe_signature: Annotated[
+        str, HeaderParameter(name="Stripe-Signature", description="Over the raw body; proves that Stripe sent it.")
+    ] = "",
+) -> Nothing:
+    """Take an event. 200 once it is stored; Stripe repeats it after every other answer."""
+    await call(
+        services.payment.ReceiveWebhook,
+        ReceiveWebhookRequest(body=body, signature=stripe_signature),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+    return Nothing()

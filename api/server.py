@@ -1,0 +1,30 @@
+"""The gateway as a part of a process."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from api.app import create_app
+from api.services import open_services
+from runtime.http_server import http_server
+from runtime.process import Life
+from runtime.settings import Settings, SettingsError
+from runtime.tokens import TokenVerifier
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """Serve HTTP until the process stops; running requests get the grace to end.
+
+    Raises:
+        SettingsError: the port is taken, or the public key is missing or none.
+    """
+    verifier = TokenVerifier(settings.required("jwt_public_key"))
+    async with open_services(settings) as services, AsyncExitStack() as stack:
+        app = create_app(services, verifier)
+        host, port = settings.gateway_host, settings.gateway_port
+        try:
+            await stack.enter_async_context(http_server(app, host=host, port=port, grace=settings.shutdown_grace))
+        except OSError as error:
+            raise SettingsError(f"ORDERSAGA_GATEWAY_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
+        life.ready()
+        await life.stopping.wait()

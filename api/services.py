@@ -1,0 +1,69 @@
+"""The services behind the gateway: a typed stub for each, over one channel per address."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import grpc.aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
+from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.rpc_client import open_channel
+from runtime.settings import Settings
+
+HealthCheck: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the gateway calls. `deadline` is what a call gets, seconds; `health` asks each whether it serves."""
+
+    user: UserServiceStub
+    product: ProductServiceStub
+    inventory: InventoryServiceStub
+    order: OrderServiceStub
+    payment: PaymentServiceStub
+    health: Mapping[str, HealthCheck]
+    deadline: float
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Stubs for all services; channels connect on first use and close at the end."""
+    addresses = {
+        "user": settings.user_address,
+        "product": settings.product_address,
+        "inventory": settings.inventory_address,
+        "order": settings.order_address,
+        "payment": settings.payment_address,
+        "notification": settings.notification_address,
+    }
+    async with AsyncExitStack() as stack:
+        channels = {
+            service: await stack.enter_async_context(open_channel(address)) for service, address in addresses.items()
+        }
+        yield Services(
+            user=UserServiceStub(channels["user"]),
+            product=ProductServiceStub(channels["product"]),
+            inventory=InventoryServiceStub(channels["inventory"]),
+            order=OrderServiceStub(channels["order"]),
+            payment=PaymentServiceStub(channels["payment"]),
+            health={service: _health_check(channel) for service, channel in channels.items()},
+            deadline=settings.grpc_deadline,
+        )
+
+
+def _health_check(channel: grpc.aio.Channel) -> HealthCheck:
+    # the stub of grpcio-health-checking has no types
+    return channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )

@@ -1,0 +1,136 @@
+"""Decoding of request bodies: strict JSON into Structs, with every fault named at once.
+
+A Struct's fields carry their rule as ``Meta(description=…)``: the same words document the field and say what it must
+be when it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
+
+import msgspec
+from litestar.dto import AbstractDTO
+from litestar.openapi.spec import Reference, Schema
+from litestar.typing import FieldDefinition
+
+from api.problems import MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE, VALIDATION, FieldFault, ProblemError
+
+if TYPE_CHECKING:
+    from litestar._openapi.schema_generation import SchemaCreator  # private, but part of AbstractDTO's signature
+
+T = TypeVar("T")
+
+WHOLE_BODY: Final = "body"
+"""Stands for the field when the body as a whole is wrong."""
+
+MOST_FAULTS: Final = 2_000
+"""Faults named in one answer: both fields of each line of the largest order. The search ends there."""
+
+
+class StrictJson(AbstractDTO[T], Generic[T]):
+    """How Litestar decodes a handler's `data` under ``dto=StrictJson[NewUser]``."""
+
+    @classmethod
+    def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
+        """Litestar's own decoding is not used, so nothing is prepared for it."""
+
+    @classmethod
+    def create_openapi_schema(
+        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaCreator
+    ) -> Reference | Schema:
+        return schema_creator.for_field_definition(field_definition)
+
+    def decode_bytes(self, value: bytes) -> T:
+        require_json(self.asgi_connection.headers.get("content-type", ""))
+        return decode(value, self.model_type)
+
+
+def require_json(content_type: str) -> None:
+    """Refuse a body that does not say that it is JSON.
+
+    Raises:
+        ProblemError: UNSUPPORTED_MEDIA_TYPE.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body as Content-Type: application/json.")
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """The body as a `kind`; numbers in strings and unknown fields do not pass.
+
+    Raises:
+        ProblemError: MALFORMED_JSON, or VALIDATION naming each field that does not fit.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        faults = list(islice(_find_faults(_parse(body), kind, ""), MOST_FAULTS))
+        faults = faults or [FieldFault(WHOLE_BODY, str(error))]
+        more = " and maybe more" if len(faults) == MOST_FAULTS else ""
+        detail = f"{len(faults)} field(s){more} are wrong; see errors."
+        raise ProblemError(VALIDATION, detail, faults=faults) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+
+
+def _malformed(error: Exception) -> ProblemError:
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return ProblemError(MALFORMED_JSON, f"The body could not be read: {reason}")
+
+
+def _find_faults(value: object, kind: Any, field: str) -> Iterator[FieldFault]:
+    """Every fault of a parsed JSON value, found field by field, because msgspec stops at the first."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        yield from _find_object_faults(value, bare, field)
+    elif get_origin(bare) is list and isinstance(value, list):
+        if not _fits([None] * len(value), Annotated[list[Any], *kind.__metadata__]):
+            yield FieldFault(field, _rule(kind))
+        for index, item in enumerate(value):
+            yield from _find_faults(item, get_args(bare)[0], f"{field}[{index}]")
+    elif not _fits(value, kind):
+        yield FieldFault(field, _rule(kind))
+
+
+def _find_object_faults(value: object, kind: type[msgspec.Struct], field: str) -> Iterator[FieldFault]:
+    if not isinstance(value, dict):
+        yield FieldFault(field or WHOLE_BODY, _rule(kind))
+        return
+    prefix = f"{field}." if field else ""
+    known = {each.encode_name: each for each in msgspec.structs.fields(kind)}
+    for name in value:
+        if name not in known:
+            yield FieldFault(f"{prefix}{name}", "is not a field of this request")
+    for name, each in known.items():
+        if name in value:
+            yield from _find_faults(value[name], each.type, f"{prefix}{name}")
+        elif each.required:
+            yield FieldFault(f"{prefix}{name}", f"is missing; {_rule(each.type)}")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _rule(kind: Any) -> str:
+    """What a field must be, in the words that document it."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return "must be a JSON object"
+    for part in (kind, *get_args(kind)):
+        for meta in getattr(part, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return f"must be {meta.description}"
+    return "must fit its type"

@@ -1,0 +1,186 @@
+"""Consuming from Kafka at least once: the effect first, then the offset."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
+from runtime.settings import Settings
+
+log = structlog.stdlib.get_logger(__name__)
+
+DEAD_LETTER_SUFFIX: Final = ".dlq"
+ATTEMPTS: Final = 5
+"""Attempts at a record whose handler fails for a cause that is not known to pass."""
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 5.0
+_POLL_MS: Final = 1_000
+_MAX_RECORDS: Final = 200
+
+Handler = Callable[[ConsumerRecord], Awaitable[None]]
+
+
+class Unprocessable(Exception):
+    """A record that no retry can help: it goes to the dead letters, with this message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Who consumes what, and how.
+
+    Attributes:
+        handle: makes a record's effect durable, exactly once however often the record comes. Raises `Unprocessable`
+            for one that can never be handled.
+        transient: errors of `handle` that pass by themselves, such as an unreachable database: retried without limit.
+            Any other one is a defect: retried `ATTEMPTS` times, then the record goes to the dead letters.
+    """
+
+    group: str
+    topics: Sequence[str]
+    handle: Handler
+    transient: tuple[type[Exception], ...]
+
+
+class Consumer:
+    """Handles every record of some topics, in order per partition, whatever dies in between.
+
+    Refused records go to ``<topic>.dlq``, which must exist, with headers that say why. Joining the group takes up to
+    half the session timeout, so nothing should wait for it.
+    """
+
+    def __init__(self, settings: Settings, subscription: Subscription) -> None:
+        self._settings = settings
+        self._subscription = subscription
+        self._dead_letters = Publisher(settings)
+        self._attempts: dict[tuple[TopicPartition, int], int] = {}
+        self._pause = _FIRST_PAUSE
+
+    async def run(self) -> None:
+        """Consume until cancelled. While the broker is away, it is tried again and again."""
+        try:
+            while True:
+                consumer = self._new_consumer()
+                try:
+                    await consumer.start()
+                    await self._consume(consumer)
+                except KafkaError as error:
+                    log.warning("consumer.lost", group=self._subscription.group, error=repr(error))
+                finally:
+                    await _stop(consumer)
+                await self._rest()
+        finally:
+            await self._dead_letters.close()
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        session_ms = self._settings.kafka_session_timeout_ms
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap,
+            client_id=f"ordersaga-{self._subscription.group}",
+            group_id=self._subscription.group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=50,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 3,
+            retry_backoff_ms=500,
+            metadata_max_age_ms=min(METADATA_MAX_AGE_MS, session_ms),
+        )
+        # by pattern: a topic subscribed to by name is created by many brokers when it is missing
+        consumer.subscribe(pattern=_pattern(self._subscription.topics))
+        return consumer
+
+    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+            failed = False
+            offsets: dict[TopicPartition, int] = {}
+            for partition, records in fetched.items():
+                for record in records:
+                    if not await self._handle(partition, record):
+                        failed = True
+                        _seek(consumer, partition, record.offset)
+                        break
+                    offsets[partition] = record.offset + 1
+            if offsets:
+                await _commit(consumer, offsets)
+            if failed:
+                await self._rest()
+            elif offsets:
+                self._pause = _FIRST_PAUSE
+
+    async def _handle(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
+        """Whether the record is dealt with; if not, it is to be fetched again after a rest."""
+        place = (partition, record.offset)
+        try:
+            await self._subscription.handle(record)
+        except Unprocessable as error:
+            return await self._bury(record, why=str(error))
+        except self._subscription.transient as error:
+            log.warning("record.delayed", topic=record.topic, offset=record.offset, error=repr(error))
+            return False
+        except Exception as error:  # the border of the loop: one bad record must not stop all others for good
+            attempts = self._attempts.get(place, 0) + 1
+            log.exception("record.failed", topic=record.topic, offset=record.offset, attempt=attempts)
+            if attempts < ATTEMPTS:
+                self._attempts[place] = attempts
+                return False
+            self._attempts.pop(place, None)
+            return await self._bury(record, why=f"{ATTEMPTS} attempts failed, the last with {type(error).__name__}")
+        self._attempts.pop(place, None)
+        return True
+
+    async def _bury(self, record: ConsumerRecord, *, why: str) -> bool:
+        """Publish the record to its topic's dead letters; false while that does not work."""
+        notes = {
+            "dlq_reason": why,
+            "dlq_group": self._subscription.group,
+            "dlq_topic": record.topic,
+            "dlq_partition": str(record.partition),
+            "dlq_offset": str(record.offset),
+        }
+        headers = [*record.headers, *((name, text.encode()) for name, text in notes.items())]
+        topic = record.topic + DEAD_LETTER_SUFFIX
+        try:
+            await self._dead_letters.send_one(topic=topic, key=record.key, value=record.value, headers=headers)
+        except KafkaError as error:
+            log.error("record.not_buried", topic=topic, offset=record.offset, error=repr(error))
+            return False
+        log.error("record.buried", topic=record.topic, partition=record.partition, offset=record.offset, reason=why)
+        return True
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+
+def _pattern(topics: Sequence[str]) -> str:
+    return f"^({'|'.join(topic.replace('.', '[.]') for topic in topics)})$"
+
+
+def _seek(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+    try:
+        consumer.seek(partition, offset)
+    except IllegalStateError:
+        log.info("consumer.partition_gone", partition=partition.partition)  # its next owner starts there
+
+
+async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+    try:
+        await consumer.commit(offsets)
+    except (CommitFailedError, IllegalStateError) as error:
+        # the group has changed hands meanwhile: the records come again, to us or to another
+        log.info("consumer.not_committed", error=type(error).__name__)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        await asyncio.wait_for(consumer.stop(), _LONGEST_PAUSE)
+    except (KafkaError, TimeoutError) as error:
+        log.warning("consumer.not_left", error=repr(error))
