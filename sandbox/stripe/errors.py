@@ -1,0 +1,79 @@
+"""Stripe's errors: status, type, code and the objects that came with them (https://docs.stripe.com/api/errors)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from sandbox.stripe.objects import Intent, PaymentError, Resource
+
+
+class ErrorType(StrEnum):
+    """What kind of error it is; SDKs choose their exception by it and by the status."""
+
+    API = "api_error"
+    CARD = "card_error"
+    IDEMPOTENCY = "idempotency_error"
+    INVALID_REQUEST = "invalid_request_error"
+
+
+class ApiError(Exception):
+    """An answer that is no success, in Stripe's shape."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: ErrorType = ErrorType.INVALID_REQUEST,
+        code: str | None = None,
+        param: str | None = None,
+        intent: Intent | None = None,
+        failure: PaymentError | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.code = code
+        self.param = param
+        self.intent = intent
+        self.failure = failure
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that is answered."""
+        error: dict[str, Any] = {"type": self.kind, "message": self.message}
+        if self.failure is not None:
+            error |= msgspec.to_builtins(self.failure)
+        if self.code is not None:
+            error["code"] = self.code
+        if self.param is not None:
+            error["param"] = self.param
+        if "code" in error:
+            error["doc_url"] = f"https://stripe.com/docs/error-codes/{error['code'].replace('_', '-')}"
+        if self.intent is not None:
+            error["payment_intent"] = self.intent
+        return {"error": error}
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
+    """A 400: the request cannot be carried out as it stands."""
+    return ApiError(400, message, code=code, param=param)
+
+
+def missing(resource: type[Resource], object_id: str, *, param: str | None = None) -> ApiError:
+    """No object has this id: 404 when the path names it, 400 when a parameter does."""
+    status = 404 if param is None else 400
+    return ApiError(status, f"No such {resource.noun}: '{object_id}'", code="resource_missing", param=param or "id")
+
+
+def unexpected_state(intent: Intent, message: str) -> ApiError:
+    """The intent's status forbids the call; the answer carries the intent as it is."""
+    return ApiError(400, message, code="payment_intent_unexpected_state", intent=intent)
+
+
+def unknown_failure() -> ApiError:
+    """Stripe's own failure: nothing is known about what was done."""
+    return ApiError(500, "An unknown error occurred", kind=ErrorType.API)

@@ -1,0 +1,56 @@
+"""Stripe's events: what happened to an object, with the object as it was then (https://docs.stripe.com/api/events)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from sandbox.stripe.objects import Resource
+
+
+class EventType(StrEnum):
+    """The events that this double sends (https://docs.stripe.com/api/events/types)."""
+
+    INTENT_CREATED = "payment_intent.created"
+    INTENT_REQUIRES_ACTION = "payment_intent.requires_action"
+    INTENT_PAYMENT_FAILED = "payment_intent.payment_failed"
+    INTENT_SUCCEEDED = "payment_intent.succeeded"
+    INTENT_CANCELED = "payment_intent.canceled"
+    CHARGE_SUCCEEDED = "charge.succeeded"
+    CHARGE_FAILED = "charge.failed"
+    CHARGE_REFUNDED = "charge.refunded"
+    REFUND_CREATED = "refund.created"
+    REFUND_UPDATED = "refund.updated"
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True):
+    """The object as it was when the event happened."""
+
+    object: msgspec.Raw
+
+
+class EventRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The call that made the event happen."""
+
+    id: str
+    idempotency_key: str | None
+
+
+class Event(Resource, frozen=True, kw_only=True):
+    """https://docs.stripe.com/api/events/object"""
+
+    noun = "event"
+    prefix = "evt"
+
+    type: EventType
+    api_version: str
+    data: EventData
+    request: EventRequest
+    object: str = "event"
+    pending_webhooks: int = 0
+
+    @property
+    def list_key(self) -> str:
+        """Events are listed by their type."""
+        return self.type

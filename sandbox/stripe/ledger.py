@@ -1,0 +1,201 @@
+"""The account's objects: each method carries out one command by the rules and stores what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import stripe
+from msgspec.structs import replace
+
+from sandbox.stripe import charging, rules
+from sandbox.stripe.cards import TEST_CARDS, new_payment_method
+from sandbox.stripe.charging import Change
+from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent, CreateRefund, ListPage, Retrieve
+from sandbox.stripe.errors import ApiError, invalid, missing
+from sandbox.stripe.events import Event, EventData, EventRequest
+from sandbox.stripe.faults import FaultSwitch
+from sandbox.stripe.objects import AnyResource, Charge, ChargeStatus, Intent, PaymentMethod, Refund, Resource, new_id
+from sandbox.stripe.store import Page, Store
+
+_EVENTS_ARE_LISTED = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The object that a call is answered with, unless a decline is the answer; its changes are stored either way."""
+
+    resource: Resource
+    error: ApiError | None = None
+
+
+class Ledger:
+    """All objects of one account. Writes belong into a transaction of the store, which the caller opens.
+
+    `webhooks_wanted` says whether there is an endpoint that events are to be delivered to, `base_url` where the
+    double itself is reached.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        faults: FaultSwitch,
+        clock: Callable[[], float],
+        webhooks_wanted: bool,
+        base_url: str,
+    ) -> None:
+        self._store = store
+        self._faults = faults
+        self._clock = clock
+        self._webhooks_wanted = webhooks_wanted
+        self._base_url = base_url
+
+    # Payment intents
+
+    def create_intent(self, command: CreateIntent, cause: EventRequest) -> Done:
+        """Create an intent, and confirm it too when the command says so."""
+        at = self._now()
+        method = None if command.payment_method is None else self._new_method(command.payment_method, at=at)
+        change = rules.create(command, method, at=at)
+        if command.confirm is not None:
+            # Nothing is stored before both are done, so that a refused confirmation leaves no intent behind.
+            change = self._confirmed(change.subject, method, command.confirm, at=at).after(change)
+        return self._apply(change, cause)
+
+    def confirm_intent(self, intent_id: str, command: ConfirmIntent, cause: EventRequest) -> Done:
+        """Confirm an intent with the given payment method, or else with its own."""
+        intent, at = self.intent(intent_id, client_secret=command.client_secret), self._now()
+        rules.check_confirmable(intent)
+        method = self._method(intent, command.payment_method, at=at)
+        return self._apply(self._confirmed(intent, method, command, at=at), cause)
+
+    def cancel_intent(self, intent_id: str, command: CancelIntent, cause: EventRequest) -> Done:
+        """Cancel an intent."""
+        return self._apply(rules.cancel(self._found(Intent, intent_id), command, at=self._now()), cause)
+
+    def authenticate_intent(self, intent_id: str, outcome: rules.Authentication, cause: EventRequest) -> Done:
+        """Do what the customer does on the page of their bank."""
+        intent = self._found(Intent, intent_id)
+        rules.check_awaits_authentication(intent)
+        method = self._found(PaymentMethod, intent.payment_method or "")
+        return self._apply(rules.authenticate(intent, method, outcome, at=self._now()), cause)
+
+    def intent(self, intent_id: str, *, client_secret: str | None = None) -> Intent:
+        """An intent, whose client secret must be the given one if one is given."""
+        intent = self._found(Intent, intent_id)
+        if client_secret is not None and client_secret != intent.client_secret:
+            raise invalid(
+                "The client_secret provided does not match the client_secret associated with this PaymentIntent.",
+                code="payment_intent_invalid_parameter",
+                param="client_secret",
+            )
+        return intent
+
+    # Refunds
+
+    def create_refund(self, command: CreateRefund, cause: EventRequest) -> Done:
+        """Refund the charge named, or the one that succeeded of the intent named."""
+        charge = self._charge_to_refund(command)
+        return self._apply(charging.refund(charge, command, at=self._now()), cause)
+
+    # Reading
+
+    def retrieve(self, kind: type[AnyResource], object_id: str, command: Retrieve) -> AnyResource:
+        """One object; an event tells how many of its webhooks are still owed."""
+        if command.client_secret is not None:
+            self.intent(object_id, client_secret=command.client_secret)
+        return self._with_pending(self._found(kind, object_id))
+
+    def page(self, kind: type[AnyResource], command: ListPage) -> Page[AnyResource]:
+        """One page of a list; events are listed for 30 days."""
+        for param, cursor in (("starting_after", command.starting_after), ("ending_before", command.ending_before)):
+            if cursor is not None:
+                self._found(kind, cursor, param=param)
+        keys, created_from = command.list_keys, command.created_from
+        if command.charge is not None:
+            # A refund's charge is the only one of its intent that succeeded.
+            keys = (self._found(Charge, command.charge, param="charge").payment_intent,)
+        if kind is Event:
+            created_from = max(created_from or 0, self._now() - _EVENTS_ARE_LISTED)
+        page = self._store.page(
+            kind,
+            limit=command.limit,
+            list_keys=keys,
+            created_from=created_from,
+            created_to=command.created_to,
+            after=command.starting_after,
+            before=command.ending_before,
+        )
+        return Page(items=[self._with_pending(item) for item in page.items], has_more=page.has_more)
+
+    # Inside
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+    def _found(self, kind: type[AnyResource], object_id: str, *, param: str | None = None) -> AnyResource:
+        resource = self._store.find(kind, object_id)
+        if resource is None:
+            raise missing(kind, object_id, param=param)
+        return resource
+
+    def _confirmed(
+        self, intent: Intent, method: PaymentMethod | None, command: ConfirmIntent, *, at: int
+    ) -> Change[Intent]:
+        url = f"{self._base_url}/_sandbox/payment_intents/{intent.id}/authenticate"
+        return rules.confirm(intent, method, command, at=at, authentication_url=url)
+
+    def _new_method(self, token: str, *, at: int) -> PaymentMethod:
+        card = TEST_CARDS.get(token)
+        if card is None:
+            raise missing(PaymentMethod, token, param="payment_method")
+        return new_payment_method(card, at=at)
+
+    def _method(self, intent: Intent, name: str | None, *, at: int) -> PaymentMethod | None:
+        if name is None or name == intent.payment_method:
+            return None if intent.payment_method is None else self._found(PaymentMethod, intent.payment_method)
+        if self._store.find(PaymentMethod, name) is not None:
+            raise invalid(
+                f"The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment and "
+                f"may not be used again: {name}",
+                param="payment_method",
+            )
+        return self._new_method(name, at=at)
+
+    def _charge_to_refund(self, command: CreateRefund) -> Charge:
+        if command.charge is not None:
+            return self._found(Charge, command.charge, param="charge")
+        intent = self._found(Intent, command.payment_intent or "", param="payment_intent")
+        charge = None if intent.latest_charge is None else self._found(Charge, intent.latest_charge)
+        if charge is None or charge.status is not ChargeStatus.SUCCEEDED:
+            raise invalid(
+                f"This PaymentIntent ({intent.id}) does not have a successful charge to refund.",
+                param="payment_intent",
+            )
+        return charge
+
+    def _with_pending(self, resource: AnyResource) -> AnyResource:
+        if isinstance(resource, Event):
+            return replace(resource, pending_webhooks=self._store.pending(resource.id))
+        return resource
+
+    def _apply(self, change: Change[Intent] | Change[Refund], cause: EventRequest) -> Done:
+        for resource in (*change.also, change.subject):
+            self._store.save(resource)
+        now = self._clock()
+        for event_type, subject in change.events:
+            event = Event(
+                id=new_id(Event.prefix),
+                created=int(now),
+                type=event_type,
+                api_version=stripe.api_version,
+                data=EventData(object=msgspec.Raw(msgspec.json.encode(subject))),
+                request=cause,
+                pending_webhooks=int(self._webhooks_wanted),
+            )
+            self._store.save(event)
+            for due_at in self._faults.due_times(now) if self._webhooks_wanted else ():
+                self._store.owe(event.id, since=now, due_at=due_at)
+        return Done(resource=change.subject, error=change.error)

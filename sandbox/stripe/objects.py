@@ -1,0 +1,265 @@
+"""Stripe's objects as its API shows them (https://docs.stripe.com/api): what is stored is what is answered."""
+
+from __future__ import annotations
+
+import secrets
+from enum import StrEnum
+from typing import ClassVar, TypeVar
+
+import msgspec
+
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def new_id(prefix: str, *, size: int = 24) -> str:
+    """A fresh random id in Stripe's form, such as ``pi_3kQ…``."""
+    return f"{prefix}_" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(size))
+
+
+class IntentStatus(StrEnum):
+    """States of a payment intent (https://docs.stripe.com/payments/paymentintents/lifecycle)."""
+
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+class ChargeStatus(StrEnum):
+    """Outcomes of one attempt to take the money."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class RefundStatus(StrEnum):
+    """States of a refund; a card's succeeds at once."""
+
+    SUCCEEDED = "succeeded"
+
+
+class CancellationReason(StrEnum):
+    """Why an intent was canceled, as its canceller says."""
+
+    DUPLICATE = "duplicate"
+    FRAUDULENT = "fraudulent"
+    REQUESTED_BY_CUSTOMER = "requested_by_customer"
+    ABANDONED = "abandoned"
+
+
+class RefundReason(StrEnum):
+    """Why a refund was made."""
+
+    DUPLICATE = "duplicate"
+    FRAUDULENT = "fraudulent"
+    REQUESTED_BY_CUSTOMER = "requested_by_customer"
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """What every object has. `noun` is its name in Stripe's error messages, `prefix` starts its ids."""
+
+    noun: ClassVar[str]
+    prefix: ClassVar[str]
+
+    id: str
+    created: int
+    livemode: bool = False
+
+    @property
+    def list_key(self) -> str | None:
+        """What a list of such objects is filtered by."""
+        return None
+
+
+AnyResource = TypeVar("AnyResource", bound=Resource)
+
+
+class CardDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """The card of a payment method; its last four digits tell the test cards apart."""
+
+    brand: str
+    last4: str
+    exp_month: int = 12
+    exp_year: int = 2034
+    country: str = "US"
+    funding: str = "credit"
+
+
+class PaymentMethod(Resource, frozen=True, kw_only=True):
+    """https://docs.stripe.com/api/payment_methods/object"""
+
+    noun = "PaymentMethod"
+    prefix = "pm"
+
+    card: CardDetails
+    object: str = "payment_method"
+    type: str = "card"
+    customer: str | None = None
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class PaymentError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why the last attempt failed; also the body of the 402 that told it (https://docs.stripe.com/api/errors)."""
+
+    type: str
+    code: str
+    message: str
+    payment_method: PaymentMethod
+    decline_code: str | None = None
+    charge: str | None = None
+
+
+class RedirectToUrl(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the customer authenticates, and where they are sent afterwards."""
+
+    url: str
+    return_url: str
+
+
+class NextAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the customer must do while the intent requires action."""
+
+    type: str
+    redirect_to_url: RedirectToUrl | None = None
+    use_stripe_sdk: dict[str, str] | None = None
+
+
+class AutomaticPaymentMethods(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the account's own payment methods are offered, and whether they may redirect."""
+
+    enabled: bool
+    allow_redirects: str = "always"
+
+
+class Intent(Resource, frozen=True, kw_only=True):
+    """https://docs.stripe.com/api/payment_intents/object"""
+
+    noun = "payment_intent"
+    prefix = "pi"
+
+    amount: int
+    currency: str
+    client_secret: str
+    status: IntentStatus
+    payment_method_types: list[str]
+    metadata: dict[str, str]
+    object: str = "payment_intent"
+    allowed_payment_method_types: list[str] | None = None
+    amount_capturable: int = 0
+    amount_received: int = 0
+    application: None = None
+    application_fee_amount: None = None
+    automatic_payment_methods: AutomaticPaymentMethods | None = None
+    canceled_at: int | None = None
+    cancellation_reason: CancellationReason | None = None
+    capture_method: str = "automatic_async"
+    confirmation_method: str = "automatic"
+    customer: None = None
+    description: str | None = None
+    last_payment_error: PaymentError | None = None
+    latest_charge: str | None = None
+    next_action: NextAction | None = None
+    on_behalf_of: None = None
+    payment_method: str | None = None
+    payment_method_options: dict[str, dict[str, str | None]] = msgspec.field(default_factory=dict)
+    processing: None = None
+    receipt_email: str | None = None
+    review: None = None
+    setup_future_usage: None = None
+    shipping: None = None
+    source: None = None
+    statement_descriptor: None = None
+    statement_descriptor_suffix: str | None = None
+    transfer_data: None = None
+    transfer_group: None = None
+
+
+class BillingDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Who paid; test tokens say nothing about it."""
+
+    address: None = None
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the card network said about a charge."""
+
+    network_status: str
+    reason: str | None
+    seller_message: str
+    type: str
+    risk_level: str = "normal"
+
+
+class PaymentMethodDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """The payment method as it was when it was charged."""
+
+    card: CardDetails
+    type: str = "card"
+
+
+class Charge(Resource, frozen=True, kw_only=True):
+    """https://docs.stripe.com/api/charges/object"""
+
+    noun = "charge"
+    prefix = "ch"
+
+    amount: int
+    amount_captured: int
+    currency: str
+    captured: bool
+    paid: bool
+    status: ChargeStatus
+    payment_intent: str
+    payment_method: str
+    payment_method_details: PaymentMethodDetails
+    outcome: Outcome
+    metadata: dict[str, str]
+    object: str = "charge"
+    amount_refunded: int = 0
+    balance_transaction: str | None = None
+    billing_details: BillingDetails = BillingDetails()
+    customer: None = None
+    description: str | None = None
+    dispute: None = None
+    disputed: bool = False
+    failure_code: str | None = None
+    failure_message: str | None = None
+    receipt_email: str | None = None
+    receipt_url: None = None
+    refunded: bool = False
+
+    @property
+    def list_key(self) -> str:
+        """Charges are listed by their intent."""
+        return self.payment_intent
+
+
+class Refund(Resource, frozen=True, kw_only=True):
+    """https://docs.stripe.com/api/refunds/object"""
+
+    noun = "refund"
+    prefix = "re"
+
+    amount: int
+    currency: str
+    charge: str
+    payment_intent: str
+    status: RefundStatus
+    metadata: dict[str, str]
+    object: str = "refund"
+    balance_transaction: str | None = None
+    description: str | None = None
+    failure_reason: str | None = None
+    reason: RefundReason | None = None
+    receipt_number: str | None = None
+
+    @property
+    def list_key(self) -> str:
+        """Refunds are listed by their intent."""
+        return self.payment_intent

@@ -1,0 +1,79 @@
+"""The part of Stripe's API that this double has, as a table (https://docs.stripe.com/api)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.stripe import commands
+from sandbox.stripe.calls import Route
+from sandbox.stripe.events import Event
+from sandbox.stripe.faults import Operation
+from sandbox.stripe.objects import Charge, Intent, Refund, Resource
+from sandbox.stripe.params import Params
+
+
+def _retrieving(operation: Operation, path: str, kind: type[Resource]) -> Route:
+    return Route(
+        operation=operation,
+        method="GET",
+        path=path,
+        kind=kind,
+        parse=commands.retrieve_intent if kind is Intent else commands.retrieve,
+        execute=lambda ledger, target, command, cause: ledger.retrieve(kind, target, command),
+    )
+
+
+def _listing(operation: Operation, path: str, kind: type[Resource], parse: Callable[[Params], Any]) -> Route:
+    return Route(
+        operation=operation,
+        method="GET",
+        path=path,
+        kind=kind,
+        parse=parse,
+        execute=lambda ledger, target, command, cause: ledger.page(kind, command),
+    )
+
+
+ROUTES = (
+    Route(
+        operation=Operation.INTENT_CREATE,
+        method="POST",
+        path="/v1/payment_intents",
+        kind=Intent,
+        parse=commands.create_intent,
+        execute=lambda ledger, target, command, cause: ledger.create_intent(command, cause),
+    ),
+    Route(
+        operation=Operation.INTENT_CONFIRM,
+        method="POST",
+        path="/v1/payment_intents/{id:str}/confirm",
+        kind=Intent,
+        parse=commands.confirm_intent,
+        execute=lambda ledger, target, command, cause: ledger.confirm_intent(target, command, cause),
+    ),
+    Route(
+        operation=Operation.INTENT_CANCEL,
+        method="POST",
+        path="/v1/payment_intents/{id:str}/cancel",
+        kind=Intent,
+        parse=commands.cancel_intent,
+        execute=lambda ledger, target, command, cause: ledger.cancel_intent(target, command, cause),
+    ),
+    Route(
+        operation=Operation.REFUND_CREATE,
+        method="POST",
+        path="/v1/refunds",
+        kind=Refund,
+        parse=commands.create_refund,
+        execute=lambda ledger, target, command, cause: ledger.create_refund(command, cause),
+    ),
+    _retrieving(Operation.INTENT_RETRIEVE, "/v1/payment_intents/{id:str}", Intent),
+    _retrieving(Operation.CHARGE_RETRIEVE, "/v1/charges/{id:str}", Charge),
+    _retrieving(Operation.REFUND_RETRIEVE, "/v1/refunds/{id:str}", Refund),
+    _retrieving(Operation.EVENT_RETRIEVE, "/v1/events/{id:str}", Event),
+    _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, commands.list_intents),
+    _listing(Operation.CHARGE_LIST, "/v1/charges", Charge, commands.list_charges),
+    _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, commands.list_refunds),
+    _listing(Operation.EVENT_LIST, "/v1/events", Event, commands.list_events),
+)

@@ -1,0 +1,206 @@
+"""The double's memory on disk: objects, events, answers under idempotency keys, webhooks not delivered yet.
+
+One SQLite file in WAL mode: what was committed outlives a killed process. Calls take well under a millisecond and run
+on the event loop, so that each transaction is alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+import msgspec
+
+from sandbox.stripe.objects import AnyResource, Resource
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    noun TEXT NOT NULL,
+    list_key TEXT,
+    created INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS objects_by_noun ON objects (noun, seq);
+CREATE INDEX IF NOT EXISTS objects_by_list_key ON objects (list_key, seq) WHERE list_key IS NOT NULL;
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS deliveries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL,
+    since REAL NOT NULL,
+    due_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS deliveries_by_due_at ON deliveries (due_at);
+CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (event_id);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was answered to the first call under an idempotency key."""
+
+    fingerprint: str
+    request_id: str
+    status: int
+    body: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One webhook that is still owed; `since` and `due_at` are unix seconds."""
+
+    seq: int
+    event_id: str
+    since: float
+    due_at: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[AnyResource]):
+    """One page of a list, newest first."""
+
+    items: list[AnyResource]
+    has_more: bool
+
+
+class Store:
+    """Opens the file in `folder` and makes both where they do not exist."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(folder / "stripe.sqlite3", isolation_level=None)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside is kept, or nothing when an exception leaves it."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # Objects
+
+    def save(self, resource: Resource) -> None:
+        """Write an object, new or changed."""
+        self._db.execute(
+            "INSERT INTO objects (id, noun, list_key, created, body) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            (resource.id, resource.noun, resource.list_key, resource.created, msgspec.json.encode(resource)),
+        )
+
+    def find(self, kind: type[AnyResource], object_id: str) -> AnyResource | None:
+        """The object of this kind and id, if there is one."""
+        row = self._db.execute("SELECT body FROM objects WHERE id = ? AND noun = ?", (object_id, kind.noun)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=kind)
+
+    def raw(self, object_id: str) -> bytes | None:
+        """The JSON of the object with this id, of whatever kind."""
+        row = self._db.execute("SELECT body FROM objects WHERE id = ?", (object_id,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def page(
+        self,
+        kind: type[AnyResource],
+        *,
+        limit: int,
+        list_keys: Collection[str] = (),
+        created_from: int | None = None,
+        created_to: int | None = None,
+        after: str | None = None,
+        before: str | None = None,
+    ) -> Page[AnyResource]:
+        """Objects newest first: those older than the object `after`, or the ones just newer than `before`.
+
+        A list key may hold ``*`` for any text.
+        """
+        where, values = ["noun = ?"], [kind.noun]
+        if list_keys:
+            where.append(f"({' OR '.join(['list_key GLOB ?' if '*' in key else 'list_key = ?' for key in list_keys])})")
+            values += list_keys
+        conditions: tuple[tuple[str, int | str | None], ...] = (
+            ("created >= ?", created_from),
+            ("created <= ?", created_to),
+            ("seq < (SELECT seq FROM objects WHERE id = ?)", after),
+            ("seq > (SELECT seq FROM objects WHERE id = ?)", before),
+        )
+        where += [text for text, value in conditions if value is not None]
+        bound = [*values, *(value for _, value in conditions if value is not None), limit + 1]
+        order = "DESC" if before is None else "ASC"
+        query = f"SELECT body FROM objects WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608  # constants
+        rows = self._db.execute(query, bound).fetchall()
+        items = [msgspec.json.decode(body, type=kind) for (body,) in rows[:limit]]
+        return Page(items=items if before is None else items[::-1], has_more=len(rows) > limit)
+
+    # Answers under idempotency keys
+
+    def answer(self, key: str) -> Answer | None:
+        """The answer stored under a key."""
+        row = self._db.execute(
+            "SELECT fingerprint, request_id, status, body, at FROM answers WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None:
+            return None
+        return Answer(fingerprint=row[0], request_id=row[1], status=row[2], body=row[3], at=row[4])
+
+    def save_answer(self, key: str, answer: Answer) -> None:
+        """Store an answer in place of an expired one."""
+        self._db.execute(
+            "REPLACE INTO answers (key, fingerprint, request_id, status, body, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (key, answer.fingerprint, answer.request_id, answer.status, answer.body, answer.at),
+        )
+
+    def forget_answers(self, before: float) -> None:
+        """Drop the answers stored before a moment."""
+        self._db.execute("DELETE FROM answers WHERE at < ?", (before,))
+
+    # Webhooks owed
+
+    def owe(self, event_id: str, *, since: float, due_at: float) -> None:
+        """Note that an event is to be delivered, not before `due_at`."""
+        self._db.execute("INSERT INTO deliveries (event_id, since, due_at) VALUES (?, ?, ?)", (event_id, since, due_at))
+
+    def owed(self, *, limit: int) -> list[Delivery]:
+        """The deliveries that are due first."""
+        rows = self._db.execute(
+            "SELECT seq, event_id, since, due_at, attempts FROM deliveries ORDER BY due_at, seq LIMIT ?", (limit,)
+        )
+        return [Delivery(seq=row[0], event_id=row[1], since=row[2], due_at=row[3], attempts=row[4]) for row in rows]
+
+    def pending(self, event_id: str) -> int:
+        """How many deliveries of an event are still owed."""
+        row = self._db.execute("SELECT count(*) FROM deliveries WHERE event_id = ?", (event_id,)).fetchone()
+        return int(row[0])
+
+    def postpone(self, delivery: Delivery, *, due_at: float) -> None:
+        """Note a failed attempt and when the next one is due."""
+        self._db.execute(
+            "UPDATE deliveries SET attempts = attempts + 1, due_at = ? WHERE seq = ?", (due_at, delivery.seq)
+        )
+
+    def settle(self, delivery: Delivery) -> None:
+        """Note that a delivery is not owed any more."""
+        self._db.execute("DELETE FROM deliveries WHERE seq = ?", (delivery.seq,))
