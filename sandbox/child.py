@@ -1,0 +1,213 @@
+"""One child process of the embedded stack: on a leash, with a log, known to be ready, and stopped for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from sandbox.errors import ChildDiedError, NotReadyError
+
+T = TypeVar("T")
+
+LEASH = Path(__file__).with_name("leash.py")
+TAIL_LINES = 20
+INSIST_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The user a child runs as."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run and how.
+
+    Attributes:
+        log: receives standard output and error; the one of the run before is kept as ``<name>.previous.log``.
+        stop_signal: asks it to stop; it also gets this one when its parent dies.
+        grace: seconds from `stop_signal` to SIGKILL, or to `insist_signal`.
+        insist_signal: asks for a quick end, when there is such a thing; SIGKILL follows half a second later.
+        held: the child waits, imports done, until `Child.let_go`.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    log: Path
+    environment: Mapping[str, str]
+    folder: Path
+    stop_signal: signal.Signals = signal.SIGTERM
+    insist_signal: signal.Signals | None = None
+    grace: float = 3.0
+    owner: Owner | None = None
+    held: bool = False
+
+
+class Child:
+    """A running child process."""
+
+    def __init__(self, command: Command, process: asyncio.subprocess.Process, readiness: socket.socket | None) -> None:
+        self.command = command
+        self.pid = process.pid
+        self.stopping = False
+        self._process = process
+        self._readiness = readiness
+        self._exit = asyncio.create_task(process.wait())
+
+    @classmethod
+    async def start(cls, command: Command, *, notify_socket: Path | None = None) -> Child:
+        """Start the command from the main thread (a leash belongs to a thread).
+
+        Args:
+            command: what to run.
+            notify_socket: where the child tells its readiness by the sd_notify protocol, see `until_notified`.
+        """
+        environment = dict(command.environment)
+        readiness = None
+        if notify_socket is not None:
+            readiness = _bind_datagram(notify_socket)
+            environment["NOTIFY_SOCKET"] = str(notify_socket)
+        spawning = asyncio.create_task(_spawn(command, environment))
+        try:
+            process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            process = await spawning  # it lives, and nobody else would ever end it
+            process.kill()
+            await process.wait()
+            if readiness is not None:
+                readiness.close()
+            raise
+        return cls(command, process, readiness)
+
+    async def wait(self) -> int:
+        """Wait for the end; the exit code, negative for a signal. Being cancelled does not touch the child."""
+        return await asyncio.shield(self._exit)
+
+    async def until(self, ready: Coroutine[object, object, T], *, within: float) -> T:
+        """What `ready` returns, if the child lives that long.
+
+        Raises:
+            ChildDiedError: the child ended first.
+            NotReadyError: `within` seconds have passed.
+        """
+        task = asyncio.ensure_future(ready)
+        try:
+            await asyncio.wait({task, self._exit}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            if self._exit.done():
+                raise self.death()
+            if not task.done():
+                raise NotReadyError(name=self.command.name, seconds=within, log=self.command.log, tail=self.tail())
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def until_notified(self, *, within: float) -> None:
+        """Wait until the child has said that it is ready.
+
+        Raises:
+            ChildDiedError: it ended first.
+            NotReadyError: it did not within that many seconds.
+        """
+        await self.until(self._notification(), within=within)
+
+    async def _notification(self) -> None:
+        if self._readiness is None:
+            raise ValueError(f"{self.command.name} was started without a notify socket")
+        while b"READY=1" not in await asyncio.get_running_loop().sock_recv(self._readiness, 4096):
+            pass
+
+    def let_go(self) -> None:
+        """Let a held child start its work."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def death(self) -> ChildDiedError:
+        """The report of a child that has ended."""
+        return ChildDiedError(
+            name=self.command.name, code=self._exit.result(), log=self.command.log, tail=self.tail(TAIL_LINES)
+        )
+
+    def tail(self, lines: int = TAIL_LINES) -> list[str]:
+        """The last lines of its log."""
+        return self.command.log.read_text(errors="replace").splitlines()[-lines:]
+
+    async def stop(self) -> None:
+        """Ask it to stop, kill its process group after the grace, return when it is gone. Can be repeated."""
+        self.stopping = True
+        await self._ask(self.command.stop_signal, patience=self.command.grace)
+        if self.command.insist_signal is not None:
+            await self._ask(self.command.insist_signal, patience=INSIST_SECONDS)
+        if not self._exit.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        await self._exit
+        self.let_go()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+
+    async def _ask(self, number: signal.Signals, *, patience: float) -> None:
+        if not self._exit.done():
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself, and we have not heard yet
+                self._process.send_signal(number)
+            await asyncio.wait({self._exit}, timeout=patience)
+
+
+async def run_to_end(command: Command, *, within: float) -> None:
+    """Run a command that ends by itself.
+
+    Raises:
+        ChildDiedError: it failed.
+        NotReadyError: it was still running after `within` seconds, and was stopped.
+    """
+    child = await Child.start(command)
+    try:
+        await asyncio.wait_for(child.wait(), within)
+    except TimeoutError:
+        raise NotReadyError(name=command.name, seconds=within, log=command.log, tail=child.tail()) from None
+    finally:
+        await child.stop()
+    if await child.wait() != 0:
+        raise child.death()
+
+
+async def _spawn(command: Command, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    owner = "-" if command.owner is None else f"{command.owner.uid}:{command.owner.gid}"
+    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(command.stop_signal)), owner]
+    with _open_log(command.log) as log:
+        return await asyncio.create_subprocess_exec(
+            *leash,
+            *command.arguments,
+            stdin=asyncio.subprocess.PIPE if command.held else asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=command.folder,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C at the terminal is for the supervisor, which stops in order
+        )
+
+
+def _open_log(log: Path) -> IO[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".previous.log"))
+    return log.open("wb")
+
+
+def _bind_datagram(path: Path) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    bound.setblocking(False)
+    bound.bind(str(path))
+    return bound

@@ -1,0 +1,57 @@
+"""The embedded stack's secrets: made at the first start, the same at every later one, worthless anywhere else."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from sandbox.errors import StackError
+from sandbox.files import write_private
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parts of one stack trust each other by.
+
+    Attributes:
+        jwt_private_key: Ed25519, PEM (PKCS 8).
+        jwt_public_key: its public half, PEM.
+        admin_password: of the first admin account.
+    """
+
+    stripe_api_key: str
+    stripe_webhook_secret: str
+    jwt_private_key: str
+    jwt_public_key: str
+    admin_password: str
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read them from the file, which is made, readable for this user only, when it is not there.
+
+        Raises:
+            StackError: the file is there and does not fit.
+        """
+        if path.exists():
+            try:
+                return msgspec.json.decode(path.read_bytes(), type=cls)
+            except msgspec.DecodeError as error:
+                raise StackError(f"{path}: {error}. Remove the file to get new secrets.") from error
+        made = cls._make()
+        write_private(path, msgspec.json.format(msgspec.json.encode(made)).decode())
+        return made
+
+    @classmethod
+    def _make(cls) -> Self:
+        key = Ed25519PrivateKey.generate()
+        return cls(
+            stripe_api_key=f"sk_test_sandbox_{secrets.token_hex(16)}",
+            stripe_webhook_secret=f"whsec_sandbox_{secrets.token_hex(24)}",
+            jwt_private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+            jwt_public_key=key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
+            admin_password=secrets.token_urlsafe(18),
+        )

@@ -1,0 +1,41 @@
+"""Where everything of a running stack is: `var/endpoints.json` (design §9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who can sign in."""
+
+    email: str
+    password: str
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """Addresses of a running stack.
+
+    Attributes:
+        grpc: service to its host:port.
+        postgres: service to its database, as its owner.
+        accounts: role to the account that the stack made for it.
+        processes: part to pid; parts that share a process share it.
+    """
+
+    gateway: str
+    temporal: str
+    temporal_ui: str
+    kafka: str
+    stripe: str
+    smtp: str
+    mailbox: str
+    grpc: Mapping[str, str]
+    postgres: Mapping[str, str]
+    accounts: Mapping[str, Account]
+    processes: Mapping[str, int]
+
+    def to_json(self) -> str:
+        """As `var/endpoints.json` holds it."""
+        return msgspec.json.format(msgspec.json.encode(self)).decode() + "\n"

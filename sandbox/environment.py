@@ -1,0 +1,109 @@
+"""What the stack's processes are told: their settings, as environment variables."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from runtime.settings import Settings
+from sandbox.credentials import Credentials
+from sandbox.ports import HOST, Ports, address
+from sandbox.postgres_databases import Databases
+from sandbox.settings import SandboxSettings
+
+PREFIX = "ORDERSAGA_"
+
+SHUTDOWN_GRACE = 2.0
+"""Seconds that running requests get at a stop; the whole stack stops within 10."""
+
+KAFKA_SESSION_MS = 4_000
+"""Joining a group takes half of it here."""
+
+
+def stack_settings(*, ports: Ports, namespace: str, databases: Databases, credentials: Credentials) -> Settings:
+    """The settings of all parts: where things are, from the stack; the rest, such as limits, from our environment.
+
+    Raises:
+        SettingsError: a setting in our environment does not fit.
+    """
+    Settings.load()
+    return Settings(
+        user_dsn=SecretStr(databases.services["user"]),
+        product_dsn=SecretStr(databases.services["product"]),
+        inventory_dsn=SecretStr(databases.services["inventory"]),
+        order_dsn=SecretStr(databases.services["order"]),
+        payment_dsn=SecretStr(databases.services["payment"]),
+        notification_dsn=SecretStr(databases.services["notification"]),
+        relay_dsns={service: SecretStr(uri) for service, uri in databases.relay.items()},
+        audit_dsns={service: SecretStr(uri) for service, uri in databases.audit.items()},
+        user_address=address(ports.user),
+        product_address=address(ports.product),
+        inventory_address=address(ports.inventory),
+        order_address=address(ports.order),
+        payment_address=address(ports.payment),
+        notification_address=address(ports.notification),
+        shutdown_grace=SHUTDOWN_GRACE,
+        gateway_host=HOST,
+        gateway_port=ports.gateway,
+        jwt_private_key=SecretStr(credentials.jwt_private_key),
+        jwt_public_key=credentials.jwt_public_key,
+        temporal_address=address(ports.temporal),
+        temporal_namespace=namespace,
+        kafka_bootstrap=address(ports.kafka),
+        kafka_idempotence=False,
+        kafka_session_timeout_ms=KAFKA_SESSION_MS,
+        stripe_api_key=SecretStr(credentials.stripe_api_key),
+        stripe_api_base=f"http://{address(ports.stripe)}",
+        stripe_webhook_secret=SecretStr(credentials.stripe_webhook_secret),
+        stripe_webhook_secret_previous=None,
+        smtp_host=HOST,
+        smtp_port=ports.smtp,
+        smtp_tls="none",
+        smtp_user=None,
+        smtp_password=None,
+    )
+
+
+def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
+    """The settings of the doubles."""
+    return SandboxSettings(
+        stripe_port=ports.stripe,
+        stripe_folder=var / "stripe",
+        stripe_webhook_url=f"http://{address(ports.gateway)}/webhooks/stripe",
+        smtp_port=ports.smtp,
+        mailbox_port=ports.mailbox,
+        mail_folder=var / "mail",
+    )
+
+
+def process_environment(*settings: BaseSettings) -> dict[str, str]:
+    """Our environment with exactly these settings of Ordersaga in it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    for one in settings:
+        prefix = one.model_config["env_prefix"]
+        for name in type(one).model_fields:
+            value = getattr(one, name)
+            if value is not None:
+                environment[f"{prefix}{name.upper()}"] = _as_text(value)
+    return environment
+
+
+def _as_text(value: object) -> str:
+    revealed = _reveal(value)
+    return revealed if isinstance(revealed, str) else json.dumps(revealed)
+
+
+def _reveal(value: object) -> object:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case Path():
+            return str(value)
+        case dict():
+            return {key: _reveal(inner) for key, inner in value.items()}
+        case _:
+            return value

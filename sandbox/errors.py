@@ -1,0 +1,51 @@
+"""What can go wrong with the embedded stack; each message is meant for the person at the terminal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class StackError(Exception):
+    """The embedded stack cannot start or cannot go on."""
+
+
+class PortsTakenError(StackError):
+    """Something else already listens where parts of the stack want to."""
+
+    def __init__(self, taken: Mapping[str, int]) -> None:
+        self.taken = dict(taken)
+        super().__init__("\n".join(f"Port {port}, wanted by {part}, is taken." for part, port in taken.items()))
+
+
+class StackRunningError(StackError):
+    """Another stack already uses this folder."""
+
+    def __init__(self, var: Path) -> None:
+        super().__init__(f"Another stack is running on the folder {var}.")
+
+
+class ChildDiedError(StackError):
+    """A process of the stack ended although nobody had asked it to.
+
+    Attributes:
+        name: the process.
+        code: its exit code; negative: the signal that ended it.
+        tail: the last lines of its log.
+    """
+
+    def __init__(self, *, name: str, code: int, log: Path, tail: Sequence[str]) -> None:
+        self.name = name
+        self.code = code
+        self.tail = tuple(tail)
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        super().__init__("\n".join([f"{name} {how}. The last lines of {log}:", *(f"  {line}" for line in tail)]))
+
+
+class NotReadyError(StackError):
+    """A process of the stack did not become ready in time."""
+
+    def __init__(self, *, name: str, seconds: float, log: Path, tail: Sequence[str]) -> None:
+        lines = [f"{name} was not ready after {seconds:g} s. The last lines of {log}:"]
+        super().__init__("\n".join([*lines, *(f"  {line}" for line in tail)]))

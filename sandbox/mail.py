@@ -1,0 +1,69 @@
+"""The mail sink: an SMTP server that delivers to nobody, and its mailbox as a page and as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiosmtpd.smtp import SMTP
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Litestar, MediaType, get
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, FromQuery
+
+from runtime.http_server import http_server
+from runtime.process import Life
+from runtime.settings import Settings
+from sandbox.mailbox import Mail, Mailbox
+from sandbox.settings import SandboxSettings
+
+log = structlog.stdlib.get_logger(__name__)
+
+HOST: Final = "127.0.0.1"
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=StrictUndefined
+)
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """The part: take every mail until the process stops."""
+    sandbox = SandboxSettings.load()
+    mailbox = Mailbox(sandbox.mail_folder)
+    app = mailbox_app(mailbox)
+    loop = asyncio.get_running_loop()
+    # The host name is given because aiosmtpd would else ask the name service, once per connection.
+    smtp = await loop.create_server(
+        lambda: SMTP(mailbox, hostname="sink.example.test", enable_SMTPUTF8=True, loop=loop), HOST, sandbox.smtp_port
+    )
+    try:
+        async with http_server(app, host=HOST, port=sandbox.mailbox_port, grace=settings.shutdown_grace):
+            log.info("mail_sink.ready", smtp_port=sandbox.smtp_port, mailbox_port=sandbox.mailbox_port)
+            life.ready()
+            await life.stopping.wait()
+    finally:
+        smtp.close()
+
+
+def mailbox_app(mailbox: Mailbox) -> Litestar:
+    """The mailbox's page and JSON."""
+
+    @get("/", media_type=MediaType.HTML, sync_to_thread=False)
+    def page() -> str:
+        return _templates.get_template("mailbox.html").render(mails=list(reversed(mailbox.all())))
+
+    @get("/messages.json", sync_to_thread=False)
+    def messages(to: FromQuery[str | None] = None) -> Sequence[Mail]:
+        return mailbox.all(to=to)
+
+    @get("/messages/{mail_id:str}", media_type=MediaType.HTML, sync_to_thread=False)
+    def message(mail_id: FromPath[str]) -> str:
+        mail = mailbox.get(mail_id)
+        if mail is None:
+            raise NotFoundException(f"There is no mail {mail_id}.")
+        return _templates.get_template("mail.html").render(mail=mail)
+
+    return Litestar([page, messages, message], openapi_config=None, logging_config=None)
