@@ -31,6 +31,7 @@ log = structlog.stdlib.get_logger(__name__)
 REQUEST_TIMEOUT_MS: Final = 5_000
 BATCH_BYTES: Final = 131_072
 METADATA_MAX_AGE_MS: Final = 60_000
+_CONNECT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
@@ -151,15 +152,17 @@ class Publisher:
             raise KafkaConnectionError("the broker is away; the next attempt is due soon")
         producer = _new_producer(self._settings)
         try:
-            await producer.start()
-            await _refresh_metadata(producer)
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await producer.start()
+                await _refresh_metadata(producer)
         except BaseException as error:
             await _stop(producer)
-            if isinstance(error, KafkaError):
-                self._not_before = loop.time() + self._pause
-                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-                log.warning("kafka.away", error=repr(error))
-            raise
+            if not isinstance(error, (KafkaError, TimeoutError)):
+                raise
+            self._not_before = loop.time() + self._pause
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            log.warning("kafka.away", error=repr(error))
+            raise KafkaConnectionError(*error.args) from error
         self._pause = _FIRST_PAUSE
         log.info("kafka.connected")
         return producer

@@ -52,9 +52,9 @@ def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
 
 
 def make_worker(
-    client: Client, activities: Sequence[Callable[..., Any]], *, task_queue: str, runner: WorkflowRunner
+    client: Client, activities: Sequence[Callable[..., Any]], *, task_queue: str, runner: WorkflowRunner, grace: float
 ) -> Worker:
-    """The worker, alike in production and in tests."""
+    """The worker, alike in production and in tests; at a stop running activities get `grace` seconds to end."""
     return Worker(
         client,
         task_queue=task_queue,
@@ -65,7 +65,7 @@ def make_worker(
         max_concurrent_workflow_tasks=MAX_CONCURRENT,
         max_concurrent_activities=MAX_CONCURRENT,
         max_concurrent_local_activities=MAX_CONCURRENT,
-        graceful_shutdown_timeout=timedelta(seconds=5),
+        graceful_shutdown_timeout=timedelta(seconds=grace),
     )
 
 
@@ -109,6 +109,13 @@ async def run(settings: Settings, life: Life) -> None:
     async with AsyncExitStack() as stack:
         activities = await open_activities(stack, addresses)
         runner = workflow_runner(sandbox=settings.workflow_sandbox)
-        async with make_worker(client, activities, task_queue=settings.temporal_task_queue, runner=runner):
+        worker = make_worker(
+            client,
+            activities,
+            task_queue=settings.temporal_task_queue,
+            runner=runner,
+            grace=settings.shutdown_grace,
+        )
+        async with worker:
             life.ready()
             await life.stopping.wait()

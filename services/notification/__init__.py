@@ -1,0 +1,1 @@
+"""Notification: mails customers what becomes of their orders."""

@@ -1,0 +1,48 @@
+"""From a Kafka record to an order's event, with every check that rendering a mail relies on."""
+
+from __future__ import annotations
+
+from aiokafka import ConsumerRecord
+from google.protobuf.json_format import Parse, ParseError
+
+from domain.ids import is_id
+from domain.money import EXPONENTS
+from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from runtime.cloudevents import EventHeaders, NotAnEvent
+from runtime.kafka_consumer import Unprocessable
+from services.notification.model import TEMPLATE_OF, OrderEvent, Template
+
+
+def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
+    """The event in a record of topic order-events; None for a type that no mail tells of.
+
+    Raises:
+        Unprocessable: it is no event of ours, or lacks what its mail needs. The message quotes no data.
+    """
+    try:
+        headers = EventHeaders.from_kafka(record.headers)
+    except NotAnEvent as error:
+        raise Unprocessable(str(error)) from None
+    template = TEMPLATE_OF.get(headers.type)
+    if template is None:
+        return None
+    try:
+        data = Parse(record.value or b"", OrderTransitioned(), ignore_unknown_fields=True)
+    except (ParseError, UnicodeDecodeError):
+        raise Unprocessable("the data is not the JSON of an OrderTransitioned") from None
+    fault = _fault(data, template)
+    if fault is not None:
+        raise Unprocessable(fault)
+    return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data)
+
+
+def _fault(data: OrderTransitioned, template: Template) -> str | None:
+    if not is_id(data.order_id) or not is_id(data.user_id):
+        return "order_id and user_id must be UUIDs"
+    if data.currency not in EXPONENTS:
+        return "currency is not one that we know"
+    if template in (Template.ORDER_PLACED, Template.ORDER_PAID) and not data.HasField("total"):
+        return "total is missing"
+    if template is Template.ORDER_PLACED and not data.HasField("payment_deadline"):
+        return "payment_deadline is missing"
+    return None

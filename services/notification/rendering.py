@@ -1,0 +1,109 @@
+"""From an order's event to the mail that the customer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from domain.money import format_money
+from domain.orders import CancelledBy, Reason
+from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from services.notification.model import Template
+
+_REASONS: Final[Mapping[str, str]] = {
+    Reason.PRODUCT_NOT_FOUND: "A product in it is not in our shop any more.",
+    Reason.PRODUCT_INACTIVE: "A product in it is not for sale at the moment.",
+    Reason.CURRENCY_MISMATCH: "A product in it is not sold in the currency that you chose.",
+    Reason.PRICE_CHANGED: "A price changed while you were ordering. You can order again at today's price.",
+    Reason.OUT_OF_STOCK: "A product in it is out of stock.",
+    Reason.STOCK_LOST: "We could not deliver what you had paid for. You get all of your money back.",
+    Reason.PAYMENT_DECLINED: "Your payment was declined.",
+    Reason.PAYMENT_TIMEOUT: "We did not receive your payment in time.",
+    Reason.PAYMENT_REJECTED: "The payment could not be set up for this amount or with this payment method.",
+    Reason.PAYMENT_CANCELLED: "The payment was cancelled.",
+    Reason.PAYMENT_MISMATCH: "The amount that was paid is not the amount of the order. You get all of it back.",
+    CancelledBy.OPERATOR: "Our team cancelled it.",
+}
+"""Why an order ended, for people. Nothing is said for a reason that is newer than this table."""
+_SUBJECTS: Final[Mapping[Template, str]] = {
+    Template.ORDER_PLACED: "Your order: please pay by {{ deadline }}",
+    Template.ORDER_PAID: "Your receipt: we received {{ total }}",
+    Template.ORDER_FAILED: "Your order could not be completed",
+    Template.ORDER_CANCELLED: "Your order was cancelled",
+}
+_LOADER: Final = PackageLoader("services.notification")
+_text = Environment(
+    loader=_LOADER,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701 - plain text
+)
+_html = Environment(loader=_LOADER, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedMail:
+    """A mail as people read it, in both forms."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    name: str
+    quantity: int
+    unit_price: str
+    total: str
+
+
+def render(
+    template: Template, event: OrderTransitioned, *, customer: str, product_names: Mapping[str, str]
+) -> RenderedMail:
+    """Write the mail. A product that has no name in `product_names` appears with its id.
+
+    Raises:
+        jinja2.TemplateError: a template asks for what the event does not have; a defect.
+    """
+    facts = {
+        "customer": customer,
+        "order_id": event.order_id,
+        "at": _moment(event.at.ToDatetime(UTC)),
+        "lines": [
+            _Line(
+                name=product_names.get(line.product_id, line.product_id),
+                quantity=line.quantity,
+                unit_price=format_money(line.unit_price, event.currency),
+                total=format_money(line.quantity * line.unit_price, event.currency),
+            )
+            for line in event.lines
+        ],
+        "reason": _REASONS.get(event.reason, ""),
+        **_facts_that_may_miss(event),
+    }
+    return RenderedMail(
+        subject=_text.from_string(_SUBJECTS[template]).render(facts),
+        text=_text.get_template(f"{template.value}.txt").render(facts),
+        html=_html.get_template(f"{template.value}.html").render(facts),
+    )
+
+
+def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str]:
+    """What only some events have; a template that asks for it without need fails loudly."""
+    facts = {}
+    if event.HasField("total"):
+        facts["total"] = format_money(event.total, event.currency)
+    if event.HasField("payment_deadline"):
+        facts["deadline"] = _moment(event.payment_deadline.ToDatetime(UTC))
+    return facts
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"

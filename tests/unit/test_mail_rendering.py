@@ -1,0 +1,119 @@
+"""What customers read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from html import unescape
+
+import pytest
+
+from domain.ids import new_id
+from domain.orders import CancelledBy, Reason
+from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
+from services.notification.model import Template
+from services.notification.rendering import RenderedMail, render
+
+CUP, PLATE = new_id(), new_id()
+NAMES = {CUP: "Cup & saucer <blue>", PLATE: "Plate"}
+
+
+def order(*, reason: str = "", priced: bool = True) -> OrderTransitioned:
+    event = OrderTransitioned(
+        order_id="0198c0de-0000-7000-8000-000000000001",
+        user_id=new_id(),
+        reason=reason,
+        currency="EUR",
+        lines=[
+            OrderedLine(product_id=CUP, quantity=2, unit_price=1250 if priced else None),
+            OrderedLine(product_id=PLATE, quantity=1, unit_price=900 if priced else None),
+        ],
+    )
+    event.at.FromDatetime(datetime(2026, 11, 22, 9, 5, tzinfo=UTC))
+    if priced:
+        event.total = 3400
+        event.payment_deadline.FromDatetime(datetime(2026, 11, 22, 9, 20, 59, tzinfo=UTC))
+    return event
+
+
+def mail(template: Template, event: OrderTransitioned, *, customer: str = "Ada") -> RenderedMail:
+    return render(template, event, customer=customer, product_names=NAMES)
+
+
+def test_an_order_placed_says_what_to_pay_and_until_when() -> None:
+    placed = mail(Template.ORDER_PLACED, order())
+
+    assert placed.subject == "Your order: please pay by 22 November 2026, 09:20 UTC"
+    assert placed.text == (
+        "Hello Ada,\n\n"
+        "thank you for your order. Everything in it is set aside for you.\n\n"
+        "Please pay 34.00 EUR by 22 November 2026, 09:20 UTC.\n"
+        "After that the order ends by itself and costs nothing.\n\n"
+        "2 x Cup & saucer <blue>\n"
+        "    12.50 EUR each, 25.00 EUR\n"
+        "1 x Plate\n"
+        "    9.00 EUR each, 9.00 EUR\n\n"
+        "Total: 34.00 EUR\n\n"
+        "Have you paid already? Then there is nothing to do: your receipt is on its way.\n\n"
+        "-- \n"
+        "Order 0198c0de-0000-7000-8000-000000000001\n"
+        "22 November 2026, 09:05 UTC\n"
+    )
+
+
+def test_a_receipt_lists_what_was_paid() -> None:
+    paid = mail(Template.ORDER_PAID, order())
+
+    assert paid.subject == "Your receipt: we received 34.00 EUR"
+    for form in (paid.text, paid.html):
+        assert "34.00 EUR" in form
+        assert "12.50 EUR" in form
+        assert "Plate" in form
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_failed_order_gives_its_reason_in_human_words(reason: Reason) -> None:
+    failed = mail(Template.ORDER_FAILED, order(reason=reason, priced=False))
+
+    assert failed.subject == "Your order could not be completed"
+    assert reason.value not in failed.text + failed.html
+    sentence = failed.text.split("\n\n")[2]
+    assert sentence.endswith(".")
+    assert sentence in unescape(failed.html)
+
+
+def test_a_reason_that_is_newer_than_the_mail_is_left_out() -> None:
+    failed = mail(Template.ORDER_FAILED, order(reason="MOON_PHASE"))
+
+    assert "MOON_PHASE" not in failed.text + failed.html
+    assert "could not be completed.\n\nThe order has ended" in failed.text
+
+
+def test_a_cancelled_order_says_who_cancelled_it() -> None:
+    cancelled = mail(Template.ORDER_CANCELLED, order(reason=CancelledBy.OPERATOR))
+
+    assert cancelled.subject == "Your order was cancelled"
+    assert "your order was cancelled. Our team cancelled it.\n\nNothing is owed." in cancelled.text
+
+
+def test_names_are_escaped_in_html_and_plain_in_text() -> None:
+    placed = mail(Template.ORDER_PLACED, order(), customer="<b>Ada</b>")
+
+    assert "<b>Ada</b>" in placed.text
+    assert "&lt;b&gt;Ada&lt;/b&gt;" in placed.html
+    assert "Cup &amp; saucer &lt;blue&gt;" in placed.html
+
+
+def test_a_product_that_is_gone_appears_with_its_id() -> None:
+    paid = render(Template.ORDER_PAID, order(), customer="Ada", product_names={CUP: "Cup"})
+
+    assert f"1 x {PLATE}\n" in paid.text
+
+
+@pytest.mark.parametrize("template", Template)
+def test_no_mail_links_anywhere_or_loads_anything(template: Template) -> None:
+    html = mail(template, order(reason=Reason.OUT_OF_STOCK)).html
+
+    assert "http" not in html
+    assert "src=" not in html
+    assert "href=" not in html
+    assert "Order 0198c0de-0000-7000-8000-000000000001" in html

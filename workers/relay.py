@@ -1,0 +1,50 @@
+"""The outbox relay: publishes every database's outbox to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from domain.ids import new_id
+from runtime.kafka import Publisher
+from runtime.process import Life
+from runtime.settings import Settings, SettingsError
+from workers.relay_database import DatabaseRelay
+
+
+async def run(settings: Settings, life: Life) -> None:
+    """Relay until the process stops. Ready when every database has answered; the broker may be away.
+
+    Raises:
+        SettingsError: no database is named.
+    """
+    if not settings.relay_dsns:
+        raise SettingsError("ORDERSAGA_RELAY_DSNS is not set. It is: the databases whose outboxes are published")
+    publisher = Publisher(settings)
+    holder = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
+    relays = [
+        DatabaseRelay(
+            service=service,
+            dsn=dsn.get_secret_value(),
+            holder=holder,
+            publisher=publisher,
+            grace=settings.shutdown_grace,
+        )
+        for service, dsn in settings.relay_dsns.items()
+    ]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for relay in relays:
+                group.create_task(relay.run(life.stopping))
+            ready = group.create_task(_tell_when_reached(relays, life))
+            await life.stopping.wait()
+            ready.cancel()
+    finally:
+        await publisher.close()
+
+
+async def _tell_when_reached(relays: list[DatabaseRelay], life: Life) -> None:
+    for relay in relays:
+        await relay.reached.wait()
+    life.ready()

@@ -1,0 +1,131 @@
+"""What the relay does in one service's database: the lease, and reading and marking outbox rows.
+
+All statements stand alone (autocommit), and all times are PostgreSQL's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import psycopg
+from psycopg.rows import class_row
+
+LEASE_NAME: Final = "outbox"
+LEASE_SECONDS: Final = 5.0
+"""How long an outbox rests after its relay died."""
+
+_ACQUIRE: Final = """
+    INSERT INTO relay_lease (name, holder, epoch, expires_at)
+    VALUES (%(name)s, %(holder)s, 1, now() + make_interval(secs => %(seconds)s))
+    ON CONFLICT (name) DO UPDATE
+       SET holder = excluded.holder, epoch = relay_lease.epoch + 1, expires_at = excluded.expires_at
+     WHERE relay_lease.expires_at <= now() OR relay_lease.holder = excluded.holder
+    RETURNING epoch
+"""
+_HELD: Final = "name = %(name)s AND holder = %(holder)s AND epoch = %(epoch)s AND expires_at > now()"
+_RENEW: Final = f"""
+    UPDATE relay_lease SET expires_at = now() + make_interval(secs => %(seconds)s) WHERE {_HELD}
+"""  # noqa: S608 - put together from constants
+_RELEASE: Final = f"UPDATE relay_lease SET expires_at = now() WHERE {_HELD}"  # noqa: S608 - from constants
+_READ: Final = """
+    SELECT id, topic, key, ce_id, ce_type, ce_seq, data, at
+      FROM outbox
+     WHERE published_at IS NULL
+       AND (topic, key) NOT IN (SELECT * FROM unnest(%(topics)s::text[], %(keys)s::text[]))
+     ORDER BY id
+     LIMIT %(limit)s
+"""
+# FOR SHARE: a takeover waits for the mark, so the mark happens wholly within the lease
+_MARK: Final = f"""
+    WITH held AS (SELECT FROM relay_lease WHERE {_HELD} FOR SHARE)
+    UPDATE outbox SET published_at = now()
+     WHERE id = ANY(%(ids)s) AND published_at IS NULL AND EXISTS (SELECT FROM held)
+"""  # noqa: S608 - put together from constants
+
+Key = tuple[str, str]
+"""Topic and record key: what order is kept for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRow:
+    """One event to be published."""
+
+    id: int
+    topic: str
+    key: str
+    ce_id: str
+    ce_type: str
+    ce_seq: int
+    data: str
+    at: datetime
+
+
+class RelayedDatabase:
+    """One service's outbox as its relay sees it. Every method raises `psycopg.Error` when the database is away."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[tuple[object, ...]], *, holder: str) -> None:
+        self._connection = connection
+        self._holder = holder
+        self._valid_until = 0.0
+        self.epoch: int | None = None
+        """Number of the lease while it is ours."""
+
+    @property
+    def may_publish(self) -> bool:
+        """Whether the lease is ours, counted by our own clock from before it was asked for."""
+        return self.epoch is not None and asyncio.get_running_loop().time() < self._valid_until
+
+    async def hold(self) -> bool:
+        """Take the lease if it is free, or renew ours; whether it is ours then."""
+        asked_at = asyncio.get_running_loop().time()
+        held = await self._renew() if self.epoch is not None else False
+        if not held:
+            self.epoch = await self._acquire()
+        if self.epoch is not None:
+            self._valid_until = asked_at + LEASE_SECONDS
+        return self.epoch is not None
+
+    async def release(self) -> None:
+        """Let another relay go on at once."""
+        if self.epoch is not None:
+            await self._connection.execute(_RELEASE, self._lease())
+            self.epoch = None
+
+    async def read(self, *, limit: int, without: Collection[Key]) -> Sequence[OutboxRow]:
+        """The oldest unpublished rows, but for those of some keys.
+
+        Never by ``id > last_seen``: transactions commit out of the order of their ids.
+        """
+        parameters = {
+            "topics": [topic for topic, _ in without],
+            "keys": [key for _, key in without],
+            "limit": limit,
+        }
+        async with self._connection.cursor(row_factory=class_row(OutboxRow)) as cursor:
+            await cursor.execute(_READ, parameters)
+            return await cursor.fetchall()
+
+    async def mark_published(self, ids: Sequence[int]) -> bool:
+        """Mark rows as published; false, and nothing marked, if the lease is not ours any more."""
+        cursor = await self._connection.execute(_MARK, {**self._lease(), "ids": list(ids)})
+        if cursor.rowcount == 0:
+            self.epoch = None
+        return cursor.rowcount > 0
+
+    async def _acquire(self) -> int | None:
+        cursor = await self._connection.execute(
+            _ACQUIRE, {"name": LEASE_NAME, "holder": self._holder, "seconds": LEASE_SECONDS}
+        )
+        row = await cursor.fetchone()
+        return None if row is None else int(str(row[0]))
+
+    async def _renew(self) -> bool:
+        cursor = await self._connection.execute(_RENEW, {**self._lease(), "seconds": LEASE_SECONDS})
+        return cursor.rowcount == 1
+
+    def _lease(self) -> dict[str, object]:
+        return {"name": LEASE_NAME, "holder": self._holder, "epoch": self.epoch}
