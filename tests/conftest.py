@@ -60,6 +60,5 @@ def databases(request: pytest.FixtureRequest, worker_id: str) -> Iterator[Mappin
                 sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY file_copy").format(sql.Identifier(names[service]), owner)
             )
             dsns[service] = dsn.rsplit("/", 1)[0] + f"/{names[service]}"
-        from pathlib import Path; ready = {k: v for k, v in dsns.items() if any(Path("migrations", k, "versions").glob("v*.py"))}  # TEMPORARY: until all landed
-        upgrade_all(ready, relay_role="relay", audit_role="audit")
+        upgrade_all(dsns, relay_role="relay", audit_role="audit")
         yield dsns

