@@ -21,7 +21,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 generated/.made: $(PROTOS) $(STAMP)
 	rm -rf generated && mkdir generated
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=generated --grpc_python_out=generated \
-	  --mypy_out=generated --mypy_grpc_out=only_async:generated $(PROTOS)
+	  --mypy_out=quiet:generated --mypy_grpc_out=quiet,only_async:generated $(PROTOS)
 	touch $@
 
 generate: generated/.made ## Make the gRPC code from proto/

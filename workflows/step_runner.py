@@ -147,9 +147,7 @@ class StepRunner:
                 is_over, timeout=self._attention_after, timeout_summary=f"attention for {_name(step)}"
             )
         except TimeoutError:
-            await self._raise_attention(step, f"does not get through since {self._attention_after}", is_over)
-            await workflow.wait_condition(is_over)
-            await self._clear_attention(step)
+            await self._hold_attention(step, f"does not get through since {self._attention_after}", is_over)
         if not handle.done():
             await _abandon(handle)
             self._stop_if_cancelled()
@@ -168,10 +166,8 @@ class StepRunner:
         def is_over() -> bool:
             return self._verdict is not None or (can_stop and self.cancelled_by is not None)
 
-        await self._raise_attention(step, f"refused: {refused}", is_over)
-        await workflow.wait_condition(is_over)
+        await self._hold_attention(step, f"refused: {refused}", is_over)
         self.parked = None
-        await self._clear_attention(step)
         if self._verdict is None:
             self._stop_if_cancelled()
         return self._verdict or Verdict.RETRY
@@ -180,16 +176,12 @@ class StepRunner:
         if self.cancelled_by is not None:
             raise OrderEnds(OrderStatus.CANCELLED, self.cancelled_by)
 
-    async def _raise_attention(self, step: Step[Any, Any], why: str, is_over: Callable[[], bool]) -> None:
-        """Tell people; the table waits for the order service, but not beyond the end of the trouble."""
+    async def _hold_attention(self, step: Step[Any, Any], why: str, is_over: Callable[[], bool]) -> None:
+        """Keep people's attention on a step until it is over."""
         story.tell_attention(_name(step), why)
-        request = AttentionRequest(order_id=self._order_id, step=_name(step), why=why)
-        handle = _start_attention(request)
-        await workflow.wait_condition(lambda: handle.done() or is_over())
-        if not handle.done():
-            await _abandon(handle)
-
-    async def _clear_attention(self, step: Step[Any, Any]) -> None:
+        raised = _start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=why))
+        await workflow.wait_condition(is_over)
+        await raised  # else the clearing could overtake it, and attention would stay for good
         story.tell_attention_over()
         await _start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=None))
 

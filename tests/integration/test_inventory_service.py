@@ -44,7 +44,9 @@ async def stocked(inventory: InventoryService, pieces: int) -> str:
 async def ledger(database: Database, product_id: str) -> list[tuple[int, str, int, int]]:
     async with database.transaction() as connection:
         rows = await connection.execute(
-            text("SELECT seq, kind, on_hand_change, reserved_change FROM movements WHERE product_id = :id ORDER BY seq"),
+            text(
+                "SELECT seq, kind, on_hand_change, reserved_change FROM movements WHERE product_id = :id ORDER BY seq"
+            ),
             {"id": product_id},
         )
         return [tuple(row) for row in rows]

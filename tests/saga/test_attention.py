@@ -1,0 +1,149 @@
+"""A step that does not get through, or is refused without an answer to it, is seen by people and ended by them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+
+from domain.saga import OrderResult, order_workflow_id
+from runtime.database import Database
+from tests.saga_shop import Hook, Shop
+from workflows.order_saga import OrderSaga
+from workflows.story import ATTENTION
+
+Run = WorkflowHandle[Any, OrderResult]
+
+
+async def open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
+    """Step and why of the order's attention that is not cleared."""
+    database = Database(shop.databases["order"], pool_size=1)
+    try:
+        async with database.transaction() as connection:
+            rows = await connection.execute(
+                text("SELECT step, why FROM attention WHERE order_id = :id AND cleared_at IS NULL"),
+                {"id": run.id.removeprefix(order_workflow_id(""))},
+            )
+            return [tuple(row) for row in rows]
+    finally:
+        await database.close()
+
+
+async def attention_attribute(run: Run) -> str | None:
+    """What lists of workflows can be filtered by."""
+    return (await run.describe()).typed_search_attributes.get(ATTENTION)
+
+
+def listen(shop: Shop) -> asyncio.Queue[str]:
+    """Every time that the order service was told of attention."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hook() -> None:
+        shop.hooks.after["attention"] = hook
+        told.put_nowait("told")
+
+    shop.hooks.after["attention"] = hook
+    return told
+
+
+async def test_a_step_that_fails_for_a_minute_raises_attention_which_clears_when_it_gets_through(shop: Shop) -> None:
+    product = await shop.product(pieces=5)
+    seen: list[Any] = []
+
+    async def fail_until_seen() -> None:
+        if attention := await open_attention(shop, run):
+            seen.extend([attention, await attention_attribute(run)])
+            return
+        shop.hooks.before["reserve"] = fail_until_seen
+        raise ConnectionError("the inventory service is away")
+
+    shop.hooks.before["reserve"] = fail_until_seen
+    run = await shop.place((product, 2), payment_method="pm_card_visa")
+    result = await shop.result(run)
+
+    assert seen == [[("reserve", "does not get through since 0:01:00")], "reserve"]
+    assert await open_attention(shop, run) == []
+    assert await attention_attribute(run) is None
+    assert result.status == "PAID"
+    assert await shop.disagreements(run) == []
+
+
+async def sell_by_hand(shop: Shop, run: Run) -> None:
+    """Somebody commits the reservation of an order that is about to fail: its release is refused from then on."""
+    await shop.inventory.commit(run.id.removeprefix(order_workflow_id("")))
+
+
+async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by_hand(shop: Shop) -> None:
+    product = await shop.product(pieces=5)
+    told = listen(shop)
+    run = await shop.place((product, 2), payment_window_seconds=60, wait=10)
+    await sell_by_hand(shop, run)
+    await shop.env.sleep(61)
+
+    await told.get()
+    assert [step for step, _ in await open_attention(shop, run)] == ["release"]
+    assert await attention_attribute(run) == "release"
+    assert (await shop.order(run)).status == "PENDING"
+    assert await run.execute_update(OrderSaga.retry) == "release"
+    for _ in ("cleared", "raised again, because the cause is still there"):
+        await told.get()
+    assert await run.execute_update(OrderSaga.resolve) == "release"
+    result = await shop.result(run)
+
+    assert (result.status, result.reason) == ("FAILED", "PAYMENT_TIMEOUT")
+    assert await open_attention(shop, run) == []
+    assert await attention_attribute(run) is None
+
+
+async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_cancelled(shop: Shop) -> None:
+    product = await shop.product(pieces=5)
+    told = listen(shop)
+    run = await park_in_reserve(shop, product)
+    await told.get()
+
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await run.execute_update(OrderSaga.resolve)
+    assert "cannot be done by hand" in str(refused.value.cause)
+    await run.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await shop.result(run)
+
+    assert (await shop.order(run)).status == "CANCELLED"
+    assert await open_attention(shop, run) == []
+    assert await shop.disagreements(run) == []
+
+
+async def park_in_reserve(shop: Shop, product: str) -> Run:
+    """An order whose reservation was released for good before the saga could reserve."""
+
+    async def release_first() -> None:
+        await shop.inventory.release(run_id.result())
+
+    run_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    shop.hooks.before["reserve"] = wait_then(run_id, release_first)
+    run = await shop.place((product, 2))
+    run_id.set_result(run.id.removeprefix(order_workflow_id("")))
+    return run
+
+
+def wait_then(future: asyncio.Future[str], act: Hook) -> Hook:
+    async def hook() -> None:
+        await asyncio.shield(future)
+        await act()
+
+    return hook
+
+
+async def test_nothing_can_be_retried_or_resolved_while_no_step_is_parked(shop: Shop) -> None:
+    product = await shop.product(pieces=5)
+    run = await shop.place((product, 2), wait=10)
+
+    for update in (OrderSaga.retry, OrderSaga.resolve):
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await run.execute_update(update)
+        assert "no step is parked" in str(refused.value.cause)
+
+    await run.cancel()
