@@ -141,13 +141,14 @@ def up(var: Annotated[Path, typer.Option(help="Folder of the stack's data, logs 
 @app.command()
 def demo(
     json: Annotated[Path | None, typer.Option(help="Also write the report as JSON to this file.")] = None,
+    histories: Annotated[Path | None, typer.Option(help="Also save each workflow's history to this folder.")] = None,
     var: Annotated[Path, typer.Option(help="Folder of the demo's stack; emptied first.")] = Path("var/demo"),
 ) -> None:
     """Drive real orders through a fresh embedded stack on free ports, audit what became of them, stop."""
     with _exit_on_wrong_setting(), _exit_on_stack_trouble():
         from cli.demo.run import run_demo
 
-        if not run_demo(var, json_file=json):
+        if not run_demo(var, json_file=json, histories=histories):
             raise typer.Exit(1)
 
 

@@ -82,8 +82,8 @@ class Gateway:
     sagas: Sagas
 
 
-def bearer(role: CallerRole, user_id: str | None = None, *, ttl: float = 60) -> dict[str, str]:
-    """The header with a token of that role; a ttl below zero makes one that has expired."""
+def bearer(role: CallerRole, user_id: str | None = None, *, ttl: float = 3_600) -> dict[str, str]:
+    """The header with a token of that role, made to outlive the suite; a ttl below zero makes one that has expired."""
     caller = Caller(role, user_id or new_id())
     return {"Authorization": f"Bearer {TokenSigner(PRIVATE_PEM, ttl=ttl).sign(caller).text}"}
 

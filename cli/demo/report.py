@@ -22,6 +22,8 @@ class Report:
     """What became of the demo's orders, and what the audit says."""
 
     outcomes: Sequence[Outcome]
+    histories: Sequence[str]
+    """The history of each outcome's workflow, as JSON."""
     facts: Facts
     breaches: Sequence[Breach]
     temporal_ui: str

@@ -6,21 +6,30 @@ import asyncio
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from temporalio.client import Client
 
 from cli.audit.run import audit
 from cli.demo.report import Report
-from cli.demo.scenarios import SCENARIOS
+from cli.demo.scenarios import SCENARIOS, Outcome
 from cli.demo.shop import Shop
+from domain.saga import order_workflow_id
+from runtime.settings import Settings
 from sandbox.ports import Ports
 from sandbox.signals import interrupted_by_signals
 from sandbox.supervisor import Stack
 
 
-def run_demo(var: Path, *, json_file: Path | None) -> bool:
+def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bool:
     """Drive real orders through a fresh stack under `var`; whether all ended as promised and all invariants hold.
+
+    Args:
+        var: folder of the stack, emptied first.
+        json_file: where the report goes as JSON.
+        histories: folder for the history of each order's workflow, as `tests/replay` replays it.
 
     Raises:
         StackError: the stack did not start, or one of its processes died.
@@ -30,6 +39,10 @@ def run_demo(var: Path, *, json_file: Path | None) -> bool:
     began = time.monotonic()
     shutil.rmtree(var, ignore_errors=True)
     report = asyncio.run(_drive(var, console))
+    if histories is not None:
+        histories.mkdir(parents=True, exist_ok=True)
+        for outcome, history in zip(report.outcomes, report.histories, strict=True):
+            (histories / f"{outcome.slug}.json").write_text(history + "\n")
     report.print(console)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_data(), indent=2) + "\n")
@@ -48,10 +61,18 @@ async def _drive(var: Path, console: Console) -> Report:
             console.print(f"Ready after {time.monotonic() - began:.1f} s. Placing orders at {stack.endpoints.gateway}")
             async with Shop(stack.endpoints) as shop:
                 tried = await asyncio.gather(*(scenario(shop) for scenario in SCENARIOS))
+            outcomes = [outcome for several in tried for outcome in several]
             facts, breaches = await audit(stack.settings)
             return Report(
-                outcomes=[outcome for several in tried for outcome in several],
+                outcomes=outcomes,
+                histories=await _fetch_histories(stack.settings, outcomes),
                 facts=facts,
                 breaches=breaches,
                 temporal_ui=stack.endpoints.temporal_ui,
             )
+
+
+async def _fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> list[str]:
+    client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+    runs = [client.get_workflow_handle(order_workflow_id(outcome.order.id)) for outcome in outcomes]
+    return [(await run.fetch_history()).to_json() for run in runs]

@@ -37,6 +37,11 @@ class Outcome:
     mails: list[str]
 
     @property
+    def slug(self) -> str:
+        """The scenario and how it ended, as a file name."""
+        return f"{self.scenario} {self.order.status}".lower().replace(",", "").replace(" ", "-")
+
+    @property
     def is_expected(self) -> bool:
         """Whether status, reason and stock are what the scenario promises."""
         return (self.order.status, self.order.reason) == self.expected and [

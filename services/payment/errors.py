@@ -1,0 +1,73 @@
+"""What the payment service refuses, and why it may ask to be asked again."""
+
+from __future__ import annotations
+
+import grpc
+
+from domain.refusals import Refusal
+from runtime.refusal import Refused, Unavailable
+
+
+class PaymentNotFound(Refused):
+    """The order has no payment."""
+
+    refusal = Refusal.PAYMENT_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has no payment", order_id=order_id)
+
+
+class PaymentRejected(Refused):
+    """Stripe cannot be asked for this payment, or refused the request itself."""
+
+    refusal = Refusal.PAYMENT_REJECTED
+
+
+class PaymentVoided(Refused):
+    """The order's payment was undone for good."""
+
+    refusal = Refusal.PAYMENT_VOIDED
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"the payment of order {order_id} is voided", order_id=order_id)
+
+
+class PaymentDiffers(Refused):
+    """The order has a payment of another customer, amount, currency or payment method."""
+
+    refusal = Refusal.PAYMENT_DIFFERS
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has another payment", order_id=order_id)
+
+
+class RefundFailed(Refused):
+    """Stripe refused the refund."""
+
+    refusal = Refusal.REFUND_FAILED
+
+    def __init__(self, order_id: str, reason: str) -> None:
+        super().__init__(f"the refund of order {order_id} failed: {reason}", order_id=order_id, reason=reason)
+
+
+class BadWebhookSignature(Refused):
+    """A webhook is not signed by Stripe, or not recently."""
+
+    refusal = Refusal.BAD_WEBHOOK_SIGNATURE
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class BadWebhookBody(Refused):
+    """A signed webhook holds no v1 event."""
+
+    refusal = Refusal.BAD_WEBHOOK_BODY
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class PaymentUnsettled(Unavailable):
+    """The payment can be neither cancelled nor refunded yet."""
+
+
+class RefundPending(Unavailable):
+    """Stripe has the refund but has not carried it out yet."""

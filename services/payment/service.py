@@ -1,0 +1,156 @@
+"""Use cases of the payment service. Each may be repeated at any time, and finishes what an earlier attempt began."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
+
+from domain.payments import PaymentStatus
+from runtime.caller import Caller
+from runtime.database import Database
+from services.payment.errors import (
+    PaymentDiffers,
+    PaymentNotFound,
+    PaymentRejected,
+    PaymentUnsettled,
+    PaymentVoided,
+)
+from services.payment.intents import Intents, is_untried
+from services.payment.ledger import PaymentLedger
+from services.payment.refunds import Refunds
+from services.payment.repository import NewPayment, Payment
+from services.payment.stripe_amounts import check_chargeable
+from services.payment.stripe_client import StripeClient
+from services.payment.stripe_port import StripeRefused
+
+
+class PaymentService:
+    """Payments of orders.
+
+    Within a process one order's calls wait for each other. That only spares Stripe contradictory requests: that money
+    moves once holds without it, by idempotency keys, Stripe's own state machine and the ledger's guard.
+    """
+
+    def __init__(self, database: Database, stripe: StripeClient) -> None:
+        self._ledger = PaymentLedger(database)
+        self._stripe = stripe
+        self._intents = Intents(self._ledger, stripe)
+        self._refunds = Refunds(self._ledger, stripe)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def check_amount(self, amount: int, currency: str) -> None:
+        """Whether Stripe can be asked for an amount at all.
+
+        Raises:
+            PaymentRejected: why not.
+        """
+        check_chargeable(amount, currency)
+
+    async def open(self, new: NewPayment) -> Payment:
+        """Open the order's payment, and try to take the money if a payment method came with it. A decline is an answer.
+
+        Raises:
+            PaymentRejected: Stripe does not take the amount or the payment method.
+            PaymentVoided: the order's payment was undone.
+            PaymentDiffers: the order has a payment of another customer, amount, currency or payment method.
+            StripeUnavailable: repeat.
+        """
+        check_chargeable(new.amount, new.currency)
+        async with self._alone(new.order_id):
+            payment = await self._ledger.open(new)
+            if payment.voided:
+                raise PaymentVoided(new.order_id)
+            if _terms(payment) != _terms(new):
+                raise PaymentDiffers(new.order_id)
+            if payment.closing:
+                return payment
+            try:
+                if payment.intent_id is None:
+                    payment = await self._intents.learn(payment)
+                else:
+                    payment = await self._intents.reread(payment)
+                if new.payment_method is not None and is_untried(payment) and not payment.closing:
+                    payment = await self._intents.confirm(payment, new.payment_method)
+            except StripeRefused as refused:
+                raise PaymentRejected(str(refused)) from refused
+            return payment
+
+    async def check(self, order_id: str, *, refresh: bool) -> Payment:
+        """The order's payment as it is stored or, with `refresh`, as Stripe has it now.
+
+        Raises:
+            PaymentNotFound: the order has none.
+            StripeUnavailable: repeat.
+        """
+        payment = await self._ledger.get(order_id)
+        if not refresh:
+            return payment
+        async with self._alone(order_id):
+            return await self._intents.reread(payment)
+
+    async def close(self, order_id: str) -> Payment:
+        """End the wait for money: comes back CANCELLED, or SUCCEEDED or PROCESSING if the money was faster.
+
+        Raises:
+            PaymentNotFound: the order has none.
+            PaymentUnsettled, StripeUnavailable: repeat.
+        """
+        async with self._alone(order_id):
+            return await self._intents.end(await self._ledger.close(order_id))
+
+    async def void(self, order_id: str) -> None:
+        """Undo the order's payment: cancelled, or refunded in full. Without one, a late open is refused.
+
+        Raises:
+            RefundFailed: Stripe refused the refund.
+            PaymentUnsettled, RefundPending, StripeUnavailable: repeat.
+        """
+        async with self._alone(order_id):
+            payment = await self._intents.end(await self._ledger.void(order_id))
+            if payment.status is PaymentStatus.PROCESSING:
+                raise PaymentUnsettled(f"payment {payment.id} is still processing")
+            await self._refunds.carry_out(payment)
+
+    async def client_secret(self, order_id: str, caller: Caller) -> str:
+        """What lets the customer's browser pay, straight from Stripe; empty once nobody shall pay any more.
+
+        Raises:
+            PaymentNotFound: the order has no payment that the caller may see.
+            StripeUnavailable: repeat.
+        """
+        payment = await self._ledger.get(order_id)
+        if not caller.may_see(payment.user_id or ""):
+            raise PaymentNotFound(order_id)
+        if payment.intent_id is None or payment.closing or payment.status.is_final:
+            return ""
+        return await self._stripe.get_client_secret(payment.intent_id)
+
+    async def find(self, *, intent_id: str | None, order_id: str | None) -> Payment | None:
+        """The payment that an event tells of, if we know it."""
+        return await self._ledger.find(intent_id=intent_id, order_id=order_id)
+
+    async def follow_up(self, order_id: str, *, refund_changed: bool) -> None:
+        """Catch up with Stripe after a hint of its: re-read the payment, and give late money back.
+
+        Raises:
+            RefundFailed: Stripe refused the refund, or took it back.
+            RefundPending, StripeUnavailable: repeat.
+        """
+        async with self._alone(order_id):
+            payment = await self._intents.reread(await self._ledger.get(order_id))
+            if refund_changed:
+                await self._refunds.recheck(payment)
+            else:
+                await self._refunds.carry_out(payment)
+
+    @asynccontextmanager
+    async def _alone(self, order_id: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(order_id, asyncio.Lock())
+        async with lock:
+            yield
+
+
+def _terms(payment: NewPayment | Payment) -> tuple[str | None, int, str, str | None]:
+    return payment.user_id, payment.amount, payment.currency, payment.payment_method

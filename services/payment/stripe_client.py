@@ -1,0 +1,268 @@
+"""Stripe's API, as far as the service needs it, behind typed methods; nothing of the SDK passes this file.
+
+The SDK pins the API version. It never retries by itself: who calls us does, and knows the idempotency keys.
+Look-ups list and never search, because Stripe's search lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import stripe
+import structlog
+
+from domain.payments import PaymentStatus
+from services.payment.errors import BadWebhookBody
+from services.payment.events import TELLING_TYPES, ProviderEvent, convert_event
+from services.payment.stripe_amounts import from_stripe, to_stripe
+from services.payment.stripe_port import (
+    APP,
+    FailedCharge,
+    Intent,
+    MadeRefund,
+    StripeDeclined,
+    StripeKeySpent,
+    StripeRefused,
+    StripeUnavailable,
+    StripeUnexpectedState,
+)
+from services.payment.tables import RefundStatus
+
+log = structlog.stdlib.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item", bound=stripe.StripeObject)
+
+_INTENT_STATUS: Final = {
+    "requires_payment_method": PaymentStatus.REQUIRES_PAYMENT_METHOD,
+    "requires_confirmation": PaymentStatus.REQUIRES_PAYMENT_METHOD,
+    "requires_action": PaymentStatus.REQUIRES_ACTION,
+    "processing": PaymentStatus.PROCESSING,
+    "succeeded": PaymentStatus.SUCCEEDED,
+    "canceled": PaymentStatus.CANCELLED,
+}
+_REFUND_STATUS: Final = {
+    "pending": RefundStatus.PENDING,
+    "requires_action": RefundStatus.PENDING,
+    "succeeded": RefundStatus.SUCCEEDED,
+    "failed": RefundStatus.FAILED,
+    "canceled": RefundStatus.CANCELED,
+}
+_PAGE: Final = 100
+
+
+class StripeClient:
+    """One Stripe account; amounts in minor units of an ISO 4217 code, in and out.
+
+    Args:
+        api_key: secret key; its mode must be that of the webhook events.
+        api_base: base URL of the API; Stripe's own when None.
+        timeout: limit of one call, seconds.
+        payment_method_types: what customers are offered. Without explicit types a confirm may want a return URL.
+
+    Every method raises `StripeUnavailable` when there is no usable answer, and `StripeRefused` for what Stripe says
+    is wrong with the request.
+    """
+
+    def __init__(
+        self, *, api_key: str, api_base: str | None, timeout: float, payment_method_types: Sequence[str]
+    ) -> None:
+        self._http = stripe.HTTPXClient(timeout=timeout)
+        self._api = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": api_base} if api_base is not None else None,
+            http_client=self._http,
+            max_network_retries=0,
+        ).v1
+        self._payment_method_types = list(payment_method_types)
+        self.livemode = api_key.partition("_")[2].startswith("live_")
+        log.info("stripe.configured", api_version=stripe.api_version, livemode=self.livemode)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+
+    async def create_intent(self, *, payment_id: str, order_id: str, amount: int, currency: str, key: str) -> Intent:
+        """Create an intent, unconfirmed. With the `key` of an earlier call, the intent that this one made."""
+        created = await _answer(
+            self._api.payment_intents.create_async(
+                {
+                    "amount": to_stripe(amount, currency),
+                    "currency": currency.lower(),
+                    "allowed_payment_method_types": self._payment_method_types,
+                    "metadata": {"app": APP, "order_id": order_id, "payment_id": payment_id},
+                },
+                {"idempotency_key": key},
+            )
+        )
+        return await self._current(created)
+
+    async def find_intent(self, *, payment_id: str, created_from: datetime) -> Intent | None:
+        """The intent that was made for a payment, if there is one."""
+        page = await _read(
+            self._api.payment_intents.list_async({"created": {"gte": int(created_from.timestamp())}, "limit": _PAGE})
+        )
+        async for intent in _all(page):
+            if intent.metadata.to_dict().get("payment_id") == payment_id:
+                return _intent(intent)
+        return None
+
+    async def get_intent(self, intent_id: str) -> Intent:
+        """The intent as it is now."""
+        return _intent(await _read(self._api.payment_intents.retrieve_async(intent_id)))
+
+    async def get_client_secret(self, intent_id: str) -> str:
+        """The intent's client secret, or nothing when nobody can pay with it any more. Do not keep or log it."""
+        intent = await _read(self._api.payment_intents.retrieve_async(intent_id))
+        return "" if _intent(intent).status.is_final else intent.client_secret or ""
+
+    async def confirm_intent(self, intent_id: str, *, payment_method: str, key: str) -> Intent:
+        """Try to take the money with this payment method.
+
+        Raises:
+            StripeDeclined: the charge failed.
+            StripeUnexpectedState: the intent cannot be confirmed any more.
+        """
+        confirmed = await _answer(
+            self._api.payment_intents.confirm_async(
+                intent_id, {"payment_method": payment_method}, {"idempotency_key": key}
+            )
+        )
+        return await self._current(confirmed)
+
+    async def cancel_intent(self, intent_id: str, *, key: str) -> Intent:
+        """End the intent for good.
+
+        Raises:
+            StripeUnexpectedState: it succeeded or was cancelled before.
+        """
+        return await self._current(
+            await _answer(self._api.payment_intents.cancel_async(intent_id, {}, {"idempotency_key": key}))
+        )
+
+    async def list_failed_charges(self, intent_id: str) -> list[FailedCharge]:
+        """Every charge of the intent that failed."""
+        page = await _read(self._api.charges.list_async({"payment_intent": intent_id, "limit": _PAGE}))
+        return [
+            FailedCharge(
+                id=charge.id,
+                decline_code=(charge.outcome.reason if charge.outcome is not None else None) or charge.failure_code,
+                at=datetime.fromtimestamp(charge.created, UTC),
+            )
+            async for charge in _all(page)
+            if charge.status == "failed"
+        ]
+
+    async def create_refund(
+        self, *, refund_id: str, order_id: str, intent_id: str, amount: int, currency: str, key: str
+    ) -> MadeRefund:
+        """Give `amount` of the intent's money back. With the `key` of an earlier call, what became of that one."""
+        refund = await _answer(
+            self._api.refunds.create_async(
+                {
+                    "payment_intent": intent_id,
+                    "amount": to_stripe(amount, currency),
+                    "metadata": {"app": APP, "order_id": order_id, "refund_id": refund_id},
+                },
+                {"idempotency_key": key},
+            )
+        )
+        if _is_replayed(refund):
+            refund = await _read(self._api.refunds.retrieve_async(refund.id))
+        return _refund(refund)
+
+    async def find_refund(self, *, refund_id: str, intent_id: str) -> MadeRefund | None:
+        """The intent's refund that was made for our refund id, if there is one."""
+        page = await _read(self._api.refunds.list_async({"payment_intent": intent_id, "limit": _PAGE}))
+        async for refund in _all(page):
+            if refund.metadata is not None and refund.metadata.to_dict().get("refund_id") == refund_id:
+                return _refund(refund)
+        return None
+
+    async def list_events(self, *, created_from: datetime) -> AsyncIterator[ProviderEvent]:
+        """The telling events from a time on, newest first; Stripe lists those of the last 30 days."""
+        page = await _read(
+            self._api.events.list_async(
+                {"created": {"gte": int(created_from.timestamp())}, "types": list(TELLING_TYPES), "limit": _PAGE}
+            )
+        )
+        async for listed in _all(page):
+            try:
+                yield convert_event(listed.to_dict(for_json=True))
+            except BadWebhookBody as error:
+                log.error("event.unreadable", event_id=listed.id, problem=str(error))
+
+    async def _current(self, answered: stripe.PaymentIntent) -> Intent:
+        """An answer that Stripe stored under the key shows the intent as it was then: read it again."""
+        if _is_replayed(answered):
+            return await self.get_intent(answered.id)
+        return _intent(answered)
+
+
+def _is_replayed(answered: stripe.APIResource[stripe.PaymentIntent] | stripe.APIResource[stripe.Refund]) -> bool:
+    response = answered.last_response
+    return response is not None and response.headers.get("idempotent-replayed") == "true"
+
+
+def _intent(intent: stripe.PaymentIntent) -> Intent:
+    status = _INTENT_STATUS.get(intent.status)
+    if status is None:
+        raise StripeUnavailable(f"intent {intent.id} is {intent.status}, which no intent of ours can be")
+    currency = intent.currency.upper()
+    has_charge = intent.latest_charge is not None or intent.last_payment_error is not None
+    return Intent(
+        id=intent.id,
+        status=status,
+        amount_received=from_stripe(intent.amount_received, currency),
+        currency=currency,
+        may_have_failed_charges=has_charge and status is not PaymentStatus.SUCCEEDED,
+    )
+
+
+def _refund(refund: stripe.Refund) -> MadeRefund:
+    return MadeRefund(
+        id=refund.id,
+        status=_REFUND_STATUS[refund.status or "pending"],
+        failure_reason=getattr(refund, "failure_reason", None),
+    )
+
+
+async def _answer(call: Awaitable[Answer]) -> Answer:
+    try:
+        return await call
+    except stripe.StripeError as error:
+        raise _translated(error) from None
+
+
+async def _read(call: Awaitable[Answer]) -> Answer:
+    """The answer to a look-up of ours. No order fails for one that Stripe refuses: it is our account that is wrong."""
+    try:
+        return await _answer(call)
+    except StripeRefused as refused:
+        raise StripeUnavailable(f"Stripe: {refused}") from None
+
+
+async def _all(page: stripe.ListObject[Item]) -> AsyncIterator[Item]:
+    """The items of this page and of those that follow, each of which is a look-up of its own."""
+    items = page.auto_paging_iter()
+    while (item := await _read(anext(items, None))) is not None:
+        yield item
+
+
+def _translated(error: stripe.StripeError) -> Exception:
+    """What an error of the SDK means to us (https://docs.stripe.com/error-low-level)."""
+    message = error.user_message or type(error).__name__
+    if isinstance(error, stripe.CardError):
+        return StripeDeclined(message)
+    if isinstance(error, stripe.IdempotencyError):
+        return StripeKeySpent(f"Stripe: {message}")
+    if isinstance(error, stripe.InvalidRequestError):
+        if error.code == "payment_intent_unexpected_state":
+            return StripeUnexpectedState(message)
+        return StripeRefused(message)
+    if (error.http_status or 0) >= 500 and (error.headers or {}).get("idempotent-replayed") == "true":
+        return StripeKeySpent(f"Stripe repeats its stored failure: {message}")
+    # Also 401 and 403, which mean that our key is wrong: somebody must mend it, and no order fails for it.
+    return StripeUnavailable(f"Stripe: {type(error).__name__}: {message}")

@@ -1,0 +1,66 @@
+"""Lists Stripe's events into the inbox, so that a broken webhook endpoint delays orders but loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from runtime.database import Database
+from runtime.refusal import Unavailable
+from services.payment.event_repository import EventRepository
+from services.payment.events import ProviderEvent
+from services.payment.intake import EventIntake
+from services.payment.stripe_client import StripeClient
+
+log = structlog.stdlib.get_logger(__name__)
+
+_FIRST_LOOK: Final = timedelta(hours=1)
+# Stripe's list may show an event later than ones that happened after it.
+_OVERLAP: Final = timedelta(minutes=5)
+_BATCH: Final = 100
+
+
+class Sweep:
+    """Reads Stripe's list of events from where the last sweep ended.
+
+    The mark is in Stripe's own time, the newest event's, so that its clock and ours need not agree.
+    """
+
+    def __init__(self, database: Database, stripe: StripeClient, intake: EventIntake) -> None:
+        self._database = database
+        self._stripe = stripe
+        self._intake = intake
+
+    async def run(self, *, interval: float) -> None:
+        """Sweep every `interval` seconds until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except Unavailable as problem:
+                log.warning("sweep.postponed", problem=str(problem))
+            except Exception:  # the border of the loop: the next sweep starts where this one started
+                log.exception("sweep.failed")
+            await asyncio.sleep(interval)
+
+    async def sweep(self) -> None:
+        """Store the events since the last sweep that are not known yet.
+
+        Raises:
+            StripeUnavailable: the mark stays where it was.
+        """
+        async with self._database.transaction() as connection:
+            swept_until = await EventRepository(connection).start_sweep(first_look=_FIRST_LOOK)
+        batch: list[ProviderEvent] = []
+        newest = swept_until
+        async for event in self._stripe.list_events(created_from=swept_until - _OVERLAP):
+            newest = max(newest, datetime.fromtimestamp(event.created, UTC))
+            batch.append(event)
+            if len(batch) == _BATCH:
+                await self._intake.store(batch)
+                batch.clear()
+        await self._intake.store(batch)
+        async with self._database.transaction() as connection:
+            await EventRepository(connection).end_sweep(newest)

@@ -1,0 +1,156 @@
+"""Tables of the payment database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
+from sqlmodel import Field, SQLModel
+
+from domain.payments import PaymentStatus
+from runtime.database import service_metadata, timestamp
+from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+
+
+class RefundStatus(StrEnum):
+    """Where a refund stands: REQUESTED is ours, until Stripe has it; the rest is Stripe's word."""
+
+    REQUESTED = "REQUESTED"
+    PENDING = "PENDING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+class EventStatus(StrEnum):
+    """Where a provider event stands: RECEIVED is waiting to be worked off, the others are done."""
+
+    RECEIVED = "RECEIVED"
+    APPLIED = "APPLIED"
+    IGNORED = "IGNORED"
+    FLAGGED = "FLAGGED"
+
+
+def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+class Base(SQLModel):
+    """Every table of this database."""
+
+    metadata = service_metadata()
+
+
+class PaymentRow(Base, table=True):
+    """An order's one payment; voided without user and amount is the tombstone of a void that came first."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        _one_of("status", PaymentStatus),
+        CheckConstraint("amount >= 0 AND amount_received >= 0", name="amounts"),
+        CheckConstraint("closing OR NOT voided", name="voided_is_closing"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    order_id: str = Field(sa_type=Uuid(as_uuid=False), unique=True)
+    user_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    payment_method: str | None = Field(default=None, sa_type=Text)
+    """The one that came with the order; a customer who pays with the client secret may use any other."""
+    status: PaymentStatus = Field(sa_type=Text)
+    """Of the intent when it was last re-read."""
+    intent_id: str | None = Field(default=None, sa_type=Text, unique=True)
+    amount_received: int = Field(sa_type=BigInteger)
+    """In minor units of `currency_received`."""
+    currency_received: str | None = Field(default=None, sa_type=Text)
+    closing: bool
+    """Nobody shall pay any more: never confirmed from here on."""
+    voided: bool
+    """What was paid nevertheless goes back."""
+    generation: int
+    """Part of every idempotency key: a key whose stored answer is no use is followed by the next generation's."""
+    generation_at: datetime = timestamp()
+    seq: int = Field(sa_type=BigInteger)
+    """Number of the payment's last event; guards re-reads too, see `services.payment.ledger`."""
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class AttemptRow(Base, table=True):
+    """One failed charge, however it was seen."""
+
+    __tablename__ = "payment_attempts"
+
+    charge_id: str = Field(sa_type=Text, primary_key=True)
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
+    decline_code: str | None = Field(default=None, sa_type=Text)
+    at: datetime = timestamp()
+
+
+class RefundRow(Base, table=True):
+    """The one full refund of a voided payment."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        _one_of("status", RefundStatus),
+        CheckConstraint("amount > 0", name="amount"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", unique=True)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    status: RefundStatus = Field(sa_type=Text)
+    stripe_refund_id: str | None = Field(default=None, sa_type=Text, unique=True)
+    failure_reason: str | None = Field(default=None, sa_type=Text)
+    generation: int
+    """Part of the idempotency key, as with payments."""
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class EventRow(Base, table=True):
+    """The inbox: one row per event of Stripe's that concerns us."""
+
+    __tablename__ = "provider_events"
+    __table_args__ = (
+        _one_of("status", EventStatus),
+        Index("ix_provider_events_due", "next_attempt_at", postgresql_where="status = 'RECEIVED'"),
+    )
+
+    event_id: str = Field(sa_type=Text, primary_key=True)
+    type: str = Field(sa_type=Text)
+    intent_id: str | None = Field(default=None, sa_type=Text, index=True)
+    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), index=True)
+    payload: str = Field(sa_type=Text)
+    """What of the event may be kept, as JSON: no client secret and no personal data."""
+    received_at: datetime = timestamp()
+    status: EventStatus = Field(sa_type=Text)
+    note: str = Field(sa_type=Text)
+    attempts: int
+    next_attempt_at: datetime = timestamp()
+    processed_at: datetime | None = timestamp(default=None, nullable=True)
+
+
+class SweepRow(Base, table=True):
+    """One row: up to which of its own times Stripe's list of events has been read."""
+
+    __tablename__ = "event_sweep"
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    swept_until: datetime = timestamp()
+
+
+class Outbox(Base, OutboxColumns, table=True):
+    """Events of this database, see `runtime.outbox`."""
+
+    __table_args__ = (outbox_index(),)
+
+
+class RelayLease(Base, RelayLeaseColumns, table=True):
+    """Which relay publishes this database's outbox, see `runtime.outbox`."""
+
+    __tablename__ = "relay_lease"

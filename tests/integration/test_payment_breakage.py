@@ -1,0 +1,104 @@
+"""Whatever breaks at random between us and Stripe: one intent per order, paid once or not at all, refunded once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import stripe
+
+from domain.payments import PaymentStatus
+from runtime.refusal import Unavailable
+from services.payment.errors import PaymentVoided
+from services.payment.repository import NewPayment
+from tests.payment_rig import Rig, new_payment, payment_rig
+from tests.stripe_double import SDK_WARNING
+
+pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
+
+ORDERS = 8
+FAULTS = {"error_500_before": 0.1, "error_500_after": 0.1, "lose_response": 0.1, "delay_ms": (0, 15)}
+CARDS = [None, "pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired"]
+
+
+@pytest.fixture
+async def rig(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Rig]:
+    async with payment_rig(databases["payment"], tmp_path) as made:
+        yield made
+
+
+async def persistently(call: Callable[[], Awaitable[object]]) -> None:
+    """Repeat as the saga does, until there is an answer."""
+    while True:
+        try:
+            await call()
+        except Unavailable:
+            continue
+        except PaymentVoided:
+            pass
+        return
+
+
+async def one_order(rig: Rig, new: NewPayment, chance: random.Random) -> None:
+    """The saga's calls by several processes, and a customer who pays meanwhile."""
+    services = [rig.another_service() for _ in range(3)]
+    opening = [asyncio.create_task(persistently(partial(service.open, new))) for service in services[:2]]
+    if chance.random() < 0.5:
+        await opening[0]
+        payment = await rig.service.check(new.order_id, refresh=False)
+        if payment.intent_id is not None:
+            opening.append(asyncio.create_task(pay(rig, payment.order_id)))
+    match chance.randrange(3):
+        case 0:
+            await persistently(lambda: services[2].void(new.order_id))
+        case 1:
+            await opening[0]
+            await persistently(lambda: services[2].close(new.order_id))
+    await asyncio.gather(*opening)
+
+
+async def pay(rig: Rig, order_id: str) -> None:
+    # What breaks here breaks in the customer's browser; they do not try again.
+    with suppress(httpx.HTTPError, stripe.StripeError):
+        await rig.customer_pays(await rig.service.check(order_id, refresh=False), "pm_card_visa")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_stripe_and_our_books_agree_and_nothing_is_taken_or_given_back_twice(rig: Rig, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # repeatable
+    news = [new_payment(payment_method=chance.choice(CARDS)) for _ in range(ORDERS)]
+    writes = ("payment_intents.create", "payment_intents.confirm", "payment_intents.cancel", "refunds.create")
+    await rig.break_api(*writes, "payment_intents.retrieve", "charges.list", **FAULTS)
+
+    await asyncio.gather(*(one_order(rig, new, chance) for new in news))
+    await rig.mend_api()
+    await rig.deliver(await rig.webhook_bodies())
+    await rig.inbox.work_off_due()
+
+    for new in news:
+        payment = await rig.service.check(new.order_id, refresh=True)
+        if payment.user_id is None:
+            assert await rig.intents(new.order_id) == []
+            continue
+        [intent] = await rig.intents(new.order_id)
+        charges = await rig.charges(payment)
+        refunds = await rig.refunds(payment)
+        paid = [charge for charge in charges if charge.status == "succeeded"]
+        assert intent.id == payment.intent_id
+        assert (len(paid) == 1) is (payment.status is PaymentStatus.SUCCEEDED) is (intent.status == "succeeded")
+        assert payment.amount_received == intent.amount_received
+        assert payment.amount_refunded == sum(refund.amount for refund in refunds)
+        assert len(refunds) == (1 if payment.voided and paid else 0)
+        if not paid:
+            assert payment.failed_attempts == len(charges)
+        if payment.closing:
+            assert payment.status in (PaymentStatus.SUCCEEDED, PaymentStatus.CANCELLED)
+        seqs = [seq for _, seq, _ in await rig.published(new.order_id)]
+        assert seqs == list(range(1, payment.seq + 1))
+    assert set((await rig.event_statuses()).values()) <= {"APPLIED", "IGNORED"}

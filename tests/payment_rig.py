@@ -1,0 +1,248 @@
+"""What the payment tests share: the service on a real database, driven against the Stripe double."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import stripe
+from sqlalchemy import text
+
+from domain.ids import new_id
+from runtime.database import Database
+from sandbox.stripe.server import StripeDouble
+from services.payment.inbox import Inbox
+from services.payment.intake import EventIntake
+from services.payment.repository import NewPayment, Payment
+from services.payment.service import PaymentService
+from services.payment.signals import SignalUndelivered
+from services.payment.stripe_client import StripeClient
+from services.payment.sweep import Sweep
+from tests.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
+
+PREVIOUS_SECRET = "whsec_previous"
+
+
+@dataclass
+class SignalRecorder:
+    """Stands for Temporal: keeps the signals it took, or is down."""
+
+    taken: list[tuple[str, str]] = field(default_factory=list)
+    down: bool = False
+
+    async def payment_changed(self, *, order_id: str, event_id: str) -> None:
+        if self.down:
+            raise SignalUndelivered("Temporal: UNAVAILABLE")
+        self.taken.append((order_id, event_id))
+
+    def orders(self) -> set[str]:
+        return {order_id for order_id, _ in self.taken}
+
+
+def new_payment(**changes: Any) -> NewPayment:
+    """A payment of 25.99 EUR for a new order, to be paid by the customer, or as the changes say."""
+    values = {
+        "id": new_id(),
+        "order_id": new_id(),
+        "user_id": new_id(),
+        "amount": 2_599,
+        "currency": "EUR",
+        "payment_method": None,
+        **changes,
+    }
+    return NewPayment(**values)
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """The parts of one payment service, and Stripe's side of the story."""
+
+    database: Database
+    client: StripeClient
+    service: PaymentService
+    signals: SignalRecorder
+    inbox: Inbox
+    intake: EventIntake
+    sweep: Sweep
+    sdk: stripe.StripeClient
+    browser: httpx.AsyncClient
+    folder: Path
+
+    def another_service(self) -> PaymentService:
+        """A second process's, which shares nothing but the database and Stripe."""
+        return PaymentService(self.database, self.client)
+
+    @asynccontextmanager
+    async def service_that_stripe_refuses(self) -> AsyncIterator[PaymentService]:
+        """One whose setting of payment method types Stripe does not know."""
+        base = str(self.browser.base_url).rstrip("/")
+        client = StripeClient(api_key=API_KEY, api_base=base, timeout=5, payment_method_types=["shells"])
+        yield PaymentService(self.database, client)
+        await client.close()
+
+    async def opened(self, payment_method: str | None = None, **changes: Any) -> Payment:
+        """A payment that is open."""
+        return await self.service.open(new_payment(payment_method=payment_method, **changes))
+
+    async def break_api(self, *operations: str, **faults: Any) -> None:
+        """Let these calls go wrong from here on."""
+        await self._set_faults({"api": {**faults, "operations": operations}})
+
+    async def mend_api(self) -> None:
+        """Let every call go well again."""
+        await self._set_faults({})
+
+    async def _set_faults(self, faults: dict[str, Any]) -> None:
+        answer = await self.browser.post("/_sandbox/faults", content=msgspec.json.encode(faults))
+        answer.raise_for_status()
+
+    async def customer_pays(self, payment: Payment, payment_method: str) -> httpx.Response:
+        """What the customer's browser does with the client secret."""
+        intent = await self.sdk.v1.payment_intents.retrieve_async(payment.intent_id or "")
+        return await self.browser.post(
+            f"/v1/payment_intents/{intent.id}/confirm",
+            headers={"Authorization": "Bearer pk_test_shop", "Content-Type": "application/x-www-form-urlencoded"},
+            content=f"payment_method={payment_method}&client_secret={intent.client_secret}",
+        )
+
+    async def authentication_fails(self, payment: Payment) -> None:
+        """What happens on the page of the customer's bank."""
+        page = f"/_sandbox/payment_intents/{payment.intent_id}/authenticate"
+        (await self.browser.post(page, json={"outcome": "fail"})).raise_for_status()
+
+    async def intents(self, order_id: str) -> list[stripe.PaymentIntent]:
+        """The order's intents at Stripe."""
+        page = await self.sdk.v1.payment_intents.list_async({"limit": 100})
+        return [intent for intent in page.data if intent.metadata.to_dict().get("order_id") == order_id]
+
+    async def refunds(self, payment: Payment) -> list[stripe.Refund]:
+        """The payment's refunds at Stripe."""
+        stored = await self.service.check(payment.order_id, refresh=False)
+        page = await self.sdk.v1.refunds.list_async({"payment_intent": stored.intent_id or "", "limit": 100})
+        return list(page.data)
+
+    async def charges(self, payment: Payment) -> list[stripe.Charge]:
+        """The payment's charges at Stripe, paid or failed."""
+        page = await self.sdk.v1.charges.list_async({"payment_intent": payment.intent_id or "", "limit": 100})
+        return list(page.data)
+
+    async def webhook_bodies(self, *types: str) -> list[bytes]:
+        """The bodies of the webhooks that Stripe owes, of these types or all, oldest first."""
+        page = await self.sdk.v1.events.list_async({"limit": 100})
+        events = [event.to_dict(for_json=True) for event in reversed(page.data)]
+        return [msgspec.json.encode(event) for event in events if not types or event["type"] in types]
+
+    async def deliver(self, bodies: Sequence[bytes]) -> None:
+        """Send webhooks, well signed."""
+        for body in bodies:
+            await self.intake.receive_webhook(body=body, signature=sign(body))
+
+    async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+        """What a query finds in the service's database."""
+        async with self.database.transaction() as connection:
+            return [dict(row) for row in (await connection.execute(text(statement), parameters)).mappings()]
+
+    def forget_intent(self, intent_id: str) -> None:
+        """As if Stripe had failed before it made the intent."""
+        self._at_stripe("DELETE FROM objects WHERE id = ?", intent_id)
+
+    def forget_charges(self, intent_id: str) -> None:
+        """As if Stripe had failed before it charged anything."""
+        self._at_stripe("DELETE FROM objects WHERE noun = 'charge' AND list_key = ?", intent_id)
+        self._change_at_stripe(intent_id, status="requires_payment_method", amount_received=0, latest_charge=None)
+
+    def forget_refund(self, refund_id: str, charge_id: str) -> None:
+        """As if Stripe had failed before it made the refund."""
+        self._at_stripe("DELETE FROM objects WHERE id = ?", refund_id)
+        self._change_at_stripe(charge_id, amount_refunded=0, refunded=False)
+
+    def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
+        """What somebody with the secret key can do to an intent that is not paid yet."""
+        self._change_at_stripe(payment.intent_id or "", currency=currency, amount=amount)
+
+    def forget_keys(self) -> None:
+        """As Stripe does after a day."""
+        self._at_stripe("DELETE FROM answers")
+
+    def _change_at_stripe(self, object_id: str, **changes: str | int | None) -> None:
+        for name, value in changes.items():
+            self._at_stripe(
+                "UPDATE objects SET body = CAST(json_set(CAST(body AS TEXT), ?, json(?)) AS BLOB) WHERE id = ?",
+                f"$.{name}",
+                msgspec.json.encode(value).decode(),
+                object_id,
+            )
+
+    def _at_stripe(self, statement: str, *parameters: str) -> None:
+        with sqlite3.connect(self.folder / "stripe.sqlite3") as connection:
+            connection.execute(statement, parameters)
+        connection.close()
+
+    async def age_generation(self, order_id: str, age: timedelta) -> None:
+        """As if the payment's present keys had been used for so long."""
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE payments SET generation_at = generation_at - CAST(:age AS interval) WHERE order_id = :id"),
+                {"age": age, "id": order_id},
+            )
+
+    async def published(self, order_id: str) -> list[tuple[str, int, dict[str, Any]]]:
+        """Type, number and data of the order's events in the outbox."""
+        rows = await self.rows("SELECT ce_type, ce_seq, data FROM outbox WHERE key = :key ORDER BY id", key=order_id)
+        return [(row["ce_type"], row["ce_seq"], msgspec.json.decode(row["data"])) for row in rows]
+
+    async def event_statuses(self) -> dict[str, str]:
+        """Type to status of the stored events."""
+        rows = await self.rows("SELECT type, status FROM provider_events")
+        return {row["type"]: row["status"] for row in rows}
+
+
+def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
+    """The Stripe-Signature header of a body."""
+    at = int(time.time()) - age
+    signed = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={signed}"
+
+
+@asynccontextmanager
+async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta(minutes=10)) -> AsyncIterator[Rig]:
+    """A payment service with a Stripe of its own."""
+    async with AsyncExitStack() as stack:
+        double = await stack.enter_async_context(
+            StripeDouble(data=folder, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
+        )
+        database = Database(dsn, pool_size=8)
+        stack.push_async_callback(database.close)
+        async with database.transaction() as connection:
+            # These are worked off and swept as a whole, so what another test left would show up here.
+            await connection.execute(text("TRUNCATE provider_events, event_sweep"))
+        client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
+        stack.push_async_callback(client.close)
+        service = PaymentService(database, client)
+        signals = SignalRecorder()
+        inbox = Inbox(database, service, signals, patience=patience)
+        intake = EventIntake(
+            database, secrets=(WEBHOOK_SECRET, PREVIOUS_SECRET), livemode=client.livemode, on_stored=inbox.wake
+        )
+        yield Rig(
+            database=database,
+            client=client,
+            service=service,
+            signals=signals,
+            inbox=inbox,
+            intake=intake,
+            sweep=Sweep(database, client, intake),
+            sdk=await stack.enter_async_context(sdk(double)),
+            folder=folder,
+            browser=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
+        )
