@@ -14,6 +14,7 @@ def create_outbox_tables() -> None:
         sa.Column("ce_type", sa.Text(), nullable=False),
         sa.Column("ce_seq", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("traceparent", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),

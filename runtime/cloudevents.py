@@ -29,6 +29,7 @@ class EventHeaders:
         source: ``/ordersaga/<service>``.
         subject: the record's key.
         seq: our extension attribute: gapless per aggregate.
+        traceparent: of the Distributed Tracing extension, as the header of its own name that tracers look for.
     """
 
     id: str
@@ -36,6 +37,7 @@ class EventHeaders:
     source: str
     subject: str
     seq: int
+    traceparent: str
     time: datetime
 
     def to_kafka(self) -> Headers:
@@ -48,6 +50,7 @@ class EventHeaders:
             "ce_subject": self.subject,
             "ce_seq": str(self.seq),
             "ce_time": self.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "traceparent": self.traceparent,
             "content-type": CONTENT_TYPE,
         }
         return [(name, text.encode()) for name, text in texts.items()]
@@ -61,7 +64,7 @@ class EventHeaders:
         """
         values = dict(headers)
         try:
-            texts = {name: value.decode() for name, value in values.items() if name.startswith("ce_")}
+            texts = {name: value.decode() for name, value in values.items() if name.startswith(("ce_", "traceparent"))}
             if texts["ce_specversion"] != SPEC_VERSION:
                 raise NotAnEvent(f"ce_specversion is {texts['ce_specversion']!r}, not {SPEC_VERSION}")
             return cls(
@@ -70,6 +73,7 @@ class EventHeaders:
                 source=texts["ce_source"],
                 subject=texts["ce_subject"],
                 seq=int(texts["ce_seq"]),
+                traceparent=texts["traceparent"],
                 time=datetime.fromisoformat(texts["ce_time"]),
             )
         except KeyError as error:

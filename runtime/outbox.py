@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel
 
 from runtime.database import timestamp
+from runtime.tracing import traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
 
@@ -32,6 +33,7 @@ class OutboxColumns(SQLModel):
     ce_type: str = Field(sa_type=Text)
     ce_seq: int = Field(sa_type=BigInteger)
     data: str = Field(sa_type=Text)
+    traceparent: str = Field(sa_type=Text)
     at: datetime = timestamp()
     published_at: datetime | None = timestamp(default=None, nullable=True)
 
@@ -53,7 +55,11 @@ def outbox_index() -> Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event of an aggregate; `seq` is gapless per aggregate."""
+    """One event of an aggregate; `seq` is gapless per aggregate.
+
+    Attributes:
+        cause_id: the order, or else the aggregate, in whose trace the event stands.
+    """
 
     topic: str
     key: str
@@ -62,6 +68,7 @@ class Event:
     aggregate_id: str
     seq: int
     data: Message
+    cause_id: str
     at: datetime
 
     @property
@@ -82,6 +89,7 @@ async def add_events(connection: AsyncConnection, table: type[OutboxColumns], ev
             "ce_type": event.type,
             "ce_seq": event.seq,
             "data": MessageToJson(event.data, indent=None, always_print_fields_with_no_presence=True),
+            "traceparent": traceparent(cause_id=event.cause_id, step=event.id),
             "at": event.at,
         }
         for event in events

@@ -51,6 +51,14 @@ async def pack(publisher: Publisher, rows: Sequence[OutboxRow], *, source: str) 
 
 
 def _append(builder: BatchBuilder, row: OutboxRow, *, source: str) -> bool:
-    headers = EventHeaders(id=row.ce_id, type=row.ce_type, source=source, subject=row.key, seq=row.ce_seq, time=row.at)
+    headers = EventHeaders(
+        id=row.ce_id,
+        type=row.ce_type,
+        source=source,
+        subject=row.key,
+        seq=row.ce_seq,
+        traceparent=row.traceparent,
+        time=row.at,
+    )
     appended = builder.append(timestamp=None, key=row.key.encode(), value=row.data.encode(), headers=headers.to_kafka())
     return appended is not None

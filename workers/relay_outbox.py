@@ -32,7 +32,7 @@ _RENEW: Final = f"""
 """  # noqa: S608 - put together from constants
 _RELEASE: Final = f"UPDATE relay_lease SET expires_at = now() WHERE {_HELD}"  # noqa: S608 - from constants
 _READ: Final = """
-    SELECT id, topic, key, ce_id, ce_type, ce_seq, data, at
+    SELECT id, topic, key, ce_id, ce_type, ce_seq, data, traceparent, at
       FROM outbox
      WHERE published_at IS NULL
        AND (topic, key) NOT IN (SELECT * FROM unnest(%(topics)s::text[], %(keys)s::text[]))
@@ -61,6 +61,7 @@ class OutboxRow:
     ce_type: str
     ce_seq: int
     data: str
+    traceparent: str
     at: datetime
 
 

@@ -184,6 +184,7 @@ async def _apply(repository: InventoryRepository, changes: Sequence[StockChange]
             aggregate="stock",
             aggregate_id=change.product_id,
             seq=level.seq,
+            cause_id=change.order_id or change.product_id,
             data=StockChanged(
                 product_id=change.product_id,
                 order_id=change.order_id or "",

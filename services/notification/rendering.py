@@ -15,11 +15,11 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from services.notification.model import Template
 
 _REASONS: Final[Mapping[str, str]] = {
-    Reason.PRODUCT_NOT_FOUND: "A product in it is not in our shop any more.",
-    Reason.PRODUCT_INACTIVE: "A product in it is not for sale at the moment.",
-    Reason.CURRENCY_MISMATCH: "A product in it is not sold in the currency that you chose.",
+    Reason.PRODUCT_NOT_FOUND: "A product in your order is not in our shop.",
+    Reason.PRODUCT_INACTIVE: "A product in your order is not for sale at the moment.",
+    Reason.CURRENCY_MISMATCH: "A product in your order is not sold in the currency that you chose.",
     Reason.PRICE_CHANGED: "A price changed while you were ordering. You can order again at today's price.",
-    Reason.OUT_OF_STOCK: "A product in it is out of stock.",
+    Reason.OUT_OF_STOCK: "There are not enough pieces left of a product in your order.",
     Reason.STOCK_LOST: "We could not deliver what you had paid for. You get all of your money back.",
     Reason.PAYMENT_DECLINED: "Your payment was declined.",
     Reason.PAYMENT_TIMEOUT: "We did not receive your payment in time.",
@@ -30,7 +30,7 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 """Why an order ended, for people. Nothing is said for a reason that is newer than this table."""
 _SUBJECTS: Final[Mapping[Template, str]] = {
-    Template.ORDER_PLACED: "Your order: please pay by {{ deadline }}",
+    Template.ORDER_PLACED: "Your order of {{ total }} is set aside until {{ deadline }}",
     Template.ORDER_PAID: "Your receipt: we received {{ total }}",
     Template.ORDER_FAILED: "Your order could not be completed",
     Template.ORDER_CANCELLED: "Your order was cancelled",

@@ -106,6 +106,7 @@ class NotificationService:
             aggregate="notification",
             aggregate_id=order_id,
             seq=await repository.next_seq(order_id),
+            cause_id=order_id,
             data=NotificationChanged(
                 notification_id=mail.id,
                 order_id=order_id,

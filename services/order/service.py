@@ -220,6 +220,7 @@ def _event(order_id: str, transition: Transition, state: OrderState, items: list
         aggregate="order",
         aggregate_id=order_id,
         seq=transition.seq,
+        cause_id=order_id,
         data=data,
         at=transition.at,
     )

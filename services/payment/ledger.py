@@ -231,6 +231,7 @@ def _event(payment: Payment, event_type: str, *, at: datetime) -> Event:
         aggregate="payment",
         aggregate_id=payment.id,
         seq=payment.seq,
+        cause_id=payment.order_id,
         data=PaymentChanged(
             payment_id=payment.id,
             order_id=payment.order_id,

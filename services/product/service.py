@@ -116,6 +116,7 @@ def _created(product: Product) -> Event:
         aggregate="product",
         aggregate_id=product.id,
         seq=product.seq,
+        cause_id=product.id,
         data=ProductChanged(
             product_id=product.id,
             name=product.name,

@@ -106,6 +106,7 @@ def _created(user: User) -> Event:
         aggregate="user",
         aggregate_id=user.id,
         seq=user.seq,
+        cause_id=user.id,
         data=UserCreated(user_id=user.id, at=at),
         at=user.created_at,
     )

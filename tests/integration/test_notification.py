@@ -36,6 +36,7 @@ from runtime.kafka import Publisher
 from runtime.process import Life, PartRunner
 from runtime.rpc_client import call, open_channel
 from runtime.settings import Settings
+from runtime.tracing import traceparent
 from sandbox.kafka import Kafka
 from sandbox.mailbox import Mail, Mailbox
 from sandbox.ports import address, free_port
@@ -159,6 +160,7 @@ class World:
             source="/ordersaga/order",
             subject=event.order_id,
             seq=seq,
+            traceparent=traceparent(cause_id=event.order_id, step=f"order:{event.order_id}:{seq}"),
             time=AT,
         )
         publisher = Publisher(self.settings)
@@ -304,7 +306,7 @@ async def test_an_orders_story_is_told_in_its_order_and_order_received_tells_not
     await until(lambda: _has_outbox(world, order_id, 2))
 
     assert [mail.subject for mail in world.sink.to(email)] == [
-        "Your order: please pay by 22 November 2026, 09:05 UTC",
+        "Your order of 25.00 EUR is set aside until 22 November 2026, 09:05 UTC",
         "Your receipt: we received 25.00 EUR",
     ]
     assert await world.outbox(order_id) == [
@@ -346,7 +348,7 @@ async def test_mails_wait_while_the_smtp_relay_is_away(world: World) -> None:
 
     [mail] = world.sink.to(email)
     assert mail.text is not None
-    assert "A product in it is out of stock." in mail.text
+    assert "There are not enough pieces left of a product in your order." in mail.text
     assert await world.notifications(order_id) == [("order_failed", "SENT", 1)]
 
 

@@ -30,6 +30,9 @@ AT = datetime(2026, 11, 22, 10, 30, 0, 125000, tzinfo=UTC)
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 class Outbox:
     """An outbox of its own, in a schema of its own."""
 
@@ -39,8 +42,9 @@ class Outbox:
 
     async def add(self, *, key: str, seq: int) -> None:
         await self.connection.execute(
-            "INSERT INTO outbox (topic, key, ce_id, ce_type, ce_seq, data, at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (ORDER_EVENTS, key, f"order:{key}:{seq}", "order.received", seq, f'{{"seq": {seq}}}', AT),
+            "INSERT INTO outbox (topic, key, ce_id, ce_type, ce_seq, data, traceparent, at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (ORDER_EVENTS, key, f"order:{key}:{seq}", "order.received", seq, f'{{"seq": {seq}}}', TRACEPARENT, AT),
         )
         await self.connection.execute("NOTIFY outbox")
 
@@ -160,6 +164,7 @@ async def test_a_row_becomes_a_binary_mode_cloud_event(outbox: Outbox, broker: B
         "ce_subject": key.encode(),
         "ce_seq": b"1",
         "ce_time": b"2026-11-22T10:30:00.125000Z",
+        "traceparent": TRACEPARENT.encode(),
         "content-type": b"application/json",
     }
 

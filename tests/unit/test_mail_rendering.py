@@ -42,18 +42,20 @@ def mail(template: Template, event: OrderTransitioned, *, customer: str = "Ada")
 def test_an_order_placed_says_what_to_pay_and_until_when() -> None:
     placed = mail(Template.ORDER_PLACED, order())
 
-    assert placed.subject == "Your order: please pay by 22 November 2026, 09:20 UTC"
+    assert placed.subject == "Your order of 34.00 EUR is set aside until 22 November 2026, 09:20 UTC"
     assert placed.text == (
         "Hello Ada,\n\n"
-        "thank you for your order. Everything in it is set aside for you.\n\n"
-        "Please pay 34.00 EUR by 22 November 2026, 09:20 UTC.\n"
+        "Thank you for your order. Everything in it is set aside for you until\n"
+        "22 November 2026, 09:20 UTC.\n\n"
+        "Have you paid, or given a card with the order? Then there is nothing to do:\n"
+        "your receipt follows as soon as the payment is in.\n\n"
+        "Otherwise, or if your card was declined, please pay 34.00 EUR by then.\n"
         "After that the order ends by itself and costs nothing.\n\n"
         "2 x Cup & saucer <blue>\n"
         "    12.50 EUR each, 25.00 EUR\n"
         "1 x Plate\n"
         "    9.00 EUR each, 9.00 EUR\n\n"
         "Total: 34.00 EUR\n\n"
-        "Have you paid already? Then there is nothing to do: your receipt is on its way.\n\n"
         "-- \n"
         "Order 0198c0de-0000-7000-8000-000000000001\n"
         "22 November 2026, 09:05 UTC\n"
@@ -92,7 +94,7 @@ def test_a_cancelled_order_says_who_cancelled_it() -> None:
     cancelled = mail(Template.ORDER_CANCELLED, order(reason=CancelledBy.OPERATOR))
 
     assert cancelled.subject == "Your order was cancelled"
-    assert "your order was cancelled. Our team cancelled it.\n\nNothing is owed." in cancelled.text
+    assert "Your order was cancelled. Our team cancelled it.\n\nNothing is owed." in cancelled.text
 
 
 def test_names_are_escaped_in_html_and_plain_in_text() -> None:
