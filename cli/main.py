@@ -48,6 +48,7 @@ AuditRole = Annotated[
 Email = Annotated[str, typer.Option(help="The admin's e-mail.", envvar="ORDERSAGA_ADMIN_EMAIL")]
 Password = Annotated[str, typer.Option(help="The admin's password.", envvar="ORDERSAGA_ADMIN_PASSWORD")]
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
+Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
 DEFAULT_NAME = "Admin"
 
 
@@ -83,12 +84,15 @@ def setup(
     admin_email: Email = "",
     admin_password: Password = "",
     admin_name: Name = DEFAULT_NAME,
+    held: Held = False,
 ) -> None:
     """Bring all six databases up to date; then, if an e-mail and a password are set, make the admin. Repeatable."""
     with _exit_on_wrong_setting():
         from cli.setup import AdminAccount, set_up
         from runtime.settings import Settings
 
+        if held:
+            sys.stdin.read()
         admin = AdminAccount.of(email=admin_email, password=admin_password, name=admin_name)
         set_up(Settings.load(), relay_role=relay_role or None, audit_role=audit_role or None, admin=admin)
 
@@ -127,15 +131,26 @@ def create_admin(
 
 
 @app.command()
-def up(var: Annotated[Path, typer.Option(help="Folder of the stack's data, logs and secrets.")] = Path("var")) -> None:
-    """Start the embedded stack on its default ports and leave it running; Ctrl-C stops it."""
+def up(
+    var: Annotated[Path, typer.Option(help="Folder of the stack's data, logs and secrets.")] = Path("var"),
+    split: Annotated[bool, typer.Option("--split", help="Give each part a process of its own.")] = False,
+) -> None:
+    """Start the embedded stack and leave it running; Ctrl-C stops it.
+
+    A process of ours that dies is started again; when PostgreSQL, Temporal or the broker dies, the stack stops, exit 1.
+    The data stays in the folder: the next start goes on with it.
+
+    Ports are settings, environment variables ORDERSAGA_SANDBOX_<NAME>_PORT with NAME one of GATEWAY (8080),
+    ORDER (50051), PAYMENT (50052), NOTIFICATION (50053), INVENTORY (50054), PRODUCT (50055), USER (50056),
+    TEMPORAL (7233), TEMPORAL_UI (8233), KAFKA (9092), POSTGRES (5433), STRIPE (12111), SMTP (1025), MAILBOX (8025).
+    """
     with _exit_on_wrong_setting(), _exit_on_stack_trouble():
         import asyncio
 
         from sandbox.ports import Ports
         from sandbox.up import up as run_up
 
-        asyncio.run(run_up(var, Ports.default()))
+        asyncio.run(run_up(var, Ports.load(), split=split))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -10,28 +11,45 @@ from temporalio.common import SearchAttributeKey
 
 from domain.money import format_money
 from domain.orders import OrderStatus
+from domain.payments import PaymentStatus
 from domain.saga import ORDER_ATTENTION_ATTRIBUTE, ORDER_STATUS_ATTRIBUTE, ORDER_TOTAL_ATTRIBUTE, PaymentState, Quote
 
 STATUS: Final = SearchAttributeKey.for_keyword(ORDER_STATUS_ATTRIBUTE)
 TOTAL: Final = SearchAttributeKey.for_int(ORDER_TOTAL_ATTRIBUTE)
 ATTENTION: Final = SearchAttributeKey.for_keyword(ORDER_ATTENTION_ATTRIBUTE)
 
+PAYMENT_IN_WORDS: Final[Mapping[PaymentStatus, str]] = {
+    PaymentStatus.OPENING: "The payment is not open yet.",
+    PaymentStatus.REQUIRES_PAYMENT_METHOD: "No card has been accepted yet.",
+    PaymentStatus.REQUIRES_ACTION: "The customer's bank asks them to confirm the payment.",
+    PaymentStatus.PROCESSING: "The money is on its way; the order waits for it beyond that time too.",
+}
+"""For the states in which an order waits."""
+
 
 def tell_waiting(quote: Quote, payment: PaymentState, *, until: datetime, attempts: int) -> None:
-    """The order waits for its customer to pay."""
-    declined = f"{payment.failed_attempts} of {attempts} attempts to pay were declined."
+    """The order waits for its customer to pay, or for the proof that they did."""
+    total = format_money(quote.total, quote.currency)
+    if payment.status is PaymentStatus.SUCCEEDED:
+        workflow.set_current_details(
+            f"**PENDING**: the payment of **{total}** was accepted; waiting for the payment provider's signed event. "
+            f"If none comes within seconds, the provider is asked.\n\nPayment `{payment.payment_id}`"
+        )
+        return
+    declined = f" Declined so far: {payment.failed_attempts} of {attempts} attempts."
     workflow.set_current_details(
-        f"**PENDING**: waiting for the payment of **{format_money(quote.total, quote.currency)}** "
-        f"until **{until:%Y-%m-%d %H:%M:%S} UTC**; after that the order fails and its stock is given back.\n\n"
-        f"Payment `{payment.payment_id}` is {payment.status}. {declined if payment.failed_attempts else ''}"
+        f"**PENDING**: waiting for the customer to pay **{total}** until **{until:%Y-%m-%d %H:%M:%S} UTC**. "
+        f"Without the money by then, the order ends FAILED and its stock is given back.\n\n"
+        f"{PAYMENT_IN_WORDS.get(payment.status, '')}{declined if payment.failed_attempts else ''}\n\n"
+        f"Payment `{payment.payment_id}`, status {payment.status}"
     )
 
 
 def tell_processing(quote: Quote) -> None:
     """The money is on its way and cannot be called back."""
     workflow.set_current_details(
-        f"**PENDING**: {format_money(quote.total, quote.currency)} are being processed at the payment provider; "
-        f"the order can be closed only once that is decided."
+        f"**PENDING**: the order is to be closed, but **{format_money(quote.total, quote.currency)}** are on their way "
+        f"at the payment provider and cannot be called back. Waiting until they have arrived or failed."
     )
 
 
@@ -42,22 +60,33 @@ def tell_pending(quote: Quote) -> None:
 
 def tell_undoing(status: OrderStatus, reason: str | None) -> None:
     """The order is being undone."""
-    workflow.set_current_details(f"Undoing the order; it ends **{status}** ({reason or 'no reason'}).")
+    workflow.set_current_details(
+        f"Undoing the order: the payment is cancelled or refunded, then the stock is given back. "
+        f"It ends {_ending(status, reason)}."
+    )
 
 
 def tell_closed(status: OrderStatus, reason: str | None) -> None:
     """The order is closed."""
     workflow.upsert_search_attributes([STATUS.value_set(status.value)])
-    workflow.set_current_details(f"**{status}**" + (f": {reason}" if reason else ""))
+    workflow.set_current_details(_ending(status, reason))
 
 
 def tell_attention(step: str, why: str) -> None:
     """A step needs a person."""
     workflow.upsert_search_attributes([ATTENTION.value_set(step)])
-    workflow.set_current_details(f"**Needs attention** at step `{step}`: {why}")
+    workflow.set_current_details(
+        f"**Needs attention** at step `{step}`: {why}\n\n"
+        "A step that fails is under Pending Activities, with its attempts and last error. A step that was refused "
+        "waits for the update `retry`, or for `resolve` once its work was done by hand."
+    )
 
 
 def tell_attention_over() -> None:
     """The step got through."""
     workflow.upsert_search_attributes([ATTENTION.value_unset()])
     workflow.set_current_details("")
+
+
+def _ending(status: OrderStatus, reason: str | None) -> str:
+    return f"**{status}**" + (f": {reason}" if reason else "")

@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-import stripe
 from temporalio.client import Client
 
 from cli.audit.facts import Breach, Facts
 from cli.audit.invariants import GRACE, find_breaches
 from cli.audit.read_databases import read_inventory, read_orders, read_payments
 from cli.audit.read_outside import read_kafka, read_stripe, read_temporal
+from cli.stripe_sdk import open_stripe
 from runtime.settings import Settings
 from services.payment.stripe_port import APP
 
@@ -40,14 +40,12 @@ async def read_facts(settings: Settings) -> Facts:
     """Read the databases, Stripe, Temporal and Kafka."""
     dsns = {service: dsn.get_secret_value() for service, dsn in settings.audit_dsns.items()}
     temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
-    client = stripe.StripeClient(
-        settings.required("stripe_api_key"),
-        base_addresses={"api": settings.stripe_api_base} if settings.stripe_api_base else {},
-        http_client=stripe.HTTPXClient(timeout=settings.stripe_timeout),
-    )
     read_at = datetime.now(UTC)
     runs = await read_temporal(temporal)
-    intents = await read_stripe(client, app=APP)
+    async with open_stripe(
+        settings.required("stripe_api_key"), api_base=settings.stripe_api_base, call_seconds=settings.stripe_timeout
+    ) as client:
+        intents = await read_stripe(client, app=APP)
     reservations, stock = await read_inventory(dsns["inventory"])
     payments, waiting = await read_payments(dsns["payment"])
     orders, transitions = await read_orders(dsns["order"])

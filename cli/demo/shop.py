@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import httpx
 import stripe
 
+from cli.stripe_sdk import open_stripe
 from domain.ids import new_id
 from sandbox.endpoints import Endpoints
 
@@ -143,18 +144,14 @@ class Shop:
         """Confirm the payment as a browser does, with the client secret; whether the card was accepted."""
         if order.client_secret is None:
             raise DemoError(f"order {order.id} is {order.status} and has no client secret to pay with")
-        client = stripe.StripeClient(
-            "pk_test_demo",
-            base_addresses={"api": self._endpoints.stripe},
-            http_client=stripe.HTTPXClient(timeout=PATIENCE),
-        )
         intent_id = order.client_secret.split("_secret_")[0]
         # the secret is what a browser has in place of a secret key; the SDK, made for servers, does not know the field
         params: Any = {"payment_method": payment_method, "client_secret": order.client_secret}
-        try:
-            await client.v1.payment_intents.confirm_async(intent_id, params)
-        except stripe.CardError:
-            return False
+        async with open_stripe("pk_test_demo", api_base=self._endpoints.stripe, call_seconds=PATIENCE) as client:
+            try:
+                await client.v1.payment_intents.confirm_async(intent_id, params)
+            except stripe.CardError:
+                return False
         return True
 
     async def wait_until_closed(self, customer: Customer, order_id: str) -> PlacedOrder:

@@ -30,7 +30,7 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 """Why an order ended, for people. Nothing is said for a reason that is newer than this table."""
 _SUBJECTS: Final[Mapping[Template, str]] = {
-    Template.ORDER_PLACED: "Your order of {{ total }} is set aside until {{ deadline }}",
+    Template.ORDER_PLACED: "Your order: set aside until {{ deadline }}",
     Template.ORDER_PAID: "Your receipt: we received {{ total }}",
     Template.ORDER_FAILED: "Your order could not be completed",
     Template.ORDER_CANCELLED: "Your order was cancelled",

@@ -306,7 +306,7 @@ async def test_an_orders_story_is_told_in_its_order_and_order_received_tells_not
     await until(lambda: _has_outbox(world, order_id, 2))
 
     assert [mail.subject for mail in world.sink.to(email)] == [
-        "Your order of 25.00 EUR is set aside until 22 November 2026, 09:05 UTC",
+        "Your order: set aside until 22 November 2026, 09:05 UTC",
         "Your receipt: we received 25.00 EUR",
     ]
     assert await world.outbox(order_id) == [
