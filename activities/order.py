@@ -66,6 +66,12 @@ class OrderActivities(OrderSteps):
         )
         return Marked(status=_STATUSES[response.status], reason=response.reason or None, payment_deadline=None)
 
+    @activity.defn(name="read_order")
+    async def read_order(self, order_id: str) -> Marked:
+        order = (await call_service(self._orders.GetOrder, pb.GetOrderRequest(order_id=order_id))).order
+        deadline = order.payment_deadline.ToDatetime(tzinfo=UTC) if order.HasField("payment_deadline") else None
+        return Marked(status=_STATUSES[order.status], reason=order.reason or None, payment_deadline=deadline)
+
     @activity.defn(name="attention")
     async def attention(self, request: AttentionRequest) -> None:
         if request.why is None:

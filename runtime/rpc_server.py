@@ -53,7 +53,7 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
 
     async def drain(self, grace: float) -> None:
         """Wait for handlers whose callers have gone, `grace` seconds at most."""
-        if self._running:
+        if self._running and grace > 0:
             await asyncio.wait(self._running, timeout=grace)
 
     def _wrap(self, handler: Any, method: str) -> Handler:
@@ -121,8 +121,10 @@ class RpcServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self._health.enter_graceful_shutdown()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._grace
         await self._server.stop(self._grace)
-        await self._interceptor.drain(self._grace)
+        await self._interceptor.drain(deadline - loop.time())
 
 
 async def serve(

@@ -195,9 +195,14 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(
-    databases: Mapping[str, str], env: WorkflowEnvironment, *, data: Path, runner: WorkflowRunner | None = None
+    databases: Mapping[str, str],
+    env: WorkflowEnvironment,
+    *,
+    data: Path,
+    runner: WorkflowRunner | None = None,
+    task_queue: str = TASK_QUEUE,
 ) -> AsyncIterator[Shop]:
-    """Start services, double and worker; stop them at the end."""
+    """Start services, double and worker; stop them at the end. Each open shop wants a task queue of its own."""
     async with AsyncExitStack() as stack:
 
         def open_database(service: str) -> Database:
@@ -224,7 +229,7 @@ async def open_shop(
         wakeups = Wakeups()
         orders = OrderService(
             open_database("order"),
-            TemporalSagaStarter(env.client, task_queue=TASK_QUEUE),
+            TemporalSagaStarter(env.client, task_queue=task_queue),
             wakeups,
             policy=POLICY,
         )
@@ -241,7 +246,7 @@ async def open_shop(
         ]
         await stack.enter_async_context(
             make_worker(
-                env.client, activities, task_queue=TASK_QUEUE, runner=runner or workflow_runner(sandbox=True), grace=1
+                env.client, activities, task_queue=task_queue, runner=runner or workflow_runner(sandbox=True), grace=1
             )
         )
         yield Shop(

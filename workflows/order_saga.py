@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,10 +31,22 @@ from workflows import story
 from workflows.step_runner import OrderEnds, Request, Response, Step, StepRefused, StepRunner, Verdict
 from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
 
-ENDS_THE_ORDER: Final = frozenset(Reason)
+ENDS_THE_ORDER: Final[Mapping[str, Reason]] = {
+    **{reason.value: reason for reason in Reason},
+    # Tombstones: the order was being undone when its worker died, before the history said why.
+    Refusal.RESERVATION_RELEASED.value: Reason.STOCK_LOST,
+    Refusal.PAYMENT_VOIDED.value: Reason.PAYMENT_CANCELLED,
+}
+"""The refusals of forward steps that the saga has an answer to: the order FAILS for that reason."""
+UNDO: Final[Sequence[tuple[Step[str, None], str]]] = (
+    (PaymentSteps.void_payment, "cancel the payment or refund it"),
+    (StockSteps.release, "give the stock back"),
+)
+"""Undoes every step of the saga, the last one first; each leaves a tombstone where there is nothing to undo."""
 STOCK_IS_LOST: Final = frozenset({Refusal.RESERVATION_RELEASED.value, Refusal.RESERVATION_NOT_FOUND.value})
 PROCESSING_REREAD: Final = timedelta(hours=1)
 """How often money on its way is looked at when no event comes."""
+A_MOMENT: Final = timedelta(milliseconds=1)
 
 
 @workflow.defn(name=ORDER_SAGA)
@@ -44,7 +57,6 @@ class OrderSaga:
     def __init__(self, order: OrderInput) -> None:
         self._order = order
         self._runner = StepRunner(order.order_id, attention_after=order.policy.attention_after_seconds)
-        self._undo: list[tuple[Step[str, None], str]] = []
         self._event_ids: set[str] = set()
         self._has_news = False
 
@@ -95,20 +107,28 @@ class OrderSaga:
         return result
 
     async def _process(self) -> OrderResult:
-        """The steps of the saga, in their order; each undo is registered before its step."""
+        """The steps of the saga, in their order.
+
+        When it ends early, every step is undone, also those that it never came to: local steps of a task that was lost
+        with its worker took effect, and the task that runs in its place may end the order before it gets as far.
+        """
+        story.tell_received(len(self._order.lines))
         try:
             quote = await self._quote()
-            self._undo.append((StockSteps.release, "give the stock back"))
-            await self._reserve(quote)
-            self._undo.append((PaymentSteps.void_payment, "cancel the payment or refund it"))
+            await self._reserve()
             payment = await self._open_payment(quote)
             deadline = await self._mark_pending(quote, payment)
             await self._await_payment(quote, payment, deadline)
             await self._commit()
             return await self._mark(OrderStatus.PAID, None)
         except OrderEnds as end:
+            stored = await self._runner.finish(
+                OrderSteps.read_order, self._order.order_id, summary="is the order still open?"
+            )
+            if stored.status is OrderStatus.PAID:  # its workflow was reset, and fares otherwise this time
+                return self._result(stored)
             story.tell_undoing(end.status, end.reason)
-            for step, summary in reversed(self._undo):
+            for step, summary in UNDO:
                 await self._runner.undo(step, summary=summary)
             return await self._mark(end.status, end.reason)
 
@@ -118,7 +138,7 @@ class OrderSaga:
         )
         return await self._step(PricingSteps.quote, request, summary="price every line")
 
-    async def _reserve(self, quote: Quote) -> None:
+    async def _reserve(self) -> None:
         request = ReserveRequest(order_id=self._order.order_id, lines=self._order.lines)
         await self._step(StockSteps.reserve, request, summary="reserve all lines")
 
@@ -133,7 +153,10 @@ class OrderSaga:
         return await self._step(PaymentSteps.open_payment, request, summary="open the payment")
 
     async def _mark_pending(self, quote: Quote, payment: PaymentState) -> datetime:
-        """Mark the order PENDING and answer with its payment deadline, which the order service keeps."""
+        """Mark the order PENDING and answer with its payment deadline, which the order service keeps.
+
+        One that is PAID, because an operator reset its workflow, goes the same way again: it only repeats what is done.
+        """
         request = MarkPendingRequest(
             order_id=self._order.order_id,
             cause_id="order_saga:pending",
@@ -143,7 +166,7 @@ class OrderSaga:
             payment_deadline=workflow.now() + timedelta(seconds=self._order.payment_window_seconds),
         )
         marked = await self._step(OrderSteps.mark_pending, request, summary="mark PENDING")
-        if marked.status is not OrderStatus.PENDING or marked.payment_deadline is None:
+        if marked.status not in (OrderStatus.PENDING, OrderStatus.PAID) or marked.payment_deadline is None:
             raise OrderEnds(marked.status, marked.reason)
         story.tell_pending(quote)
         return marked.payment_deadline
@@ -153,6 +176,10 @@ class OrderSaga:
 
         What the confirm said at the opening is not enough: it wants a signed event, or a re-read after some patience.
         """
+        if self._has_news or self._reason_to_close(payment, deadline) is not None:
+            # Without a wait the pivot could be in one workflow task with the steps before it. If that task got lost,
+            # the next one might end the order at one of them, and undo an order that is PAID.
+            await workflow.sleep(A_MOMENT, summary="write down the steps so far")
         closing: OrderEnds | None = None
         heard = False
         while True:
@@ -168,7 +195,11 @@ class OrderSaga:
                 story.tell_waiting(quote, payment, until=deadline, attempts=attempts)
             else:
                 story.tell_processing(quote)
-            came = await self._news_comes(self._patience(payment, deadline, closing), stop=closing is None)
+            came = await self._news_comes(
+                self._patience(payment, deadline, closing),
+                stop=closing is None,
+                summary=story.name_wait(quote, until=deadline if closing is None else None),
+            )
             payment, heard = await self._check_payment(refresh=not came), True
 
     def _reason_to_close(self, payment: PaymentState, deadline: datetime) -> OrderEnds | None:
@@ -188,13 +219,13 @@ class OrderSaga:
             return PROCESSING_REREAD
         return deadline - workflow.now()
 
-    async def _news_comes(self, patience: timedelta, *, stop: bool) -> bool:
+    async def _news_comes(self, patience: timedelta, *, stop: bool, summary: str) -> bool:
         """Whether an event came in time. With `stop`, a wish to cancel ends the wait too."""
         try:
             await workflow.wait_condition(
                 lambda: self._has_news or (stop and self._runner.cancelled_by is not None),
                 timeout=patience,
-                timeout_summary="payment",
+                timeout_summary=summary,
             )
         except TimeoutError:
             return False
@@ -223,15 +254,18 @@ class OrderSaga:
         marked: Marked = await self._runner.finish(OrderSteps.mark, request, summary=f"mark {status}")
         if status is OrderStatus.PAID and marked.status is not OrderStatus.PAID:
             raise OrderEnds(marked.status, marked.reason)
+        return self._result(marked)
+
+    def _result(self, marked: Marked) -> OrderResult:
         story.tell_closed(marked.status, marked.reason)
         return OrderResult(order_id=self._order.order_id, status=marked.status, reason=marked.reason)
 
     async def _step(self, step: Step[Request, Response], request: Request, *, summary: str) -> Response:
-        """Run a forward step; a refusal that is one of the design's reasons ends the order FAILED with it."""
+        """Run a forward step; some refusals end the order FAILED."""
         try:
-            return await self._runner.forward(step, request, summary=summary, refusals=ENDS_THE_ORDER)
+            return await self._runner.forward(step, request, summary=summary, refusals=frozenset(ENDS_THE_ORDER))
         except StepRefused as refused:
-            raise OrderEnds(OrderStatus.FAILED, Reason(refused.refusal)) from None
+            raise OrderEnds(OrderStatus.FAILED, ENDS_THE_ORDER[refused.refusal]) from None
 
     def _decide(self, verdict: Verdict) -> str:
         step = self._runner.parked or ""

@@ -30,6 +30,10 @@ LOCAL_TIMEOUT: Final = timedelta(seconds=4)
 """Less than half of the default workflow task timeout: signals wait while a local activity runs."""
 REMOTE_TIMEOUT: Final = timedelta(seconds=25)
 ONCE: Final = RetryPolicy(maximum_attempts=1)
+ENDED_BY_HAND: Final = "ENDED_BY_HAND"
+"""Stands for a refusal when an activity that is retried for ever failed: an operator made it fail."""
+LONGEST_WHY: Final = 1_000
+"""Characters of a refusal that are shown to people; the order service takes no more than twice as many."""
 UNTIL_DONE: Final = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 
@@ -155,7 +159,7 @@ class StepRunner:
             return await handle
         except FailureError as error:
             _raise_refusal(error)
-            raise
+            raise StepRefused(ENDED_BY_HAND, str(error.cause or error)) from None
 
     async def _park(
         self, step: Step[Any, Any], refused: StepRefused, *, can_stop: bool, can_resolve: bool = False
@@ -178,12 +182,13 @@ class StepRunner:
 
     async def _hold_attention(self, step: Step[Any, Any], why: str, is_over: Callable[[], bool]) -> None:
         """Keep people's attention on a step until it is over."""
+        why = why[:LONGEST_WHY]
         story.tell_attention(_name(step), why)
         raised = _start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=why))
         await workflow.wait_condition(is_over)
-        await raised  # else the clearing could overtake it, and attention would stay for good
+        await _end(raised)  # else the clearing could overtake it, and attention would stay for good
         story.tell_attention_over()
-        await _start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=None))
+        await _end(_start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=None)))
 
 
 def _start_attention(request: AttentionRequest) -> workflow.ActivityHandle[None]:
@@ -194,6 +199,12 @@ def _start_attention(request: AttentionRequest) -> workflow.ActivityHandle[None]
         retry_policy=UNTIL_DONE,
         summary=f"attention: {request.step}",
     )
+
+
+async def _end(attention: workflow.ActivityHandle[None]) -> None:
+    """Wait for it; that it failed, because an operator made it, is no reason to end an order."""
+    with suppress(FailureError):
+        await attention
 
 
 async def _abandon(handle: workflow.ActivityHandle[Any]) -> None:

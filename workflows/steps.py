@@ -92,6 +92,11 @@ class OrderSteps(ABC):
     async def mark(self, request: MarkRequest) -> Marked:
         """To PAID, FAILED or CANCELLED."""
 
+    @activity.defn(name="read_order")
+    @abstractmethod
+    async def read_order(self, order_id: str) -> Marked:
+        """Where the order stands."""
+
     @activity.defn(name="attention")
     @abstractmethod
     async def attention(self, request: AttentionRequest) -> None:

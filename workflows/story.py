@@ -27,6 +27,17 @@ PAYMENT_IN_WORDS: Final[Mapping[PaymentStatus, str]] = {
 """For the states in which an order waits."""
 
 
+def tell_received(lines: int) -> None:
+    """The saga begins."""
+    workflow.set_current_details(f"**RECEIVED**: pricing {lines} line(s), reserving stock and opening the payment.")
+
+
+def name_wait(quote: Quote, *, until: datetime | None) -> str:
+    """The label of the wait in the Web UI's timeline, the first that people see of an order."""
+    total = format_money(quote.total, quote.currency)
+    return f"payment of {total} {f'until {until:%Y-%m-%d %H:%M:%S} UTC' if until else 'on its way'}"
+
+
 def tell_waiting(quote: Quote, payment: PaymentState, *, until: datetime, attempts: int) -> None:
     """The order waits for its customer to pay, or for the proof that they did."""
     total = format_money(quote.total, quote.currency)

@@ -116,6 +116,10 @@ class InventoryRepository:
             await self._connection.execute(insert(Movement).values(rows))
             await add_events(self._connection, Outbox, events)
 
+    async def lock_adjustment(self, adjustment_id: str) -> None:
+        """Let no other transaction make an adjustment with this id, of whatever product, until the end of this one."""
+        await self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(adjustment_id, 0))))
+
     async def find_adjustment(self, adjustment_id: str) -> tuple[str, int] | None:
         """Product and delta of an adjustment made before."""
         statement = select(Movement.product_id, Movement.on_hand_change).where(

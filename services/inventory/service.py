@@ -1,6 +1,7 @@
 """Use cases of the inventory service, one transaction each.
 
-Locks are taken in one order everywhere (the reservation, then stock sorted by product), so none of them can deadlock.
+Locks are taken in one order everywhere (the reservation or adjustment, then stock sorted by product), so none of them
+can deadlock.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class InventoryService:
         """
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
+            await repository.lock_adjustment(adjustment_id)
             await repository.lock_stock(product_id)
             known = await repository.find_adjustment(adjustment_id)
             if known is not None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 
+from domain.orders import OrderLine
 from domain.saga import OrderResult, order_workflow_id
 from runtime.database import Database
 from tests.saga_shop import Hook, Shop
@@ -117,13 +118,13 @@ async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_can
 
 
 async def park_in_reserve(shop: Shop, product: str) -> Run:
-    """An order whose reservation was released for good before the saga could reserve."""
+    """An order for which other lines were reserved before the saga could reserve its own."""
 
-    async def release_first() -> None:
-        await shop.inventory.release(run_id.result())
+    async def reserve_another() -> None:
+        await shop.inventory.reserve(run_id.result(), [OrderLine(product, 1)])
 
     run_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    shop.hooks.before["reserve"] = wait_then(run_id, release_first)
+    shop.hooks.before["reserve"] = wait_then(run_id, reserve_another)
     run = await shop.place((product, 2))
     run_id.set_result(run.id.removeprefix(order_workflow_id("")))
     return run

@@ -10,8 +10,10 @@ from sqlalchemy import text
 from temporalio.client import WorkflowHandle
 
 from domain.ids import new_id
+from domain.orders import OrderStatus, PricedLine
 from domain.saga import OrderResult
 from runtime.database import Database
+from services.order.model import Mark, Pricing
 from tests.saga_shop import Shop
 
 Run = WorkflowHandle[Any, OrderResult]
@@ -189,3 +191,30 @@ async def test_a_wrong_amount_is_given_back_and_never_sold_for(shop: Shop) -> No
     assert await ending(shop, run) == ("FAILED", "PAYMENT_MISMATCH")
     assert await available(shop, product) == (5, 0)
     await database.close()
+
+
+async def test_an_order_that_is_paid_is_not_undone_when_its_workflow_fares_otherwise_the_next_time(shop: Shop) -> None:
+    """As after an operator's reset of a PAID order whose product was withdrawn meanwhile."""
+
+    async def pay_in_an_earlier_life() -> None:
+        order = await shop.order(run)
+        line = PricedLine(order.items[0].product_id, 1, 500)
+        pricing = Pricing(lines=[line], total=500, payment_id=new_id(), payment_deadline=order.created_at)
+        for mark, priced in (
+            (Mark(order_id=order.id, cause_id="earlier:pending", to_status=OrderStatus.PENDING), pricing),
+            (Mark(order_id=order.id, cause_id="earlier:closed", to_status=OrderStatus.PAID), None),
+        ):
+            await shop.orders.mark(mark, priced)
+
+    placed = asyncio.Event()
+
+    async def earlier() -> None:
+        await placed.wait()
+        await pay_in_an_earlier_life()
+
+    shop.hooks.before["quote"] = earlier
+    run = await shop.place((new_id(), 1))
+    placed.set()
+
+    assert await ending(shop, run) == ("PAID", None)
+    assert shop.hooks.calls == ["read_order"]

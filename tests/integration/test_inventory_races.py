@@ -1,0 +1,88 @@
+"""The inventory service under parallel calls that contradict each other."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+
+import pytest_asyncio
+from sqlalchemy import text
+
+from domain.ids import new_id
+from domain.orders import OrderLine
+from runtime.database import Database
+from runtime.refusal import Refused
+from services.inventory.errors import AdjustmentDiffers
+from services.inventory.repository import StockLevel
+from services.inventory.service import InventoryService
+
+
+@pytest_asyncio.fixture(scope="module")
+async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
+    database = Database(databases["inventory"], pool_size=16)
+    yield database
+    await database.close()
+
+
+async def test_parallel_adjustments_of_two_products_with_one_id_are_one_and_a_refusal(database: Database) -> None:
+    inventory = InventoryService(database)
+    for _ in range(5):
+        adjustment_id = new_id()
+        calls = [inventory.adjust(adjustment_id=adjustment_id, product_id=new_id(), delta=1, note="") for _ in range(4)]
+
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert [type(answer) for answer in answers if not isinstance(answer, StockLevel)] == [AdjustmentDiffers] * 3
+
+
+async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(database: Database) -> None:
+    inventory = InventoryService(database)
+    dice = random.Random(7)  # noqa: S311  # the same schedule each time
+    products = [new_id() for _ in range(4)]
+    for product in products:
+        await inventory.adjust(adjustment_id=new_id(), product_id=product, delta=6, note="")
+    orders = [new_id() for _ in range(12)]
+    lines = {
+        order: [OrderLine(product, dice.randint(1, 2)) for product in dice.sample(products, 3)] for order in orders
+    }
+
+    async def act() -> None:
+        for _ in range(25):
+            order = dice.choice(orders)
+            try:
+                match dice.choice(["reserve", "reserve", "release", "commit", "adjust"]):
+                    case "reserve":
+                        await inventory.reserve(order, lines[order])
+                    case "release":
+                        await inventory.release(order)
+                    case "commit":
+                        await inventory.commit(order)
+                    case _:
+                        delta = dice.choice([-1, 1])
+                        await inventory.adjust(
+                            adjustment_id=new_id(), product_id=dice.choice(products), delta=delta, note=""
+                        )
+            except Refused:
+                pass
+
+    await asyncio.gather(*(act() for _ in range(16)))
+
+    async with database.transaction() as connection:
+        found = await connection.execute(
+            text(
+                """SELECT s.on_hand, s.reserved, s.seq, sum(m.on_hand_change), sum(m.reserved_change), count(*),
+                          (SELECT coalesce(sum(l.quantity), 0)
+                             FROM reservation_lines l JOIN reservations r USING (order_id)
+                            WHERE l.product_id = s.product_id AND r.status = 'ACTIVE'),
+                          (SELECT array_agg(ce_seq ORDER BY id) FROM outbox WHERE key = s.product_id::text)
+                     FROM stock s JOIN movements m USING (product_id)
+                    WHERE s.product_id = ANY(:products) GROUP BY s.product_id, s.on_hand, s.reserved, s.seq"""
+            ),
+            {"products": products},
+        )
+        for on_hand, reserved, seq, on_hand_sum, reserved_sum, count, active, published in found:
+            assert (on_hand, reserved, seq) == (on_hand_sum, reserved_sum, count)
+            assert reserved == active
+            assert 0 <= reserved <= on_hand
+            assert published == list(range(1, seq + 1))
