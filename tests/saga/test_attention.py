@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 
 from domain.orders import OrderLine
@@ -55,6 +56,7 @@ async def test_a_step_that_fails_for_a_minute_raises_attention_which_clears_when
     seen: list[Any] = []
 
     async def fail_until_seen() -> None:
+        run: Run = shop.env.client.get_workflow_handle(activity.info().workflow_id or "")
         if attention := await open_attention(shop, run):
             seen.extend([attention, await attention_attribute(run)])
             return
