@@ -21,6 +21,7 @@ ATTEMPTS: Final = 5
 """Attempts at a record whose handler fails for a cause that is not known to pass."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
+_JOINING_PATIENCE: Final = 0.2
 _POLL_MS: Final = 1_000
 _MAX_RECORDS: Final = 200
 
@@ -180,7 +181,13 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group. A consumer that is still joining it has nothing to hand over, and is cut off."""
+    stopping = asyncio.create_task(consumer.stop())
+    patience = _LONGEST_PAUSE if consumer.assignment() else _JOINING_PATIENCE
+    await asyncio.wait({stopping}, timeout=patience)
+    if not stopping.done():
+        await consumer._client.close()  # private, but what else ends the join, which takes seconds
     try:
-        await asyncio.wait_for(consumer.stop(), _LONGEST_PAUSE)
+        await asyncio.wait_for(stopping, _LONGEST_PAUSE)
     except (KafkaError, TimeoutError) as error:
         log.warning("consumer.not_left", error=repr(error))

@@ -36,5 +36,7 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiokafka", "httpx", "httpcore", "stripe", "uvicorn.access", "alembic"):
+    # aiokafka repeats, as error, each attempt to reach a broker that is away: our own lines say so once
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for chatty in ("httpx", "httpcore", "stripe", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

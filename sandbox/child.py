@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -66,19 +66,20 @@ class Child:
         self._exit = asyncio.create_task(process.wait())
 
     @classmethod
-    async def start(cls, command: Command, *, notify_socket: Path | None = None) -> Child:
+    async def start(cls, command: Command, *, notify_socket: Path | None = None, again: bool = False) -> Child:
         """Start the command from the main thread (a leash belongs to a thread).
 
         Args:
             command: what to run.
             notify_socket: where the child tells its readiness by the sd_notify protocol, see `until_notified`.
+            again: it takes the place of one that has ended: its log goes on in the same file.
         """
         environment = dict(command.environment)
         readiness = None
         if notify_socket is not None:
             readiness = _bind_datagram(notify_socket)
             environment["NOTIFY_SOCKET"] = str(notify_socket)
-        spawning = asyncio.create_task(_spawn(command, environment))
+        spawning = asyncio.create_task(_spawn(command, environment, again=again))
         try:
             process = await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -149,6 +150,11 @@ class Child:
         await self._ask(self.command.stop_signal, patience=self.command.grace)
         if self.command.insist_signal is not None:
             await self._ask(self.command.insist_signal, patience=INSIST_SECONDS)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Kill its process group, return when it is gone. Can be repeated."""
+        self.stopping = True
         if not self._exit.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -165,8 +171,13 @@ class Child:
             await asyncio.wait({self._exit}, timeout=patience)
 
 
-async def run_to_end(command: Command, *, within: float) -> None:
+async def run_to_end(command: Command, *, within: float, once: Awaitable[object] | None = None) -> None:
     """Run a command that ends by itself.
+
+    Args:
+        command: what to run.
+        within: limit in seconds.
+        once: what a held command is let go after; the limit counts from there.
 
     Raises:
         ChildDiedError: it failed.
@@ -174,6 +185,9 @@ async def run_to_end(command: Command, *, within: float) -> None:
     """
     child = await Child.start(command)
     try:
+        if once is not None:
+            await once
+        child.let_go()
         await asyncio.wait_for(child.wait(), within)
     except TimeoutError:
         raise NotReadyError(name=command.name, seconds=within, log=command.log, tail=child.tail()) from None
@@ -183,10 +197,19 @@ async def run_to_end(command: Command, *, within: float) -> None:
         raise child.death()
 
 
-async def _spawn(command: Command, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not just what is left of it until its parent looks."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+async def _spawn(command: Command, environment: Mapping[str, str], *, again: bool) -> asyncio.subprocess.Process:
     owner = "-" if command.owner is None else f"{command.owner.uid}:{command.owner.gid}"
     leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(command.stop_signal)), owner]
-    with _open_log(command.log) as log:
+    with _open_log(command.log, again=again) as log:
         return await asyncio.create_subprocess_exec(
             *leash,
             *command.arguments,
@@ -199,8 +222,10 @@ async def _spawn(command: Command, environment: Mapping[str, str]) -> asyncio.su
         )
 
 
-def _open_log(log: Path) -> IO[bytes]:
+def _open_log(log: Path, *, again: bool) -> IO[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
+    if again:
+        return log.open("ab")
     if log.exists():
         log.replace(log.with_suffix(".previous.log"))
     return log.open("wb")
@@ -209,5 +234,6 @@ def _open_log(log: Path) -> IO[bytes]:
 def _bind_datagram(path: Path) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     bound.setblocking(False)
+    path.unlink(missing_ok=True)  # of a child before this one
     bound.bind(str(path))
     return bound

@@ -28,6 +28,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     jwt_private_key: str
     jwt_public_key: str
     admin_password: str
+    # secrets made before there was SMS lack it; nothing outlives a run by it, so a new one each start will do for them
+    twilio_auth_token: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -21,7 +23,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
         grpc: service to its host:port.
         postgres: service to its database, as its owner.
         accounts: role to the account that the stack made for it.
-        processes: part to pid; parts that share a process share it.
+        processes: part to pid; parts that share a process share it. Of a process that was started again it is the new
+            one as soon as that is ready.
     """
 
     gateway: str
@@ -35,6 +38,14 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     postgres: Mapping[str, str]
     accounts: Mapping[str, Account]
     processes: Mapping[str, int]
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """What a stack has written; None where there is nothing, or nothing that fits."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
 
     def to_json(self) -> str:
         """As `var/endpoints.json` holds it."""

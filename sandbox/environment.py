@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -16,6 +17,10 @@ from sandbox.postgres_databases import Databases
 from sandbox.settings import SandboxSettings
 
 PREFIX = "ORDERSAGA_"
+
+TWILIO_ACCOUNT = f"AC{0:032x}"
+TWILIO_SENDER = "+15005550006"
+"""The one sender that works with Twilio's own test credentials, too."""
 
 SHUTDOWN_GRACE = 2.0
 """Seconds that running requests get at a stop; the whole stack stops within 10."""
@@ -65,17 +70,19 @@ def stack_settings(*, ports: Ports, namespace: str, databases: Databases, creden
         smtp_tls="none",
         smtp_user=None,
         smtp_password=None,
+        twilio_account_sid=TWILIO_ACCOUNT,
+        twilio_auth_token=SecretStr(credentials.twilio_auth_token),
+        twilio_sender=TWILIO_SENDER,
+        twilio_api_base=f"http://{address(ports.mailbox)}",
     )
 
 
 def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
-    """The settings of the doubles."""
+    """The settings of the stack's own parts."""
     return SandboxSettings(
-        stripe_port=ports.stripe,
+        **{f"{listener}_port": port for listener, port in asdict(ports).items()},
         stripe_folder=var / "stripe",
         stripe_webhook_url=f"http://{address(ports.gateway)}/webhooks/stripe",
-        smtp_port=ports.smtp,
-        mailbox_port=ports.mailbox,
         mail_folder=var / "mail",
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from sandbox.settings import port_setting
 
 
 class StackError(Exception):
@@ -12,18 +14,26 @@ class StackError(Exception):
 
 
 class PortsTakenError(StackError):
-    """Something else already listens where parts of the stack want to."""
+    """Something else already listens where parts of the stack want to.
 
-    def __init__(self, taken: Mapping[str, int]) -> None:
-        self.taken = dict(taken)
-        super().__init__("\n".join(f"Port {port}, wanted by {part}, is taken." for part, port in taken.items()))
+    Attributes:
+        taken: listener to its port.
+    """
+
+    def __init__(self, taken: dict[str, int]) -> None:
+        self.taken = taken
+        lines = [
+            f"Port {port}, wanted by {listener}, is taken; {port_setting(listener)} gives {listener} another one."
+            for listener, port in taken.items()
+        ]
+        super().__init__("\n".join(lines))
 
 
 class StackRunningError(StackError):
     """Another stack already uses this folder."""
 
     def __init__(self, var: Path) -> None:
-        super().__init__(f"Another stack is running on the folder {var}.")
+        super().__init__(f"Another stack is running on the folder {var}: stop it first, or name another with --var.")
 
 
 class ChildDiedError(StackError):
@@ -31,6 +41,7 @@ class ChildDiedError(StackError):
 
     Attributes:
         name: the process.
+        how: what became of it, such as "ended with exit code 1".
         code: its exit code; negative: the signal that ended it.
         tail: the last lines of its log.
     """
@@ -39,13 +50,20 @@ class ChildDiedError(StackError):
         self.name = name
         self.code = code
         self.tail = tuple(tail)
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        super().__init__("\n".join([f"{name} {how}. The last lines of {log}:", *(f"  {line}" for line in tail)]))
+        self.how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        super().__init__("\n".join([f"{name} {self.how}. The last lines of {log}:", *(f"  {line}" for line in tail)]))
 
 
 class NotReadyError(StackError):
-    """A process of the stack did not become ready in time."""
+    """A process of the stack did not become ready in time.
+
+    Attributes:
+        name: the process.
+        how: what became of it.
+    """
 
     def __init__(self, *, name: str, seconds: float, log: Path, tail: Sequence[str]) -> None:
-        lines = [f"{name} was not ready after {seconds:g} s. The last lines of {log}:"]
+        self.name = name
+        self.how = f"was not ready after {seconds:g} s"
+        lines = [f"{name} {self.how}. The last lines of {log}:"]
         super().__init__("\n".join([*lines, *(f"  {line}" for line in tail)]))

@@ -1,4 +1,4 @@
-"""Files that hold secrets."""
+"""Files that hold secrets, or must never be read half written."""
 
 from __future__ import annotations
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
+from sandbox.child import is_alive
+from sandbox.endpoints import Endpoints
 from sandbox.errors import StackRunningError
+from sandbox.ports import POLL_SECONDS
+
+SOCKETS_PREFIX: Final = "ordersaga-"
+PATIENCE_SECONDS: Final = 15.0
+"""Longer than any process takes to stop."""
 
 
 class StackFolder:
@@ -31,8 +42,11 @@ class StackFolder:
         except OSError:
             os.close(self._lock)
             raise StackRunningError(var) from None
+        self._remove_sockets_left()
         # Elsewhere, because the path of a unix socket has to be short.
-        self.sockets = Path(tempfile.mkdtemp(prefix="ordersaga-"))
+        self.sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(self.sockets).encode(), 0)
 
     @property
     def endpoints(self) -> Path:
@@ -44,8 +58,33 @@ class StackFolder:
         """The stack's secrets, the admin's password among them."""
         return self.path / "secrets.json"
 
+    async def clear(self) -> None:
+        """Wait until nothing runs any more of a stack that was killed here, and forget its addresses."""
+        left = Endpoints.read(self.endpoints)
+        if left is not None:
+            with contextlib.suppress(TimeoutError):  # another program may have got one of the pids by now
+                await asyncio.wait_for(_until_ended(left.processes.values()), PATIENCE_SECONDS)
+        self.endpoints.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Let another stack have it."""
         self.endpoints.unlink(missing_ok=True)
         shutil.rmtree(self.sockets, ignore_errors=True)
+        os.ftruncate(self._lock, 0)
         os.close(self._lock)
+
+    def _remove_sockets_left(self) -> None:
+        """Remove the sockets' folder of a stack that was killed; the lock file names it."""
+        left = Path(os.pread(self._lock, 4096, 0).decode())
+        if left.parent == Path(tempfile.gettempdir()) and left.name.startswith(SOCKETS_PREFIX):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+async def _until_ended(pids: Iterable[int]) -> None:
+    """They stop by themselves: each is told when its parent dies."""
+    left = set(pids)
+    while True:
+        left = {pid for pid in left if is_alive(pid)}
+        if not left:
+            return
+        await asyncio.sleep(POLL_SECONDS)

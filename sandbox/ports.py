@@ -7,7 +7,9 @@ import random
 import socket
 from dataclasses import asdict, dataclass, fields
 
+from runtime.settings import SettingsError
 from sandbox.errors import PortsTakenError, StackError
+from sandbox.settings import SandboxSettings, port_setting
 from sandbox.temporal_config import TemporalConfig
 
 HOST = "127.0.0.1"
@@ -22,28 +24,36 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """A TCP port on 127.0.0.1 per listener; the defaults are those of `make up`."""
+    """A TCP port on 127.0.0.1 per listener."""
 
-    gateway: int = 8080
-    order: int = 50051
-    payment: int = 50052
-    notification: int = 50053
-    inventory: int = 50054
-    product: int = 50055
-    user: int = 50056
+    gateway: int
+    order: int
+    payment: int
+    notification: int
+    inventory: int
+    product: int
+    user: int
     temporal: int
     temporal_ui: int
-    kafka: int = 9092
-    postgres: int = 5433
-    stripe: int = 12111
-    smtp: int = 1025
-    mailbox: int = 8025
+    kafka: int
+    postgres: int
+    stripe: int
+    smtp: int
+    mailbox: int
 
     @classmethod
-    def default(cls) -> Ports:
-        """The fixed ports of `make up`; Temporal's two are in `temporal-dev.yaml`."""
-        temporal = TemporalConfig.load()
-        return cls(temporal=temporal.port, temporal_ui=temporal.ui_port)
+    def load(cls) -> Ports:
+        """The fixed ports of `make up`, as the settings have them; Temporal's defaults are in `temporal-dev.yaml`.
+
+        Raises:
+            SettingsError: a port's setting does not fit, or two listeners have the same port.
+        """
+        settings, temporal = SandboxSettings.load(), TemporalConfig.load()
+        chosen = {field.name: getattr(settings, f"{field.name}_port") for field in fields(cls)}
+        ports = {"temporal": temporal.port, "temporal_ui": temporal.ui_port}
+        ports |= {listener: port for listener, port in chosen.items() if port is not None}
+        _refuse_shared(ports)
+        return cls(**ports)
 
     @classmethod
     def free(cls) -> Ports:
@@ -65,11 +75,19 @@ class Ports:
         """See that nobody listens on them.
 
         Raises:
-            PortsTakenError: names each taken port and the part that wanted it.
+            PortsTakenError: names each taken port, the listener that wants it, and the setting that moves it.
         """
-        taken = {part: port for part, port in asdict(self).items() if not _is_free(port)}
+        taken = {listener: port for listener, port in asdict(self).items() if not _is_free(port)}
         if taken:
             raise PortsTakenError(taken)
+
+
+def _refuse_shared(ports: dict[str, int]) -> None:
+    listeners: dict[int, str] = {}
+    for listener, port in ports.items():
+        other = listeners.setdefault(port, listener)
+        if other != listener:
+            raise SettingsError(f"{port_setting(other)} and {port_setting(listener)}: both are {port}")
 
 
 def free_port() -> int:

@@ -47,6 +47,10 @@ class Postgres:
         self.databases = describe(passwords=self._passwords, sockets=sockets, port=port)
         self._child: Child | None = None
 
+    async def is_new(self) -> bool:
+        """Whether its data folder is still to be made."""
+        return not (await Launch.find(self._data)).data.exists()
+
     async def start(self) -> Child:
         """Start it; return when it answers and all roles and databases are there.
 

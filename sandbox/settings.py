@@ -1,4 +1,4 @@
-"""The settings that only the embedded stack's own parts read: the Stripe double and the mail sink.
+"""The settings of the embedded stack alone: its ports, and what its Stripe double and its mail sink read.
 
 Each is read from the environment as ``ORDERSAGA_SANDBOX_<NAME>``; what the product's parts read is in
 ``runtime.settings``.
@@ -7,28 +7,49 @@ Each is read from the environment as ``ORDERSAGA_SANDBOX_<NAME>``; what the prod
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.settings import Port, SettingsError
 
+PREFIX: Final = "ORDERSAGA_SANDBOX_"
+
+
+def port_setting(listener: str) -> str:
+    """The name of the setting that moves a listener to another port."""
+    return f"{PREFIX}{listener.upper()}_PORT"
+
 
 class SandboxSettings(BaseSettings):
-    """Settings of the doubles; each reads only those that it needs."""
+    """Settings of the embedded stack."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_SANDBOX_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    # -- Ports of `make up`; demo, tests and bench take free ones ---------------------------------------------------
+    gateway_port: Port = Field(default=8080, description="The HTTP gateway.")
+    order_port: Port = Field(default=50051, description="Order service.")
+    payment_port: Port = Field(default=50052, description="Payment service.")
+    notification_port: Port = Field(default=50053, description="Notification service.")
+    inventory_port: Port = Field(default=50054, description="Inventory service.")
+    product_port: Port = Field(default=50055, description="Product service.")
+    user_port: Port = Field(default=50056, description="User service.")
+    temporal_port: Port | None = Field(default=None, description="Temporal; 7233 by temporal-dev.yaml.")
+    temporal_ui_port: Port | None = Field(default=None, description="Temporal's Web UI; 8233 by temporal-dev.yaml.")
+    kafka_port: Port = Field(default=9092, description="The Kafka broker.")
+    postgres_port: Port = Field(default=5433, description="PostgreSQL.")
+    stripe_port: Port = Field(default=12111, description="The Stripe double.")
+    smtp_port: Port = Field(default=1025, description="The SMTP sink.")
+    mailbox_port: Port = Field(default=8025, description="The mailbox page and its JSON.")
 
     # -- Stripe double ----------------------------------------------------------------------------------------------
-    stripe_port: Port = Field(default=12111, description="Port the Stripe double binds.")
     stripe_folder: Path = Field(default=Path("var/stripe"), description="Where the Stripe double keeps its objects.")
     stripe_webhook_url: str = Field(
         default="http://127.0.0.1:8080/webhooks/stripe", description="Endpoint that receives the double's events."
     )
 
     # -- Mail sink --------------------------------------------------------------------------------------------------
-    smtp_port: Port = Field(default=1025, description="Port the SMTP sink binds.")
-    mailbox_port: Port = Field(default=8025, description="Port of the mailbox page and its JSON.")
     mail_folder: Path = Field(default=Path("var/mail"), description="Where received mails are kept as .eml files.")
 
     @classmethod
@@ -42,7 +63,7 @@ class SandboxSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             lines = [
-                f"ORDERSAGA_SANDBOX_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+                f"{PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
                 for fault in error.errors()
             ]
             raise SettingsError("\n".join(lines)) from None

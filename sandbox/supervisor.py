@@ -3,79 +3,102 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from runtime.settings import Settings
-from sandbox.child import Child, run_to_end
+from sandbox.child import Child
 from sandbox.credentials import Credentials
 from sandbox.endpoints import Account, Endpoints
 from sandbox.environment import process_environment, sandbox_settings, stack_settings
-from sandbox.errors import ChildDiedError
 from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
+from sandbox.keeper import Failure, Keeper, News, ReadyAgain
 from sandbox.ports import Ports, address
 from sandbox.postgres import Postgres
 from sandbox.postgres_databases import SERVICES as DATABASE_SERVICES
-from sandbox.processes import DOUBLES, ORDER_WORKER, SERVICES, Group, group_command, setup_command
+from sandbox.processes import GROUPED, SPLIT, Group, Tier, group_command, setup_command
+from sandbox.setup import digest, publish_again, set_up_databases
 from sandbox.temporal import Temporal
 from sandbox.temporal_config import TemporalConfig
 
 ADMIN_EMAIL: Final = "admin@example.test"
-SETUP_SECONDS = 60.0
-READY_SECONDS = 60.0
-
-Server = Postgres | Temporal | Kafka
 
 
 class Stack:
     """The whole of Ordersaga on this machine: inside the context everything is ready.
 
-    When a process ends that should not, the stack stops by itself; leaving the context then raises what happened.
+    When PostgreSQL, Temporal or the broker ends, or a process of ours for good, the stack stops by itself; leaving the
+    context then raises what happened.
 
     Attributes:
-        failed: set when a process died; `failure` says which.
+        failed: set when that has happened; `failure` says what.
+        endpoints: where everything is; also in `endpoints.json`, as long as the stack runs.
     """
 
-    def __init__(self, *, var: Path, ports: Ports) -> None:
+    def __init__(
+        self,
+        *,
+        var: Path,
+        ports: Ports,
+        split: bool = False,
+        restart: bool = False,
+        on_news: Callable[[News], None] = lambda news: None,
+    ) -> None:
         """Describe the stack; nothing runs yet.
 
         Args:
             var: holds its data, logs and secrets; made when it is not there, used by one stack at a time.
             ports: where everything listens.
+            split: each part has a process of its own.
+            restart: a process of ours that dies is started again; else the first death ends the stack.
+            on_news: is told of such deaths and starts.
         """
         self._var = var
         self._ports = ports
-        self._children: dict[str, Child] = {}
+        self._groups = SPLIT if split else GROUPED
+        self._restart = restart
+        self._tell = on_news
+        self._servers: dict[str, Child] = {}
+        self._keepers: dict[str, Keeper] = {}
         self._watches: list[asyncio.Task[None]] = []
         self._stop_task: asyncio.Task[None] | None = None
+        self._is_up = False
         self.failed = asyncio.Event()
-        self.failure: ChildDiedError | None = None
+        self.failure: Failure | None = None
 
     async def __aenter__(self) -> Self:
         """Start everything; being cancelled on the way stops what had started.
 
         Raises:
+            StackRunningError: another stack uses the folder.
             PortsTakenError: something else listens where a part wants to.
             StackError: a part did not start; everything is stopped again.
         """
-        self._ports.check()
         self._folder = StackFolder(self._var)
+        try:
+            await self._folder.clear()
+            self._ports.check()
+        except BaseException:
+            self._folder.release()
+            raise
         self._starting = asyncio.create_task(self._start())
         failed = asyncio.create_task(self.failed.wait())
         try:
             await asyncio.wait({self._starting, failed}, return_when=asyncio.FIRST_COMPLETED)
             if self.failure is not None:
                 raise self.failure
-            self.endpoints = await self._starting
+            await self._starting
         except BaseException as error:
             await self._stop_for_certain()
             raise _first(error) from None
         finally:
             failed.cancel()
-        write_private(self._folder.endpoints, self.endpoints.to_json())
+        self._is_up = True
+        self._publish()
         return self
 
     async def __aexit__(
@@ -89,18 +112,23 @@ class Stack:
 
     # -- Start ------------------------------------------------------------------------------------------------------
 
-    async def _start(self) -> Endpoints:
+    async def _start(self) -> None:
         """The dependencies, as a graph of tasks: what is awaited in a task is what it depends on."""
         self._prepare()
+        is_new = await self._postgres.is_new()
         async with asyncio.TaskGroup() as tasks:
-            postgres = tasks.create_task(self._serve("postgres", self._postgres))
-            temporal = tasks.create_task(self._serve("temporal", self._temporal))
-            kafka = tasks.create_task(self._serve("kafka", self._kafka))
-            doubles = tasks.create_task(self._run(DOUBLES))
-            tasks.create_task(self._run(ORDER_WORKER, temporal))
-            databases = tasks.create_task(self._set_up_databases(postgres))
-            tasks.create_task(self._run(SERVICES, databases, temporal, kafka, doubles))
-        return self._describe()
+            postgres = tasks.create_task(self._serve("postgres"))
+            temporal = tasks.create_task(self._serve("temporal"))
+            kafka = tasks.create_task(self._serve("kafka"))
+            databases = tasks.create_task(self._set_up_databases(postgres, is_new=is_new))
+            doubles = [tasks.create_task(self._run(group)) for group in self._of(Tier.DOUBLE)]
+            for group in self._of(Tier.WORKER):
+                tasks.create_task(self._run(group, temporal))
+            for group in self._of(Tier.SERVICE):
+                tasks.create_task(self._run(group, databases, temporal, kafka, *doubles))
+
+    def _of(self, tier: Tier) -> list[Group]:
+        return [group for group in self._groups if group.tier is tier]
 
     def _prepare(self) -> None:
         folder, ports = self._folder, self._ports
@@ -125,44 +153,86 @@ class Stack:
         )
         self._environment = process_environment(self.settings, sandbox_settings(ports=ports, var=folder.path))
 
-    async def _serve(self, name: str, server: Server) -> None:
-        self._adopt(name, await server.start())
-
-    async def _set_up_databases(self, postgres: asyncio.Task[None]) -> None:
-        await postgres
-        command = setup_command(
-            logs=self._folder.logs,
-            environment=self._environment,
-            email=ADMIN_EMAIL,
-            password=self._credentials.admin_password,
-        )
-        await run_to_end(command, within=SETUP_SECONDS)
-
-    async def _run(self, group: Group, *needs: asyncio.Task[None]) -> None:
-        """Start a group's process, let it go when what it needs is ready, return when it is ready itself."""
-        command = group_command(group, logs=self._folder.logs, environment=self._environment)
-        child = await Child.start(command, notify_socket=self._folder.sockets / f"{group.name}.notify")
-        self._adopt(group.name, child)
-        for need in needs:
-            await need
-        child.let_go()
-        await child.until_notified(within=READY_SECONDS)
-
-    def _adopt(self, name: str, child: Child) -> None:
-        self._children[name] = child
+    async def _serve(self, name: str) -> None:
+        servers: Mapping[str, Postgres | Temporal | Kafka] = {
+            "postgres": self._postgres,
+            "temporal": self._temporal,
+            "kafka": self._kafka,
+        }
+        child = self._servers[name] = await servers[name].start()
         self._watches.append(asyncio.create_task(self._watch(child)))
 
     async def _watch(self, child: Child) -> None:
         await child.wait()
-        if not child.stopping and self.failure is None:
-            self.failure = child.death()
+        if not child.stopping:
+            self._fail(child.death())
+
+    async def _set_up_databases(self, postgres: asyncio.Task[None], *, is_new: bool) -> None:
+        password = self._credentials.admin_password
+        command = setup_command(
+            logs=self._folder.logs, environment=self._environment, email=ADMIN_EMAIL, password=password
+        )
+        await set_up_databases(
+            admin=self._postgres.databases.admin,
+            server=postgres,
+            is_new=is_new,
+            command=command,
+            state=digest([ADMIN_EMAIL, password]),
+        )
+
+    async def _run(self, group: Group, *needs: asyncio.Task[None]) -> None:
+        keeper = self._keepers[group.name] = Keeper(
+            group_command(group, logs=self._folder.logs, environment=self._environment),
+            notify_socket=self._folder.sockets / f"{group.name}.notify",
+            restart=self._restart,
+            on_news=self._on_news,
+            on_failure=self._fail,
+        )
+        await keeper.start(needs)
+
+    # -- While it runs ----------------------------------------------------------------------------------------------
+
+    async def take_down(self, name: str) -> None:
+        """Kill the process of a part or a server on purpose: nobody starts it again until `bring_back`."""
+        if name in self._servers:
+            await self._servers[name].kill()
+        else:
+            await self._keeper(name).take_down()
+
+    async def bring_back(self, name: str) -> None:
+        """Start what was taken down; return when it is ready. The broker comes back empty and is filled again.
+
+        Raises:
+            StackError: it did not start.
+        """
+        if name in self._servers:
+            await self._serve(name)
+        else:
+            await self._keeper(name).bring_back()
+        if name == "kafka":
+            await publish_again(self._postgres.databases.admin)
+        self._publish()
+
+    def _keeper(self, part: str) -> Keeper:
+        return next(self._keepers[group.name] for group in self._groups if part in group.parts)
+
+    def _on_news(self, news: News) -> None:
+        if self._is_up and isinstance(news, ReadyAgain):
+            self._publish()
+        self._tell(news)
+
+    def _fail(self, failure: Failure) -> None:
+        if self.failure is None:
+            self.failure = failure
             self.failed.set()
             self._begin_stop()
 
+    def _publish(self) -> None:
+        self.endpoints = self._describe()
+        write_private(self._folder.endpoints, self.endpoints.to_json())
+
     def _describe(self) -> Endpoints:
         ports = self._ports
-        pids = {name: child.pid for name, child in self._children.items()}
-        groups = (DOUBLES, ORDER_WORKER, SERVICES)
         return Endpoints(
             gateway=f"http://{address(ports.gateway)}",
             temporal=address(ports.temporal),
@@ -175,8 +245,8 @@ class Stack:
             postgres=self._postgres.databases.services,
             accounts={"admin": Account(email=ADMIN_EMAIL, password=self._credentials.admin_password)},
             processes={
-                **{name: pids[name] for name in ("postgres", "temporal", "kafka")},
-                **{part: pids[group.name] for group in groups for part in group.parts},
+                **{name: child.pid for name, child in self._servers.items()},
+                **{part: self._keeper(part).pid for group in self._groups for part in group.parts},
             },
         )
 
@@ -204,16 +274,22 @@ class Stack:
         """First what takes new work, then what does it, then what keeps it; under 10 s by the graces of each."""
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
-        for name in (ORDER_WORKER.name, SERVICES.name):
-            await self._stop_children(name)
-        await self._stop_children(DOUBLES.name, "kafka", "temporal")
-        await self._stop_children("postgres")
+        await _stop_all(self._kept(Tier.WORKER))
+        await _stop_all(self._kept(Tier.SERVICE))
+        await _stop_all([*self._kept(Tier.DOUBLE), *self._served("kafka", "temporal")])
+        await _stop_all(self._served("postgres"))
         await asyncio.gather(*self._watches)
         self._folder.release()
 
-    async def _stop_children(self, *names: str) -> None:
-        children = [self._children[name] for name in names if name in self._children]
-        await asyncio.gather(*(child.stop() for child in children))
+    def _kept(self, tier: Tier) -> list[Keeper]:
+        return [self._keepers[group.name] for group in self._of(tier) if group.name in self._keepers]
+
+    def _served(self, *names: str) -> list[Child]:
+        return [self._servers[name] for name in names if name in self._servers]
+
+
+async def _stop_all(running: Sequence[Keeper | Child]) -> None:
+    await asyncio.gather(*(one.stop() for one in running))
 
 
 def _first(error: BaseException) -> BaseException:

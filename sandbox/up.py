@@ -14,17 +14,24 @@ from sandbox.signals import SignalledError, interrupted_by_signals
 from sandbox.supervisor import Stack
 
 
-async def up(var: Path, ports: Ports) -> None:
-    """Run the stack until Ctrl-C or SIGTERM, and say where everything is.
+async def up(var: Path, ports: Ports, *, split: bool = False) -> None:
+    """Run the stack until Ctrl-C or SIGTERM, and say where everything is, and which process died and is back.
 
     Raises:
-        StackError: it did not start, or one of its processes died; everything is stopped again.
+        StackError: it did not start, or cannot go on; everything is stopped again.
     """
     console = Console()
     began = time.monotonic()
     try:
         with interrupted_by_signals(), console.status("Starting the stack") as status:
-            async with Stack(var=var, ports=ports) as stack:
+            stack = Stack(
+                var=var,
+                ports=ports,
+                split=split,
+                restart=True,
+                on_news=lambda news: console.print(str(news), highlight=False),
+            )
+            async with stack:
                 status.stop()
                 console.print(_table(stack.endpoints, var))
                 console.print(f"Ready after {time.monotonic() - began:.1f} s. Ctrl-C stops it.")

@@ -102,12 +102,12 @@ class Outside:
         user = await _json(self.gateway.post("/v1/users", json={"email": email, "password": PASSWORD, "name": NAME}))
         return Customer(id=user["id"], email=email, token=await _sign_in(self.gateway, email, PASSWORD))
 
-    async def add_product(self) -> str:
-        """The id of a new product, of which there are ten."""
+    async def add_product(self, *, pieces: int = 10) -> str:
+        """The id of a new product, of which there are so many."""
         product = {"name": "Coffee mug", "unit_price": PRICE, "currency": "EUR"}
         added = await _json(self.gateway.post("/v1/products", json=product, headers=self.admin))
         adjustments = f"/v1/inventory/{added['id']}/adjustments"
-        await _json(self.gateway.post(adjustments, json={"delta": 10}, headers=self.admin))
+        await _json(self.gateway.post(adjustments, json={"delta": pieces}, headers=self.admin))
         return str(added["id"])
 
     async def place(self, customer: Customer, body: Json, *, key: str) -> httpx.Response:
@@ -168,10 +168,10 @@ def order_of(product_id: str, *, quantity: int) -> Json:
 
 
 @asynccontextmanager
-async def running_stack(var: Path) -> AsyncIterator[Outside]:
+async def running_stack(var: Path, *, split: bool = False, restart: bool = False) -> AsyncIterator[Outside]:
     """A whole stack on free ports, and the ways to it."""
     async with AsyncExitStack() as opened:
-        stack = await opened.enter_async_context(Stack(var=var, ports=Ports.free()))
+        stack = await opened.enter_async_context(Stack(var=var, ports=Ports.free(), split=split, restart=restart))
         endpoints = stack.endpoints
         gateway, stripe, mailbox = [
             await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtime.settings import Settings, SettingsError
@@ -76,3 +78,15 @@ def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
     assert answer.returncode == 2
     assert "'shop'" in answer.stderr
     assert "order-worker" in answer.stderr
+
+
+def test_secrets_of_a_stack_from_before_there_was_sms_are_still_good(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    made = json.loads(msgspec.json.encode(Credentials.load(path)))
+    del made["twilio_auth_token"]
+    path.write_text(json.dumps(made))
+
+    loaded = Credentials.load(path)
+
+    assert loaded.admin_password == made["admin_password"]
+    assert loaded.twilio_auth_token

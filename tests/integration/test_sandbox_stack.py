@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import socket
+import sys
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
@@ -15,10 +17,13 @@ import pytest
 
 from cli.parts import PARTS
 from sandbox import processes
+from sandbox.child import is_alive
 from sandbox.endpoints import Endpoints
 from sandbox.errors import ChildDiedError, PortsTakenError, StackRunningError
 from sandbox.folder import StackFolder
+from sandbox.keeper import News
 from sandbox.ports import HOST, Ports
+from sandbox.settings import port_setting
 from sandbox.supervisor import Stack
 
 # Ready at once; the order worker fails when a file asks for it.
@@ -34,9 +39,23 @@ STAND_IN_PARTS = """
     signal.pause()
 """
 STAND_IN_MAIN = """
-    import json, os, pathlib
+    import json, os, pathlib, sys
+    import psycopg
+    sys.stdin.read()
+    for service in ("user", "product", "inventory", "order", "payment", "notification"):
+        with psycopg.connect(os.environ[f"ORDERSAGA_{service.upper()}_DSN"]) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS alembic_version AS SELECT 'v0001' AS version_num")
+            connection.execute("CREATE TABLE IF NOT EXISTS outbox (published_at timestamptz)")
     ours = {name: value for name, value in os.environ.items() if name.startswith("ORDERSAGA_")}
     pathlib.Path("setup.json").write_text(json.dumps(ours))
+"""
+
+UP_WITH_STAND_INS = """
+import pathlib, sys
+from cli.main import app
+from sandbox import processes
+processes.ROOT = pathlib.Path(sys.argv[1])
+app(["up", "--var", sys.argv[2]])
 """
 
 
@@ -51,11 +70,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+@pytest.fixture(scope="module")
+def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared, because to make PostgreSQL's data folder takes longer than the rest of a start."""
+    return tmp_path_factory.mktemp("var")
 
 
 def _exists(path: Path) -> bool:
@@ -63,7 +81,7 @@ def _exists(path: Path) -> bool:
 
 
 def _left(endpoints: Endpoints) -> list[str]:
-    return [part for part, pid in endpoints.processes.items() if _alive(pid)]
+    return [part for part, pid in endpoints.processes.items() if is_alive(pid)]
 
 
 async def test_a_started_stack_says_where_everything_is_and_leaves_nothing_running(root: Path, tmp_path: Path) -> None:
@@ -106,7 +124,7 @@ async def test_a_process_that_dies_ends_the_stack_and_is_named(root: Path, tmp_p
     with pytest.raises(ChildDiedError, match="services was ended by SIGKILL"):
         await use()
 
-    assert [part for part, pid in pids.items() if _alive(pid)] == []
+    assert [part for part, pid in pids.items() if is_alive(pid)] == []
 
 
 async def test_a_process_that_dies_while_starting_ends_the_start_with_its_last_words(
@@ -136,13 +154,107 @@ async def test_a_start_that_is_cancelled_leaves_nothing_running_and_the_folder_f
         assert _left(stack.endpoints)
 
 
-async def test_a_taken_port_is_named_with_the_part_that_wants_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["postgres", "temporal", "kafka"])
+async def test_a_server_that_dies_ends_the_stack_with_the_end_of_its_log(root: Path, var: Path, server: str) -> None:
+    async def use() -> None:
+        async with Stack(var=var, ports=Ports.free(), restart=True) as stack:
+            pids.update(stack.endpoints.processes)
+            os.kill(pids[server], signal.SIGKILL)
+            await stack.failed.wait()
+
+    pids: dict[str, int] = {}
+    with pytest.raises(ChildDiedError, match=rf"{server} was ended by SIGKILL. The last lines of .*{server}\.log"):
+        await use()
+
+    assert [part for part, pid in pids.items() if is_alive(pid)] == []
+
+
+async def test_the_command_says_which_server_died_and_ends_with_exit_code_1(root: Path, var: Path) -> None:
+    ports = {port_setting(listener): str(port) for listener, port in asdict(Ports.free()).items()}
+    up = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", UP_WITH_STAND_INS, str(root), str(var)),
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **ports},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    while True:
+        endpoints = Endpoints.read(var / "endpoints.json")
+        if endpoints is not None:
+            break
+        await asyncio.sleep(0.02)
+
+    os.kill(endpoints.processes["kafka"], signal.SIGKILL)
+    _, said = await up.communicate()
+
+    assert up.returncode == 1
+    assert f"kafka was ended by SIGKILL. The last lines of {var / 'log' / 'kafka.log'}:" in said.decode()
+    assert _left(endpoints) == []
+
+
+async def test_a_process_of_ours_that_dies_is_started_again_and_named(root: Path, var: Path) -> None:
+    told: asyncio.Queue[News] = asyncio.Queue()
+    async with Stack(var=var, ports=Ports.free(), restart=True, on_news=told.put_nowait) as stack:
+        before = dict(stack.endpoints.processes)
+        os.kill(before["order-worker"], signal.SIGKILL)
+        died, back = [await asyncio.wait_for(told.get(), 30) for _ in range(2)]
+        after = json.loads((var / "endpoints.json").read_text())["processes"]
+        left = _left(stack.endpoints)
+
+    assert str(died) == "order-worker was ended by SIGKILL; starting it again in 0.5 s (attempt 1)."
+    assert str(back) == f"order-worker is ready again, as process {after['order-worker']}."
+    assert [part for part in before if before[part] != after[part]] == ["order-worker"]
+    assert sorted(left) == sorted(after)
+    assert [part for part, pid in after.items() if is_alive(pid)] == []
+
+
+async def test_a_split_stack_has_a_process_per_part(root: Path, var: Path) -> None:
+    async with Stack(var=var, ports=Ports.free(), split=True) as stack:
+        pids = dict(stack.endpoints.processes)
+
+    assert pids.keys() == {"postgres", "temporal", "kafka", *PARTS}
+    assert len(set(pids.values())) == len(pids)
+    assert _left(stack.endpoints) == []
+
+
+async def test_a_taken_port_is_named_with_its_listener_and_its_setting(tmp_path: Path) -> None:
     ports = Ports.free()
     with socket.socket() as other:
-        other.bind((HOST, ports.kafka))
+        other.bind((HOST, ports.temporal_ui))
         other.listen()
-        with pytest.raises(PortsTakenError, match=f"Port {ports.kafka}, wanted by kafka, is taken"):
+        with pytest.raises(PortsTakenError) as caught:
             await Stack(var=tmp_path, ports=ports).__aenter__()
+
+    assert caught.value.taken == {"temporal_ui": ports.temporal_ui}
+    assert str(caught.value) == (
+        f"Port {ports.temporal_ui}, wanted by temporal_ui, is taken; "
+        "ORDERSAGA_SANDBOX_TEMPORAL_UI_PORT gives temporal_ui another one."
+    )
+    StackFolder(tmp_path).release()
+
+
+async def test_what_a_killed_stack_has_left_is_cleared_once_its_processes_have_ended(tmp_path: Path) -> None:
+    killed = StackFolder(tmp_path)
+    stopping = await asyncio.create_subprocess_exec("sleep", "0.3")
+    endpoints = Endpoints(
+        **dict.fromkeys(("gateway", "temporal", "temporal_ui", "kafka", "stripe", "smtp", "mailbox"), ""),
+        grpc={},
+        postgres={},
+        accounts={},
+        processes={"order-worker": stopping.pid},
+    )
+    killed.endpoints.write_text(endpoints.to_json())
+    os.close(killed._lock)  # what the end of its process does
+
+    next_one = StackFolder(tmp_path)
+    await next_one.clear()
+
+    assert not is_alive(stopping.pid)
+    assert not killed.sockets.exists()
+    assert not killed.endpoints.exists()
+    assert next_one.sockets.exists()
+    next_one.release()
+    await stopping.wait()
 
 
 def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
