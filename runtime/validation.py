@@ -8,6 +8,7 @@ from domain.ids import is_id
 from domain.money import EXPONENTS, MAX_AMOUNT
 from domain.orders import MAX_LINES, MAX_QUANTITY, OrderLine
 from ordersaga.common.v1 import order_line_pb2
+from runtime.cursors import decode_cursor
 from runtime.refusal import InvalidArgument
 
 
@@ -53,6 +54,16 @@ class Faults:
     def check_amount(self, field: str, value: int, *, smallest: int = 0) -> None:
         """Money in minor units."""
         self.check_range(field, value, smallest=smallest, largest=MAX_AMOUNT)
+
+    def check_page_token(self, field: str, value: str) -> str | None:
+        """Nothing, or a page token of ours; answers with the id of the item that the page comes after."""
+        if not value:
+            return None
+        try:
+            return decode_cursor(value)
+        except ValueError:
+            self.add(field, "must be empty or the next_page_token of the page before")
+            return None
 
     def check_lines(self, field: str, lines: Iterable[order_line_pb2.OrderLine]) -> list[OrderLine]:
         """Order lines, each product once."""

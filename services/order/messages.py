@@ -8,7 +8,7 @@ from typing import Final
 
 from domain.orders import OrderLine, OrderStatus, PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
-from services.order.model import Address, NewOrder, Order, Pricing, Transition
+from services.order.model import Address, NewOrder, Order, OrderSummary, Pricing, Transition
 
 _STATUSES: Final[Mapping[OrderStatus, pb.OrderStatus.ValueType]] = {
     OrderStatus.RECEIVED: pb.ORDER_STATUS_RECEIVED,
@@ -22,6 +22,11 @@ _STATUSES: Final[Mapping[OrderStatus, pb.OrderStatus.ValueType]] = {
 def status_to_proto(status: OrderStatus) -> pb.OrderStatus.ValueType:
     """A status on the wire."""
     return _STATUSES[status]
+
+
+def status_from_proto(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
+    """A status from the wire; None where it is unspecified or unknown."""
+    return next((ours for ours, theirs in _STATUSES.items() if theirs == status), None)
 
 
 def to_order(request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine]) -> NewOrder:
@@ -82,6 +87,24 @@ def to_proto(order: Order) -> pb.Order:
         ),
         payment_id=order.payment_id or "",
         transitions=[_to_transition(transition) for transition in order.transitions],
+    )
+    message.created_at.FromDatetime(order.created_at)
+    if order.payment_deadline is not None:
+        message.payment_deadline.FromDatetime(order.payment_deadline)
+    return message
+
+
+def summary_to_proto(order: OrderSummary) -> pb.OrderSummary:
+    """An order of a list on the wire."""
+    message = pb.OrderSummary(
+        id=order.id,
+        user_id=order.user_id,
+        status=status_to_proto(order.status),
+        reason=order.reason or "",
+        currency=order.currency,
+        total=order.total,
+        line_count=order.line_count,
+        payment_id=order.payment_id or "",
     )
     message.created_at.FromDatetime(order.created_at)
     if order.payment_deadline is not None:

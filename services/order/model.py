@@ -80,6 +80,31 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderSummary:
+    """An order as it stands in a list: without items, address and history."""
+
+    id: str
+    user_id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    line_count: int
+    created_at: datetime
+    payment_deadline: datetime | None
+    payment_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders a list shows; None for all of that kind. `before` is an id: newest first, ids rise with time."""
+
+    user_id: str | None
+    status: OrderStatus | None
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """A transition to be applied. `cause_id` names the step: a repeat of it is the same transition."""
 

@@ -15,7 +15,18 @@ from sqlmodel import col, select
 
 from domain.orders import ALLOWED_FROM, OrderLine, OrderStatus, PricedLine
 from runtime.outbox import Event, add_events
-from services.order.model import Address, Mark, NewOrder, Order, OrderItem, OrderState, Pricing, Transition
+from services.order.model import (
+    Address,
+    Mark,
+    NewOrder,
+    Order,
+    OrderFilter,
+    OrderItem,
+    OrderState,
+    OrderSummary,
+    Pricing,
+    Transition,
+)
 from services.order.tables import Attention, OrderTransition, Outbox
 from services.order.tables import Order as OrderRow
 from services.order.tables import OrderItem as OrderItemRow
@@ -32,6 +43,18 @@ _STATE = (
     col(OrderRow.payment_deadline),
     col(OrderRow.seq),
     col(OrderRow.updated_at),
+)
+
+_SUMMARY = (
+    col(OrderRow.id),
+    col(OrderRow.user_id),
+    col(OrderRow.status),
+    col(OrderRow.reason),
+    col(OrderRow.currency),
+    col(OrderRow.total),
+    col(OrderRow.created_at),
+    col(OrderRow.payment_deadline),
+    col(OrderRow.payment_id),
 )
 
 
@@ -81,8 +104,26 @@ class OrderRepository:
             payment_id=row.payment_id,
             payment_deadline=row.payment_deadline,
             created_at=row.created_at,
-            transitions=await self._get_transitions(order_id),
+            # up to the row's own: others may have been added since it was read
+            transitions=await self._get_transitions(order_id, until_seq=row.seq),
         )
+
+    async def find_summaries(self, wanted: OrderFilter, *, limit: int) -> list[OrderSummary]:
+        """At most `limit` orders, the newest first."""
+        line_count = select(func.count()).where(col(OrderItemRow.order_id) == col(OrderRow.id))
+        statement = (
+            select_columns(*_SUMMARY, line_count.scalar_subquery().label("line_count"))
+            .order_by(col(OrderRow.id).desc())
+            .limit(limit)
+        )
+        if wanted.user_id is not None:
+            statement = statement.where(col(OrderRow.user_id) == wanted.user_id)
+        if wanted.status is not None:
+            statement = statement.where(col(OrderRow.status) == wanted.status.value)
+        if wanted.before is not None:
+            statement = statement.where(col(OrderRow.id) < wanted.before)
+        rows = (await self._connection.execute(statement)).mappings()
+        return [OrderSummary(**{**row, "status": OrderStatus(row["status"])}) for row in rows]
 
     async def get_items(self, order_id: str) -> list[OrderItem]:
         """The order's items, sorted by product."""
@@ -166,8 +207,9 @@ class OrderRepository:
         )
         await add_events(self._connection, Outbox, [event])
 
-    async def _get_transitions(self, order_id: str) -> list[Transition]:
-        rows = await self._connection.execute(_transitions(order_id).order_by(col(OrderTransition.seq)))
+    async def _get_transitions(self, order_id: str, *, until_seq: int) -> list[Transition]:
+        statement = _transitions(order_id).where(col(OrderTransition.seq) <= until_seq)
+        rows = await self._connection.execute(statement.order_by(col(OrderTransition.seq)))
         return [_to_transition(row) for row in rows]
 
     async def raise_attention(self, *, order_id: str, step: str, why: str) -> None:

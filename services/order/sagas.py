@@ -58,20 +58,22 @@ class TemporalSagaStarter:
     async def start(self, order: OrderInput) -> None:
         """See `SagaStarter`: one workflow id per order and no reuse make a second start harmless."""
         try:
-            await self._client.start_workflow(
-                ORDER_SAGA,
-                order,
-                id=order_workflow_id(order.order_id),
-                task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=_first_attributes(order),
-                static_summary=_summary(order),
-                rpc_timeout=START_TIMEOUT,
-            )
+            # The limit of the call does not limit how long a lazy client connects.
+            async with asyncio.timeout(START_TIMEOUT.total_seconds() + 1):
+                await self._client.start_workflow(
+                    ORDER_SAGA,
+                    order,
+                    id=order_workflow_id(order.order_id),
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    search_attributes=_first_attributes(order),
+                    static_summary=_summary(order),
+                    rpc_timeout=START_TIMEOUT,
+                )
         except WorkflowAlreadyStartedError:
             return
-        except (RPCError, RuntimeError) as error:  # a lazy client's failed first connection is a RuntimeError
-            raise SagaUnavailable(str(error)) from error
+        except (RPCError, RuntimeError, TimeoutError) as error:  # RuntimeError: a lazy client could not connect
+            raise SagaUnavailable(str(error) or "no answer") from error
 
 
 class SagaSweep:
@@ -118,4 +120,4 @@ def _first_attributes(order: OrderInput) -> TypedSearchAttributes:
 
 def _summary(order: OrderInput) -> str:
     pieces = sum(line.quantity for line in order.lines)
-    return f"{pieces} piece(s) of {len(order.lines)} product(s), paid in {order.currency}"
+    return f"pieces: {pieces}, products: {len(order.lines)}, currency: {order.currency}"

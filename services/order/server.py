@@ -13,13 +13,21 @@ from domain.saga import SagaPolicy
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
+from runtime.cursors import encode_cursor
 from runtime.database import Database, Listener
 from runtime.process import Life
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.validation import Faults
-from services.order.messages import status_to_proto, to_order, to_pricing, to_proto
+from services.order.messages import (
+    status_from_proto,
+    status_to_proto,
+    summary_to_proto,
+    to_order,
+    to_pricing,
+    to_proto,
+)
 from services.order.model import Mark, OrderState
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaSweep, TemporalSagaStarter
@@ -69,6 +77,21 @@ class OrderServicer(OrderServiceServicer):
             faults.check_id("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(order))
+
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
+        caller = current_caller()
+        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
+        status = status_from_proto(request.status)
+        with Faults() as faults:
+            faults.check_range("page_size", request.page_size, smallest=1, largest=100)
+            before = faults.check_page_token("page_token", request.page_token)
+            if status is None and request.status != pb.ORDER_STATUS_UNSPECIFIED:
+                faults.add("status", f"must be {', '.join(OrderStatus)}")
+        page = await self._service.list_orders(caller=caller, status=status, before=before, page_size=request.page_size)
+        return pb.ListOrdersResponse(
+            orders=[summary_to_proto(order) for order in page.orders],
+            next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
+        )
 
     async def MarkPending(self, request: pb.MarkPendingRequest, context: Context) -> pb.MarkPendingResponse:
         current_caller().require(CallerRole.SERVICE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,12 +16,23 @@ from domain.ids import new_id
 from domain.orders import EVENT_TYPES, OrderStatus
 from domain.saga import SagaPolicy
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
-from runtime.caller import Caller
+from runtime.caller import Caller, CallerRole
 from runtime.database import Database
 from runtime.outbox import Event
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
 from services.order.idempotency import IdempotencyRepository
-from services.order.model import Mark, NewOrder, Order, OrderItem, OrderState, Pricing, Transition, saga_input
+from services.order.model import (
+    Mark,
+    NewOrder,
+    Order,
+    OrderFilter,
+    OrderItem,
+    OrderState,
+    OrderSummary,
+    Pricing,
+    Transition,
+    saga_input,
+)
 from services.order.repository import OrderRepository
 from services.order.sagas import SagaStarter, SagaUnavailable
 from services.order.wakeups import Wakeups
@@ -38,6 +50,14 @@ class Created:
     order: Order
     accepted_only: bool
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPage:
+    """Orders, and whether more follow the last of them."""
+
+    orders: list[OrderSummary]
+    has_more: bool
 
 
 class OrderService:
@@ -66,13 +86,14 @@ class OrderService:
                 except SagaUnavailable as error:
                     log.warning("order.saga_not_started", order_id=order_id, error=str(error))
             still_received = await self._is_received_after(order_id, moved, wait)
-        if still_received and not accepted_only:
-            accepted_only = True
-            async with self._database.transaction() as connection:
-                await IdempotencyRepository(connection).set_accepted_only(
-                    user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key
-                )
         async with self._database.transaction() as connection:
+            keys = IdempotencyRepository(connection)
+            if still_received and not accepted_only:
+                accepted_only = True
+                await keys.set_accepted_only(user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key)
+            elif replayed:  # the first request may have been answered while this one waited
+                known = await keys.get(user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key)
+                accepted_only = known.accepted_only
             order = await OrderRepository(connection).get(order_id)
         assert order is not None, "an accepted order is never deleted"  # noqa: S101  # a broken promise, not an input
         return Created(order=order, accepted_only=accepted_only, replayed=replayed)
@@ -88,6 +109,20 @@ class OrderService:
         if order is None or not caller.may_see(order.user_id):
             raise OrderNotFound(order_id)
         return order
+
+    async def list_orders(
+        self, *, caller: Caller, status: OrderStatus | None, before: str | None, page_size: int
+    ) -> OrderPage:
+        """At most `page_size` orders, the newest first, from the one before the id `before`.
+
+        A customer gets their own, an admin everybody's.
+        """
+        wanted = OrderFilter(
+            user_id=None if caller.role is CallerRole.ADMIN else caller.id, status=status, before=before
+        )
+        async with self._database.transaction() as connection:
+            orders = await OrderRepository(connection).find_summaries(wanted, limit=page_size + 1)
+        return OrderPage(orders=orders[:page_size], has_more=len(orders) > page_size)
 
     async def mark(self, mark: Mark, pricing: Pricing | None = None) -> OrderState:
         """Apply a transition, with its row, its event and the wake-up in one transaction.
@@ -189,11 +224,11 @@ class OrderService:
                 status = await OrderRepository(connection).get_status(order_id)
             if status is not OrderStatus.RECEIVED:
                 return False
-            try:
+            if asyncio.get_running_loop().time() >= deadline:
+                return True
+            with suppress(TimeoutError):  # in vain: look nevertheless, because the wake-up may have been lost
                 async with asyncio.timeout_at(deadline):
                     await moved.wait()
-            except TimeoutError:
-                return True
 
 
 def _event(order_id: str, transition: Transition, state: OrderState, items: list[OrderItem]) -> Event:

@@ -18,6 +18,16 @@ class PaymentNotFound(Refused):
         super().__init__(f"order {order_id} has no payment", order_id=order_id)
 
 
+class NoSuchPayment(Refused):
+    """There is no payment with this id, or it is not the caller's to see."""
+
+    refusal = Refusal.PAYMENT_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__(f"there is no payment {payment_id}", payment_id=payment_id)
+
+
 class PaymentRejected(Refused):
     """Stripe cannot be asked for this payment, or refused the request itself."""
 

@@ -92,6 +92,11 @@ class PaymentLedger:
             raise PaymentNotFound(order_id)
         return payment
 
+    async def find_by_id(self, payment_id: str) -> Payment | None:
+        """One payment."""
+        async with self._database.transaction() as connection:
+            return await PaymentRepository(connection).find_by_id(payment_id)
+
     async def find(self, *, intent_id: str | None, order_id: str | None) -> Payment | None:
         """The payment that has this intent or, when none has, the order's."""
         async with self._database.transaction() as connection:

@@ -106,6 +106,10 @@ class PaymentRepository:
         statement = select(func.now()).select_from(PaymentRow).where(col(PaymentRow.order_id) == order_id)
         return (await self._connection.execute(statement.with_for_update())).scalar_one_or_none()
 
+    async def find_by_id(self, payment_id: str) -> Payment | None:
+        """One payment."""
+        return await self._find(col(PaymentRow.id) == payment_id)
+
     async def find_by_order(self, order_id: str) -> Payment | None:
         """The order's payment."""
         return await self._find(col(PaymentRow.order_id) == order_id)

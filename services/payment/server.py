@@ -71,6 +71,12 @@ class PaymentServicer(PaymentServiceServicer):
         payment = await self._service.check(request.order_id, refresh=request.refresh)
         return pb.CheckPaymentResponse(payment=_to_proto(payment))
 
+    async def GetPayment(self, request: pb.GetPaymentRequest, context: Context) -> pb.GetPaymentResponse:
+        with Faults() as faults:
+            faults.check_id("payment_id", request.payment_id)
+        payment = await self._service.get(request.payment_id, caller=current_caller())
+        return pb.GetPaymentResponse(payment=_to_proto(payment))
+
     async def ClosePayment(self, request: pb.ClosePaymentRequest, context: Context) -> pb.ClosePaymentResponse:
         current_caller().require(CallerRole.SERVICE)
         with Faults() as faults:

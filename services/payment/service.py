@@ -11,6 +11,7 @@ from domain.payments import PaymentStatus
 from runtime.caller import Caller
 from runtime.database import Database
 from services.payment.errors import (
+    NoSuchPayment,
     PaymentDiffers,
     PaymentNotFound,
     PaymentRejected,
@@ -89,6 +90,17 @@ class PaymentService:
             return payment
         async with self._alone(order_id):
             return await self._intents.reread(payment)
+
+    async def get(self, payment_id: str, *, caller: Caller) -> Payment:
+        """One payment by its own id, as it is stored.
+
+        Raises:
+            NoSuchPayment: there is none that the caller may see.
+        """
+        payment = await self._ledger.find_by_id(payment_id)
+        if payment is None or not caller.may_see(payment.user_id or ""):
+            raise NoSuchPayment(payment_id)
+        return payment
 
     async def close(self, order_id: str) -> Payment:
         """End the wait for money: comes back CANCELLED, or SUCCEEDED or PROCESSING if the money was faster.

@@ -18,6 +18,19 @@ class ProductNotFound(Refused):
         super().__init__(f"there is no product {product_id}", product_id=product_id)
 
 
+class StaleVersion(Refused):
+    """The product is in another version than those that the caller knows."""
+
+    refusal = Refusal.STALE_VERSION
+
+    def __init__(self, *, product_id: str, version: int) -> None:
+        super().__init__(
+            f"product {product_id} is in version {version} by now; read it again",
+            product_id=product_id,
+            version=str(version),
+        )
+
+
 class ProductInactive(Refused):
     """The product is not for sale."""
 

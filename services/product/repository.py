@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
@@ -29,6 +29,8 @@ class Product:
     active: bool
     seq: int
     created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
 
 
 _PRODUCT: Sequence[Mapped[Any]] = (
@@ -40,6 +42,8 @@ _PRODUCT: Sequence[Mapped[Any]] = (
     col(ProductRow.active),
     col(ProductRow.seq),
     col(ProductRow.created_at),
+    col(ProductRow.updated_at),
+    col(ProductRow.deleted_at),
 )
 
 
@@ -64,18 +68,41 @@ class ProductRepository:
             "active": product.active,
             "seq": product.seq,
             "created_at": product.created_at,
-            "updated_at": product.created_at,
+            "updated_at": product.updated_at,
         }
         await self._connection.execute(insert(ProductRow).values(row))
         await add_events(self._connection, Outbox, events)
 
+    async def lock_product(self, product_id: str) -> Product | None:
+        """One product, deleted or not, held until the end of the transaction."""
+        statement = select(*_PRODUCT).where(col(ProductRow.id) == product_id).with_for_update()
+        row = (await self._connection.execute(statement)).one_or_none()
+        return None if row is None else _to_product(row)
+
+    async def save_product(self, product: Product, events: Sequence[Event]) -> None:
+        """Write what can change of a locked product, and its events to the outbox."""
+        await self._connection.execute(
+            update(ProductRow)
+            .where(col(ProductRow.id) == product.id)
+            .values(
+                name=product.name,
+                description=product.description,
+                unit_price=product.unit_price,
+                active=product.active,
+                seq=product.seq,
+                updated_at=product.updated_at,
+                deleted_at=product.deleted_at,
+            )
+        )
+        await add_events(self._connection, Outbox, events)
+
     async def find_product(self, product_id: str) -> Product | None:
-        """One product, active or not."""
+        """One product, active or not, deleted or not."""
         products = await self.find_products([product_id])
         return products.get(product_id)
 
     async def find_products(self, product_ids: Collection[str]) -> dict[str, Product]:
-        """Those of the products that exist, active or not, by id: one SELECT, so all of one moment."""
+        """Those of the products that there are or were, by id: one SELECT, so all of one moment."""
         statement = select(*_PRODUCT).where(col(ProductRow.id).in_(product_ids))
         rows = (await self._connection.execute(statement)).all()
         return {row.id: _to_product(row) for row in rows}

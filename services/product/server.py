@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
+from runtime.cursors import encode_cursor
 from runtime.database import Database
 from runtime.process import Life
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Faults
-from services.product.cursors import decode_cursor, encode_cursor
 from services.product.repository import Product
-from services.product.service import ProductService
+from services.product.service import Changes, ProductService
 
 SERVICE_NAME = "ordersaga.product.v1.ProductService"
 
@@ -34,10 +33,8 @@ class ProductServicer(ProductServiceServicer):
     async def CreateProduct(self, request: pb.CreateProductRequest, context: Context) -> pb.CreateProductResponse:
         current_caller().require(CallerRole.ADMIN)
         with Faults() as faults:
-            faults.check_text("name", request.name, longest=200)
-            if request.name.isspace():
-                faults.add("name", "must not be blank")
-            faults.check_text("description", request.description, shortest=0, longest=5_000)
+            _check_name(faults, request.name)
+            _check_description(faults, request.description)
             faults.check_amount("unit_price", request.unit_price)
             faults.check_currency("currency", request.currency)
         product = await self._service.create(
@@ -51,12 +48,38 @@ class ProductServicer(ProductServiceServicer):
     async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
         with Faults() as faults:
             faults.check_id("product_id", request.product_id)
-        return pb.GetProductResponse(product=_to_proto(await self._service.get(request.product_id)))
+        sees_deleted = current_caller().role in (CallerRole.ADMIN, CallerRole.SERVICE)
+        product = await self._service.get(request.product_id, deleted_too=sees_deleted)
+        return pb.GetProductResponse(product=_to_proto(product))
+
+    async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Context) -> pb.UpdateProductResponse:
+        current_caller().require(CallerRole.ADMIN)
+        with Faults() as faults:
+            faults.check_id("product_id", request.product_id)
+            if request.HasField("name"):
+                _check_name(faults, request.name)
+            _check_description(faults, request.description)
+            faults.check_amount("unit_price", request.unit_price)
+        changes = Changes(
+            name=request.name if request.HasField("name") else None,
+            description=request.description if request.HasField("description") else None,
+            unit_price=request.unit_price if request.HasField("unit_price") else None,
+            active=request.active if request.HasField("active") else None,
+        )
+        product = await self._service.update(request.product_id, changes, expected_versions=request.expected_versions)
+        return pb.UpdateProductResponse(product=_to_proto(product))
+
+    async def DeleteProduct(self, request: pb.DeleteProductRequest, context: Context) -> pb.DeleteProductResponse:
+        current_caller().require(CallerRole.ADMIN)
+        with Faults() as faults:
+            faults.check_id("product_id", request.product_id)
+        await self._service.delete(request.product_id, expected_versions=request.expected_versions)
+        return pb.DeleteProductResponse()
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
         with Faults() as faults:
             faults.check_range("page_size", request.page_size, smallest=1, largest=100)
-            after = _check_page_token(faults, request.page_token)
+            after = faults.check_page_token("page_token", request.page_token)
         page = await self._service.list_active(after=after, page_size=request.page_size)
         return pb.ListProductsResponse(
             products=[_to_proto(product) for product in page.products],
@@ -81,28 +104,29 @@ class ProductServicer(ProductServiceServicer):
         )
 
 
-def _check_page_token(faults: Faults, token: str) -> str | None:
-    if not token:
-        return None
-    try:
-        return decode_cursor(token)
-    except ValueError:
-        faults.add("page_token", "must be empty or the next_page_token of the page before")
-        return None
+def _check_name(faults: Faults, name: str) -> None:
+    faults.check_text("name", name, longest=200)
+    if name.isspace():
+        faults.add("name", "must not be blank")
+
+
+def _check_description(faults: Faults, description: str) -> None:
+    faults.check_text("description", description, shortest=0, longest=5_000)
 
 
 def _to_proto(product: Product) -> pb.Product:
-    created_at = Timestamp()
-    created_at.FromDatetime(product.created_at)
-    return pb.Product(
+    message = pb.Product(
         id=product.id,
         name=product.name,
         description=product.description,
         unit_price=product.unit_price,
         currency=product.currency,
         active=product.active,
-        created_at=created_at,
+        version=product.seq,
     )
+    message.created_at.FromDatetime(product.created_at)
+    message.updated_at.FromDatetime(product.updated_at)
+    return message
 
 
 async def run(settings: Settings, life: Life) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -14,7 +15,14 @@ from domain.orders import OrderLine, PricedLine
 from ordersaga.events.v1.product_events_pb2 import ProductChanged
 from runtime.database import Database
 from runtime.outbox import Event
-from services.product.errors import CurrencyMismatch, PriceChanged, ProductInactive, ProductNotFound, TotalTooLarge
+from services.product.errors import (
+    CurrencyMismatch,
+    PriceChanged,
+    ProductInactive,
+    ProductNotFound,
+    StaleVersion,
+    TotalTooLarge,
+)
 from services.product.repository import Product, ProductRepository
 
 
@@ -24,6 +32,26 @@ class Page:
 
     products: list[Product]
     has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What of a product shall change; what is None stays."""
+
+    name: str | None = None
+    description: str | None = None
+    unit_price: int | None = None
+    active: bool | None = None
+
+    def apply(self, product: Product) -> Product:
+        """The product with the changes."""
+        return replace(
+            product,
+            name=product.name if self.name is None else self.name,
+            description=product.description if self.description is None else self.description,
+            unit_price=product.unit_price if self.unit_price is None else self.unit_price,
+            active=product.active if self.active is None else self.active,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +72,7 @@ class ProductService:
         """Make an active product. Not idempotent: a repeat makes another one."""
         async with self._database.transaction() as connection:
             repository = ProductRepository(connection)
+            now = await repository.now()
             product = Product(
                 id=new_id(),
                 name=name,
@@ -52,12 +81,46 @@ class ProductService:
                 currency=currency,
                 active=True,
                 seq=1,
-                created_at=await repository.now(),
+                created_at=now,
+                updated_at=now,
+                deleted_at=None,
             )
-            await repository.add_product(product, [_created(product)])
+            await repository.add_product(product, [_event(product, "product.created")])
             return product
 
-    async def get(self, product_id: str) -> Product:
+    async def update(self, product_id: str, changes: Changes, *, expected_versions: Collection[int]) -> Product:
+        """Change a product, which gets its next version. What changes nothing makes no version and no event.
+
+        Prices of orders that were quoted stay as they are.
+
+        Raises:
+            ProductNotFound: there is none.
+            StaleVersion: versions were expected, and it is in none of them.
+        """
+        async with self._database.transaction() as connection:
+            repository = ProductRepository(connection)
+            product = await _lock(repository, product_id, expected_versions)
+            changed = changes.apply(product)
+            if changed != product:
+                changed = _next_version(changed, at=await repository.now())
+                await repository.save_product(changed, [_event(changed, "product.updated")])
+            return changed
+
+    async def delete(self, product_id: str, *, expected_versions: Collection[int]) -> None:
+        """Take a product out of the catalogue for good; orders that were quoted are not touched.
+
+        Raises:
+            ProductNotFound: there is none, or none any more.
+            StaleVersion: versions were expected, and it is in none of them.
+        """
+        async with self._database.transaction() as connection:
+            repository = ProductRepository(connection)
+            product = await _lock(repository, product_id, expected_versions)
+            now = await repository.now()
+            deleted = _next_version(replace(product, active=False, deleted_at=now), at=now)
+            await repository.save_product(deleted, [_event(deleted, "product.deleted")])
+
+    async def get(self, product_id: str, *, deleted_too: bool) -> Product:
         """One product, active or not.
 
         Raises:
@@ -65,7 +128,7 @@ class ProductService:
         """
         async with self._database.transaction() as connection:
             product = await ProductRepository(connection).find_product(product_id)
-        if product is None:
+        if product is None or (product.deleted_at is not None and not deleted_too):
             raise ProductNotFound(product_id)
         return product
 
@@ -97,7 +160,7 @@ class ProductService:
 
 
 def _price(line: OrderLine, product: Product | None, *, currency: str) -> PricedLine:
-    if product is None:
+    if product is None or product.deleted_at is not None:
         raise ProductNotFound(line.product_id)
     if not product.active:
         raise ProductInactive(product.id)
@@ -106,13 +169,27 @@ def _price(line: OrderLine, product: Product | None, *, currency: str) -> Priced
     return PricedLine(product_id=product.id, quantity=line.quantity, unit_price=product.unit_price)
 
 
-def _created(product: Product) -> Event:
+async def _lock(repository: ProductRepository, product_id: str, expected_versions: Collection[int]) -> Product:
+    product = await repository.lock_product(product_id)
+    if product is None or product.deleted_at is not None:
+        raise ProductNotFound(product_id)
+    if expected_versions and product.seq not in expected_versions:
+        raise StaleVersion(product_id=product_id, version=product.seq)
+    return product
+
+
+def _next_version(product: Product, *, at: datetime) -> Product:
+    return replace(product, seq=product.seq + 1, updated_at=at)
+
+
+def _event(product: Product, event_type: str) -> Event:
+    """The event of the product's present version."""
     at = Timestamp()
-    at.FromDatetime(product.created_at)
+    at.FromDatetime(product.updated_at)
     return Event(
         topic=PRODUCT_EVENTS,
         key=product.id,
-        type="product.created",
+        type=event_type,
         aggregate="product",
         aggregate_id=product.id,
         seq=product.seq,
@@ -125,5 +202,5 @@ def _created(product: Product) -> Event:
             active=product.active,
             at=at,
         ),
-        at=product.created_at,
+        at=product.updated_at,
     )

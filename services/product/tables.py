@@ -21,7 +21,10 @@ class Product(Base, table=True):
     """One product of the catalogue. Ids are UUIDv7, so they sort by creation."""
 
     __tablename__ = "products"
-    __table_args__ = (CheckConstraint("unit_price >= 0", name="unit_price"),)
+    __table_args__ = (
+        CheckConstraint("unit_price >= 0", name="unit_price"),
+        CheckConstraint("deleted_at IS NULL OR NOT active", name="deleted_is_inactive"),
+    )
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     name: str = Field(sa_type=Text)
@@ -35,6 +38,8 @@ class Product(Base, table=True):
     """The product's version: number of its last event."""
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
+    deleted_at: datetime | None = timestamp(default=None, nullable=True)
+    """When it was taken out of the catalogue; the row stays, so that orders and mails keep its name."""
 
 
 class Outbox(Base, OutboxColumns, table=True):

@@ -1,1 +1,1 @@
-"""User: accounts, passwords and access tokens."""
+"""User: accounts, passwords and tokens."""

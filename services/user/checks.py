@@ -14,6 +14,8 @@ MIN_PASSWORD: Final = 8
 MAX_PASSWORD: Final = 128
 """Bounds what one hash costs; far longer than people type."""
 MAX_NAME: Final = 100
+MAX_REFRESH_TOKEN: Final = 255
+"""Ours have 43 characters."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -40,6 +42,16 @@ def check_account(*, email: str, password: str, name: str) -> None:
         faults.check_text("name", name, longest=MAX_NAME)
         if name.isspace() or any(unicodedata.category(letter) in _LINE_BREAKERS for letter in name):
             faults.add("name", "must be one line that is not blank")
+
+
+def check_refresh_token(token: str) -> None:
+    """Check only the size of a refresh token: whether it is one of ours, the table knows.
+
+    Raises:
+        InvalidArgument: naming the field.
+    """
+    with Faults() as faults:
+        faults.check_text("refresh_token", token, longest=MAX_REFRESH_TOKEN)
 
 
 def check_credentials(*, email: str, password: str) -> None:

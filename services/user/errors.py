@@ -1,4 +1,4 @@
-"""What the user service refuses. No message repeats an e-mail: messages may be logged."""
+"""What the user service refuses. No message repeats an e-mail or a token: messages may be logged."""
 
 from __future__ import annotations
 
@@ -36,3 +36,33 @@ class BadCredentials(Refused):
 
     def __init__(self) -> None:
         super().__init__("e-mail or password is wrong")
+
+
+class InvalidRefreshToken(Refused):
+    """No refresh token of ours, or one of a family that was revoked."""
+
+    refusal = Refusal.INVALID_REFRESH_TOKEN
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__("the refresh token is not valid; log in again")
+
+
+class ExpiredRefreshToken(Refused):
+    """A refresh token that was not used in time."""
+
+    refusal = Refusal.EXPIRED_REFRESH_TOKEN
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__("the refresh token has expired; log in again")
+
+
+class RefreshTokenReused(Refused):
+    """A refresh token came a second time: somebody else may have it, so its family is revoked."""
+
+    refusal = Refusal.REFRESH_TOKEN_REUSED
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__("the refresh token was used before; all tokens of its login are revoked, log in again")

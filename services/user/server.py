@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc.aio
@@ -16,9 +17,10 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from runtime.validation import Faults
-from services.user.checks import check_account, check_credentials
+from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
 from services.user.passwords import Passwords
+from services.user.refresh_tokens import RefreshTokens
 from services.user.repository import User
 from services.user.service import UserService
 
@@ -32,9 +34,10 @@ _ROLES = {CallerRole.CUSTOMER: pb.ROLE_CUSTOMER, CallerRole.ADMIN: pb.ROLE_ADMIN
 class UserServicer(UserServiceServicer):
     """The user service over gRPC."""
 
-    def __init__(self, service: UserService, signer: TokenSigner) -> None:
+    def __init__(self, service: UserService, signer: TokenSigner, refresh_tokens: RefreshTokens) -> None:
         self._service = service
         self._signer = signer
+        self._refresh_tokens = refresh_tokens
 
     async def RegisterUser(self, request: pb.RegisterUserRequest, context: Context) -> pb.RegisterUserResponse:
         check_account(email=request.email, password=request.password, name=request.name)
@@ -46,10 +49,32 @@ class UserServicer(UserServiceServicer):
     ) -> pb.AuthenticateUserResponse:
         check_credentials(email=request.email, password=request.password)
         user = await self._service.authenticate(email=request.email, password=request.password)
-        token = self._signer.sign(Caller(user.role, user.id))
-        expires_at = Timestamp()
-        expires_at.FromDatetime(token.expires_at)
-        return pb.AuthenticateUserResponse(access_token=token.text, expires_at=expires_at, user=_to_proto(user))
+        access = self._signer.sign(Caller(user.role, user.id))
+        refresh = await self._refresh_tokens.issue(user.id)
+        return pb.AuthenticateUserResponse(
+            access_token=access.text,
+            expires_at=_timestamp(access.expires_at),
+            user=_to_proto(user),
+            refresh_token=refresh.text,
+            refresh_expires_at=_timestamp(refresh.expires_at),
+        )
+
+    async def RefreshToken(self, request: pb.RefreshTokenRequest, context: Context) -> pb.RefreshTokenResponse:
+        check_refresh_token(request.refresh_token)
+        user, refresh = await self._refresh_tokens.rotate(request.refresh_token)
+        access = self._signer.sign(Caller(user.role, user.id))
+        return pb.RefreshTokenResponse(
+            access_token=access.text,
+            expires_at=_timestamp(access.expires_at),
+            user=_to_proto(user),
+            refresh_token=refresh.text,
+            refresh_expires_at=_timestamp(refresh.expires_at),
+        )
+
+    async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
+        check_refresh_token(request.refresh_token)
+        await self._refresh_tokens.revoke(request.refresh_token)
+        return pb.RevokeTokenResponse()
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         with Faults() as faults:
@@ -60,16 +85,27 @@ class UserServicer(UserServiceServicer):
 
 
 def _to_proto(user: User) -> pb.User:
-    created_at = Timestamp()
-    created_at.FromDatetime(user.created_at)
-    return pb.User(id=user.id, email=user.email, name=user.name, role=_ROLES[user.role], created_at=created_at)
+    return pb.User(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        role=_ROLES[user.role],
+        created_at=_timestamp(user.created_at),
+    )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
 
 
 async def run(settings: Settings, life: Life) -> None:
     """Serve until the process stops."""
     signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
     database = Database(settings.required("user_dsn"), pool_size=settings.database_pool_size)
-    servicer = UserServicer(UserService(database, Passwords()), signer)
+    refresh_tokens = RefreshTokens(database, ttl=timedelta(seconds=settings.refresh_token_ttl))
+    servicer = UserServicer(UserService(database, Passwords()), signer, refresh_tokens)
     try:
         await serve(
             settings,

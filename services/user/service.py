@@ -15,6 +15,7 @@ from services.user.checks import check_account
 from services.user.errors import BadCredentials, EmailTaken, UserNotFound
 from services.user.passwords import Passwords
 from services.user.repository import User, UserRepository
+from services.user.token_repository import TokenRepository
 
 
 class UserService:
@@ -73,7 +74,8 @@ class UserService:
     async def ensure_admin(self, *, email: str, password: str, name: str) -> User:
         """See to it that there is an admin with this e-mail and password; a repeat changes nothing.
 
-        An account that has the e-mail keeps its id and name, and gets the role and the password.
+        An account that has the e-mail keeps its id and name, and gets the role and the password; its refresh tokens
+        are revoked.
 
         Raises:
             InvalidArgument: no account can be made of this.
@@ -84,6 +86,8 @@ class UserService:
             user = await _add(connection, email=email, password_hash=password_hash, name=name, role=CallerRole.ADMIN)
             if user is None:
                 user = await UserRepository(connection).make_admin(email, password_hash=password_hash)
+                # Whoever was logged in before must not become an admin by a refresh.
+                await TokenRepository(connection).revoke_all(user.id)
         return user
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
 from runtime.caller import CallerRole
@@ -36,6 +36,24 @@ class User(Base, table=True):
     seq: int = Field(sa_type=BigInteger)
     """Number of the account's last event."""
     created_at: datetime = timestamp()
+
+
+class RefreshToken(Base, table=True):
+    """One refresh token. All that were rotated out of one login are a family, named by the id of its first token."""
+
+    __tablename__ = "refresh_tokens"
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    family_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="refresh_tokens.id")
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="users.id", index=True)
+    token_hash: bytes = Field(sa_type=LargeBinary, unique=True)
+    """SHA-256 of the token, which nobody but its holder has: 256 random bits need no salt and no slow hash."""
+    issued_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
+    used_at: datetime | None = timestamp(default=None, nullable=True)
+    """When it was traded for the next one."""
+    revoked_at: datetime | None = timestamp(default=None, nullable=True)
+    """When the family was revoked, in the row of its first token alone: so one row decides for tokens of all times."""
 
 
 class Outbox(Base, OutboxColumns, table=True):

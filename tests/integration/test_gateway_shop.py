@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from runtime.caller import CallerRole
+from runtime.rpc_server import RpcServer
 from runtime.tokens import TokenVerifier
-from tests.gateway import PASSWORD, PUBLIC_PEM, Gateway, bearer, gateway_with_services
+from tests.gateway import PASSWORD, PUBLIC_PEM, Gateway, Sagas, bearer, gateway_with_services, open_gateway
 
 ADMIN = bearer(CallerRole.ADMIN)
 
@@ -103,6 +104,7 @@ async def test_an_admin_adds_a_product_that_everybody_can_read(gateway: Gateway)
         "currency": "EUR",
         "active": True,
         "created_at": product["created_at"],
+        "updated_at": product["created_at"],
     }
     assert datetime.fromisoformat(product["created_at"]).tzinfo == UTC
     assert (await gateway.http.get(response.headers["location"])).json() == product
@@ -183,7 +185,13 @@ async def test_only_products_that_exist_get_stock(gateway: Gateway) -> None:
 
 
 async def test_readiness_names_only_the_services_that_are_away(gateway: Gateway) -> None:
-    response = await gateway.http.get("/readyz")
+    everybody = await gateway.http.get("/readyz")
+    async with RpcServer("127.0.0.1:0", services=(), add=lambda _: None, grace=1) as server:
+        present = ("user", "product", "inventory", "order", "payment")
+        addresses = {f"{service}_address": f"127.0.0.1:{server.port}" for service in present}
+        async with open_gateway(addresses, Sagas()) as without_notification:
+            response = await without_notification.http.get("/readyz")
 
+    assert everybody.status_code == 200
     assert response.status_code == 503
     assert response.json()["detail"] == "These services are away: notification."

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from typing import Literal
 
 import pytest
@@ -28,6 +29,7 @@ from runtime.rpc_server import RpcServer
 from runtime.tokens import TokenSigner, TokenVerifier
 from services.user.errors import BadCredentials
 from services.user.passwords import PARALLEL_HASHES, Passwords
+from services.user.refresh_tokens import RefreshTokens
 from services.user.server import SERVICE_NAME, UserServicer
 from services.user.service import UserService
 
@@ -80,8 +82,9 @@ def service(database: Database) -> UserService:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def users(service: UserService) -> AsyncIterator[Client]:
-    servicer = UserServicer(service, TokenSigner(PRIVATE_PEM, ttl=60))
+async def users(service: UserService, database: Database) -> AsyncIterator[Client]:
+    refresh_tokens = RefreshTokens(database, ttl=timedelta(seconds=60))
+    servicer = UserServicer(service, TokenSigner(PRIVATE_PEM, ttl=60), refresh_tokens)
     server = RpcServer(
         "127.0.0.1:0", services=(SERVICE_NAME,), add=lambda server: add_to_server(servicer, server), grace=1.0
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
 from api.problems import MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE, VALIDATION, Kind, ProblemError
-from api.schemas import NewAdjustment, NewOrder, NewProduct, NewUser
+from api.schemas import NewAdjustment, NewEmail, NewNotification, NewOrder, NewProduct, NewSms, NewUser
 from api.validation import MOST_FAULTS, decode, require_json
 from domain.ids import new_id
 from tests.gateway import order_body
@@ -15,13 +17,13 @@ from tests.gateway import order_body
 ID = "01932b5e-7c1a-7e4e-9c3d-2f6d1b8a4c55"
 
 
-def refused(body: bytes, kind: type = NewOrder) -> ProblemError:
+def refused(body: bytes, kind: Any = NewOrder) -> ProblemError:
     with pytest.raises(ProblemError) as caught:
         decode(body, kind)
     return caught.value
 
 
-def faults(body: object, kind: type = NewOrder) -> dict[str, str]:
+def faults(body: object, kind: Any = NewOrder) -> dict[str, str]:
     problem = refused(json.dumps(body).encode(), kind)
     assert problem.kind == VALIDATION
     return {fault.field: fault.message for fault in problem.faults}
@@ -160,3 +162,44 @@ def test_the_search_for_faults_ends_when_there_are_very_many() -> None:
 
     assert len(problem.faults) == MOST_FAULTS
     assert "maybe more" in problem.detail
+
+
+MAIL = {"channel": "email", "user_id": ID, "subject": "Hello", "body": "Good news."}
+SMS = {"channel": "sms", "user_id": ID, "phone": "+15005550006", "message": "Good news."}
+
+
+def test_a_notification_is_what_its_channel_says() -> None:
+    kind: Any = NewNotification
+    mail, sms = (decode(json.dumps(body).encode(), kind) for body in (MAIL, SMS))
+
+    assert mail == NewEmail(user_id=ID, subject="Hello", body="Good news.")
+    assert sms == NewSms(user_id=ID, phone="+15005550006", message="Good news.")
+    assert msgspec.json.decode(msgspec.json.encode(mail)) == {**MAIL, "to": None, "notification_id": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ([], {"body": "must be a JSON object"}),
+        ({}, {"channel": "is missing; must be email or sms"}),
+        ({**MAIL, "channel": "fax"}, {"channel": "must be email or sms"}),
+        ({**MAIL, "channel": None}, {"channel": "must be email or sms"}),
+        ({**MAIL, "channel": ["email"]}, {"channel": "must be email or sms"}),
+        ({**MAIL, "subject": "two\nlines"}, {"subject": "must be one line of 1 to 200 characters"}),
+        ({**MAIL, "phone": "+15005550006"}, {"phone": "is not a field of this request"}),
+        ({**SMS, "message": "x" * 1_601}, {"message": "must be text of 1 to 1600 characters, none of them NUL"}),
+        *(
+            ({**SMS, "phone": phone}, {"phone": "must be a telephone number in E.164 form, for example +15005550006"})
+            for phone in (
+                "15005550006",
+                "+05005550006",
+                "+1 500 555",
+                "+1234567890123456",
+                "+15005550006\n",
+                15005550006,
+            )
+        ),
+    ],
+)
+def test_a_notifications_faults_are_those_of_its_channel(body: object, expected: dict[str, str]) -> None:
+    assert faults(body, NewNotification) == expected

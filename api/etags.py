@@ -1,0 +1,35 @@
+"""Entity tags (RFC 9110, section 8.8.3): a version number in quotes, and the If-Match header that asks for one."""
+
+from __future__ import annotations
+
+import re
+
+from runtime.validation import Faults
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+_EACH = re.compile(_TAG)
+_OURS = re.compile(r'"([1-9][0-9]{0,17})"')
+
+_NO_VERSION = 0
+"""Stands for tags that no version has: weak ones, which If-Match never matches, and those that are none of ours."""
+
+
+def etag(version: int) -> str:
+    """The entity tag of a version."""
+    return f'"{version}"'
+
+
+def expected_versions(if_match: str | None, faults: Faults) -> list[int]:
+    """The versions, one of which an If-Match header demands; empty when any will do."""
+    if if_match is None or if_match.strip() == "*":
+        return []
+    if not _LIST.fullmatch(if_match):
+        faults.add("If-Match", 'must be * or entity tags in quotes, for example "3"')
+        return []
+    return [_version(tag) for tag in _EACH.findall(if_match)]
+
+
+def _version(tag: str) -> int:
+    match = _OURS.fullmatch(tag)
+    return _NO_VERSION if match is None else int(match[1])

@@ -1,0 +1,53 @@
+"""What became of an order's payment."""
+
+from __future__ import annotations
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from api.auth import SECURITY, SignedInRequest, signed_in
+from api.problems import declared
+from api.schemas import Payment
+from api.services import Services
+from domain.payments import PaymentStatus
+from ordersaga.payment.v1 import payment_pb2 as pb
+from runtime.rpc_client import call
+from runtime.validation import Faults
+
+
+@get(
+    "/v1/payments/{payment_id:str}",
+    operation_id="getPayment",
+    summary="One payment",
+    tags=["payments"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses=declared(400, 401, 404),
+)
+async def get_payment(
+    request: SignedInRequest, payment_id: FromPath[str], services: NamedDependency[Services]
+) -> Response[Payment]:
+    """One payment, by the `payment_id` of its order. Another customer's answers like one that does not exist."""
+    with Faults() as faults:
+        faults.check_id("payment_id", payment_id)
+    answer = await call(
+        services.payment.GetPayment,
+        pb.GetPaymentRequest(payment_id=payment_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    return Response(_to_payment(answer.payment), headers={"Cache-Control": "no-store"})
+
+
+def _to_payment(payment: pb.Payment) -> Payment:
+    return Payment(
+        id=payment.id,
+        order_id=payment.order_id,
+        status=PaymentStatus(pb.PaymentStatus.Name(payment.status).removeprefix("PAYMENT_STATUS_")),
+        currency=payment.currency,
+        amount=payment.amount,
+        amount_received=payment.amount_received,
+        amount_refunded=payment.amount_refunded,
+        failed_attempts=payment.failed_attempts,
+    )

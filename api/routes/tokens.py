@@ -1,0 +1,96 @@
+"""Tokens: logging in, staying logged in, logging out."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from api.problems import declared
+from api.routes.users import to_user
+from api.schemas import Credentials, HeldToken, Token
+from api.services import Services
+from api.validation import StrictJson
+from ordersaga.user.v1 import user_pb2 as pb
+from runtime.caller import ANONYMOUS
+from runtime.rpc_client import call
+
+
+@post(
+    "/v1/auth/token",
+    operation_id="createToken",
+    summary="Trade e-mail and password for tokens",
+    tags=["users"],
+    status_code=200,
+    dto=StrictJson[Credentials],
+    responses=declared(400, 401, 413, 415),
+)
+async def create_token(data: JSONBody[Credentials], services: NamedDependency[Services]) -> Response[Token]:
+    """Trade e-mail and password for tokens. A wrong password and an unknown e-mail answer alike."""
+    answer = await call(
+        services.user.AuthenticateUser,
+        pb.AuthenticateUserRequest(email=data.email, password=data.password),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+    return _show(answer)
+
+
+@post(
+    "/v1/auth/refresh",
+    operation_id="refreshToken",
+    summary="Trade a refresh token for new tokens",
+    tags=["users"],
+    status_code=200,
+    dto=StrictJson[HeldToken],
+    responses=declared(400, 401, 413, 415),
+)
+async def refresh_token(data: JSONBody[HeldToken], services: NamedDependency[Services]) -> Response[Token]:
+    """Trade a refresh token for a new access token and the next refresh token.
+
+    Each refresh token works once. One that comes again, be it from a thief or from a client that lost the answer, is a
+    `refresh-token-reused` and revokes all refresh tokens of its login: log in again.
+    """
+    answer = await call(
+        services.user.RefreshToken,
+        pb.RefreshTokenRequest(refresh_token=data.refresh_token),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+    return _show(answer)
+
+
+@post(
+    "/v1/auth/logout",
+    operation_id="logOut",
+    summary="Revoke a login's refresh tokens",
+    tags=["users"],
+    status_code=204,
+    dto=StrictJson[HeldToken],
+    responses=declared(400, 413, 415),
+)
+async def log_out(data: JSONBody[HeldToken], services: NamedDependency[Services]) -> None:
+    """Revoke all refresh tokens of a login, given any of them. A repeat, or an unknown token, is no error (RFC 7009).
+
+    Access tokens that were issued already live on for their few minutes.
+    """
+    await call(
+        services.user.RevokeToken,
+        pb.RevokeTokenRequest(refresh_token=data.refresh_token),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+
+
+def _show(answer: pb.AuthenticateUserResponse | pb.RefreshTokenResponse) -> Response[Token]:
+    token = Token(
+        access_token=answer.access_token,
+        token_type="Bearer",  # noqa: S106  # RFC 6750's name of the scheme, not a password
+        expires_at=answer.expires_at.ToDatetime(tzinfo=UTC),
+        refresh_token=answer.refresh_token,
+        refresh_expires_at=answer.refresh_expires_at.ToDatetime(tzinfo=UTC),
+        user=to_user(answer.user),
+    )
+    return Response(token, status_code=200, headers={"Cache-Control": "no-store"})  # RFC 6749, section 5.1

@@ -1,0 +1,99 @@
+"""Use cases of refresh tokens: rotation with reuse detection (RFC 9700, section 4.14.2).
+
+Detection is strict, without a grace period. A client that never got the answer to its refresh looks like a thief who
+tries a used token, and must log in again: a new login costs a password, a grace period would give every thief one try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.ids import new_id
+from runtime.database import Database
+from services.user.errors import ExpiredRefreshToken, InvalidRefreshToken, RefreshTokenReused
+from services.user.repository import User, UserRepository
+from services.user.token_repository import TokenOwner, TokenRepository
+
+log = structlog.stdlib.get_logger(__name__)
+
+_TOKEN_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A refresh token as its holder gets it, and the moment from which it is refused."""
+
+    text: str
+    expires_at: datetime
+
+
+class RefreshTokens:
+    """Refresh tokens that live `ttl` each."""
+
+    def __init__(self, database: Database, *, ttl: timedelta) -> None:
+        self._database = database
+        self._ttl = ttl
+
+    async def issue(self, user_id: str) -> IssuedToken:
+        """The first token of a new family, for an account that there must be."""
+        token_id = new_id()
+        async with self._database.transaction() as connection:
+            return await self._add(connection, token_id, TokenOwner(family_id=token_id, user_id=user_id))
+
+    async def rotate(self, token: str) -> tuple[User, IssuedToken]:
+        """Trade a token for the next of its family; with it comes the account as it is now.
+
+        Of several uses of one token one gets the next, whether they come at once or one after the other. Any other
+        revokes the family, that next token included.
+
+        Raises:
+            RefreshTokenReused: the token was used before.
+            ExpiredRefreshToken: it was not used in time.
+            InvalidRefreshToken: it is none of ours, or its family was revoked.
+        """
+        token_hash = _hash(token)
+        async with self._database.transaction() as connection:
+            owner = await TokenRepository(connection).use(token_hash)
+            if owner is not None:
+                user = await UserRepository(connection).find_user(owner.user_id)
+                if user is None:
+                    raise LookupError(f"user {owner.user_id} was deleted")
+                return user, await self._add(connection, new_id(), owner)
+        raise await self._refuse(token_hash)
+
+    async def revoke(self, token: str) -> None:
+        """Revoke the token's family. A token that is unknown, used or revoked already is no error."""
+        async with self._database.transaction() as connection:
+            repository = TokenRepository(connection)
+            state = await repository.find(_hash(token))
+            if state is not None:
+                await repository.revoke_family(state.owner.family_id)
+
+    async def _add(self, connection: AsyncConnection, token_id: str, owner: TokenOwner) -> IssuedToken:
+        text = secrets.token_urlsafe(_TOKEN_BYTES)
+        expires_at = await TokenRepository(connection).add(token_id, owner, token_hash=_hash(text), ttl=self._ttl)
+        return IssuedToken(text=text, expires_at=expires_at)
+
+    async def _refuse(self, token_hash: bytes) -> InvalidRefreshToken | ExpiredRefreshToken | RefreshTokenReused:
+        """Why a token could not be used. What that changes is committed before anybody hears of it."""
+        async with self._database.transaction() as connection:
+            repository = TokenRepository(connection)
+            state = await repository.find(token_hash)
+            if state is None:
+                return InvalidRefreshToken()
+            if state.is_used:
+                if await repository.revoke_family(state.owner.family_id):
+                    log.warning("refresh_token.reused", user_id=state.owner.user_id, family_id=state.owner.family_id)
+                return RefreshTokenReused()
+            return InvalidRefreshToken() if state.is_revoked else ExpiredRefreshToken()
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
