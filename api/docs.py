@@ -87,6 +87,8 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="products", description="The catalogue."),
             Tag(name="inventory", description="Stock, for admins."),
             Tag(name="orders", description="Placing and following orders."),
+            Tag(name="payments", description="What became of an order's payment."),
+            Tag(name="notifications", description="What admins send to users."),
             Tag(name="webhooks", description="What Stripe calls."),
             Tag(name="health", description="What supervisors call."),
         ],

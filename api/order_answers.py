@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from api.schemas import Address, Item, Order, Transition
+from api.schemas import Address, Item, Order, OrderSummary, Transition
 from api.services import Services
 from domain.orders import OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
@@ -60,6 +60,27 @@ async def show_order(order: pb.Order, *, caller: Caller, services: Services) -> 
         client_secret=await _client_secret(order, caller=caller, services=services),
         transitions=[_to_transition(transition) for transition in order.transitions],
     )
+
+
+def show_summary(order: pb.OrderSummary) -> OrderSummary:
+    """The order as a list shows it."""
+    return OrderSummary(
+        id=order.id,
+        user_id=order.user_id,
+        status=_STATUSES[order.status],
+        reason=order.reason or None,
+        currency=order.currency,
+        total=order.total if order.HasField("total") else None,
+        line_count=order.line_count,
+        created_at=_to_datetime(order.created_at),
+        payment_deadline=_to_datetime(order.payment_deadline) if order.HasField("payment_deadline") else None,
+        payment_id=order.payment_id or None,
+    )
+
+
+def status_to_proto(status: OrderStatus | None) -> pb.OrderStatus.ValueType:
+    """A status on the wire; unspecified for None."""
+    return next((theirs for theirs, ours in _STATUSES.items() if ours is status), pb.ORDER_STATUS_UNSPECIFIED)
 
 
 async def _client_secret(order: pb.Order, *, caller: Caller, services: Services) -> str | None:

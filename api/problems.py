@@ -68,16 +68,22 @@ MISSING_TOKEN = Kind(401, "missing-token", "An access token is needed")
 INVALID_TOKEN = Kind(401, "invalid-token", "The access token is not valid")
 EXPIRED_TOKEN = Kind(401, "expired-token", "The access token has expired")
 BAD_CREDENTIALS = Kind(401, "bad-credentials", "E-mail or password is wrong")
+INVALID_REFRESH_TOKEN = Kind(401, "invalid-refresh-token", "The refresh token is not valid")
+EXPIRED_REFRESH_TOKEN = Kind(401, "expired-refresh-token", "The refresh token has expired")
+REFRESH_TOKEN_REUSED = Kind(401, "refresh-token-reused", "The refresh token was used before")
 FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
 OUT_OF_STOCK = Kind(409, "out-of-stock", "There are not enough pieces")
 ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
+NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
+STALE_VERSION = Kind(412, "stale-version", "It has changed since you read it")
 CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
+SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
 NOT_READY = Kind(503, "not-ready", "Services are away")
 
@@ -87,10 +93,17 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.USER_NOT_FOUND: NOT_FOUND,
     Refusal.EMAIL_TAKEN: EMAIL_TAKEN,
     Refusal.BAD_CREDENTIALS: BAD_CREDENTIALS,
+    Refusal.INVALID_REFRESH_TOKEN: INVALID_REFRESH_TOKEN,
+    Refusal.EXPIRED_REFRESH_TOKEN: EXPIRED_REFRESH_TOKEN,
+    Refusal.REFRESH_TOKEN_REUSED: REFRESH_TOKEN_REUSED,
     Refusal.PRODUCT_NOT_FOUND: NOT_FOUND,
+    Refusal.STALE_VERSION: STALE_VERSION,
+    Refusal.PAYMENT_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_FOUND: NOT_FOUND,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,
     Refusal.ADJUSTMENT_DIFFERS: ADJUSTMENT_DIFFERS,
+    Refusal.NOTIFICATION_DIFFERS: NOTIFICATION_DIFFERS,
+    Refusal.SMS_NOT_CONFIGURED: SMS_NOT_CONFIGURED,
     Refusal.IDEMPOTENCY_KEY_REUSED: IDEMPOTENCY_KEY_REUSED,
     Refusal.BAD_WEBHOOK_SIGNATURE: BAD_WEBHOOK_SIGNATURE,
     Refusal.BAD_WEBHOOK_BODY: BAD_WEBHOOK_BODY,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.notifications import MAX_BODY, MAX_PHONE, MAX_SMS, MAX_SUBJECT, Channel, NotificationStatus
 from domain.orders import (
     DEFAULT_PAYMENT_WINDOW_SECONDS,
     MAX_LINES,
@@ -15,6 +16,7 @@ from domain.orders import (
     MAX_QUANTITY,
     OrderStatus,
 )
+from domain.payments import PaymentStatus
 from domain.stock import MAX_ON_HAND
 
 
@@ -84,10 +86,16 @@ class NewUser(Request, frozen=True, kw_only=True):
 
 
 class Credentials(Request, frozen=True, kw_only=True):
-    """What a token is traded for."""
+    """What tokens are traded for."""
 
     email: Annotated[str, _text(254)]
     password: Annotated[str, _text(128)]
+
+
+class HeldToken(Request, frozen=True, kw_only=True):
+    """The refresh token that its holder was given last."""
+
+    refresh_token: Annotated[str, _text(255)]
 
 
 class NewProduct(Request, frozen=True, kw_only=True):
@@ -99,12 +107,59 @@ class NewProduct(Request, frozen=True, kw_only=True):
     currency: Currency
 
 
+class ProductChanges(Request, frozen=True, kw_only=True):
+    """What of a product shall change; what is left out stays. Its currency never changes."""
+
+    name: Annotated[str, _text(200)] | UnsetType = UNSET
+    description: Annotated[str, _text(5_000, shortest=0)] | UnsetType = UNSET
+    unit_price: Amount | UnsetType = UNSET
+    active: Annotated[bool, Meta(description="true or false")] | UnsetType = UNSET
+
+
 class NewAdjustment(Request, frozen=True, kw_only=True):
     """Pieces that came or went. With an `adjustment_id` of one's own the request may be repeated safely."""
 
     delta: Annotated[int, _whole(-MAX_ON_HAND, MAX_ON_HAND)]
     note: Annotated[str, _text(500, shortest=0)] = ""
     adjustment_id: Id | None = None
+
+
+class NewEmail(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channel.EMAIL.value):
+    """A mail to send to a user: to their own address, unless `to` names another."""
+
+    user_id: Id
+    to: Email | None = None
+    subject: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=MAX_SUBJECT,
+            pattern=r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$",
+            description=f"one line of 1 to {MAX_SUBJECT} characters",
+        ),
+    ]
+    body: Annotated[str, _text(MAX_BODY)]
+    notification_id: Id | None = None
+
+
+class NewSms(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channel.SMS.value):
+    """An SMS to send to a user."""
+
+    user_id: Id
+    phone: Annotated[
+        str,
+        Meta(
+            pattern=r"^\+[1-9][0-9]{1,14}$(?!\n)",  # Python's $ alone would let a line feed pass behind it
+            max_length=MAX_PHONE,
+            description="a telephone number in E.164 form, for example +15005550006",
+            examples=["+15005550006"],
+        ),
+    ]
+    message: Annotated[str, _text(MAX_SMS)]
+    notification_id: Id | None = None
+
+
+NewNotification: TypeAlias = NewEmail | NewSms
 
 
 class Line(Request, frozen=True, kw_only=True):
@@ -149,11 +204,16 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """An access token: send it as ``Authorization: Bearer …`` until it expires."""
+    """Two tokens: send the access token as ``Authorization: Bearer …`` until it expires.
+
+    The refresh token gets the next pair, once; keep it where nobody else can read it.
+    """
 
     access_token: str
     token_type: str
     expires_at: datetime
+    refresh_token: str
+    refresh_expires_at: datetime
     user: User
 
 
@@ -167,6 +227,7 @@ class Product(Struct, frozen=True, kw_only=True):
     currency: str
     active: bool
     created_at: datetime
+    updated_at: datetime
 
 
 class ProductPage(Struct, frozen=True, kw_only=True):
@@ -222,6 +283,55 @@ class Order(Struct, frozen=True, kw_only=True):
     payment_id: str | None
     client_secret: str | None
     transitions: list[Transition]
+
+
+class OrderSummary(Struct, frozen=True, kw_only=True):
+    """An order as a list shows it; the order itself has its items, address, client secret and history.
+
+    `line_count` is how many products it has; `total` is in minor units, null until the order is priced.
+    """
+
+    id: str
+    user_id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    line_count: int
+    created_at: datetime
+    payment_deadline: datetime | None
+    payment_id: str | None
+
+
+class OrderPage(Struct, frozen=True, kw_only=True):
+    """Some orders; the next page starts at `next_cursor`, null on the last."""
+
+    items: list[OrderSummary]
+    next_cursor: str | None
+
+
+class Payment(Struct, frozen=True, kw_only=True):
+    """An order's payment as it was last read from Stripe; amounts in minor units of `currency`.
+
+    `failed_attempts` counts the charges that failed so far.
+    """
+
+    id: str
+    order_id: str
+    status: PaymentStatus
+    currency: str
+    amount: int
+    amount_received: int
+    amount_refunded: int
+    failed_attempts: int
+
+
+class Notification(Struct, frozen=True, kw_only=True):
+    """A message to a user, and what became of it; `SENT` once the mail relay or Twilio has taken it."""
+
+    id: str
+    channel: Channel
+    status: NotificationStatus
 
 
 class Nothing(Struct, frozen=True):

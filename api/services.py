@@ -11,6 +11,7 @@ import grpc.aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
@@ -30,6 +31,7 @@ class Services:
     inventory: InventoryServiceStub
     order: OrderServiceStub
     payment: PaymentServiceStub
+    notification: NotificationServiceStub
     health: Mapping[str, HealthCheck]
     deadline: float
 
@@ -55,6 +57,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             inventory=InventoryServiceStub(channels["inventory"]),
             order=OrderServiceStub(channels["order"]),
             payment=PaymentServiceStub(channels["payment"]),
+            notification=NotificationServiceStub(channels["notification"]),
             health={service: _health_check(channel) for service, channel in channels.items()},
             deadline=settings.grpc_deadline,
         )

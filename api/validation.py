@@ -6,12 +6,13 @@ be when it is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Self, TypeVar, Union, get_args, get_origin
 
 import msgspec
-from litestar.dto import AbstractDTO
+from litestar.dto import AbstractDTO, DTOConfig
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
@@ -31,6 +32,10 @@ MOST_FAULTS: Final = 2_000
 
 class StrictJson(AbstractDTO[T], Generic[T]):
     """How Litestar decodes a handler's `data` under ``dto=StrictJson[NewUser]``."""
+
+    def __class_getitem__(cls, kind: Any) -> type[Self]:
+        # Litestar's own refuses unions, because it maps fields; nothing is mapped here
+        return type(f"{cls.__name__}[{kind}]", (cls,), {"config": DTOConfig(), "model_type": kind})
 
     @classmethod
     def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
@@ -90,7 +95,9 @@ def _malformed(error: Exception) -> ProblemError:
 def _find_faults(value: object, kind: Any, field: str) -> Iterator[FieldFault]:
     """Every fault of a parsed JSON value, found field by field, because msgspec stops at the first."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+    if tagged := _tagged(bare):
+        yield from _find_tagged_faults(value, tagged, field)
+    elif isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         yield from _find_object_faults(value, bare, field)
     elif get_origin(bare) is list and isinstance(value, list):
         if not _fits([None] * len(value), Annotated[list[Any], *kind.__metadata__]):
@@ -101,6 +108,32 @@ def _find_faults(value: object, kind: Any, field: str) -> Iterator[FieldFault]:
         yield FieldFault(field, _rule(kind))
 
 
+def _find_tagged_faults(value: object, kinds: Mapping[str, type[msgspec.Struct]], field: str) -> Iterator[FieldFault]:
+    """The faults of an object that a field of its own tells the kind of."""
+    tag_field = next(iter(kinds.values())).__struct_config__.tag_field
+    if not isinstance(value, dict):
+        yield FieldFault(field or WHOLE_BODY, "must be a JSON object")
+        return
+    tag = value.get(tag_field)
+    if isinstance(tag, str) and tag in kinds:
+        yield from _find_object_faults(value, kinds[tag], field)
+        return
+    rule = f"must be {' or '.join(kinds)}"
+    yield FieldFault(
+        f"{field}.{tag_field}" if field else str(tag_field), rule if tag_field in value else f"is missing; {rule}"
+    )
+
+
+def _tagged(kind: Any) -> Mapping[str, type[msgspec.Struct]]:
+    """The kinds of a tagged union, by tag; nothing when `kind` is none."""
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    return {
+        str(member.__struct_config__.tag): member
+        for member in members
+        if isinstance(member, type) and issubclass(member, msgspec.Struct) and member.__struct_config__.tag is not None
+    }
+
+
 def _find_object_faults(value: object, kind: type[msgspec.Struct], field: str) -> Iterator[FieldFault]:
     if not isinstance(value, dict):
         yield FieldFault(field or WHOLE_BODY, _rule(kind))
@@ -108,7 +141,7 @@ def _find_object_faults(value: object, kind: type[msgspec.Struct], field: str) -
     prefix = f"{field}." if field else ""
     known = {each.encode_name: each for each in msgspec.structs.fields(kind)}
     for name in value:
-        if name not in known:
+        if name not in known and name != kind.__struct_config__.tag_field:
             yield FieldFault(f"{prefix}{name}", "is not a field of this request")
     for name, each in known.items():
         if name in value:

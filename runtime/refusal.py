@@ -25,7 +25,7 @@ class Refused(Exception):
     refusal: ClassVar[Refusal]
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.FAILED_PRECONDITION
 
-    def __init__(self, message: str, **details: str) -> None:
+    def __init__(self, message: str, /, **details: str) -> None:
         super().__init__(message)
         self.message = message
         self.details: Mapping[str, str] = details

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     jwt_private_key: SecretStr | None = Field(default=None, description="PEM; the user service signs with it.")
     jwt_public_key: str | None = Field(default=None, description="PEM; the gateway verifies with it.")
     access_token_ttl: Seconds = Field(default=900, description="Life of an access token, seconds.")
+    refresh_token_ttl: Seconds = Field(
+        default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."
+    )
 
     # -- Temporal ---------------------------------------------------------------------------------------------------
     temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
@@ -104,6 +107,13 @@ class Settings(BaseSettings):
     smtp_user: str | None = Field(default=None, description="Login at the SMTP relay.")
     smtp_password: SecretStr | None = Field(default=None, description="Password at the SMTP relay.")
     mail_sender: str = Field(default="Ordersaga <orders@example.test>", description="From header of every mail.")
+
+    # -- SMS: by Twilio, or none at all while there is no account ---------------------------------------------------
+    twilio_account_sid: str | None = Field(default=None, description="Account SID; SMS are refused when not set.")
+    twilio_auth_token: SecretStr | None = Field(default=None, description="Auth token of the Twilio account.")
+    twilio_sender: str | None = Field(default=None, description="Number (E.164) or sender ID that SMS come from.")
+    twilio_api_base: str | None = Field(default=None, description="Base URL of the API; Twilio's own when not set.")
+    twilio_timeout: Seconds = Field(default=10, description="Limit of one Twilio call, seconds.")
 
     @classmethod
     def load(cls) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,29 @@ from api.services import Services, open_services
 from domain.ids import new_id
 from domain.saga import OrderInput, SagaPolicy
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
+from ordersaga.notification.v1.notification_pb2_grpc import (
+    add_NotificationServiceServicer_to_server as add_notification,
+)
 from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server as add_order
 from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server as add_user
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database, Listener
+from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner, TokenVerifier
 from sandbox.stripe.server import StripeDouble
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
+from services.notification.directory import Directory
+from services.notification.messenger import Messenger
+from services.notification.server import NotificationServicer
+from services.notification.service import NotificationService
+from services.notification.smtp import Smtp
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable
 from services.order.server import OrderServicer
@@ -42,6 +54,7 @@ from services.payment.stripe_client import StripeClient
 from services.product.server import ProductServicer
 from services.product.service import ProductService
 from services.user.passwords import Passwords
+from services.user.refresh_tokens import RefreshTokens
 from services.user.server import UserServicer
 from services.user.service import UserService
 from tests.stripe_double import API_KEY, WEBHOOK_SECRET
@@ -121,10 +134,13 @@ async def gateway_without_services() -> AsyncIterator[Gateway]:
 
 
 @asynccontextmanager
-async def gateway_with_services(databases: Mapping[str, str], *, stripe_data: Path) -> AsyncIterator[Gateway]:
+async def gateway_with_services(
+    databases: Mapping[str, str], *, stripe_data: Path, sms: Messenger | None = None
+) -> AsyncIterator[Gateway]:
     """The application in front of the real services that it calls, and the Stripe double behind the payment service.
 
-    Nobody works off the inbox of events here, and the double delivers none: the tests stand at the gateway's door.
+    Nobody works off the inbox of events or the queue of notifications here, and the double delivers none: the tests
+    stand at the gateway's door. Without `sms` there is no messenger for these.
     """
     sagas = Sagas()
     async with AsyncExitStack() as stack:
@@ -138,7 +154,12 @@ async def gateway_with_services(databases: Mapping[str, str], *, stripe_data: Pa
             server = await stack.enter_async_context(RpcServer("127.0.0.1:0", services=(), add=add, grace=1))
             return f"127.0.0.1:{server.port}"
 
-        user = UserServicer(UserService(open_database("user"), Passwords()), TokenSigner(PRIVATE_PEM, ttl=60))
+        users = open_database("user")
+        user = UserServicer(
+            UserService(users, Passwords()),
+            TokenSigner(PRIVATE_PEM, ttl=60),
+            RefreshTokens(users, ttl=timedelta(seconds=60)),
+        )
         product = ProductServicer(ProductService(open_database("product")))
         inventory = InventoryServicer(InventoryService(open_database("inventory")))
         wakeups = Wakeups()
@@ -154,12 +175,24 @@ async def gateway_with_services(databases: Mapping[str, str], *, stripe_data: Pa
             PaymentService(payments, stripe),
             EventIntake(payments, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=lambda: None),
         )
+        user_address = await serve(lambda server: add_user(user, server))
+        product_address = await serve(lambda server: add_product(product, server))
+        directory = Directory(
+            users=UserServiceStub(await stack.enter_async_context(open_channel(user_address))),
+            products=ProductServiceStub(await stack.enter_async_context(open_channel(product_address))),
+            deadline=5,
+        )
+        notification = NotificationServicer(
+            NotificationService(open_database("notification"), directory=directory, mail=Smtp(Settings()), sms=sms),
+            on_queued=lambda: None,
+        )
         addresses = {
-            "user_address": await serve(lambda server: add_user(user, server)),
-            "product_address": await serve(lambda server: add_product(product, server)),
+            "user_address": user_address,
+            "product_address": product_address,
             "inventory_address": await serve(lambda server: add_inventory(inventory, server)),
             "payment_address": await serve(lambda server: add_payment(payment, server)),
             "order_address": await serve(lambda server: add_order(order, server)),
+            "notification_address": await serve(lambda server: add_notification(notification, server)),
         }
         yield await stack.enter_async_context(open_gateway(addresses, sagas))
 

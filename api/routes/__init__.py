@@ -4,19 +4,26 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from api.routes import health, inventory, orders, products, users, webhooks
+from api.routes import health, inventory, notifications, orders, payments, products, tokens, users, webhooks
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.register_user,
     users.get_current_user,
-    users.create_token,
+    tokens.create_token,
+    tokens.refresh_token,
+    tokens.log_out,
     products.list_products,
     products.create_product,
     products.get_product,
+    products.update_product,
+    products.delete_product,
     inventory.get_stock,
     inventory.adjust_stock,
     orders.place_order,
     orders.get_order,
+    orders.list_orders,
+    payments.get_payment,
+    notifications.send_notification,
     webhooks.receive_stripe_event,
     health.get_liveness,
     health.get_readiness,

@@ -11,15 +11,15 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from api.auth import SECURITY, Connection, SignedInRequest, signed_in
-from api.order_answers import show_order
+from api.order_answers import show_order, show_summary, status_to_proto
 from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError, declared
-from api.schemas import Line, NewOrder, Order
+from api.schemas import Line, NewOrder, Order, OrderPage
 from api.services import Services
 from api.validation import StrictJson
-from domain.orders import MAX_QUANTITY
+from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.rpc_client import call
@@ -95,6 +95,38 @@ async def place_order(
     if answer.accepted_only:
         headers["Retry-After"] = "1"
     return Response(order, status_code=202 if answer.accepted_only else 201, headers=headers)
+
+
+@get(
+    "/v1/orders",
+    operation_id="listOrders",
+    summary="One's orders",
+    tags=["orders"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses=declared(400, 401),
+)
+async def list_orders(
+    request: SignedInRequest,
+    services: NamedDependency[Services],
+    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Orders on a page.")] = 50,
+    cursor: Annotated[
+        str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
+    ] = "",
+    status: Annotated[OrderStatus | None, QueryParameter(description="Only orders that stand there.")] = None,
+) -> Response[OrderPage]:
+    """The caller's own orders, or everybody's for an admin, the newest first, a page at a time.
+
+    A list shows no items, addresses, client secrets or histories: read the order for those.
+    """
+    answer = await call(
+        services.order.ListOrders,
+        pb.ListOrdersRequest(page_size=limit, page_token=cursor, status=status_to_proto(status)),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    page = OrderPage(items=[show_summary(order) for order in answer.orders], next_cursor=answer.next_page_token or None)
+    return Response(page, headers={"Cache-Control": "no-store"})
 
 
 @get(

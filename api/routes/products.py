@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from litestar import Response, get, post
+from litestar import Response, delete, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from msgspec import UNSET
 
 from api.auth import SECURITY, SignedInRequest, admin
+from api.etags import etag, expected_versions
 from api.problems import declared
-from api.schemas import NewProduct, Product, ProductPage
+from api.schemas import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.product.v1 import product_pb2 as pb
 from runtime.caller import ANONYMOUS
 from runtime.rpc_client import call
 from runtime.validation import Faults
+
+_ETAG = ResponseHeader(name="ETag", documentation_only=True, description="The product's version, for If-Match.")
+_IfMatch: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="The `ETag` that the product had when it was read: 412 when it has another by now.",
+    ),
+]
 
 
 @get(
@@ -56,7 +67,10 @@ async def list_products(
     security=SECURITY,
     dto=StrictJson[NewProduct],
     responses=declared(400, 401, 403, 413, 415),
-    response_headers=[ResponseHeader(name="Location", documentation_only=True, description="The product.")],
+    response_headers=[
+        ResponseHeader(name="Location", documentation_only=True, description="The product."),
+        _ETAG,
+    ],
 )
 async def create_product(
     request: SignedInRequest, data: JSONBody[NewProduct], services: NamedDependency[Services]
@@ -70,8 +84,9 @@ async def create_product(
         caller=request.user,
         deadline=services.deadline,
     )
-    product = _to_product(answer.product)
-    return Response(product, status_code=201, headers={"Location": f"/v1/products/{product.id}"})
+    product = answer.product
+    headers = {"Location": f"/v1/products/{product.id}", "ETag": etag(product.version)}
+    return Response(_to_product(product), status_code=201, headers=headers)
 
 
 @get(
@@ -80,9 +95,10 @@ async def create_product(
     summary="One product",
     tags=["products"],
     responses=declared(400, 404),
+    response_headers=[_ETAG],
 )
-async def get_product(product_id: FromPath[str], services: NamedDependency[Services]) -> Product:
-    """One product, whether it is for sale or not."""
+async def get_product(product_id: FromPath[str], services: NamedDependency[Services]) -> Response[Product]:
+    """One product, whether it is for sale or not; a deleted one is not found."""
     with Faults() as faults:
         faults.check_id("product_id", product_id)
     answer = await call(
@@ -91,7 +107,75 @@ async def get_product(product_id: FromPath[str], services: NamedDependency[Servi
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
-    return _to_product(answer.product)
+    return Response(_to_product(answer.product), headers={"ETag": etag(answer.product.version)})
+
+
+@patch(
+    "/v1/products/{product_id:str}",
+    operation_id="updateProduct",
+    summary="Change a product",
+    tags=["products"],
+    guards=[admin],
+    security=SECURITY,
+    dto=StrictJson[ProductChanges],
+    responses=declared(400, 401, 403, 404, 412, 413, 415),
+    response_headers=[_ETAG],
+)
+async def update_product(
+    request: SignedInRequest,
+    product_id: FromPath[str],
+    data: JSONBody[ProductChanges],
+    services: NamedDependency[Services],
+    if_match: _IfMatch = None,
+) -> Response[Product]:
+    """Change what is given of a product; inactive, it stays but cannot be sold. Its currency never changes.
+
+    Orders that were priced already keep their price. Admins only.
+    """
+    with Faults() as faults:
+        faults.check_id("product_id", product_id)
+        versions = expected_versions(if_match, faults)
+    answer = await call(
+        services.product.UpdateProduct,
+        pb.UpdateProductRequest(
+            product_id=product_id,
+            name=None if data.name is UNSET else data.name,
+            description=None if data.description is UNSET else data.description,
+            unit_price=None if data.unit_price is UNSET else data.unit_price,
+            active=None if data.active is UNSET else data.active,
+            expected_versions=versions,
+        ),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    return Response(_to_product(answer.product), headers={"ETag": etag(answer.product.version)})
+
+
+@delete(
+    "/v1/products/{product_id:str}",
+    operation_id="deleteProduct",
+    summary="Delete a product",
+    tags=["products"],
+    guards=[admin],
+    security=SECURITY,
+    responses=declared(400, 401, 403, 404, 412),
+)
+async def delete_product(
+    request: SignedInRequest,
+    product_id: FromPath[str],
+    services: NamedDependency[Services],
+    if_match: _IfMatch = None,
+) -> None:
+    """Take a product out of the catalogue for good. Orders and mails keep its name. Admins only."""
+    with Faults() as faults:
+        faults.check_id("product_id", product_id)
+        versions = expected_versions(if_match, faults)
+    await call(
+        services.product.DeleteProduct,
+        pb.DeleteProductRequest(product_id=product_id, expected_versions=versions),
+        caller=request.user,
+        deadline=services.deadline,
+    )
 
 
 def _to_product(product: pb.Product) -> Product:
@@ -103,4 +187,5 @@ def _to_product(product: pb.Product) -> Product:
         currency=product.currency,
         active=product.active,
         created_at=product.created_at.ToDatetime(tzinfo=UTC),
+        updated_at=product.updated_at.ToDatetime(tzinfo=UTC),
     )

@@ -1,4 +1,4 @@
-"""Accounts and tokens."""
+"""Accounts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from litestar.params import JSONBody
 
 from api.auth import SECURITY, SignedInRequest, signed_in
 from api.problems import declared
-from api.schemas import Credentials, NewUser, Token, User
+from api.schemas import NewUser, User
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb
@@ -43,7 +43,7 @@ async def register_user(data: JSONBody[NewUser], services: NamedDependency[Servi
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
-    return Response(_to_user(answer.user), status_code=201, headers={"Location": "/v1/users/me"})
+    return Response(to_user(answer.user), status_code=201, headers={"Location": "/v1/users/me"})
 
 
 @get(
@@ -63,36 +63,11 @@ async def get_current_user(request: SignedInRequest, services: NamedDependency[S
         caller=request.user,
         deadline=services.deadline,
     )
-    return _to_user(answer.user)
+    return to_user(answer.user)
 
 
-@post(
-    "/v1/auth/token",
-    operation_id="createToken",
-    summary="Trade e-mail and password for an access token",
-    tags=["users"],
-    status_code=200,
-    dto=StrictJson[Credentials],
-    responses=declared(400, 401, 413, 415),
-)
-async def create_token(data: JSONBody[Credentials], services: NamedDependency[Services]) -> Response[Token]:
-    """Trade e-mail and password for an access token. A wrong password and an unknown e-mail answer alike."""
-    answer = await call(
-        services.user.AuthenticateUser,
-        pb.AuthenticateUserRequest(email=data.email, password=data.password),
-        caller=ANONYMOUS,
-        deadline=services.deadline,
-    )
-    token = Token(
-        access_token=answer.access_token,
-        token_type="Bearer",  # noqa: S106  # RFC 6750's name of the scheme, not a password
-        expires_at=answer.expires_at.ToDatetime(tzinfo=UTC),
-        user=_to_user(answer.user),
-    )
-    return Response(token, status_code=200, headers={"Cache-Control": "no-store"})  # RFC 6749, section 5.1
-
-
-def _to_user(user: pb.User) -> User:
+def to_user(user: pb.User) -> User:
+    """An account as its owner sees it."""
     return User(
         id=user.id,
         email=user.email,

@@ -1,1 +1,1 @@
-"""Notification: mails customers what becomes of their orders."""
+"""Notification: mails customers what becomes of their orders, and sends what admins write by mail or SMS."""

@@ -1,4 +1,4 @@
-"""What a mail needs from other services: who the customer is, what the products are called."""
+"""What a message needs from other services: who the user is, what the products are called."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2 import GetUserRequest
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
-from runtime.refusal import CallRefused
-from runtime.rpc_client import call
-from services.notification.errors import RecipientUnknown
-from services.notification.model import Recipient
+from runtime.refusal import CallRefused, Unavailable
+from runtime.rpc_client import ServiceUnavailable, call
+from services.notification.errors import RecipientUnknown, UserNotFound
+from services.notification.messenger import Recipient
 
 _CALLS_AT_ONCE: Final = 16
 
 
 class Directory:
-    """Looks up people and products. Every method raises `ServiceUnavailable` when the service is away."""
+    """Looks up people and products."""
 
     def __init__(self, *, users: UserServiceStub, products: ProductServiceStub, deadline: float) -> None:
         self._users = users
@@ -30,10 +30,11 @@ class Directory:
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def recipient(self, user_id: str) -> Recipient:
-        """The customer's name and address as they are now.
+        """The user's name and e-mail address as they are now.
 
         Raises:
             RecipientUnknown: there is no such account.
+            ServiceUnavailable: the user service is away.
         """
         try:
             answer = await call(
@@ -41,10 +42,28 @@ class Directory:
             )
         except CallRefused as refused:
             raise RecipientUnknown(refused.refusal) from None
-        return Recipient(name=answer.user.name, email=answer.user.email)
+        return Recipient(name=answer.user.name, address=answer.user.email)
+
+    async def require_user(self, user_id: str) -> None:
+        """Refuse whoever has no account.
+
+        Raises:
+            UserNotFound: there is no such account.
+            Unavailable: the user service is away.
+        """
+        try:
+            await self.recipient(user_id)
+        except RecipientUnknown:
+            raise UserNotFound(user_id) from None
+        except ServiceUnavailable as problem:
+            raise Unavailable(f"the user service does not answer: {problem}") from None
 
     async def product_names(self, product_ids: Iterable[str]) -> Mapping[str, str]:
-        """The names of those products that still exist."""
+        """The names of those products that still exist.
+
+        Raises:
+            ServiceUnavailable: the product service is away.
+        """
         ids = list(dict.fromkeys(product_ids))
         names = await asyncio.gather(*(self._product_name(product_id) for product_id in ids))
         return {product_id: name for product_id, name in zip(ids, names, strict=True) if name is not None}

@@ -1,20 +1,53 @@
-"""Why a mail does not get out. No message holds an address: SMTP servers like to quote them."""
+"""Why a message is not taken in or does not get out. No text holds an address: SMTP servers like to quote them."""
 
 from __future__ import annotations
 
+import grpc
+
 from domain.refusals import Refusal
+from runtime.refusal import Refused
 
 
-class MailDelayed(Exception):
+class MessageDelayed(Exception):
     """It did not work now; later it may."""
 
 
-class MailRefused(Exception):
+class MessageRefused(Exception):
     """It will never work."""
 
 
-class RecipientUnknown(MailRefused):
+class RecipientUnknown(MessageRefused):
     """The user service has no address to give."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.value)
+
+
+class UserNotFound(Refused):
+    """A message is for somebody who has no account."""
+
+    refusal = Refusal.USER_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"there is no user {user_id}", user_id=user_id)
+
+
+class SmsNotConfigured(Refused):
+    """Nobody has said by which account SMS are sent."""
+
+    refusal = Refusal.SMS_NOT_CONFIGURED
+
+    def __init__(self) -> None:
+        super().__init__("no SMS can be sent: this installation has no Twilio account; nothing was queued")
+
+
+class NotificationDiffers(Refused):
+    """The id stands for another notification."""
+
+    refusal = Refusal.NOTIFICATION_DIFFERS
+
+    def __init__(self, notification_id: str) -> None:
+        super().__init__(
+            f"notification {notification_id} is another one; choose a new id", notification_id=notification_id
+        )

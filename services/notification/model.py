@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Final
 
+from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
-
-
-class NotificationStatus(StrEnum):
-    """What became of a mail. Only PENDING moves."""
-
-    PENDING = "PENDING"
-    SENT = "SENT"
-    FAILED = "FAILED"
 
 
 class Template(StrEnum):
@@ -53,17 +48,58 @@ class OrderEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DueMail:
-    """A mail that is owed."""
+class WrittenMessage:
+    """A message whose text was given.
 
-    id: str
-    event: OrderEvent
-    attempts: int
+    Attributes:
+        recipient: e-mail address or telephone number (E.164); None for the user's own e-mail address.
+        subject: of a mail; empty for an SMS.
+    """
+
+    channel: Channel
+    user_id: str
+    recipient: str | None
+    subject: str
+    body: str
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The same for the same message alone."""
+        return hashlib.sha256(json.dumps(astuple(self)).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
-    """Whom a mail goes to: known only while it is sent."""
+class DueNotification:
+    """A notification that is owed."""
 
-    name: str
-    email: str
+    id: str
+    content: OrderEvent | WrittenMessage
+    attempts: int
+
+    @property
+    def channel(self) -> Channel:
+        """How it travels; an order's story is told by mail."""
+        return self.content.channel if isinstance(self.content, WrittenMessage) else Channel.EMAIL
+
+    @property
+    def user_id(self) -> str:
+        """Whom it is for."""
+        return self.content.user_id if isinstance(self.content, WrittenMessage) else self.content.data.user_id
+
+    @property
+    def order_id(self) -> str | None:
+        """The order that it is about, if any."""
+        return None if isinstance(self.content, WrittenMessage) else self.content.data.order_id
+
+    @property
+    def key(self) -> str:
+        """What our own events about it are ordered by: its order, or else its user."""
+        return self.order_id or self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredNotification:
+    """What became of a notification; `fingerprint` is a written message's, None for a mail about an order."""
+
+    status: NotificationStatus
+    fingerprint: bytes | None

@@ -1,4 +1,4 @@
-"""The loops that empty the queue of mails."""
+"""The loops that empty the queue of notifications."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ log = structlog.stdlib.get_logger(__name__)
 
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError)
 LOOPS: Final = 3
-"""Mails sent at once."""
+"""Notifications sent at once."""
 POLL_SECONDS: Final = 1.0
 
 
 class Sender:
-    """Sends what is due, `LOOPS` mails at a time; looks when woken, and every second for what was postponed."""
+    """Sends what is due, `LOOPS` at a time; looks when woken, and every second for what was postponed."""
 
     def __init__(self, service: NotificationService) -> None:
         self._service = service
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Say that a mail has become due."""
+        """Say that something has become due."""
         self._wake.set()
 
     async def run(self) -> None:

@@ -1,32 +1,135 @@
-"""The notification service: consumes order events, sends mails, answers health checks. It has no RPC of its own."""
+"""The notification service: consumes order events, takes messages over gRPC, sends what is due."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
+import grpc.aio
 from aiokafka import ConsumerRecord
 
 from domain.events import ORDER_EVENTS
+from domain.notifications import (
+    MAX_BODY,
+    MAX_EMAIL,
+    MAX_SMS,
+    MAX_SUBJECT,
+    Channel,
+    NotificationStatus,
+    is_email,
+    is_one_line,
+    is_phone,
+)
+from ordersaga.notification.v1 import notification_pb2 as pb
+from ordersaga.notification.v1.notification_pb2_grpc import (
+    NotificationServiceServicer,
+    add_NotificationServiceServicer_to_server,
+)
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.caller import CallerRole, current_caller
 from runtime.database import Database
 from runtime.kafka_consumer import Consumer, Subscription
 from runtime.process import Life
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import serve
 from runtime.settings import Settings
+from runtime.validation import Faults
 from services.notification.directory import Directory
 from services.notification.intake import to_order_event
+from services.notification.model import WrittenMessage
 from services.notification.sender import DATABASE_AWAY, Sender
 from services.notification.service import NotificationService
+from services.notification.sms import TwilioSms
 from services.notification.smtp import Smtp
 
+SERVICE_NAME: Final = "ordersaga.notification.v1.NotificationService"
 GROUP: Final = "notification"
+
+_CHANNELS: Final = {Channel.EMAIL: pb.CHANNEL_EMAIL, Channel.SMS: pb.CHANNEL_SMS}
+_STATUSES: Final = {
+    NotificationStatus.PENDING: pb.NOTIFICATION_STATUS_PENDING,
+    NotificationStatus.SENT: pb.NOTIFICATION_STATUS_SENT,
+    NotificationStatus.FAILED: pb.NOTIFICATION_STATUS_FAILED,
+}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class NotificationServicer(NotificationServiceServicer):
+    """The notification service over gRPC; calls `on_queued` when something may have become due."""
+
+    def __init__(self, service: NotificationService, *, on_queued: Callable[[], None]) -> None:
+        self._service = service
+        self._on_queued = on_queued
+
+    async def SendEmail(self, request: pb.SendEmailRequest, context: Context) -> pb.SendEmailResponse:
+        current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
+        with Faults() as faults:
+            _check_ids(faults, request)
+            if request.to and not is_email(request.to):
+                faults.add("to", f"must be an e-mail address of at most {MAX_EMAIL} characters")
+            _check_written(faults, "subject", request.subject, longest=MAX_SUBJECT)
+            if not is_one_line(request.subject):
+                faults.add("subject", "must be one line")
+            _check_written(faults, "body", request.body, longest=MAX_BODY)
+        message = WrittenMessage(
+            channel=Channel.EMAIL,
+            user_id=request.user_id,
+            recipient=request.to or None,
+            subject=request.subject,
+            body=request.body,
+        )
+        return pb.SendEmailResponse(notification=await self._queue(request.notification_id, message))
+
+    async def SendSms(self, request: pb.SendSmsRequest, context: Context) -> pb.SendSmsResponse:
+        current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
+        with Faults() as faults:
+            _check_ids(faults, request)
+            if not is_phone(request.phone):
+                faults.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
+            _check_written(faults, "message", request.message, longest=MAX_SMS)
+        message = WrittenMessage(
+            channel=Channel.SMS,
+            user_id=request.user_id,
+            recipient=request.phone,
+            subject="",
+            body=request.message,
+        )
+        return pb.SendSmsResponse(notification=await self._queue(request.notification_id, message))
+
+    async def _queue(self, notification_id: str, message: WrittenMessage) -> pb.Notification:
+        status = await self._service.queue(notification_id, message)
+        self._on_queued()
+        return pb.Notification(id=notification_id, channel=_CHANNELS[message.channel], status=_STATUSES[status])
+
+
+def _check_ids(faults: Faults, request: pb.SendEmailRequest | pb.SendSmsRequest) -> None:
+    faults.check_id("notification_id", request.notification_id)
+    faults.check_id("user_id", request.user_id)
+
+
+def _check_written(faults: Faults, field: str, text: str, *, longest: int) -> None:
+    faults.check_text(field, text, longest=longest)
+    if text.isspace():
+        faults.add(field, "must not be blank")
 
 
 async def run(settings: Settings, life: Life) -> None:
-    """Serve until the process stops. Neither the broker nor the SMTP relay needs to be there for it to be ready."""
+    """Serve until the process stops. Neither broker, SMTP relay nor Twilio needs to be there for it to be ready.
+
+    Raises:
+        SettingsError: there is no database, or the Twilio account lacks its token or sender.
+    """
+    async with _open_service(settings) as service:
+        await _consume_and_send(settings, life, service)
+
+
+@asynccontextmanager
+async def _open_service(settings: Settings) -> AsyncIterator[NotificationService]:
+    sms = TwilioSms.of(settings)
     database = Database(settings.required("notification_dsn"), pool_size=settings.database_pool_size)
     try:
         async with open_channel(settings.user_address) as users, open_channel(settings.product_address) as products:
@@ -35,12 +138,11 @@ async def run(settings: Settings, life: Life) -> None:
                 products=ProductServiceStub(products),
                 deadline=settings.grpc_deadline,
             )
-            service = NotificationService(
-                database, directory=directory, smtp=Smtp(settings), sender=settings.mail_sender
-            )
-            await _consume_and_send(settings, life, service)
+            yield NotificationService(database, directory=directory, mail=Smtp(settings), sms=sms)
     finally:
         await database.close()
+        if sms is not None:
+            await sms.close()
 
 
 async def _consume_and_send(settings: Settings, life: Life, service: NotificationService) -> None:
@@ -54,8 +156,15 @@ async def _consume_and_send(settings: Settings, life: Life, service: Notificatio
     consumer = Consumer(
         settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=DATABASE_AWAY)
     )
+    servicer = NotificationServicer(service, on_queued=sender.wake)
     async with asyncio.TaskGroup() as group:
         loops = [group.create_task(consumer.run()), group.create_task(sender.run())]
-        await serve(settings, life, address=settings.notification_address, services=(), add=lambda _: None)
+        await serve(
+            settings,
+            life,
+            address=settings.notification_address,
+            services=(SERVICE_NAME,),
+            add=lambda server: add_NotificationServiceServicer_to_server(servicer, server),
+        )
         for loop in loops:
             loop.cancel()

@@ -1,7 +1,8 @@
-"""Use cases of the notification service: take an event in, send a mail that is due."""
+"""Use cases of the notification service: take in what is owed, send what is due."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -10,17 +11,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from domain.events import NOTIFICATION_EVENTS
 from domain.ids import new_id
+from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
 from runtime.database import Database
 from runtime.outbox import Event
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable
 from services.notification.directory import Directory
-from services.notification.errors import MailDelayed, MailRefused
-from services.notification.model import DueMail, NotificationStatus, OrderEvent
+from services.notification.errors import MessageDelayed, MessageRefused, NotificationDiffers, SmsNotConfigured
+from services.notification.messenger import Message, Messenger, Recipient
+from services.notification.model import DueNotification, OrderEvent, StoredNotification, WrittenMessage
 from services.notification.rendering import render
 from services.notification.repository import NotificationRepository
-from services.notification.smtp import Smtp, compose, message_id
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,13 +37,12 @@ _EVENT_TYPES: Final = {
 
 
 class NotificationService:
-    """Mails about orders."""
+    """Mails about orders, and messages whose text is given. Without a messenger for SMS there are none."""
 
-    def __init__(self, database: Database, *, directory: Directory, smtp: Smtp, sender: str) -> None:
+    def __init__(self, database: Database, *, directory: Directory, mail: Messenger, sms: Messenger | None) -> None:
         self._database = database
         self._directory = directory
-        self._smtp = smtp
-        self._sender = sender
+        self._messengers: Mapping[Channel, Messenger | None] = {Channel.EMAIL: mail, Channel.SMS: sms}
 
     async def receive(self, event: OrderEvent) -> bool:
         """Note that the event's mail is owed, once however often the event comes; whether it is new."""
@@ -50,70 +51,118 @@ class NotificationService:
             at = await repository.now()
             if not await repository.receive(event.id, at=at):
                 return False
-            mail = DueMail(id=new_id(), event=event, attempts=0)
-            await repository.add(mail, at=at)
+            await repository.add_order_mail(new_id(), event, at=at)
             return True
 
-    async def send_next(self) -> bool:
-        """Send the mail that has been due longest; false when none is due.
+    async def queue(self, notification_id: str, message: WrittenMessage) -> NotificationStatus:
+        """Note that the message is owed, once per id; what became of it so far.
 
-        The mail's row is locked meanwhile. A process killed between the SMTP relay's yes and the commit sends it
-        again, with the same Message-ID.
+        Raises:
+            SmsNotConfigured: it is an SMS, and there is no messenger for these.
+            UserNotFound: there is no such account.
+            NotificationDiffers: the id stands for something else.
+            Unavailable: the user service is away.
+        """
+        if self._messengers[message.channel] is None:
+            raise SmsNotConfigured
+        stored = await self._find(notification_id)
+        if stored is None:
+            await self._directory.require_user(message.user_id)
+            async with self._database.transaction() as connection:
+                repository = NotificationRepository(connection)
+                await repository.add_written(notification_id, message, at=await repository.now())
+            stored = await self._find(notification_id)
+        if stored is None or stored.fingerprint != message.fingerprint:
+            raise NotificationDiffers(notification_id)
+        return stored.status
+
+    async def send_next(self) -> bool:
+        """Send what has been due longest; false when nothing is due.
+
+        Its row is locked meanwhile. A process killed between the other side's yes and the commit sends it again; a
+        repeated mail has the same Message-ID.
         """
         async with self._database.transaction() as connection:
             repository = NotificationRepository(connection)
-            mail = await repository.lock_due()
-            if mail is None:
+            due = await repository.lock_due()
+            if due is None:
                 return False
             try:
-                await self._send(mail)
-            except MailRefused as error:
-                log.error("mail.failed", notification=mail.id, error=str(error))
-                await self._finish(repository, mail, NotificationStatus.FAILED, error=str(error))
-            except (MailDelayed, ServiceUnavailable, CallRefused) as error:
-                await self._postpone(repository, mail, error=f"{type(error).__name__}: {error}")
-            except Exception as error:  # a defect in one mail must not stop the queue; it stays in it, and in the log
-                log.exception("mail.defect", notification=mail.id)
-                await self._postpone(repository, mail, error=type(error).__name__)
+                await self._send(due)
+            except MessageRefused as error:
+                log.error("notification.failed", notification=due.id, channel=due.channel.value, error=str(error))
+                await self._finish(repository, due, NotificationStatus.FAILED, error=str(error))
+            except (MessageDelayed, ServiceUnavailable, CallRefused) as error:
+                await self._postpone(repository, due, error=f"{type(error).__name__}: {error}")
+            except Exception as error:  # a defect in one must not stop the queue; it stays in it, and in the log
+                log.exception("notification.defect", notification=due.id)
+                await self._postpone(repository, due, error=type(error).__name__)
             else:
-                log.info("mail.sent", notification=mail.id, template=mail.event.template.value)
-                await self._finish(repository, mail, NotificationStatus.SENT, error=None)
+                log.info("notification.sent", notification=due.id, channel=due.channel.value)
+                await self._finish(repository, due, NotificationStatus.SENT, error=None)
             return True
 
-    async def _send(self, mail: DueMail) -> None:
-        order = mail.event.data
+    async def _find(self, notification_id: str) -> StoredNotification | None:
+        async with self._database.transaction() as connection:
+            return await NotificationRepository(connection).find(notification_id)
+
+    async def _send(self, due: DueNotification) -> None:
+        messenger = self._messengers[due.channel]
+        if messenger is None:
+            raise MessageDelayed("SMS are no longer configured")
+        if isinstance(due.content, WrittenMessage):
+            await messenger.send(await self._write(due.id, due.content))
+        else:
+            await messenger.send(await self._render(due.content))
+
+    async def _write(self, notification_id: str, message: WrittenMessage) -> Message:
+        if message.recipient is None:
+            recipient = await self._directory.recipient(message.user_id)
+        else:
+            recipient = Recipient(name="", address=message.recipient)
+        return Message(
+            id=f"notification:{notification_id}",
+            recipient=recipient,
+            subject=message.subject,
+            text=message.body,
+            html=None,
+        )
+
+    async def _render(self, event: OrderEvent) -> Message:
+        order = event.data
         recipient = await self._directory.recipient(order.user_id)
         names = await self._directory.product_names(line.product_id for line in order.lines)
-        rendered = render(mail.event.template, order, customer=recipient.name, product_names=names)
-        await self._smtp.send(compose(rendered, recipient, sender=self._sender, message_id=message_id(mail.event.id)))
+        mail = render(event.template, order, customer=recipient.name, product_names=names)
+        return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
 
-    async def _postpone(self, repository: NotificationRepository, mail: DueMail, *, error: str) -> None:
-        delay = min(_FIRST_DELAY * 2 ** min(mail.attempts, _DOUBLINGS), _LONGEST_DELAY)
-        log.warning("mail.delayed", notification=mail.id, attempts=mail.attempts + 1, error=error)
-        await repository.postpone(mail, delay=delay, error=error)
+    async def _postpone(self, repository: NotificationRepository, due: DueNotification, *, error: str) -> None:
+        delay = min(_FIRST_DELAY * 2 ** min(due.attempts, _DOUBLINGS), _LONGEST_DELAY)
+        log.warning("notification.delayed", notification=due.id, attempts=due.attempts + 1, error=error)
+        await repository.postpone(due, delay=delay, error=error)
 
     async def _finish(
-        self, repository: NotificationRepository, mail: DueMail, status: NotificationStatus, *, error: str | None
+        self, repository: NotificationRepository, due: DueNotification, status: NotificationStatus, *, error: str | None
     ) -> None:
-        order_id = mail.event.data.order_id
         at = await repository.now()
         finished_at = Timestamp()
         finished_at.FromDatetime(at)
         event = Event(
             topic=NOTIFICATION_EVENTS,
-            key=order_id,
+            key=due.key,
             type=_EVENT_TYPES[status],
             aggregate="notification",
-            aggregate_id=order_id,
-            seq=await repository.next_seq(order_id),
-            cause_id=order_id,
+            aggregate_id=due.key,
+            seq=await repository.next_seq(due),
+            cause_id=due.key,
             data=NotificationChanged(
-                notification_id=mail.id,
-                order_id=order_id,
-                template=mail.event.template.value,
+                notification_id=due.id,
+                order_id=due.order_id or "",
+                template=due.content.template.value if isinstance(due.content, OrderEvent) else "",
                 status=status.value,
                 at=finished_at,
+                user_id=due.user_id,
+                channel=due.channel.value,
             ),
             at=at,
         )
-        await repository.finish(mail, status, error=error, event=event, at=at)
+        await repository.finish(due, status, error=error, event=event, at=at)

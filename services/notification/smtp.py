@@ -13,39 +13,36 @@ from typing import Final
 import aiosmtplib
 
 from runtime.settings import Settings
-from services.notification.errors import MailDelayed, MailRefused
-from services.notification.model import Recipient
-from services.notification.rendering import RenderedMail
+from services.notification.errors import MessageDelayed, MessageRefused
+from services.notification.messenger import Message
 
 _TIMEOUT_SECONDS: Final = 10.0
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 """Bodies as quoted-printable: not every relay takes 8-bit text."""
 
 
-def message_id(ce_id: str) -> str:
-    """The Message-ID (RFC 5322, 3.6.4) of the mail about an event: a repeated mail has the same one."""
-    return f"<{ce_id.replace(':', '-')}@ordersaga>"
+def compose(message: Message, *, sender: str) -> EmailMessage:
+    """The message as MIME: plain text, and HTML where there is some.
 
-
-def compose(mail: RenderedMail, recipient: Recipient, *, sender: str, message_id: str) -> EmailMessage:
-    """The mail as a MIME message: plain text, and HTML for those who like it better.
+    Its Message-ID (RFC 5322, 3.6.4) is made of the message's id: a repeated mail has the same one.
 
     Raises:
-        MailRefused: the address is none.
+        MessageRefused: the address is none.
     """
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = sender
+    mail = EmailMessage(policy=_POLICY)
+    mail["From"] = sender
     try:
-        message["To"] = Address(display_name=recipient.name, addr_spec=recipient.email)
+        mail["To"] = Address(display_name=message.recipient.name, addr_spec=message.recipient.address)
     except (MessageError, ValueError, IndexError):  # IndexError is what the parser has for an empty address
-        raise MailRefused("the address is malformed") from None
-    message["Subject"] = mail.subject
-    message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = message_id
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
-    message.set_content(mail.text)
-    message.add_alternative(mail.html, subtype="html")
-    return message
+        raise MessageRefused("the address is malformed") from None
+    mail["Subject"] = message.subject
+    mail["Date"] = format_datetime(datetime.now(UTC))
+    mail["Message-ID"] = f"<{message.id.replace(':', '-')}@ordersaga>"
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
+    mail.set_content(message.text)
+    if message.html is not None:
+        mail.add_alternative(message.html, subtype="html")
+    return mail
 
 
 class Smtp:
@@ -54,16 +51,15 @@ class Smtp:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    async def send(self, message: EmailMessage) -> None:
-        """Hand a mail over; the relay has taken responsibility for it when this returns.
+    async def send(self, message: Message) -> None:
+        """See `Messenger`. The relay refuses for good with a 5xx answer to sender, recipient or content.
 
-        Raises:
-            MailRefused: the relay refuses this mail for good (a 5xx answer to its sender, recipient or content).
-            MailDelayed: anything else, a wrong login included: that is not the mail's fault.
+        Anything else is a delay, a wrong login included: that is not the mail's fault.
         """
+        mail = compose(message, sender=self._settings.mail_sender)
         try:
             await aiosmtplib.send(
-                message,
+                mail,
                 hostname=self._settings.smtp_host,
                 port=self._settings.smtp_port,
                 username=self._settings.smtp_user,
@@ -77,15 +73,15 @@ class Smtp:
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
             raise _verdict(error) from None
         except aiosmtplib.SMTPResponseException as error:
-            raise MailDelayed(f"{type(error).__name__} {error.code}") from None
+            raise MessageDelayed(f"{type(error).__name__} {error.code}") from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise MailDelayed(type(error).__name__) from None
+            raise MessageDelayed(type(error).__name__) from None
 
     def _password(self) -> str | None:
         password = self._settings.smtp_password
         return None if password is None else password.get_secret_value()
 
 
-def _verdict(error: aiosmtplib.SMTPResponseException) -> MailDelayed | MailRefused:
-    kind = MailRefused if 500 <= error.code <= 599 else MailDelayed
+def _verdict(error: aiosmtplib.SMTPResponseException) -> MessageDelayed | MessageRefused:
+    kind = MessageRefused if 500 <= error.code <= 599 else MessageDelayed
     return kind(f"{type(error).__name__} {error.code}")

@@ -1,15 +1,20 @@
-"""Tables of the notification database. No e-mail address is stored: it is asked for when a mail is sent."""
+"""Tables of the notification database.
+
+A customer's e-mail address is not stored: it is asked for when a mail is sent. An address or number that came with a
+message is forgotten, and its text with it, once the message is sent or has failed.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid
 from sqlmodel import Field, SQLModel, UniqueConstraint
 
+from domain.notifications import Channel, NotificationStatus
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
-from services.notification.model import NotificationStatus, Template
+from services.notification.model import Template
 
 
 class Base(SQLModel):
@@ -26,25 +31,33 @@ class Inbox(Base, table=True):
 
 
 class Notification(Base, table=True):
-    """A mail that is owed to a customer, and what became of it: this table is the sender's queue."""
+    """A message that is owed to a user, and what became of it: this table is the sender's queue.
+
+    It is either a mail about an order, which an event caused, or a message whose text was given, which has no order.
+    """
 
     __tablename__ = "notifications"
     __table_args__ = (
         CheckConstraint("status IN ('PENDING', 'SENT', 'FAILED')", name="status"),
+        CheckConstraint("channel IN ('email', 'sms')", name="channel"),
+        CheckConstraint("num_nonnulls(order_id, template, ce_id, order_seq, event) IN (0, 5)", name="order_mail"),
+        CheckConstraint("(order_id IS NULL) = (fingerprint IS NOT NULL)", name="written"),
+        CheckConstraint("status = 'PENDING' OR num_nonnulls(recipient, subject, body) = 0", name="forgotten"),
         UniqueConstraint("order_id", "seq"),
+        Index("uq_notifications_user_id_seq", "user_id", "seq", unique=True, postgresql_where="order_id IS NULL"),
         Index("ix_notifications_due", "next_attempt_at", postgresql_where="status = 'PENDING'"),
         Index("ix_notifications_order_id_order_seq", "order_id", "order_seq"),
     )
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    order_id: str = Field(sa_type=Uuid(as_uuid=False))
+    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     user_id: str = Field(sa_type=Uuid(as_uuid=False))
-    template: Template = Field(sa_type=Text)
-    ce_id: str = Field(sa_type=Text, unique=True)
+    template: Template | None = Field(default=None, sa_type=Text)
+    ce_id: str | None = Field(default=None, sa_type=Text, unique=True)
     """The event that the mail tells of: one mail per event."""
-    order_seq: int = Field(sa_type=BigInteger)
+    order_seq: int | None = Field(default=None, sa_type=BigInteger)
     """That event's number within its order; an order's mails go out in this order."""
-    event: str = Field(sa_type=Text)
+    event: str | None = Field(default=None, sa_type=Text)
     """The event's data as JSON: ids and amounts."""
     status: NotificationStatus = Field(sa_type=Text)
     attempts: int = 0
@@ -53,7 +66,14 @@ class Notification(Base, table=True):
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)
     seq: int | None = Field(default=None, sa_type=BigInteger)
-    """Number of our own event about it, gapless per order; set when the mail is SENT or FAILED."""
+    """Number of our own event about it, gapless per order, or per user for what has no order; set at its end."""
+    channel: Channel = Field(sa_type=Text)
+    recipient: str | None = Field(default=None, sa_type=Text)
+    """The address or number that came with the message; NULL: the user's own address, or it is forgotten."""
+    subject: str | None = Field(default=None, sa_type=Text)
+    body: str | None = Field(default=None, sa_type=Text)
+    fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """What the message was, as a digest: tells a repeat from another message with the same id."""
 
 
 class Outbox(Base, OutboxColumns, table=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -38,7 +38,7 @@ from runtime.rpc_client import call, open_channel
 from runtime.settings import Settings
 from runtime.tracing import traceparent
 from sandbox.kafka import Kafka
-from sandbox.mailbox import Mail, Mailbox
+from sandbox.mailbox import Mailbox, Message
 from sandbox.ports import address, free_port
 from services.notification import server as notification
 from services.product import server as product
@@ -97,7 +97,7 @@ class Sink:
         if self._server is not None:
             self._server.close()
 
-    def to(self, email: str) -> list[Mail]:
+    def to(self, email: str) -> list[Message]:
         return list(self._mailbox.all(to=email))
 
 
@@ -402,9 +402,8 @@ async def test_a_record_that_is_no_event_goes_to_the_dead_letters_and_the_next_o
     await _everything_before_is_handled(world, order_id, user_id)
 
     async with AIOKafkaConsumer(
-        bootstrap_servers=world.settings.kafka_bootstrap, auto_offset_reset="earliest"
+        DEAD_LETTERS, bootstrap_servers=world.settings.kafka_bootstrap, auto_offset_reset="earliest"
     ) as consumer:
-        consumer.assign([TopicPartition(DEAD_LETTERS, 0)])
         async with asyncio.timeout(10):
             record = await consumer.getone()
     headers = dict(record.headers)

@@ -6,21 +6,22 @@ from email.message import EmailMessage
 
 import pytest
 
-from services.notification.errors import MailRefused
-from services.notification.model import Recipient
-from services.notification.rendering import RenderedMail
-from services.notification.smtp import compose, message_id
-
-MAIL = RenderedMail(subject="Your receipt: we received 9.00 €", text="Bonjour Zoé\n", html="<p>Bonjour Zoé</p>\n")
+from services.notification.errors import MessageRefused
+from services.notification.messenger import Message, Recipient
+from services.notification.smtp import compose
 
 
-def composed(*, name: str = "Zoé Durand", email: str = "customer@example.test") -> EmailMessage:
-    return compose(
-        MAIL,
-        Recipient(name=name, email=email),
-        sender="Ordersaga <orders@example.test>",
-        message_id=message_id("order:0198c0de:3"),
+def composed(
+    *, name: str = "Zoé Durand", email: str = "customer@example.test", html: str | None = "<p>Bonjour Zoé</p>\n"
+) -> EmailMessage:
+    message = Message(
+        id="order:0198c0de:3",
+        recipient=Recipient(name=name, address=email),
+        subject="Your receipt: we received 9.00 €",
+        text="Bonjour Zoé\n",
+        html=html,
     )
+    return compose(message, sender="Ordersaga <orders@example.test>")
 
 
 def test_a_mail_has_a_text_and_an_html_form() -> None:
@@ -29,6 +30,14 @@ def test_a_mail_has_a_text_and_an_html_form() -> None:
     assert message.get_content_type() == "multipart/alternative"
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
     assert [part.get_content() for part in message.iter_parts()] == ["Bonjour Zoé\n", "<p>Bonjour Zoé</p>\n"]
+
+
+def test_a_mail_without_html_is_plain_text_to_a_bare_address() -> None:
+    message = composed(name="", html=None)
+
+    assert message.get_content_type() == "text/plain"
+    assert message.get_content() == "Bonjour Zoé\n"
+    assert message["To"] == "customer@example.test"
 
 
 def test_a_mail_names_its_sender_recipient_and_subject() -> None:
@@ -52,5 +61,5 @@ def test_the_message_travels_as_ascii() -> None:
 
 @pytest.mark.parametrize("email", ["", "no-at-sign", "two@at@signs", "a@example.test\r\nBcc: b@example.test"])
 def test_a_malformed_address_refuses_the_mail(email: str) -> None:
-    with pytest.raises(MailRefused):
+    with pytest.raises(MessageRefused):
         composed(email=email)
