@@ -137,12 +137,15 @@ def up(
 ) -> None:
     """Start the embedded stack and leave it running; Ctrl-C stops it.
 
-    A process of ours that dies is started again; when PostgreSQL, Temporal or the broker dies, the stack stops, exit 1.
-    The data stays in the folder: the next start goes on with it.
+    A service, worker or double that dies is started again.
+    When PostgreSQL, Temporal or the broker dies, the stack stops, exit 1.
+    Data stays in the folder: the next start goes on with it.
 
-    Ports are settings, environment variables ORDERSAGA_SANDBOX_<NAME>_PORT with NAME one of GATEWAY (8080),
-    ORDER (50051), PAYMENT (50052), NOTIFICATION (50053), INVENTORY (50054), PRODUCT (50055), USER (50056),
-    TEMPORAL (7233), TEMPORAL_UI (8233), KAFKA (9092), POSTGRES (5433), STRIPE (12111), SMTP (1025), MAILBOX (8025).
+    Ports are set by environment variables ORDERSAGA_SANDBOX_<NAME>_PORT:
+    GATEWAY (8080), ORDER (50051), PAYMENT (50052), NOTIFICATION (50053),
+    INVENTORY (50054), PRODUCT (50055), USER (50056), TEMPORAL (7233),
+    TEMPORAL_UI (8233), KAFKA (9092), POSTGRES (5433), STRIPE (12111),
+    SMTP (1025), MAILBOX (8025).
     """
     with _exit_on_wrong_setting(), _exit_on_stack_trouble():
         import asyncio
@@ -183,6 +186,22 @@ def audit() -> None:
         print_invariants(Console(highlight=False), facts, breaches)
         if breaches:
             raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Histories, from `temporal workflow show --output json`.")],
+) -> None:
+    """Replay workflow histories on the workflow code as it is.
+
+    Exit 1 when one does not replay, 2 when a file holds no history.
+    """
+    from cli.replay import replay_files
+
+    code = replay_files(files)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a process that replayed can die at a plain exit, which would change its code
 
 
 if __name__ == "__main__":

@@ -61,12 +61,12 @@ class Report:
         order = outcome.order
         ending = order.status + (f": {order.reason}" if order.reason else "")
         colour = COLOURS.get(order.status, "red")
-        console.print(f"\n[bold]{number}. {escape(outcome.scenario)}[/]  [bold {colour}]{ending}[/]")
+        console.print(f"\n[bold]{number}. {escape(outcome.promise.scenario)}[/]  [bold {colour}]{ending}[/]")
         if not outcome.is_expected:
-            wanted = ": ".join(part for part in outcome.expected if part)
-            console.print(f"   [bold red]expected {wanted}, and stock {outcome.expected_stock}[/]")
+            wanted = ": ".join(part for part in outcome.promise.ends if part)
+            console.print(f"   [bold red]expected {wanted}, and stock {outcome.promise.available}[/]")
         rows = {
-            "tried": outcome.tried,
+            "tried": outcome.promise.tried,
             "history": " → ".join(f"{row.to} {row.at:%H:%M:%S.%f}"[:-3] for row in order.transitions),
             "stock": ", ".join(f"{change.product} {change.before} → {change.after}" for change in outcome.stock),
             "mails": " · ".join(outcome.mails),
@@ -77,8 +77,8 @@ class Report:
 
     def _to_data(self, outcome: Outcome) -> dict[str, Any]:
         return {
-            "scenario": outcome.scenario,
-            "tried": outcome.tried,
+            "scenario": outcome.promise.scenario,
+            "tried": outcome.promise.tried,
             "order_id": outcome.order.id,
             "status": outcome.order.status,
             "reason": outcome.order.reason,

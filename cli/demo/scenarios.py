@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,26 +27,21 @@ class StockChange:
 class Outcome:
     """What became of one order."""
 
-    scenario: str
-    tried: str
+    promise: Promise
     order: PlacedOrder
-    expected: tuple[str, str | None]
-    """Status and reason."""
     stock: list[StockChange]
-    expected_stock: list[int]
     mails: list[str]
 
     @property
     def slug(self) -> str:
         """The scenario and how it ended, as a file name."""
-        return f"{self.scenario} {self.order.status}".lower().replace(",", "").replace(" ", "-")
+        return f"{self.promise.scenario} {self.order.status}".lower().replace(",", "").replace(" ", "-")
 
     @property
     def is_expected(self) -> bool:
         """Whether status, reason and stock are what the scenario promises."""
-        return (self.order.status, self.order.reason) == self.expected and [
-            change.after for change in self.stock
-        ] == self.expected_stock
+        ends = (self.order.status, self.order.reason)
+        return ends == self.promise.ends and [change.after for change in self.stock] == self.promise.available
 
 
 Scenario = Callable[[Shop], Awaitable[Sequence[Outcome]]]
@@ -69,47 +64,64 @@ class Watch:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """How a scenario has to end: its order's status and reason, and what is available of its products then."""
+
+    scenario: str
+    tried: str
+    ends: tuple[str, str | None]
+    available: list[int]
+
+    async def outcome(self, shop: Shop, customer: Customer, placed: PlacedOrder, watch: Watch) -> Outcome:
+        """Wait for the order's end and for its mails: one for each transition but the first."""
+        order = await shop.wait_until_closed(customer, placed.id)
+        stock = await watch.end()
+        return Outcome(
+            promise=self,
+            order=order,
+            stock=stock,
+            mails=await shop.wait_for_mails(customer, len(order.transitions) - 1),
+        )
+
+
 async def paid_at_once(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="paid at once",
+        tried="a good card came with the order of 2 mugs",
+        ends=("PAID", None),
+        available=[8],
+    )
     product = await shop.add_product("Coffee mug", price=1_250, pieces=10)
     customer = await shop.add_customer("prompt-payer")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=2)], payment_method=VISA)
-    return [
-        await _close(
-            shop,
-            customer,
-            placed,
-            watch,
-            scenario="paid at once",
-            tried="a good card came with the order of 2 mugs",
-            expected=("PAID", None),
-            expected_stock=[8],
-        )
-    ]
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 async def declined_then_paid(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="declined, then paid with another card",
+        tried="the first card was declined, the second one was good",
+        ends=("PAID", None),
+        available=[4],
+    )
     product = await shop.add_product("Tea pot", price=3_900, pieces=5)
     customer = await shop.add_customer("second-card")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=DECLINED)
     if not await shop.pay(placed, VISA):
         raise DemoError("the good card was declined")
-    return [
-        await _close(
-            shop,
-            customer,
-            placed,
-            watch,
-            scenario="declined, then paid with another card",
-            tried="the first card was declined, the second one was good",
-            expected=("PAID", None),
-            expected_stock=[4],
-        )
-    ]
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 async def declined_three_times(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="declined three times",
+        tried="three declined charges, one with the order and two after it",
+        ends=("FAILED", "PAYMENT_DECLINED"),
+        available=[5],
+    )
     product = await shop.add_product("Sugar bowl", price=1_800, pieces=5)
     customer = await shop.add_customer("three-bad-cards")
     watch = await Watch.begin(shop, product)
@@ -117,76 +129,50 @@ async def declined_three_times(shop: Shop) -> Sequence[Outcome]:
     for _ in range(2):
         if await shop.pay(placed, DECLINED):
             raise DemoError("the bad card was accepted")
-    return [
-        await _close(
-            shop,
-            customer,
-            placed,
-            watch,
-            scenario="declined three times",
-            tried="three declined charges, one with the order and two after it",
-            expected=("FAILED", "PAYMENT_DECLINED"),
-            expected_stock=[5],
-        )
-    ]
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 async def out_of_stock_on_the_second_line(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="out of stock on the second line",
+        tried="4 plates and 2 tureens, of which there is 1",
+        ends=("FAILED", "OUT_OF_STOCK"),
+        available=[10, 1],
+    )
     first = await shop.add_product("Breakfast plate", price=900, pieces=10)
     second = await shop.add_product("Soup tureen", price=7_500, pieces=1)
     customer = await shop.add_customer("wants-two-tureens")
     watch = await Watch.begin(shop, first, second)
     lines = [Line(product_id=first.id, quantity=4), Line(product_id=second.id, quantity=2)]
     placed = await shop.order(customer, lines, payment_method=VISA)
-    return [
-        await _close(
-            shop,
-            customer,
-            placed,
-            watch,
-            scenario="out of stock on the second line",
-            tried="4 plates and 2 tureens, of which there is 1",
-            expected=("FAILED", "OUT_OF_STOCK"),
-            expected_stock=[10, 1],
-        )
-    ]
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 async def unknown_product(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="unknown product",
+        tried="a product id that nobody sells",
+        ends=("FAILED", "PRODUCT_NOT_FOUND"),
+        available=[],
+    )
     customer = await shop.add_customer("wrong-link")
     watch = await Watch.begin(shop)
     placed = await shop.order(customer, [Line(product_id=new_id(), quantity=1)], payment_method=VISA)
-    return [
-        await _close(
-            shop,
-            customer,
-            placed,
-            watch,
-            scenario="unknown product",
-            tried="a product id that nobody sells",
-            expected=("FAILED", "PRODUCT_NOT_FOUND"),
-            expected_stock=[],
-        )
-    ]
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 async def nobody_pays(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="nobody pays",
+        tried="no payment within the 3 seconds that this order gives",
+        ends=("FAILED", "PAYMENT_TIMEOUT"),
+        available=[3],
+    )
     product = await shop.add_product("Cake stand", price=4_200, pieces=3)
     customer = await shop.add_customer("changed-their-mind")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=2)], window=3)
-    return [
-        await _close(
-            shop,
-            customer,
-            placed,
-            watch,
-            scenario="nobody pays",
-            tried="no payment within the 3 seconds that this order gives",
-            expected=("FAILED", "PAYMENT_TIMEOUT"),
-            expected_stock=[3],
-        )
-    ]
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
@@ -199,18 +185,13 @@ async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
         await shop.wait_until_closed(customer, order.id) for customer, order in zip(customers, placed, strict=True)
     ]
     winner = next((order.id for order in closed if order.status == "PAID"), None)
-    expected: Mapping[bool, tuple[str, str | None]] = {True: ("PAID", None), False: ("FAILED", "OUT_OF_STOCK")}
     return [
-        await _close(
-            shop,
-            customer,
-            order,
-            watch,
+        await Promise(
             scenario="two customers, one last piece",
             tried=f"customer {number} of 2 who order the last print at the same moment",
-            expected=expected[order.id == winner],
-            expected_stock=[0],
-        )
+            ends=("PAID", None) if order.id == winner else ("FAILED", "OUT_OF_STOCK"),
+            available=[0],
+        ).outcome(shop, customer, order, watch)
         for number, customer, order in zip((1, 2), customers, closed, strict=True)
     ]
 
@@ -224,27 +205,3 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     nobody_pays,
     two_customers_one_last_piece,
 )
-
-
-async def _close(
-    shop: Shop,
-    customer: Customer,
-    placed: PlacedOrder,
-    watch: Watch,
-    *,
-    scenario: str,
-    tried: str,
-    expected: tuple[str, str | None],
-    expected_stock: list[int],
-) -> Outcome:
-    """Wait for the order's end and for its mails: one for each transition but the first."""
-    order = await shop.wait_until_closed(customer, placed.id)
-    return Outcome(
-        scenario=scenario,
-        tried=tried,
-        order=order,
-        expected=expected,
-        stock=await watch.end(),
-        expected_stock=expected_stock,
-        mails=await shop.wait_for_mails(customer, len(order.transitions) - 1),
-    )

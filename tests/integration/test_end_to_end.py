@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -144,6 +145,23 @@ async def test_stock_products_users_and_mails_have_their_events(outside: Outside
         assert is_gapless(events, aggregate=aggregate, aggregate_id=key)
 
 
+async def test_what_an_admin_writes_arrives_by_mail_and_by_sms_and_is_told(outside: Outside) -> None:
+    customer = await outside.sign_up()
+    mail = {"channel": "email", "user_id": customer.id, "subject": "Hello", "body": "Hello there"}
+    sms = {"channel": "sms", "user_id": customer.id, "phone": "+4915112345678", "message": "Hello there"}
+
+    for message in (mail, sms):
+        answer = await outside.gateway.post("/v1/notifications", json=message, headers=outside.admin)
+        assert answer.status_code == 202
+
+    [received] = await outside.mails(customer.email, at_least=1)
+    [text] = await outside.mails("+4915112345678", at_least=1)
+    assert (received["subject"], text["channel"], text["text"]) == ("Hello", "sms", "Hello there")
+    events = await outside.kafka.events("notification-events", customer.id, at_least=2)
+    assert [event.headers["ce_type"] for event in events] == ["notification.sent", "notification.sent"]
+    assert is_gapless(events, aggregate="notification", aggregate_id=customer.id)
+
+
 async def test_the_customer_gets_a_confirmation_and_a_receipt(outside: Outside, paid: PaidOrder) -> None:
     mails = await outside.mails(paid.customer.email, at_least=2)
 
@@ -186,6 +204,34 @@ async def test_the_audit_finds_that_money_stock_and_orders_agree(outside: Outsid
 
     assert process.returncode == 0, output.decode()
     assert output.decode().count("holds") == len(CHECKS)
+
+
+async def run_command(*command: str) -> tuple[int | None, bytes, bytes]:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await process.communicate()
+    return process.returncode, output, errors
+
+
+async def test_the_history_as_temporal_shows_it_replays(outside: Outside, paid: PaidOrder, tmp_path: Path) -> None:
+    await until(outside.workflow(paid.id).describe, lambda run: run.status is not WorkflowExecutionStatus.RUNNING)
+    temporal = str(Path(sys.executable).parent / "temporal")
+    show = [temporal, "workflow", "show", "-w", f"order-{paid.id}", "--output", "json"]
+    code, history, errors = await run_command(*show, "--address", outside.stack.endpoints.temporal)
+    assert code == 0, errors.decode()
+    whole, lacking = tmp_path / "whole.json", tmp_path / "lacking.json"
+    whole.write_bytes(history)
+    events = json.loads(history)["events"]
+    step = next(event for event in events if event["eventType"] == "EVENT_TYPE_MARKER_RECORDED")
+    lacking.write_text(json.dumps({"events": [event for event in events if event is not step]}))
+
+    replay = [sys.executable, "-m", "cli.main", "replay"]
+    replayed, diverged = await run_command(*replay, str(whole)), await run_command(*replay, str(lacking))
+
+    assert replayed == (0, f"{whole}: replays\n".encode(), b"")
+    assert diverged[0] == 1
+    assert diverged[1].startswith(f"{lacking}: does not replay\n".encode())
 
 
 async def test_anothers_order_answers_like_one_that_does_not_exist(outside: Outside, paid: PaidOrder) -> None:
