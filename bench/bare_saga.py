@@ -1,0 +1,75 @@
+"""The reference: a saga that does nothing, with as many steps as `OrderSaga` has on its way to PAID.
+
+Five local activities, a timer, a signal; unsandboxed. What it costs is what Temporal costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+TASK_QUEUE = "bare-saga"
+
+
+@activity.defn
+async def do_nothing(step: int) -> int:
+    return step
+
+
+@workflow.defn
+class BareSaga:
+    def __init__(self) -> None:
+        self._paid = False
+
+    @workflow.signal
+    def pay(self) -> None:
+        self._paid = True
+
+    @workflow.run
+    async def run(self) -> None:
+        for step in range(4):
+            await self._step(step)
+        await workflow.wait_condition(lambda: self._paid, timeout=timedelta(minutes=15))
+        await self._step(4)
+
+    async def _step(self, step: int) -> None:
+        await workflow.execute_local_activity(do_nothing, step, start_to_close_timeout=timedelta(seconds=4))
+
+
+async def run_sagas(client: Client, *, count: int, concurrency: int, name: str) -> float:
+    """Run so many sagas, so many at once, on a worker that runs elsewhere; sagas per second."""
+    numbers = iter(range(count))
+
+    async def drive() -> None:
+        for number in numbers:
+            run = await client.start_workflow(BareSaga.run, id=f"{name}-{number}", task_queue=TASK_QUEUE)
+            await run.signal(BareSaga.pay)
+            await run.result()
+
+    began = time.monotonic()
+    await asyncio.gather(*(drive() for _ in range(concurrency)))
+    return count / (time.monotonic() - began)
+
+
+async def work(address: str) -> None:
+    """The worker, a process of its own, until its standard input ends."""
+    client = await Client.connect(address)
+    async with Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[BareSaga],
+        activities=[do_nothing],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""What the bench found, as data and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+LISTED_APART = frozenset({"doubles", "load generator"})
+"""Processes that a shop does not run: the Stripe double with the mail sink, and the customers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Percentiles:
+        """Of measured seconds."""
+        ranked = sorted(seconds)
+        return cls(p50=_at(ranked, 0.5) * 1_000, p99=_at(ranked, 0.99) * 1_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Medians over the rounds; CPU in milliseconds per order or saga, load generator and doubles apart."""
+
+    orders_per_s: float
+    bare_orders_per_s: float
+    ratio: float
+    cpu_ms_per_order: Mapping[str, float]
+    bare_cpu_ms: float
+    cpu_ratio: float
+    accept_ms: Percentiles
+    end_to_end_ms: Percentiles
+    events_per_order: float
+    bare_events: int
+    outbox_lag_ms: Percentiles
+    bare_producer_lag_ms: Percentiles
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def print(self, console: Console) -> None:
+        """As a table."""
+        table = Table(show_header=True, box=None, pad_edge=False)
+        for column in ("figure", "whole", "bare", "ratio"):
+            table.add_column(column, justify="left" if column == "figure" else "right")
+        table.add_row(
+            "orders per second", f"{self.orders_per_s:.1f}", f"{self.bare_orders_per_s:.1f}", f"{self.ratio:.2f}"
+        )
+        table.add_row(
+            "CPU ms per order",
+            f"{self.cpu_ms_per_order['total']:.1f}",
+            f"{self.bare_cpu_ms:.1f}",
+            f"{self.cpu_ratio:.2f}",
+        )
+        for name, cost in self.cpu_ms_per_order.items():
+            if name != "total":
+                table.add_row(f"  {name}" + (" (apart)" if name in LISTED_APART else ""), f"{cost:.1f}")
+        table.add_row("history events", f"{self.events_per_order:.1f}", str(self.bare_events))
+        for name, figure in (("accept ms", self.accept_ms), ("end to end ms", self.end_to_end_ms)):
+            table.add_row(f"{name}, p50 / p99", f"{figure.p50:.0f} / {figure.p99:.0f}")
+        table.add_row(
+            "outbox lag ms at half the rate, p50 / p99",
+            f"{self.outbox_lag_ms.p50:.0f} / {self.outbox_lag_ms.p99:.0f}",
+            f"{self.bare_producer_lag_ms.p50:.0f} / {self.bare_producer_lag_ms.p99:.0f}",
+        )
+        console.print(table)
+
+
+def per_order(rounds: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Median CPU milliseconds per order of each process, and their total without those listed apart."""
+    names = rounds[0][1]
+    costs = {name: median(cpu[name] / orders * 1_000 for orders, cpu in rounds) for name in names}
+    costs["total"] = sum(cost for name, cost in costs.items() if name not in LISTED_APART)
+    return costs
+
+
+def _at(ranked: Sequence[float], share: float) -> float:
+    return ranked[min(len(ranked) - 1, int(len(ranked) * share))]
