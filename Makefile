@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test check format clean lock generate
+.PHONY: help demo up test test-more check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ up: generate ## Start the embedded stack and leave it running; Ctrl-C stops it
 test: generate ## Run the test suite
 	$(BIN)/pytest $(ARGS)
 
+test-more: generate ## Run the tests that take more time: parts killed on a running stack
+	$(BIN)/pytest -m more $(ARGS)
+
 check: generate ## Lint, format, types, import rules, proto lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,6 +48,9 @@ check: generate ## Lint, format, types, import rules, proto lint
 format: generate ## Put the code into its standard form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: generate ## Let git run the quick half of `make check` at each commit
+	$(BIN)/pre-commit install
 
 lock: ## Resolve the dependencies anew into the two lock files (wants uv)
 	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes --extra sandbox --group dev \
