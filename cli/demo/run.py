@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from temporalio.client import Client
@@ -21,6 +23,9 @@ from runtime.settings import Settings
 from sandbox.ports import Ports
 from sandbox.signals import interrupted_by_signals
 from sandbox.supervisor import Stack
+
+_STACK_TRACE: Final = re.compile(r'^ *"stackTrace": "(?:[^"\\]|\\.)*",?\n', re.MULTILINE)
+"""In a refusal's failure: it decides nothing at a replay, and names this machine's folders."""
 
 
 def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bool:
@@ -75,4 +80,4 @@ async def _drive(var: Path, console: Console) -> Report:
 async def _fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> list[str]:
     client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
     runs = [client.get_workflow_handle(order_workflow_id(outcome.order.id)) for outcome in outcomes]
-    return [(await run.fetch_history()).to_json() for run in runs]
+    return [_STACK_TRACE.sub("", (await run.fetch_history()).to_json()) for run in runs]
