@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test test-more check format hooks clean lock generate
+.PHONY: help demo up audit test test-more check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ demo: generate ## Set everything up, drive real orders through the embedded stac
 
 up: generate ## Start the embedded stack and leave it running; Ctrl-C stops it
 	@$(BIN)/ordersaga up $(ARGS)
+
+audit: generate ## Check that money, stock and orders of the stack that `make up` runs agree
+	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 1; }
+	@set -a; . var/environment; $(BIN)/ordersaga audit
 
 test: generate ## Run the test suite
 	$(BIN)/pytest $(ARGS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -97,6 +99,12 @@ def process_environment(*settings: BaseSettings) -> dict[str, str]:
             if value is not None:
                 environment[f"{prefix}{name.upper()}"] = _as_text(value)
     return environment
+
+
+def to_shell(environment: Mapping[str, str]) -> str:
+    """Ordersaga's settings in an environment, as assignments that a shell can source."""
+    ours = sorted((name, value) for name, value in environment.items() if name.startswith(PREFIX))
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in ours)
 
 
 def _as_text(value: object) -> str:

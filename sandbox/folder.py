@@ -54,6 +54,11 @@ class StackFolder:
         return self.path / "endpoints.json"
 
     @property
+    def environment(self) -> Path:
+        """The running stack's settings for a shell, which can then run any command of ours beside the stack."""
+        return self.path / "environment"
+
+    @property
     def secrets(self) -> Path:
         """The stack's secrets, the admin's password among them."""
         return self.path / "secrets.json"
@@ -64,14 +69,18 @@ class StackFolder:
         if left is not None:
             with contextlib.suppress(TimeoutError):  # another program may have got one of the pids by now
                 await asyncio.wait_for(_until_ended(left.processes.values()), PATIENCE_SECONDS)
-        self.endpoints.unlink(missing_ok=True)
+        self._forget()
 
     def release(self) -> None:
         """Let another stack have it."""
-        self.endpoints.unlink(missing_ok=True)
+        self._forget()
         shutil.rmtree(self.sockets, ignore_errors=True)
         os.ftruncate(self._lock, 0)
         os.close(self._lock)
+
+    def _forget(self) -> None:
+        self.endpoints.unlink(missing_ok=True)
+        self.environment.unlink(missing_ok=True)
 
     def _remove_sockets_left(self) -> None:
         """Remove the sockets' folder of a stack that was killed; the lock file names it."""

@@ -12,7 +12,7 @@ from runtime.settings import Settings
 from sandbox.child import Child
 from sandbox.credentials import Credentials
 from sandbox.endpoints import Account, Endpoints
-from sandbox.environment import process_environment, sandbox_settings, stack_settings
+from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
 from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
@@ -230,6 +230,7 @@ class Stack:
     def _publish(self) -> None:
         self.endpoints = self._describe()
         write_private(self._folder.endpoints, self.endpoints.to_json())
+        write_private(self._folder.environment, to_shell(self._environment))
 
     def _describe(self) -> Endpoints:
         ports = self._ports

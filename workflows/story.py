@@ -35,7 +35,7 @@ def tell_received(lines: int) -> None:
 def name_wait(quote: Quote, *, until: datetime | None) -> str:
     """The label of the wait in the Web UI's timeline, the first that people see of an order."""
     total = format_money(quote.total, quote.currency)
-    return f"payment of {total} {f'until {until:%Y-%m-%d %H:%M:%S} UTC' if until else 'on its way'}"
+    return f"waits for the payment of {total} {f'until {until:%Y-%m-%d %H:%M:%S} UTC' if until else 'on its way'}"
 
 
 def tell_waiting(quote: Quote, payment: PaymentState, *, until: datetime, attempts: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.settings import Settings, SettingsError
 from sandbox.credentials import Credentials
-from sandbox.environment import process_environment, sandbox_settings, stack_settings
+from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
 from sandbox.ports import Ports
 from sandbox.postgres_databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
@@ -90,3 +90,20 @@ def test_secrets_of_a_stack_from_before_there_was_sms_are_still_good(tmp_path: P
 
     assert loaded.admin_password == made["admin_password"]
     assert loaded.twilio_auth_token
+
+
+def test_a_shell_that_sources_the_settings_has_each_as_it_was(tmp_path: Path) -> None:
+    settings = {
+        "ORDERSAGA_A": "two words, a 'quote' and $HOME",
+        "ORDERSAGA_PEM": "-----BEGIN-----\nline\n",
+        "PATH": "/x",
+    }
+    file = tmp_path / "environment"
+    file.write_text(to_shell(settings))
+
+    sourced = subprocess.run(
+        ["bash", "-c", 'set -a; . "$0"; exec env -0', str(file)], capture_output=True, text=True, check=True, env={}
+    )
+
+    found = dict(line.split("=", 1) for line in sourced.stdout.split("\0") if line.startswith("ORDERSAGA_"))
+    assert found == {name: value for name, value in settings.items() if name != "PATH"}
