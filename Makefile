@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more check format hooks clean lock generate
+.PHONY: help demo up audit test test-more bench check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ test: generate ## Run the test suite
 
 test-more: generate ## Run the tests that take more time: parts killed on a running stack
 	$(BIN)/pytest -m more $(ARGS)
+
+bench: generate ## Measure whole orders beside bare Temporal sagas
+	@$(BIN)/python -m bench $(ARGS)
 
 check: generate ## Lint, format, types, import rules, proto lint
 	$(BIN)/ruff check .

@@ -66,7 +66,9 @@ class Settings(BaseSettings):
     temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
     temporal_namespace: str = Field(default="default", description="Temporal namespace.")
     temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
-    workflow_sandbox: bool = Field(default=True, description="Run workflow code in the SDK's sandbox.")
+    workflow_sandbox: bool = Field(
+        default=False, description="Run workflow code in the SDK's sandbox, as the tests do; docs/decisions/0009."
+    )
 
     # -- Saga: copied into each workflow's input, so that a change touches new orders only -----------------------------
     payment_attempts: int = Field(default=3, ge=1, le=20, description="Failed charges after which an order FAILS.")

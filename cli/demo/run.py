@@ -20,6 +20,7 @@ from cli.demo.scenarios import SCENARIOS, Outcome
 from cli.demo.shop import Shop
 from domain.saga import order_workflow_id
 from runtime.settings import Settings
+from sandbox.folder import StackFolder
 from sandbox.ports import Ports
 from sandbox.signals import interrupted_by_signals
 from sandbox.supervisor import Stack
@@ -42,6 +43,7 @@ def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bo
     """
     console = Console(highlight=False)
     began = time.monotonic()
+    StackFolder(var).release()  # refuses to go on when another demo runs here
     shutil.rmtree(var, ignore_errors=True)
     report = asyncio.run(_drive(var, console))
     if histories is not None:
