@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import activity
 
 from activities.calling import call_service
-from domain.orders import OrderStatus
 from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
+from runtime.order_status import FROM_PROTO, TO_PROTO
 from workflows.steps import OrderSteps
-
-_STATUSES: Final = {
-    pb.ORDER_STATUS_RECEIVED: OrderStatus.RECEIVED,
-    pb.ORDER_STATUS_PENDING: OrderStatus.PENDING,
-    pb.ORDER_STATUS_PAID: OrderStatus.PAID,
-    pb.ORDER_STATUS_FAILED: OrderStatus.FAILED,
-    pb.ORDER_STATUS_CANCELLED: OrderStatus.CANCELLED,
-}
-_TO_PROTO: Final = {status: number for number, status in _STATUSES.items()}
 
 
 class OrderActivities(OrderSteps):
@@ -51,7 +41,7 @@ class OrderActivities(OrderSteps):
             ),
         )
         stored = response.payment_deadline.ToDatetime(tzinfo=UTC) if response.HasField("payment_deadline") else None
-        return Marked(status=_STATUSES[response.status], reason=response.reason or None, payment_deadline=stored)
+        return Marked(status=FROM_PROTO[response.status], reason=response.reason or None, payment_deadline=stored)
 
     @activity.defn(name="mark")
     async def mark(self, request: MarkRequest) -> Marked:
@@ -60,17 +50,17 @@ class OrderActivities(OrderSteps):
             pb.MarkClosedRequest(
                 order_id=request.order_id,
                 cause_id=request.cause_id,
-                status=_TO_PROTO[request.status],
+                status=TO_PROTO[request.status],
                 reason=request.reason or "",
             ),
         )
-        return Marked(status=_STATUSES[response.status], reason=response.reason or None, payment_deadline=None)
+        return Marked(status=FROM_PROTO[response.status], reason=response.reason or None, payment_deadline=None)
 
     @activity.defn(name="read_order")
     async def read_order(self, order_id: str) -> Marked:
         order = (await call_service(self._orders.GetOrder, pb.GetOrderRequest(order_id=order_id))).order
         deadline = order.payment_deadline.ToDatetime(tzinfo=UTC) if order.HasField("payment_deadline") else None
-        return Marked(status=_STATUSES[order.status], reason=order.reason or None, payment_deadline=deadline)
+        return Marked(status=FROM_PROTO[order.status], reason=order.reason or None, payment_deadline=deadline)
 
     @activity.defn(name="attention")
     async def attention(self, request: AttentionRequest) -> None:

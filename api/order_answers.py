@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,18 +13,11 @@ from domain.orders import OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.payment.v1.payment_pb2 import GetClientSecretRequest
 from runtime.caller import Caller
+from runtime.order_status import FROM_PROTO, TO_PROTO
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable, call
 
 log = structlog.stdlib.get_logger(__name__)
-
-_STATUSES: Final[Mapping[pb.OrderStatus.ValueType, OrderStatus]] = {
-    pb.ORDER_STATUS_RECEIVED: OrderStatus.RECEIVED,
-    pb.ORDER_STATUS_PENDING: OrderStatus.PENDING,
-    pb.ORDER_STATUS_PAID: OrderStatus.PAID,
-    pb.ORDER_STATUS_FAILED: OrderStatus.FAILED,
-    pb.ORDER_STATUS_CANCELLED: OrderStatus.CANCELLED,
-}
 
 
 async def show_order(order: pb.Order, *, caller: Caller, services: Services) -> Order:
@@ -34,7 +25,7 @@ async def show_order(order: pb.Order, *, caller: Caller, services: Services) -> 
     address = order.shipping_address
     return Order(
         id=order.id,
-        status=_STATUSES[order.status],
+        status=FROM_PROTO[order.status],
         reason=order.reason or None,
         currency=order.currency,
         total=order.total if order.HasField("total") else None,
@@ -67,7 +58,7 @@ def show_summary(order: pb.OrderSummary) -> OrderSummary:
     return OrderSummary(
         id=order.id,
         user_id=order.user_id,
-        status=_STATUSES[order.status],
+        status=FROM_PROTO[order.status],
         reason=order.reason or None,
         currency=order.currency,
         total=order.total if order.HasField("total") else None,
@@ -80,7 +71,7 @@ def show_summary(order: pb.OrderSummary) -> OrderSummary:
 
 def status_to_proto(status: OrderStatus | None) -> pb.OrderStatus.ValueType:
     """A status on the wire; unspecified for None."""
-    return next((theirs for theirs, ours in _STATUSES.items() if ours is status), pb.ORDER_STATUS_UNSPECIFIED)
+    return pb.ORDER_STATUS_UNSPECIFIED if status is None else TO_PROTO[status]
 
 
 async def _client_secret(order: pb.Order, *, caller: Caller, services: Services) -> str | None:
@@ -103,8 +94,8 @@ async def _client_secret(order: pb.Order, *, caller: Caller, services: Services)
 def _to_transition(transition: pb.Transition) -> Transition:
     return Transition(
         seq=transition.seq,
-        from_status=_STATUSES.get(transition.from_status),
-        to_status=_STATUSES[transition.to_status],
+        from_status=FROM_PROTO.get(transition.from_status),
+        to_status=FROM_PROTO[transition.to_status],
         reason=transition.reason or None,
         at=_to_datetime(transition.at),
     )

@@ -104,7 +104,7 @@ class _Bench:
             bare.append(await self._bare_round(orders, concurrency=best_bare))
             whole.append(await self._whole_round(orders, concurrency=best_whole))
             rates = f"bare {bare[-1][0]:.1f}/s at {best_bare}, whole {whole[-1][0].rate:.1f}/s at {best_whole}"
-            self._console.print(f"round {number}: {rates}")
+            self._console.print(f"round {number}: {rates}, {whole[-1][0].retried} requests sent again")
         rate, bare_rate = median(load.rate for load, _ in whole), median(rate for rate, _ in bare)
         cpu = per_order([(len(load.orders), spent) for load, spent in whole])
         bare_cpu = median(sum(spent.values()) / orders * 1_000 for _, spent in bare)

@@ -5,12 +5,6 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from typing import NewType
-
-UserId = NewType("UserId", str)
-ProductId = NewType("ProductId", str)
-OrderId = NewType("OrderId", str)
-PaymentId = NewType("PaymentId", str)
 
 
 def new_id() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -96,14 +95,3 @@ class Listener:
                 log.warning("listener.lost", channel=self._channel, error=str(error))
             await asyncio.sleep(delay)
             delay = min(delay * 2, 2.0)
-
-
-def utc(moment: datetime) -> datetime:
-    """Check that a datetime knows its zone: a naive one is a bug.
-
-    Raises:
-        ValueError: for a naive datetime.
-    """
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone")
-    return moment

@@ -12,7 +12,7 @@ import uvicorn
 from litestar import Litestar
 
 
-class _Server(uvicorn.Server):
+class PartServer(uvicorn.Server):
     """Uvicorn as a part of a process: it leaves signals to the process and tells when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -50,7 +50,7 @@ async def http_server(app: Litestar, *, host: str, port: int, grace: float) -> A
         lifespan="on",
         timeout_graceful_shutdown=math.ceil(grace),
     )
-    server = _Server(config)
+    server = PartServer(config)
     serving = asyncio.create_task(server.serve(sockets=[_bind(host=host, port=port)]))
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)

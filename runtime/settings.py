@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer; the embedded broker has none.")
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="Consumer group session timeout.")
     relay_dsns: dict[str, SecretStr] = Field(
-        default_factory=dict, description="JSON object: database name to the DSN of the relay's own role in it."
+        default_factory=dict, description="JSON object: service to the DSN of the relay's own role in its database."
     )
 
     # -- Stripe -----------------------------------------------------------------------------------------------------

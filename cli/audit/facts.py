@@ -107,7 +107,6 @@ class RunFact:
 
     order_id: str
     is_running: bool
-    closed_at: datetime | None
     has_problems: bool
 
 

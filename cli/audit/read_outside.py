@@ -43,7 +43,6 @@ async def read_temporal(client: Client) -> Mapping[str, RunFact]:
         runs[order_id] = RunFact(
             order_id=order_id,
             is_running=run.status is WorkflowExecutionStatus.RUNNING,
-            closed_at=run.close_time,
             has_problems=_has_problems(run),
         )
     return runs

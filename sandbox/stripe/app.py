@@ -56,7 +56,7 @@ def _handler(route: Route, *, calls: Calls, hang_up: HangUp) -> HTTPRouteHandler
             hang_up((request.client.host, request.client.port))
         return _json(reply.body, status=reply.status, headers=reply.headers)
 
-    return HTTPRouteHandler(route.path, http_method=route.method)(handle)  # type: ignore[arg-type]
+    return HTTPRouteHandler(route.path, http_method=route.method)(handle)  # type: ignore[arg-type]  # typed for its own
 
 
 def _switches(faults: FaultSwitch) -> list[ControllerRouterHandler]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from runtime.http_server import PartServer
 
 
 class Connections:
@@ -32,7 +31,7 @@ class Connections:
         self._open.pop(transport.get_extra_info("peername"), None)
 
 
-class HttpServer(uvicorn.Server):
+class HttpServer(PartServer):
     """Serves an application on a listening socket until `stop`."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:
@@ -49,17 +48,6 @@ class HttpServer(uvicorn.Server):
             timeout_graceful_shutdown=5,
         )
         super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave SIGINT and SIGTERM to the process that this server is a part of."""
-        yield
 
     def stop(self) -> None:
         """Make `serve` return once the calls that run have their answers."""

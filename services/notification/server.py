@@ -10,15 +10,14 @@ from typing import Any, Final
 import grpc.aio
 from aiokafka import ConsumerRecord
 
+from domain.emails import MAX_EMAIL, is_email
 from domain.events import ORDER_EVENTS
 from domain.notifications import (
     MAX_BODY,
-    MAX_EMAIL,
     MAX_SMS,
     MAX_SUBJECT,
     Channel,
     NotificationStatus,
-    is_email,
     is_one_line,
     is_phone,
 )

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC
-from typing import Final
 
 from domain.orders import OrderLine, OrderStatus, PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
+from runtime.order_status import FROM_PROTO, TO_PROTO
 from services.order.model import Address, NewOrder, Order, OrderSummary, Pricing, Transition
-
-_STATUSES: Final[Mapping[OrderStatus, pb.OrderStatus.ValueType]] = {
-    OrderStatus.RECEIVED: pb.ORDER_STATUS_RECEIVED,
-    OrderStatus.PENDING: pb.ORDER_STATUS_PENDING,
-    OrderStatus.PAID: pb.ORDER_STATUS_PAID,
-    OrderStatus.FAILED: pb.ORDER_STATUS_FAILED,
-    OrderStatus.CANCELLED: pb.ORDER_STATUS_CANCELLED,
-}
 
 
 def status_to_proto(status: OrderStatus) -> pb.OrderStatus.ValueType:
     """A status on the wire."""
-    return _STATUSES[status]
+    return TO_PROTO[status]
 
 
 def status_from_proto(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
     """A status from the wire; None where it is unspecified or unknown."""
-    return next((ours for ours, theirs in _STATUSES.items() if theirs == status), None)
+    return FROM_PROTO.get(status)
 
 
 def to_order(request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine]) -> NewOrder:

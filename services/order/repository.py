@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Select, func, insert, inspect, update
+from sqlalchemy import Select, bindparam, func, insert, inspect, update
 from sqlalchemy import select as select_columns
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -178,12 +178,13 @@ class OrderRepository:
 
     async def set_prices(self, order_id: str, lines: Iterable[PricedLine]) -> None:
         """Write the price snapshot to the order's items."""
-        for line in lines:
-            await self._connection.execute(
-                update(OrderItemRow)
-                .where(col(OrderItemRow.order_id) == order_id, col(OrderItemRow.product_id) == line.product_id)
-                .values(unit_price=line.unit_price)
-            )
+        statement = (
+            update(OrderItemRow)
+            .where(col(OrderItemRow.order_id) == order_id, col(OrderItemRow.product_id) == bindparam("product"))
+            .values(unit_price=bindparam("price"))
+        )
+        prices = [{"product": line.product_id, "price": line.unit_price} for line in lines]
+        await self._connection.execute(statement, prices)
 
     async def find_transition(self, order_id: str, cause_id: str) -> Transition | None:
         """The transition that a step made before."""

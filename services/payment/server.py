@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import grpc.aio
-from temporalio.client import Client
 
 from domain.ids import new_id
 from ordersaga.payment.v1 import payment_pb2 as pb
@@ -17,6 +16,7 @@ from runtime.database import Database
 from runtime.process import Life
 from runtime.rpc_server import serve
 from runtime.settings import Settings
+from runtime.temporal import connect_temporal
 from runtime.validation import Faults
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
@@ -128,8 +128,7 @@ async def run(settings: Settings, life: Life) -> None:
         payment_method_types=settings.stripe_payment_method_types,
     )
     database = Database(settings.required("payment_dsn"), pool_size=settings.database_pool_size)
-    # Lazy, so that the service starts, and stores events, while Temporal is down.
-    temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
+    temporal = await connect_temporal(settings)
     service = PaymentService(database, stripe)
     inbox = Inbox(
         database,

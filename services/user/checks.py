@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Final
 
+from domain.emails import MAX_EMAIL, is_email
 from runtime.validation import Faults
 
-MAX_EMAIL: Final = 254
-"""Longest address that SMTP carries (RFC 5321, section 4.5.3.1.3, less its two brackets)."""
 MIN_PASSWORD: Final = 8
 MAX_PASSWORD: Final = 128
 """Bounds what one hash costs; far longer than people type."""
@@ -17,26 +15,20 @@ MAX_NAME: Final = 100
 MAX_REFRESH_TOKEN: Final = 255
 """Ours have 43 characters."""
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
-
 _LINE_BREAKERS = frozenset({"Cc", "Zl", "Zp"})
 
 
 def check_account(*, email: str, password: str, name: str) -> None:
     """Check what a new account is made of.
 
-    An e-mail is ``atoms.with.dots@host.with.dots`` in ASCII: RFC 5321's Dot-string and Domain, at least two labels.
-    Quoted local parts, address literals and dot-less domains are refused; international domains come as ``xn--``.
-    A name is one line that is not blank.
+    What an e-mail address is, `domain.emails` says. A name is one line that is not blank.
 
     Raises:
         InvalidArgument: naming each field at fault.
     """
     with Faults() as faults:
         faults.check_text("email", email, longest=MAX_EMAIL)
-        if not _EMAIL.fullmatch(email):
+        if not is_email(email):
             faults.add("email", "must be an e-mail address, for example customer@example.test")
         faults.check_text("password", password, shortest=MIN_PASSWORD, longest=MAX_PASSWORD)
         faults.check_text("name", name, longest=MAX_NAME)

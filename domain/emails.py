@@ -1,0 +1,21 @@
+"""E-mail addresses: those of accounts, and those that mails may go to."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_EMAIL: Final = 254
+"""Longest address that SMTP carries (RFC 5321, section 4.5.3.1.3, less its two brackets)."""
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+
+
+def is_email(text: str) -> bool:
+    """Whether it is ``atoms.with.dots@host.with.dots`` in ASCII: RFC 5321's Dot-string and Domain, two labels or more.
+
+    Quoted local parts, address literals and dot-less domains are none; international domains come as ``xn--``.
+    """
+    return len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) is not None
