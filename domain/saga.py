@@ -29,7 +29,7 @@ def order_workflow_id(order_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaPolicy:
-    """Settings as they were when the order was accepted, so that a change touches new orders only."""
+    """Settings as they were when the order's saga was started, so that a change touches new sagas only."""
 
     payment_attempts: int
     """Failed charges after which the order FAILS."""

@@ -1,7 +1,7 @@
 """Works off the stored events: each makes us catch up with Stripe, and then wakes the order's workflow.
 
-An event is only a hint, so that late, doubled and reordered ones do no harm. It is done once Temporal took the signal;
-until then it stays and is tried again.
+An event is only a hint, so that late, doubled and reordered ones do no harm. It is done once Temporal took the signal,
+which it needs unless it tells of a cancellation that we asked for; until then it stays and is tried again.
 """
 
 from __future__ import annotations
