@@ -31,7 +31,7 @@ WORKFLOWS: Final[Sequence[type]] = (OrderSaga,)
 MAX_CACHED: Final = 2_000
 """Waiting orders that are kept in memory; others are replayed when something happens to them."""
 MAX_CONCURRENT: Final = 40
-"""Workflow tasks, and activities, at once: more would trip the SDK's two-second deadlock detector here and there."""
+"""Workflow tasks, and activities, at once: bounded, because a task that waits 2 s for the CPU counts as deadlocked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
