@@ -55,8 +55,9 @@ async def read_kafka(bootstrap: str) -> Mapping[str, list[int]]:
     try:
         partitions = [TopicPartition(ORDER_EVENTS, number) for number in range(PARTITIONS)]
         ends = await consumer.end_offsets(partitions)
-        consumer.assign([partition for partition in partitions if ends[partition] > 0])
-        await consumer.seek_to_beginning()
+        if filled := [partition for partition in partitions if ends[partition] > 0]:
+            consumer.assign(filled)
+            await consumer.seek_to_beginning()
         seqs: dict[str, list[int]] = defaultdict(list)
         while [left for left in consumer.assignment() if await consumer.position(left) < ends[left]]:
             for records in (await consumer.getmany(timeout_ms=1_000)).values():
