@@ -64,7 +64,10 @@ async def set_up_databases(
 
 
 async def publish_again(admin: str) -> None:
-    """Have the relay publish the whole history, for a broker that has forgotten it; consumers know repeats by `ce_id`.
+    """Have the relay publish the whole history to a new broker; consumers know repeats by `ce_id`.
+
+    To be done before that broker is there: else it could get a key's later events first, those that the one before it
+    never got. A relay that runs loses its lease, and takes it anew: it must not mark what it sent to the broker before.
 
     Args:
         admin: the server as superuser.
@@ -72,6 +75,7 @@ async def publish_again(admin: str) -> None:
 
     async def forget(service: str) -> None:
         async with await _connect(admin, service) as connection:
+            await connection.execute("UPDATE relay_lease SET epoch = epoch + 1")
             await connection.execute("UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL")
 
     await asyncio.gather(*(forget(service) for service in SERVICES))

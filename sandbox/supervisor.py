@@ -205,12 +205,12 @@ class Stack:
         Raises:
             StackError: it did not start.
         """
+        if name == "kafka":
+            await publish_again(self._postgres.databases.admin)
         if name in self._servers:
             await self._serve(name)
         else:
             await self._keeper(name).bring_back()
-        if name == "kafka":
-            await publish_again(self._postgres.databases.admin)
         self._publish()
 
     def _keeper(self, part: str) -> Keeper:

@@ -18,7 +18,7 @@ from sandbox.child import Command
 from sandbox.errors import ChildDiedError
 from sandbox.postgres_databases import SERVICES, Databases
 from sandbox.postgres_temporary import temporary_postgres
-from sandbox.setup import digest, set_up_databases
+from sandbox.setup import digest, publish_again, set_up_databases
 
 STAND_IN = """
     import json, os, pathlib, sys
@@ -34,6 +34,7 @@ STAND_IN = """
             connection.execute("TRUNCATE alembic_version")
             connection.execute("INSERT INTO alembic_version VALUES ('v0001')")
             connection.execute("CREATE TABLE IF NOT EXISTS outbox (published_at timestamptz)")
+            connection.execute("CREATE TABLE IF NOT EXISTS relay_lease (epoch bigint)")
 """
 
 
@@ -115,6 +116,19 @@ async def test_every_event_is_published_again_after_a_start_because_the_broker_f
         with psycopg.connect(rig.databases.services[service]) as connection:
             counts = connection.execute("SELECT count(*), count(published_at) FROM outbox").fetchone()
         assert counts == (3, 0)
+
+
+async def test_a_relay_that_runs_when_the_broker_is_replaced_has_to_take_its_lease_anew(rig: Rig) -> None:
+    await rig.start(is_new=True)
+    for service in SERVICES:
+        with psycopg.connect(rig.databases.services[service]) as connection:
+            connection.execute("INSERT INTO relay_lease VALUES (7)")
+
+    await publish_again(rig.databases.admin)
+
+    for service in SERVICES:
+        with psycopg.connect(rig.databases.services[service]) as connection:
+            assert connection.execute("SELECT epoch FROM relay_lease").fetchone() == (8,)
 
 
 def test_another_admin_password_is_another_state() -> None:

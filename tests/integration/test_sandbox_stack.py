@@ -46,6 +46,7 @@ STAND_IN_MAIN = """
         with psycopg.connect(os.environ[f"ORDERSAGA_{service.upper()}_DSN"]) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS alembic_version AS SELECT 'v0001' AS version_num")
             connection.execute("CREATE TABLE IF NOT EXISTS outbox (published_at timestamptz)")
+            connection.execute("CREATE TABLE IF NOT EXISTS relay_lease (epoch bigint)")
     ours = {name: value for name, value in os.environ.items() if name.startswith("ORDERSAGA_")}
     pathlib.Path("setup.json").write_text(json.dumps(ours))
 """
