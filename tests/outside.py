@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,20 +111,33 @@ class Outside:
         await _json(self.gateway.post(adjustments, json={"delta": pieces}, headers=self.admin))
         return str(added["id"])
 
-    async def place(self, customer: Customer, body: Json, *, key: str) -> httpx.Response:
-        """Ask for an order, with the Idempotency-Key."""
-        headers = {**customer.token, "Idempotency-Key": key, "Prefer": "wait=20"}
+    async def place(self, customer: Customer, body: Json, *, key: str, wait: int = 20) -> httpx.Response:
+        """Ask for an order, with the Idempotency-Key; wait so many seconds at most for its outcome."""
+        headers = {**customer.token, "Idempotency-Key": key, "Prefer": f"wait={wait}"}
         return await self.gateway.post("/v1/orders", json=body, headers=headers)
 
     async def read_order(self, customer: Customer, order_id: str) -> Json:
         """The order as its owner reads it."""
         return await _json(self.gateway.get(f"/v1/orders/{order_id}", headers=customer.token))
 
+    async def until_status(self, customer: Customer, order_id: str, status: str) -> Json:
+        """The order, once it stands there."""
+        return await until(lambda: self.read_order(customer, order_id), lambda order: order["status"] == status)
+
+    async def stock(self, product_id: str) -> tuple[int, int]:
+        """Pieces on hand, and of those reserved."""
+        level = await _json(self.gateway.get(f"/v1/inventory/{product_id}", headers=self.admin))
+        return level["on_hand"], level["reserved"]
+
     async def pay(self, order: Json) -> Json:
         """Confirm the payment as Stripe's script does in a browser: with the client secret and a publishable key."""
         secret = order["client_secret"]
         form = {"key": "pk_test_browser", "client_secret": secret, "payment_method": "pm_card_visa"}
         return await _json(self.stripe.post(f"/v1/payment_intents/{secret.split('_secret_')[0]}/confirm", data=form))
+
+    async def break_stripe(self, faults: Json) -> None:
+        """Switch on these faults at Stripe, and all others off; `{}` mends it."""
+        (await self.stripe.post("/_sandbox/faults", json=faults)).raise_for_status()
 
     async def mails(self, email: str, *, at_least: int) -> list[Json]:
         """The mails to an address, once there are so many."""
@@ -145,6 +159,17 @@ class Outside:
         """The ids of what the payment service has taken for an event of Stripe's."""
         with psycopg.connect(self.stack.settings.audit_dsns["payment"].get_secret_value()) as connection:
             return {str(event_id) for (event_id,) in connection.execute("SELECT event_id FROM provider_events")}
+
+    async def rows(self, service: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What a service's database answers."""
+        dsn = self.stack.endpoints.postgres[service]
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
+            return await (await connection.execute(query.encode(), parameters)).fetchall()
+
+    def webhooks_owed(self) -> int:
+        """How many deliveries Stripe has had no 200 for yet."""
+        with closing(sqlite3.connect(self.var / "stripe" / "stripe.sqlite3")) as store:
+            return int(store.execute("SELECT count(*) FROM deliveries").fetchone()[0])
 
     def workflow(self, order_id: str) -> WorkflowHandle[Any, Any]:
         """The order's workflow."""
@@ -168,6 +193,15 @@ def order_of(product_id: str, *, quantity: int) -> Json:
 
 
 @asynccontextmanager
+async def observer(bootstrap: str) -> AsyncIterator[Observer]:
+    """Another team's consumer, connected."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(topic, number) for topic in TOPICS for number in range(PARTITIONS)])
+    async with consumer:
+        yield Observer(consumer)
+
+
+@asynccontextmanager
 async def running_stack(var: Path, *, split: bool = False, restart: bool = False) -> AsyncIterator[Outside]:
     """A whole stack on free ports, and the ways to it."""
     async with AsyncExitStack() as opened:
@@ -177,9 +211,7 @@ async def running_stack(var: Path, *, split: bool = False, restart: bool = False
             await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False))
             for url in (endpoints.gateway, endpoints.stripe, endpoints.mailbox)
         ]
-        consumer = AIOKafkaConsumer(bootstrap_servers=endpoints.kafka, auto_offset_reset="earliest")
-        consumer.assign([TopicPartition(topic, number) for topic in TOPICS for number in range(PARTITIONS)])
-        await opened.enter_async_context(consumer)
+        kafka = await opened.enter_async_context(observer(endpoints.kafka))
         account = endpoints.accounts["admin"]
         yield Outside(
             stack=stack,
@@ -188,7 +220,7 @@ async def running_stack(var: Path, *, split: bool = False, restart: bool = False
             stripe=stripe,
             mailbox=mailbox,
             temporal=await Client.connect(endpoints.temporal),
-            kafka=Observer(consumer),
+            kafka=kafka,
             admin=await _sign_in(gateway, account.email, account.password),
         )
 

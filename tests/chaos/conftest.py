@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -65,8 +65,17 @@ class Chaos:
         assert breaches == []
 
 
+@pytest.fixture(scope="module")
+def limits() -> Mapping[str, str]:
+    """Settings of the stack that are not its defaults, as environment variables; a module may have its own."""
+    return {}
+
+
 @pytest_asyncio.fixture(scope="module")
-async def chaos(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chaos]:
+async def chaos(tmp_path_factory: pytest.TempPathFactory, limits: Mapping[str, str]) -> AsyncIterator[Chaos]:
     """One stack per test module: a test leaves it whole."""
-    async with running_stack(tmp_path_factory.mktemp("var"), split=True, restart=True) as outside:
-        yield Chaos(outside=outside)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in limits.items():
+            environment.setenv(name, value)
+        async with running_stack(tmp_path_factory.mktemp("var"), split=True, restart=True) as outside:
+            yield Chaos(outside=outside)

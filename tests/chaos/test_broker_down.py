@@ -1,0 +1,85 @@
+"""The Kafka broker is down while orders pass: nobody notices at the shop, and every event and mail comes afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from domain.ids import new_id
+from tests.chaos.conftest import Chaos
+from tests.outside import PARTITIONS, Customer, Event, Json, Outside, observer, order_of, until
+
+pytestmark = pytest.mark.more
+
+ORDER_EVENTS = ["order.received", "order.created", "order.paid"]
+PAYMENT_EVENTS = ["payment.created", "payment.status-updated", "payment.status-updated"]
+
+
+async def place(outside: Outside, customer: Customer, product_id: str) -> Json:
+    order: Json = (await outside.place(customer, order_of(product_id, quantity=1), key=new_id())).json()
+    return order
+
+
+async def pay(outside: Outside, customer: Customer, order: Json) -> None:
+    await outside.pay(order)
+    await outside.until_status(customer, order["id"], "PAID")
+
+
+def mails_of(order: Json) -> list[str]:
+    """The confirmation and the receipt, by the events that they tell of."""
+    return [f"<order-{order['id']}-{seq}@ordersaga>" for seq in (2, 3)]
+
+
+def told(events: Sequence[Event]) -> list[tuple[str, str]]:
+    return [(event.headers["ce_seq"], event.headers["ce_type"]) for event in events]
+
+
+def gapless(types: Sequence[str]) -> list[tuple[str, str]]:
+    return [(str(seq), kind) for seq, kind in enumerate(types, start=1)]
+
+
+async def unread(outside: Outside) -> int:
+    """Records of order-events past those that the notification service's group has committed, as far as they come."""
+    partitions = [TopicPartition("order-events", number) for number in range(PARTITIONS)]
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=outside.stack.endpoints.kafka,
+        group_id="notification",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    consumer.assign(partitions)  # so it looks at the group's offsets without joining it
+    async with consumer:
+        return sum(len(records) for records in (await consumer.getmany(timeout_ms=1_000)).values())
+
+
+async def test_orders_get_paid_without_the_broker_and_their_events_and_mails_come_when_it_is_back(
+    chaos: Chaos,
+) -> None:
+    outside = chaos.outside
+    customer, product_id = await outside.sign_up(), await outside.add_product(pieces=10)
+    before, across = [await place(outside, customer, product_id) for _ in range(2)]
+    await pay(outside, customer, before)
+    await outside.kafka.events("order-events", before["id"], at_least=3)
+    await outside.kafka.events("order-events", across["id"], at_least=2)
+
+    async with chaos.down("kafka"):
+        within = await place(outside, customer, product_id)
+        await pay(outside, customer, across)
+        await pay(outside, customer, within)
+    orders = [before, across, within]
+
+    async with observer(outside.stack.endpoints.kafka) as consumer:
+        for order in orders:
+            events = await consumer.events("order-events", order["id"], at_least=3)
+            assert told(events) == gapless(ORDER_EVENTS)
+            events = await consumer.events("payment-events", order["id"], at_least=3)
+            assert told(events) == gapless(PAYMENT_EVENTS)
+        events = await consumer.events("stock-events", product_id, at_least=7)
+        assert [event.headers["ce_seq"] for event in events] == [str(seq) for seq in range(1, 8)]
+    # the broker forgot what was read, so all comes to the notification service a second time
+    await until(lambda: unread(outside), lambda count: count == 0)
+    mails = await outside.mails(customer.email, at_least=6)
+    assert sorted(mail["message_id"] for mail in mails) == sorted(name for order in orders for name in mails_of(order))
+    await chaos.orders_agree()
