@@ -1,0 +1,42 @@
+"""Temporal is down while Stripe tells of payments: every webhook is kept, and worked off afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from domain.ids import new_id
+from tests.chaos.conftest import Chaos
+from tests.outside import order_of, until
+
+pytestmark = pytest.mark.more
+
+STORED = """
+    SELECT status, note FROM provider_events
+     WHERE type = 'payment_intent.succeeded' AND order_id = ANY(%s::uuid[]) AND attempts > 0 AND note <> ''
+"""
+
+
+async def test_webhooks_are_stored_while_temporal_is_down_and_their_orders_get_paid_once_it_is_back(
+    chaos: Chaos,
+) -> None:
+    outside = chaos.outside
+    customer, product_id = await outside.sign_up(), await outside.add_product(pieces=10)
+    orders = [(await outside.place(customer, order_of(product_id, quantity=1), key=new_id())).json() for _ in range(3)]
+    order_ids = [order["id"] for order in orders]
+
+    async with chaos.down("temporal"):
+        for order in orders:
+            await outside.pay(order)
+        await until(lambda: asyncio.to_thread(outside.webhooks_owed), lambda owed: owed == 0)
+        # at least one attempt at waking each workflow has failed by now
+        kept = await until(lambda: outside.rows("payment", STORED, order_ids), lambda rows: len(rows) == len(orders))
+        unpaid = [(await outside.read_order(customer, order_id))["status"] for order_id in order_ids]
+
+    assert [status for status, _ in kept] == ["RECEIVED"] * 3
+    assert all(note.startswith("Temporal: ") for _, note in kept)
+    assert unpaid == ["PENDING"] * 3
+    for order_id in order_ids:
+        await outside.until_status(customer, order_id, "PAID")
+    await chaos.orders_agree()
