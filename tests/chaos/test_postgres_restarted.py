@@ -36,7 +36,7 @@ class Buyer:
             self.acknowledged.append(placed.json()["id"])
 
     async def _place(self, key: str) -> httpx.Response:
-        answer = await self.outside.place(self.customer, order_of(self.product_id, quantity=1), key=key)
+        answer = await self.outside.place(self.customer, order_of(self.product_id, quantity=1), key=key, wait=2)
         if not answer.is_success:
             self.refused.append(answer)
         return answer

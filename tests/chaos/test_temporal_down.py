@@ -1,4 +1,4 @@
-"""Temporal is down while Stripe tells of payments: every webhook is kept, and worked off afterwards."""
+"""Temporal is down: orders are accepted and Stripe's webhooks kept, and all of it goes on afterwards."""
 
 from __future__ import annotations
 
@@ -39,4 +39,21 @@ async def test_webhooks_are_stored_while_temporal_is_down_and_their_orders_get_p
     assert unpaid == ["PENDING"] * 3
     for order_id in order_ids:
         await outside.until_status(customer, order_id, "PAID")
+    await chaos.orders_agree()
+
+
+async def test_an_order_placed_while_temporal_is_down_is_accepted_and_gets_paid_once_it_is_back(chaos: Chaos) -> None:
+    outside = chaos.outside
+    customer, product_id = await outside.sign_up(), await outside.add_product(pieces=10)
+    body, key = order_of(product_id, quantity=1), new_id()
+
+    async with chaos.down("temporal"):
+        placed = await outside.place(customer, body, key=key, wait=0)
+    again = await outside.place(customer, body, key=key)
+
+    order_id = placed.json()["id"]
+    assert (placed.status_code, placed.json()["status"]) == (202, "RECEIVED")
+    assert (again.status_code, again.json()["id"]) == (202, order_id)
+    await outside.pay(await outside.until_status(customer, order_id, "PENDING"))
+    await outside.until_status(customer, order_id, "PAID")
     await chaos.orders_agree()
