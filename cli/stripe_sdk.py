@@ -11,7 +11,7 @@ import stripe
 @asynccontextmanager
 async def open_stripe(api_key: str, *, api_base: str | None, call_seconds: float) -> AsyncIterator[stripe.StripeClient]:
     """A client, closed at the end; each of its calls may take so many seconds."""
-    http = stripe.HTTPXClient(timeout=call_seconds)
+    http = stripe.AIOHTTPClient(timeout=call_seconds)
     try:
         yield stripe.StripeClient(
             api_key, base_addresses={"api": api_base} if api_base else {}, http_client=http, max_network_retries=0

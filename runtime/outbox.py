@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, LiteralString
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
-from sqlalchemy import BigInteger, Identity, Index, Text, func, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, Identity, Index, Text
 from sqlmodel import Field, SQLModel
 
-from runtime.database import timestamp
+from runtime.database import encode_rows, timestamp
 from runtime.tracing import traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
@@ -77,11 +76,32 @@ class Event:
         return f"{self.aggregate}:{self.aggregate_id}:{self.seq}"
 
 
-async def add_events(connection: AsyncConnection, table: type[OutboxColumns], events: Sequence[Event]) -> None:
-    """Add events in their order, in the caller's transaction, and wake the relay when it commits."""
-    if not events:
-        return
-    rows = [
+def with_events(changes: LiteralString) -> LiteralString:
+    """A statement that makes changes together with their events, and wakes the relay when it commits.
+
+    Its parameter `events` comes from `encode_events`. One row comes back if there was a change, else none.
+
+    Args:
+        changes: the body of a WITH clause, in which `changed` returns a row if there was a change. Without one there
+            are no events.
+    """
+    return f"""
+        WITH {changes},
+        event AS (
+            INSERT INTO outbox (topic, key, ce_id, ce_type, ce_seq, data, traceparent, at)
+            SELECT topic, key, ce_id, ce_type, ce_seq, data, traceparent, at
+              FROM json_to_recordset(%(events)s::json) AS event (
+                   topic text, key text, ce_id text, ce_type text, ce_seq bigint,
+                   data text, traceparent text, at timestamptz)
+             WHERE EXISTS (SELECT FROM changed)
+        )
+        SELECT pg_notify('{OUTBOX_CHANNEL}', '') FROM changed LIMIT 1
+    """  # noqa: S608 - put together from constants
+
+
+def encode_events(events: Sequence[Event]) -> str:
+    """Events as the parameter `events` of a statement, in the order in which they shall be published."""
+    return encode_rows(
         {
             "topic": event.topic,
             "key": event.key,
@@ -93,5 +113,4 @@ async def add_events(connection: AsyncConnection, table: type[OutboxColumns], ev
             "at": event.at,
         }
         for event in events
-    ]
-    await connection.execute(insert(table).values(rows).returning(func.pg_notify(OUTBOX_CHANNEL, "")))
+    )

@@ -17,6 +17,7 @@ from sandbox.credentials import Credentials
 from sandbox.ports import HOST, Ports, address
 from sandbox.postgres_databases import Databases
 from sandbox.settings import SandboxSettings
+from services.payment.event_types import TELLING_TYPES
 
 PREFIX = "ORDERSAGA_"
 
@@ -85,6 +86,7 @@ def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
         **{f"{listener}_port": port for listener, port in asdict(ports).items()},
         stripe_folder=var / "stripe",
         stripe_webhook_url=f"http://{address(ports.gateway)}/webhooks/stripe",
+        stripe_webhook_events=list(TELLING_TYPES),
         mail_folder=var / "mail",
     )
 

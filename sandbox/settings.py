@@ -48,6 +48,9 @@ class SandboxSettings(BaseSettings):
     stripe_webhook_url: str = Field(
         default="http://127.0.0.1:8080/webhooks/stripe", description="Endpoint that receives the double's events."
     )
+    stripe_webhook_events: list[str] = Field(
+        default=["*"], min_length=1, description="JSON array: types of event that the endpoint receives; * for all."
+    )
 
     # -- Mail sink --------------------------------------------------------------------------------------------------
     mail_folder: Path = Field(default=Path("var/mail"), description="Where received mails are kept as .eml files.")

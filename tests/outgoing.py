@@ -76,11 +76,12 @@ async def running_sink(folder: Path) -> AsyncIterator[Sink]:
 async def sending_service(dsn: str, gateway: Gateway, settings: Settings) -> AsyncIterator[NotificationService]:
     """The notification service with the real messengers, and the gateway's services to ask."""
     database = Database(dsn, pool_size=4)
-    sms = TwilioSms.of(settings)
+    mailer, sms = Smtp(settings), TwilioSms.of(settings)
     directory = Directory(users=gateway.services.user, products=gateway.services.product, deadline=5)
     try:
-        yield NotificationService(database, directory=directory, mail=Smtp(settings), sms=sms)
+        yield NotificationService(database, directory=directory, mail=mailer, sms=sms)
     finally:
+        mailer.close()
         if sms is not None:
             await sms.close()
         await database.close()

@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import msgspec
 import stripe
-from sqlalchemy import text
 
 from domain.ids import new_id
 from runtime.database import Database
@@ -149,8 +148,8 @@ class Rig:
 
     async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         """What a query finds in the service's database."""
-        async with self.database.transaction() as connection:
-            return [dict(row) for row in (await connection.execute(text(statement), parameters)).mappings()]
+        async with self.database.autocommit() as connection:
+            return await connection.fetch_all(dict, statement, **parameters)
 
     def forget_intent(self, intent_id: str) -> None:
         """As if Stripe had failed before it made the intent."""
@@ -190,15 +189,16 @@ class Rig:
 
     async def age_generation(self, order_id: str, age: timedelta) -> None:
         """As if the payment's present keys had been used for so long."""
-        async with self.database.transaction() as connection:
+        async with self.database.autocommit() as connection:
             await connection.execute(
-                text("UPDATE payments SET generation_at = generation_at - CAST(:age AS interval) WHERE order_id = :id"),
-                {"age": age, "id": order_id},
+                "UPDATE payments SET generation_at = generation_at - %(age)s WHERE order_id = %(id)s",
+                age=age,
+                id=order_id,
             )
 
     async def published(self, order_id: str) -> list[tuple[str, int, dict[str, Any]]]:
         """Type, number and data of the order's events in the outbox."""
-        rows = await self.rows("SELECT ce_type, ce_seq, data FROM outbox WHERE key = :key ORDER BY id", key=order_id)
+        rows = await self.rows("SELECT ce_type, ce_seq, data FROM outbox WHERE key = %(key)s ORDER BY id", key=order_id)
         return [(row["ce_type"], row["ce_seq"], msgspec.json.decode(row["data"])) for row in rows]
 
     async def event_statuses(self) -> dict[str, str]:
@@ -223,9 +223,9 @@ async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta
         )
         database = Database(dsn, pool_size=8)
         stack.push_async_callback(database.close)
-        async with database.transaction() as connection:
+        async with database.autocommit() as connection:
             # These are worked off and swept as a whole, so what another test left would show up here.
-            await connection.execute(text("TRUNCATE provider_events, event_sweep"))
+            await connection.execute("TRUNCATE provider_events, event_sweep")
         client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
         stack.push_async_callback(client.close)
         service = PaymentService(database, client)

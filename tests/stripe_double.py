@@ -13,9 +13,6 @@ from sandbox.stripe.server import StripeDouble
 API_KEY = "sk_test_double"
 WEBHOOK_SECRET = "whsec_double"
 
-# The SDK hands its form to httpx in a way that httpx calls outdated.
-SDK_WARNING = "ignore:Use 'content=:DeprecationWarning"
-
 
 class Clock:
     """Tells the seconds that a test set."""
@@ -30,7 +27,7 @@ class Clock:
 @asynccontextmanager
 async def sdk(double: StripeDouble, *, api_key: str = API_KEY) -> AsyncIterator[stripe.StripeClient]:
     """The official SDK, without retries of its own."""
-    http = stripe.HTTPXClient(timeout=10)
+    http = stripe.AIOHTTPClient(timeout=10)
     try:
         yield stripe.StripeClient(api_key, base_addresses={"api": double.url}, http_client=http, max_network_retries=0)
     finally:

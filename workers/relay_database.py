@@ -19,6 +19,8 @@ from workers.relay_outbox import LEASE_SECONDS, Key, RelayedDatabase
 log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS: Final = 1.0
+ROUND_SECONDS: Final = 0.02
+"""From one round of reading, sending and marking to the next: what happens meanwhile costs one round together."""
 READ_LIMIT: Final = 500
 MAX_ROWS_UNDER_WAY: Final = 2_000
 _RENEW_SECONDS: Final = LEASE_SECONDS / 4
@@ -104,6 +106,7 @@ class DatabaseRelay:
                 await self._settle(database)
                 more = await self._send(database)
                 if not more:
+                    await asyncio.sleep(ROUND_SECONDS)
                     await _wait(self._wake, seconds=self._patience(renew_at, poll_at))
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=self._grace)

@@ -14,6 +14,8 @@ from typing import Final
 import psycopg
 from psycopg.rows import class_row
 
+from runtime.database import encode_rows
+
 LEASE_NAME: Final = "outbox"
 LEASE_SECONDS: Final = 5.0
 """How long an outbox rests after its relay died."""
@@ -35,7 +37,8 @@ _READ: Final = """
     SELECT id, topic, key, ce_id, ce_type, ce_seq, data, traceparent, at
       FROM outbox
      WHERE published_at IS NULL
-       AND (topic, key) NOT IN (SELECT * FROM unnest(%(topics)s::text[], %(keys)s::text[]))
+       AND (topic, key) NOT IN (
+           SELECT topic, key FROM json_to_recordset(%(without)s::json) AS without (topic text, key text))
      ORDER BY id
      LIMIT %(limit)s
 """
@@ -43,7 +46,7 @@ _READ: Final = """
 _MARK: Final = f"""
     WITH held AS (SELECT FROM relay_lease WHERE {_HELD} FOR SHARE)
     UPDATE outbox SET published_at = now()
-     WHERE id = ANY(%(ids)s) AND published_at IS NULL AND EXISTS (SELECT FROM held)
+     WHERE id = ANY(%(ids)s::bigint[]) AND published_at IS NULL AND EXISTS (SELECT FROM held)
 """  # noqa: S608 - put together from constants
 
 Key = tuple[str, str]
@@ -101,18 +104,15 @@ class RelayedDatabase:
 
         Never by ``id > last_seen``: transactions commit out of the order of their ids.
         """
-        parameters = {
-            "topics": [topic for topic, _ in without],
-            "keys": [key for _, key in without],
-            "limit": limit,
-        }
+        keys = encode_rows({"topic": topic, "key": key} for topic, key in without)
         async with self._connection.cursor(row_factory=class_row(OutboxRow)) as cursor:
-            await cursor.execute(_READ, parameters)
+            await cursor.execute(_READ, {"without": keys, "limit": limit})
             return await cursor.fetchall()
 
     async def mark_published(self, ids: Sequence[int]) -> bool:
         """Mark rows as published; false, and nothing marked, if the lease is not ours any more."""
-        cursor = await self._connection.execute(_MARK, {**self._lease(), "ids": list(ids)})
+        array = f"{{{','.join(map(str, ids))}}}"  # PostgreSQL's own notation: psycopg's takes five times as long
+        cursor = await self._connection.execute(_MARK, {**self._lease(), "ids": array})
         if cursor.rowcount == 0:
             self.epoch = None
         return cursor.rowcount > 0

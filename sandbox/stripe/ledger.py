@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -33,8 +33,8 @@ class Done:
 class Ledger:
     """All objects of one account. Writes belong into a transaction of the store, which the caller opens.
 
-    `webhooks_wanted` says whether there is an endpoint that events are to be delivered to, `base_url` where the
-    double itself is reached.
+    `enabled_events` are the types of event that the webhook endpoint receives, ``*`` for all of them, or none when
+    there is no endpoint; `base_url` is where the double itself is reached.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Ledger:
         *,
         faults: FaultSwitch,
         clock: Callable[[], float],
-        webhooks_wanted: bool,
+        enabled_events: Set[str],
         base_url: str,
     ) -> None:
         self._store = store
         self._faults = faults
         self._clock = clock
-        self._webhooks_wanted = webhooks_wanted
+        self._enabled_events = enabled_events
         self._base_url = base_url
 
     # Payment intents
@@ -186,6 +186,7 @@ class Ledger:
             self._store.save(resource)
         now = self._clock()
         for event_type, subject in change.events:
+            is_wanted = not self._enabled_events.isdisjoint((event_type, "*"))
             event = Event(
                 id=new_id(Event.prefix),
                 created=int(now),
@@ -193,9 +194,9 @@ class Ledger:
                 api_version=stripe.api_version,
                 data=EventData(object=msgspec.Raw(msgspec.json.encode(subject))),
                 request=cause,
-                pending_webhooks=int(self._webhooks_wanted),
+                pending_webhooks=int(is_wanted),
             )
             self._store.save(event)
-            for due_at in self._faults.due_times(now) if self._webhooks_wanted else ():
+            for due_at in self._faults.due_times(now) if is_wanted else ():
                 self._store.owe(event.id, since=now, due_at=due_at)
         return Done(resource=change.subject, error=change.error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,7 @@ async def run(settings: Settings, life: Life) -> None:
         api_key=settings.required("stripe_api_key"),
         webhook_secret=settings.required("stripe_webhook_secret"),
         webhook_url=sandbox.stripe_webhook_url,
+        webhook_events=sandbox.stripe_webhook_events,
     )
     async with double:
         life.ready()
@@ -45,8 +46,9 @@ async def run(settings: Settings, life: Life) -> None:
 class StripeDouble:
     """Stripe for one account, serving inside ``async with`` at `url`, which is the API base for an SDK.
 
-    What it knows lies in the folder `data` and outlives it, stopped or killed. Without `webhook_url` no event is
-    delivered. Port 0 takes a free one. `clock` tells unix seconds.
+    What it knows lies in the folder `data` and outlives it, stopped or killed. Events of the types `webhook_events`, or
+    all for ``*``, are delivered to `webhook_url`; without one, none is. Port 0 takes a free one. `clock` tells unix
+    seconds.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class StripeDouble:
         api_key: str,
         webhook_secret: str,
         webhook_url: str | None,
+        webhook_events: Collection[str] = ("*",),
         port: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +67,7 @@ class StripeDouble:
         self._api_key = api_key
         self._webhook_secret = webhook_secret
         self._webhook_url = webhook_url
+        self._webhook_events = webhook_events
         self._port = port
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,7 +114,7 @@ class StripeDouble:
             store,
             faults=faults,
             clock=self._clock,
-            webhooks_wanted=self._webhook_url is not None,
+            enabled_events=frozenset(() if self._webhook_url is None else self._webhook_events),
             base_url=self.url,
         )
         calls = Calls(

@@ -1,4 +1,4 @@
-"""All SQL of the inventory service. Every method runs in the caller's transaction and never commits."""
+"""All SQL of the inventory service. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-from sqlalchemy import func, insert, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import col, select
+from typing import Final
 
 from domain.orders import OrderLine
 from domain.stock import ReservationStatus
-from runtime.outbox import Event, add_events
-from services.inventory.tables import Movement, Outbox, Reservation, ReservationLine, Stock
+from runtime.database import Connection, encode_rows
+from runtime.outbox import Event, encode_events, with_events
 
 
 class MovementKind(StrEnum):
@@ -55,44 +51,84 @@ class StockChange:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """So many pieces more, or less, of one product."""
+
+    product_id: str
+    delta: int
+
+
+# In sorted order, so that transactions that want the same products wait for each other and never in a circle. The
+# condition is in the UPDATE: after a wait PostgreSQL looks at it once more with the row as it is then.
+_CHANGE_STOCK: Final = """
+    WITH change AS (
+        SELECT * FROM json_to_recordset(%(changes)s::json) AS change (product_id uuid, on_hand bigint, reserved bigint)
+    ),
+    held AS (
+        SELECT stock.product_id, change.on_hand, change.reserved
+          FROM stock JOIN change USING (product_id)
+         ORDER BY stock.product_id
+           FOR UPDATE OF stock
+    )
+    UPDATE stock
+       SET on_hand = stock.on_hand + held.on_hand, reserved = stock.reserved + held.reserved, seq = seq + 1
+      FROM held
+     WHERE stock.product_id = held.product_id
+       AND stock.reserved + held.reserved <= stock.on_hand + held.on_hand
+    RETURNING stock.product_id, stock.on_hand, stock.reserved, stock.seq
+"""
+_ADD_MOVEMENTS: Final = with_events("""
+    changed AS (
+        INSERT INTO movements
+               (product_id, seq, kind, on_hand_change, reserved_change, order_id, adjustment_id, note, at)
+        SELECT * FROM json_to_recordset(%(movements)s::json) AS movement (
+               product_id uuid, seq bigint, kind text, on_hand_change bigint, reserved_change bigint,
+               order_id uuid, adjustment_id uuid, note text, at timestamptz)
+        RETURNING product_id
+    )
+""")
+
+
 class InventoryRepository:
-    """Stock, reservations and the ledger, in one transaction."""
+    """Stock, reservations and the ledger, on one connection."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-
-    async def now(self) -> datetime:
-        """The transaction's time."""
-        return (await self._connection.execute(select(func.now()))).scalar_one()
 
     async def get_stock(self, product_id: str) -> StockLevel:
         """Stock of one product; without a row it is zero."""
-        statement = select(Stock.on_hand, Stock.reserved, Stock.seq).where(col(Stock.product_id) == product_id)
-        row = (await self._connection.execute(statement)).one_or_none()
-        if row is None:
-            return StockLevel(product_id=product_id, on_hand=0, reserved=0, seq=0)
-        return StockLevel(product_id=product_id, on_hand=row.on_hand, reserved=row.reserved, seq=row.seq)
+        level = await self._connection.fetch_one(
+            StockLevel,
+            "SELECT product_id, on_hand, reserved, seq FROM stock WHERE product_id = %(product_id)s",
+            product_id=product_id,
+        )
+        return level or StockLevel(product_id=product_id, on_hand=0, reserved=0, seq=0)
 
     async def lock_stock(self, product_id: str) -> None:
         """Hold the product's row, made if need be, until the end of the transaction."""
-        row = {"product_id": product_id, "on_hand": 0, "reserved": 0, "seq": 0}
-        await self._connection.execute(upsert(Stock).values(row).on_conflict_do_nothing())
-        await self._connection.execute(select(Stock.seq).where(col(Stock.product_id) == product_id).with_for_update())
-
-    async def change_stock(self, change: StockChange) -> StockLevel | None:
-        """Apply a change unless it would leave less on hand than reserved; then nothing happens and None returns."""
-        on_hand = col(Stock.on_hand) + change.on_hand
-        reserved = col(Stock.reserved) + change.reserved
-        statement = (
-            update(Stock)
-            .where(col(Stock.product_id) == change.product_id, reserved <= on_hand)
-            .values(on_hand=on_hand, reserved=reserved, seq=col(Stock.seq) + 1)
-            .returning(col(Stock.on_hand), col(Stock.reserved), col(Stock.seq))
+        await self._connection.execute(
+            """
+            INSERT INTO stock (product_id, on_hand, reserved, seq) VALUES (%(product_id)s, 0, 0, 0)
+            ON CONFLICT DO NOTHING
+            """,
+            product_id=product_id,
         )
-        row = (await self._connection.execute(statement)).one_or_none()
-        if row is None:
-            return None
-        return StockLevel(product_id=change.product_id, on_hand=row.on_hand, reserved=row.reserved, seq=row.seq)
+        await self._connection.execute(
+            "SELECT FROM stock WHERE product_id = %(product_id)s FOR UPDATE", product_id=product_id
+        )
+
+    async def change_stock(self, changes: Sequence[StockChange]) -> dict[str, StockLevel]:
+        """Apply each change unless it would leave less on hand than reserved; the levels of those that were applied.
+
+        Each product may be changed once.
+        """
+        rows = [
+            {"product_id": change.product_id, "on_hand": change.on_hand, "reserved": change.reserved}
+            for change in changes
+        ]
+        levels = await self._connection.fetch_all(StockLevel, _CHANGE_STOCK, changes=encode_rows(rows))
+        return {level.product_id: level for level in levels}
 
     async def add_movements(
         self, changes: Sequence[tuple[StockChange, StockLevel]], *, at: datetime, events: Sequence[Event]
@@ -102,7 +138,7 @@ class InventoryRepository:
             {
                 "product_id": change.product_id,
                 "seq": level.seq,
-                "kind": change.kind.value,
+                "kind": change.kind,
                 "on_hand_change": change.on_hand,
                 "reserved_change": change.reserved,
                 "order_id": change.order_id,
@@ -112,51 +148,81 @@ class InventoryRepository:
             }
             for change, level in changes
         ]
-        if rows:
-            await self._connection.execute(insert(Movement).values(rows))
-            await add_events(self._connection, Outbox, events)
+        await self._connection.execute(_ADD_MOVEMENTS, movements=encode_rows(rows), events=encode_events(events))
 
     async def lock_adjustment(self, adjustment_id: str) -> None:
         """Let no other transaction make an adjustment with this id, of whatever product, until the end of this one."""
-        await self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(adjustment_id, 0))))
-
-    async def find_adjustment(self, adjustment_id: str) -> tuple[str, int] | None:
-        """Product and delta of an adjustment made before."""
-        statement = select(Movement.product_id, Movement.on_hand_change).where(
-            col(Movement.adjustment_id) == adjustment_id
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%(adjustment_id)s, 0))", adjustment_id=adjustment_id
         )
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else (row.product_id, row.on_hand_change)
 
-    async def add_reservation(self, order_id: str, status: ReservationStatus, *, at: datetime) -> bool:
-        """Make the order's reservation, unless it has one; waits for a transaction that is just making it."""
-        row = {"order_id": order_id, "status": status.value, "created_at": at, "updated_at": at}
-        statement = upsert(Reservation).values(row).on_conflict_do_nothing().returning(col(Reservation.order_id))
-        return (await self._connection.execute(statement)).one_or_none() is not None
+    async def find_adjustment(self, adjustment_id: str) -> Adjustment | None:
+        """An adjustment made before."""
+        return await self._connection.fetch_one(
+            Adjustment,
+            """
+            SELECT product_id, on_hand_change AS delta FROM movements WHERE adjustment_id = %(adjustment_id)s
+            """,
+            adjustment_id=adjustment_id,
+        )
 
-    async def add_lines(self, order_id: str, lines: Sequence[OrderLine]) -> None:
-        """Write the lines of a new reservation."""
-        rows = [{"order_id": order_id, "product_id": line.product_id, "quantity": line.quantity} for line in lines]
-        await self._connection.execute(insert(ReservationLine).values(rows))
+    async def add_reservation(self, order_id: str, lines: Sequence[OrderLine]) -> bool:
+        """Make the order's reservation, ACTIVE, unless it has one; waits for a transaction that is just making it.
 
-    async def lock_reservation(self, order_id: str) -> ReservationStatus | None:
-        """The reservation's status, held until the end of the transaction; None without one."""
-        statement = select(Reservation.status).where(col(Reservation.order_id) == order_id).with_for_update()
-        status = (await self._connection.execute(statement)).scalar_one_or_none()
+        Without lines it is RELEASED, a tombstone.
+        """
+        added = await self._connection.execute(
+            """
+            WITH reservation AS (
+                INSERT INTO reservations (order_id, status, created_at, updated_at)
+                VALUES (%(order_id)s, %(status)s, now(), now())
+                ON CONFLICT DO NOTHING
+                RETURNING order_id
+            ),
+            line AS (
+                INSERT INTO reservation_lines (order_id, product_id, quantity)
+                SELECT order_id, product_id, quantity
+                  FROM reservation, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int)
+            )
+            SELECT FROM reservation
+            """,
+            order_id=order_id,
+            status=ReservationStatus.ACTIVE if lines else ReservationStatus.RELEASED,
+            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in lines),
+        )
+        return added == 1
+
+    async def end_reservation(self, order_id: str, status: ReservationStatus) -> list[OrderLine]:
+        """Move the order's ACTIVE reservation, and hold it until the end of the transaction.
+
+        Returns:
+            Its lines, sorted by product; none when the order has no ACTIVE reservation.
+        """
+        return await self._connection.fetch_all(
+            OrderLine,
+            """
+            WITH ended AS (
+                UPDATE reservations SET status = %(status)s, updated_at = now()
+                 WHERE order_id = %(order_id)s AND status = 'ACTIVE'
+                RETURNING order_id
+            )
+            SELECT product_id, quantity FROM reservation_lines JOIN ended USING (order_id) ORDER BY product_id
+            """,
+            order_id=order_id,
+            status=status,
+        )
+
+    async def find_status(self, order_id: str) -> ReservationStatus | None:
+        """Where the order's reservation stands; None without one."""
+        status = await self._connection.fetch_value(
+            "SELECT status FROM reservations WHERE order_id = %(order_id)s", order_id=order_id
+        )
         return None if status is None else ReservationStatus(status)
 
-    async def set_reservation_status(self, order_id: str, status: ReservationStatus, *, at: datetime) -> None:
-        """Move a reservation that is locked."""
-        await self._connection.execute(
-            update(Reservation).where(col(Reservation.order_id) == order_id).values(status=status.value, updated_at=at)
-        )
-
     async def get_lines(self, order_id: str) -> list[OrderLine]:
-        """The reservation's lines, sorted by product: the order in which every transaction locks stock."""
-        statement = (
-            select(ReservationLine.product_id, ReservationLine.quantity)
-            .where(col(ReservationLine.order_id) == order_id)
-            .order_by(col(ReservationLine.product_id))
+        """The reservation's lines, sorted by product."""
+        return await self._connection.fetch_all(
+            OrderLine,
+            "SELECT product_id, quantity FROM reservation_lines WHERE order_id = %(order_id)s ORDER BY product_id",
+            order_id=order_id,
         )
-        rows = (await self._connection.execute(statement)).all()
-        return [OrderLine(product_id=row.product_id, quantity=row.quantity) for row in rows]

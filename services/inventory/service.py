@@ -7,6 +7,7 @@ can deadlock.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -25,7 +26,7 @@ from services.inventory.errors import (
     ReservationNotFound,
     ReservationReleased,
 )
-from services.inventory.repository import InventoryRepository, MovementKind, StockChange, StockLevel
+from services.inventory.repository import Adjustment, InventoryRepository, MovementKind, StockChange, StockLevel
 
 
 class InventoryService:
@@ -36,7 +37,7 @@ class InventoryService:
 
     async def get_stock(self, product_id: str) -> StockLevel:
         """Stock of one product; zero when it never had any."""
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             return await InventoryRepository(connection).get_stock(product_id)
 
     async def adjust(self, *, adjustment_id: str, product_id: str, delta: int, note: str) -> StockLevel:
@@ -46,13 +47,14 @@ class InventoryService:
             OutOfStock: less would be on hand than is reserved.
             AdjustmentDiffers: the id stands for another adjustment.
         """
+        adjustment = Adjustment(product_id=product_id, delta=delta)
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
             await repository.lock_adjustment(adjustment_id)
             await repository.lock_stock(product_id)
             known = await repository.find_adjustment(adjustment_id)
             if known is not None:
-                if known != (product_id, delta):
+                if known != adjustment:
                     raise AdjustmentDiffers(adjustment_id)
                 return await repository.get_stock(product_id)
             change = StockChange(
@@ -78,18 +80,16 @@ class InventoryService:
         wanted = sorted(lines, key=lambda line: line.product_id)
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
-            at = await repository.now()
-            if not await repository.add_reservation(order_id, ReservationStatus.ACTIVE, at=at):
-                if await repository.lock_reservation(order_id) is ReservationStatus.RELEASED:
-                    raise ReservationReleased(order_id)
-                if await repository.get_lines(order_id) != wanted:
-                    raise ReservationDiffers(order_id)
+            if await repository.add_reservation(order_id, wanted):
+                await _apply(
+                    repository,
+                    _changes(order_id, wanted, MovementKind.RESERVED, reserved=lambda quantity: quantity),
+                )
                 return
-            await repository.add_lines(order_id, wanted)
-            await _apply(
-                repository,
-                _changes(order_id, wanted, MovementKind.RESERVED, reserved=lambda quantity: quantity),
-            )
+            if await repository.find_status(order_id) is ReservationStatus.RELEASED:
+                raise ReservationReleased(order_id)
+            if await repository.get_lines(order_id) != wanted:
+                raise ReservationDiffers(order_id)
 
     async def release(self, order_id: str) -> None:
         """Give the order's reservation back; without one, refuse any that comes late. A repeat changes nothing.
@@ -99,20 +99,16 @@ class InventoryService:
         """
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
-            at = await repository.now()
-            if await repository.add_reservation(order_id, ReservationStatus.RELEASED, at=at):
+            if await repository.add_reservation(order_id, ()):
                 return
-            status = await repository.lock_reservation(order_id)
-            if status is ReservationStatus.COMMITTED:
+            lines = await repository.end_reservation(order_id, ReservationStatus.RELEASED)
+            if lines:
+                await _apply(
+                    repository,
+                    _changes(order_id, lines, MovementKind.RELEASED, reserved=lambda quantity: -quantity),
+                )
+            elif await repository.find_status(order_id) is ReservationStatus.COMMITTED:
                 raise ReservationCommitted(order_id)
-            if status is ReservationStatus.RELEASED:
-                return
-            await repository.set_reservation_status(order_id, ReservationStatus.RELEASED, at=at)
-            lines = await repository.get_lines(order_id)
-            await _apply(
-                repository,
-                _changes(order_id, lines, MovementKind.RELEASED, reserved=lambda quantity: -quantity),
-            )
 
     async def commit(self, order_id: str) -> None:
         """Take the reserved pieces out of stock; a repeat changes nothing.
@@ -123,26 +119,24 @@ class InventoryService:
         """
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
-            status = await repository.lock_reservation(order_id)
+            lines = await repository.end_reservation(order_id, ReservationStatus.COMMITTED)
+            if lines:
+                await _apply(
+                    repository,
+                    _changes(
+                        order_id,
+                        lines,
+                        MovementKind.COMMITTED,
+                        on_hand=lambda quantity: -quantity,
+                        reserved=lambda quantity: -quantity,
+                    ),
+                )
+                return
+            status = await repository.find_status(order_id)
             if status is None:
                 raise ReservationNotFound(order_id)
             if status is ReservationStatus.RELEASED:
                 raise ReservationReleased(order_id)
-            if status is ReservationStatus.COMMITTED:
-                return
-            at = await repository.now()
-            await repository.set_reservation_status(order_id, ReservationStatus.COMMITTED, at=at)
-            lines = await repository.get_lines(order_id)
-            await _apply(
-                repository,
-                _changes(
-                    order_id,
-                    lines,
-                    MovementKind.COMMITTED,
-                    on_hand=lambda quantity: -quantity,
-                    reserved=lambda quantity: -quantity,
-                ),
-            )
 
 
 def _changes(
@@ -166,16 +160,15 @@ def _changes(
 
 
 async def _apply(repository: InventoryRepository, changes: Sequence[StockChange]) -> list[StockLevel]:
-    """Apply changes that are sorted by product, all or (by raising) none, with ledger rows and events."""
-    levels: list[StockLevel] = []
+    """Apply changes, all or (by raising) none, with ledger rows and events; the levels in the order of the changes."""
+    applied = await repository.change_stock(changes)
     for change in changes:
-        level = await repository.change_stock(change)
-        if level is None:
+        if change.product_id not in applied:
             stock = await repository.get_stock(change.product_id)
             requested = change.reserved - change.on_hand
             raise OutOfStock(product_id=change.product_id, requested=requested, available=stock.available)
-        levels.append(level)
-    at = await repository.now()
+    levels = [applied[change.product_id] for change in changes]
+    at = datetime.now(UTC)
     moved_at = Timestamp()
     moved_at.FromDatetime(at)
     events = [

@@ -29,12 +29,6 @@ _REASONS: Final[Mapping[str, str]] = {
     CancelledBy.OPERATOR: "Our team cancelled it.",
 }
 """Why an order ended, for people. Nothing is said for a reason that is newer than this table."""
-_SUBJECTS: Final[Mapping[Template, str]] = {
-    Template.ORDER_PLACED: "Your order: set aside until {{ deadline }}",
-    Template.ORDER_PAID: "Your receipt: we received {{ total }}",
-    Template.ORDER_FAILED: "Your order could not be completed",
-    Template.ORDER_CANCELLED: "Your order was cancelled",
-}
 _LOADER: Final = PackageLoader("services.notification")
 _text = Environment(
     loader=_LOADER,
@@ -42,9 +36,23 @@ _text = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    auto_reload=False,
     autoescape=False,  # noqa: S701 - plain text
 )
-_html = Environment(loader=_LOADER, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+_html = Environment(
+    loader=_LOADER,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+    autoescape=True,
+)
+_SUBJECTS: Final = {
+    Template.ORDER_PLACED: _text.from_string("Your order: set aside until {{ deadline }}"),
+    Template.ORDER_PAID: _text.from_string("Your receipt: we received {{ total }}"),
+    Template.ORDER_FAILED: _text.from_string("Your order could not be completed"),
+    Template.ORDER_CANCELLED: _text.from_string("Your order was cancelled"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ def render(
         **_facts_that_may_miss(event),
     }
     return RenderedMail(
-        subject=_text.from_string(_SUBJECTS[template]).render(facts),
+        subject=_SUBJECTS[template].render(facts),
         text=_text.get_template(f"{template.value}.txt").render(facts),
         html=_html.get_template(f"{template.value}.html").render(facts),
     )

@@ -1,137 +1,144 @@
-"""All SQL of the notification service. Every method runs in the caller's transaction and never commits."""
+"""All SQL of the notification service. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToJson, Parse
-from sqlalchemy import Row, exists, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import aliased
-from sqlmodel import col
 
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
-from runtime.outbox import Event, add_events
+from runtime.database import Connection
+from runtime.outbox import Event, encode_events, with_events
 from services.notification.model import DueNotification, OrderEvent, StoredNotification, Template, WrittenMessage
-from services.notification.tables import Inbox, Notification, Outbox
+
+_RECEIVE: Final = """
+    WITH received AS (
+        INSERT INTO inbox (ce_id, received_at) VALUES (%(ce_id)s, now())
+        ON CONFLICT DO NOTHING
+        RETURNING ce_id
+    )
+    INSERT INTO notifications
+           (id, user_id, channel, status, attempts, next_attempt_at, created_at,
+            order_id, template, ce_id, order_seq, event)
+    SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
+           %(order_id)s, %(template)s, ce_id, %(order_seq)s, %(event)s
+      FROM received
+"""
+_ADD_WRITTEN: Final = """
+    INSERT INTO notifications
+           (id, user_id, channel, status, attempts, next_attempt_at, created_at,
+            recipient, subject, body, fingerprint)
+    VALUES (%(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
+            %(recipient)s, %(subject)s, %(body)s, %(fingerprint)s)
+    ON CONFLICT DO NOTHING
+"""
+_LOCK_DUE: Final = """
+    SELECT id AS notification_id, attempts, user_id, channel,
+           template, ce_id, order_seq, event, recipient, subject, body
+      FROM notifications AS due
+     WHERE status = 'PENDING' AND next_attempt_at <= now()
+       AND NOT EXISTS (
+           SELECT FROM notifications AS earlier
+            WHERE earlier.order_id = due.order_id AND earlier.order_seq < due.order_seq AND earlier.status = 'PENDING')
+     ORDER BY next_attempt_at
+     LIMIT 1
+       FOR UPDATE SKIP LOCKED
+"""
+_NEXT_OF_ORDER: Final = "SELECT coalesce(max(seq), 0) + 1 FROM notifications WHERE order_id = %(key)s"
+_NEXT_OF_USER: Final = """
+    SELECT coalesce(max(seq), 0) + 1 FROM notifications WHERE user_id = %(key)s AND order_id IS NULL
+"""
+_FINISH: Final = with_events("""
+    changed AS (
+        UPDATE notifications
+           SET status = %(status)s, attempts = attempts + 1, last_error = %(error)s, sent_at = %(sent_at)s,
+               seq = %(seq)s, recipient = NULL, subject = NULL, body = NULL
+         WHERE id = %(notification_id)s
+        RETURNING id
+    )
+""")
 
 
 class NotificationRepository:
-    """Inbox and notifications, in one transaction."""
+    """Inbox and notifications, on one connection."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def now(self) -> datetime:
-        """The transaction's time."""
-        return (await self._connection.execute(select(func.now()))).scalar_one()
+    async def receive(self, notification_id: str, event: OrderEvent) -> bool:
+        """Put an event in the inbox, and with it the mail that it owes.
 
-    async def receive(self, ce_id: str, *, at: datetime) -> bool:
-        """Put an event in the inbox; false when it is there, also after waiting for a twin's transaction."""
-        statement = (
-            upsert(Inbox).values(ce_id=ce_id, received_at=at).on_conflict_do_nothing().returning(col(Inbox.ce_id))
+        False when it is there, also after waiting for a twin's transaction.
+        """
+        added = await self._connection.execute(
+            _RECEIVE,
+            notification_id=notification_id,
+            user_id=event.data.user_id,
+            channel=Channel.EMAIL,
+            order_id=event.data.order_id,
+            template=event.template,
+            ce_id=event.id,
+            order_seq=event.seq,
+            event=MessageToJson(event.data, indent=None),
         )
-        return (await self._connection.execute(statement)).one_or_none() is not None
+        return added == 1
 
-    async def add_order_mail(self, notification_id: str, event: OrderEvent, *, at: datetime) -> None:
-        """Write down a mail that is owed for an event."""
-        row = {
-            **_pending(notification_id, user_id=event.data.user_id, channel=Channel.EMAIL, at=at),
-            "order_id": event.data.order_id,
-            "template": event.template.value,
-            "ce_id": event.id,
-            "order_seq": event.seq,
-            "event": MessageToJson(event.data, indent=None),
-        }
-        await self._connection.execute(insert(Notification).values(row))
-
-    async def add_written(self, notification_id: str, message: WrittenMessage, *, at: datetime) -> None:
-        """Write down a message that is owed; nothing when the id is there, also after waiting for a twin."""
-        row = {
-            **_pending(notification_id, user_id=message.user_id, channel=message.channel, at=at),
-            "recipient": message.recipient,
-            "subject": message.subject,
-            "body": message.body,
-            "fingerprint": message.fingerprint,
-        }
-        await self._connection.execute(upsert(Notification).values(row).on_conflict_do_nothing())
+    async def add_written(self, notification_id: str, message: WrittenMessage) -> bool:
+        """Write down a message that is owed; false when the id is there, also after waiting for a twin."""
+        added = await self._connection.execute(
+            _ADD_WRITTEN,
+            notification_id=notification_id,
+            user_id=message.user_id,
+            channel=message.channel,
+            recipient=message.recipient,
+            subject=message.subject,
+            body=message.body,
+            fingerprint=message.fingerprint,
+        )
+        return added == 1
 
     async def find(self, notification_id: str) -> StoredNotification | None:
         """What became of a notification; None when there is none."""
-        statement = select(col(Notification.status), col(Notification.fingerprint)).where(
-            col(Notification.id) == notification_id
+        return await self._connection.fetch_one(
+            _to_stored,
+            "SELECT status, fingerprint FROM notifications WHERE id = %(notification_id)s",
+            notification_id=notification_id,
         )
-        row = (await self._connection.execute(statement)).one_or_none()
-        if row is None:
-            return None
-        return StoredNotification(status=NotificationStatus(row.status), fingerprint=row.fingerprint)
 
     async def lock_due(self) -> DueNotification | None:
         """What has been due longest, held until the end of the transaction; None when nothing is due.
 
         A mail waits for the earlier ones of its order, so that a customer reads the story in its order.
         """
-        earlier = aliased(Notification)
-        waits = exists().where(
-            col(earlier.order_id) == col(Notification.order_id),
-            col(earlier.order_seq) < col(Notification.order_seq),
-            col(earlier.status) == NotificationStatus.PENDING.value,
-        )
-        statement = (
-            select(
-                col(Notification.id),
-                col(Notification.template),
-                col(Notification.ce_id),
-                col(Notification.order_seq),
-                col(Notification.event),
-                col(Notification.attempts),
-                col(Notification.user_id),
-                col(Notification.channel),
-                col(Notification.recipient),
-                col(Notification.subject),
-                col(Notification.body),
-            )
-            .where(
-                col(Notification.status) == NotificationStatus.PENDING.value,
-                col(Notification.next_attempt_at) <= func.now(),
-                ~waits,
-            )
-            .order_by(col(Notification.next_attempt_at))
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else DueNotification(id=row.id, content=_content(row), attempts=row.attempts)
+        return await self._connection.fetch_one(_to_due, _LOCK_DUE)
 
     async def postpone(self, notification: DueNotification, *, delay: timedelta, error: str) -> None:
         """Count a failed attempt of a notification that is held, and set the next one."""
         await self._connection.execute(
-            update(Notification)
-            .where(col(Notification.id) == notification.id)
-            .values(
-                attempts=col(Notification.attempts) + 1,
-                next_attempt_at=func.clock_timestamp() + delay,
-                last_error=error,
-            )
+            """
+            UPDATE notifications
+               SET attempts = attempts + 1, next_attempt_at = clock_timestamp() + %(delay)s, last_error = %(error)s
+             WHERE id = %(notification_id)s
+            """,
+            delay=delay,
+            error=error,
+            notification_id=notification.id,
         )
 
     async def next_seq(self, notification: DueNotification) -> int:
-        """The number of our next event of the notification's key, that nobody else gets.
+        """The number of our next event of the notification's key; others with that key wait for the transaction's end.
 
-        An order's mails are finished one after the other (`lock_due`); a user's messages wait for each other here,
-        until the end of the transaction.
+        Those of an order too: of two mails that are sent at once, the earlier one's event may have come late.
         """
-        if notification.order_id is not None:
-            same_key = [col(Notification.order_id) == notification.order_id]
-        else:
-            same_key = [col(Notification.user_id) == notification.user_id, col(Notification.order_id).is_(None)]
-            lock = func.pg_advisory_xact_lock(func.hashtextextended(notification.user_id, 0))
-            await self._connection.execute(select(lock))
-        last = (await self._connection.execute(select(func.max(col(Notification.seq))).where(*same_key))).scalar_one()
-        return (last or 0) + 1
+        # Apart from the reading, which else would not see the number that it waited for.
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))", key=notification.key
+        )
+        statement = _NEXT_OF_USER if notification.order_id is None else _NEXT_OF_ORDER
+        seq: int = await self._connection.fetch_value(statement, key=notification.key)
+        return seq
 
     async def finish(
         self,
@@ -144,43 +151,30 @@ class NotificationRepository:
     ) -> None:
         """Close a notification that is held, as SENT or FAILED, with its event, and forget what it said to whom."""
         await self._connection.execute(
-            update(Notification)
-            .where(col(Notification.id) == notification.id)
-            .values(
-                status=status.value,
-                attempts=col(Notification.attempts) + 1,
-                last_error=error,
-                sent_at=at if status is NotificationStatus.SENT else None,
-                seq=event.seq,
-                recipient=None,
-                subject=None,
-                body=None,
-            )
+            _FINISH,
+            status=status,
+            error=error,
+            sent_at=at if status is NotificationStatus.SENT else None,
+            seq=event.seq,
+            notification_id=notification.id,
+            events=encode_events([event]),
         )
-        await add_events(self._connection, Outbox, [event])
 
 
-def _pending(notification_id: str, *, user_id: str, channel: Channel, at: datetime) -> dict[str, object]:
-    """The columns that every new row has."""
-    return {
-        "id": notification_id,
-        "user_id": user_id,
-        "channel": channel.value,
-        "status": NotificationStatus.PENDING.value,
-        "attempts": 0,
-        "next_attempt_at": at,
-        "created_at": at,
-    }
+def _to_stored(*, status: str, fingerprint: bytes | None) -> StoredNotification:
+    return StoredNotification(status=NotificationStatus(status), fingerprint=fingerprint)
 
 
-def _content(row: Row[*tuple[Any, ...]]) -> OrderEvent | WrittenMessage:
-    if row.event is None:
-        return WrittenMessage(
-            channel=Channel(row.channel),
-            user_id=row.user_id,
-            recipient=row.recipient,
-            subject=row.subject,
-            body=row.body,
-        )
-    data = Parse(row.event, OrderTransitioned())
-    return OrderEvent(id=row.ce_id, seq=row.order_seq, template=Template(row.template), data=data)
+def _to_due(*, notification_id: str, attempts: int, **columns: Any) -> DueNotification:
+    content = _to_written(**columns) if columns["event"] is None else _to_order_event(**columns)
+    return DueNotification(id=notification_id, content=content, attempts=attempts)
+
+
+def _to_written(
+    *, user_id: str, channel: str, recipient: str | None, subject: str, body: str, **_: object
+) -> WrittenMessage:
+    return WrittenMessage(channel=Channel(channel), user_id=user_id, recipient=recipient, subject=subject, body=body)
+
+
+def _to_order_event(*, template: str, ce_id: str, order_seq: int, event: str, **_: object) -> OrderEvent:
+    return OrderEvent(id=ce_id, seq=order_seq, template=Template(template), data=Parse(event, OrderTransitioned()))

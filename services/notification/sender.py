@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from runtime.database import DatabaseAway
 from services.notification.service import NotificationService
 
 log = structlog.stdlib.get_logger(__name__)
 
-DATABASE_AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError)
 LOOPS: Final = 3
 """Notifications sent at once."""
 POLL_SECONDS: Final = 1.0
@@ -24,11 +23,13 @@ class Sender:
 
     def __init__(self, service: NotificationService) -> None:
         self._service = service
-        self._wake = asyncio.Event()
+        self._wakes: asyncio.Queue[None] = asyncio.Queue(LOOPS)
+        """One rouses one loop: for one mail the others need not look."""
 
     def wake(self) -> None:
         """Say that something has become due."""
-        self._wake.set()
+        with suppress(asyncio.QueueFull):
+            self._wakes.put_nowait(None)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -40,16 +41,13 @@ class Sender:
         while True:
             try:
                 sent = await self._service.send_next()
-            except DATABASE_AWAY as error:
-                log.warning("sender.database_away", error=type(error).__name__)
+            except DatabaseAway as error:
+                log.warning("sender.database_away", error=str(error))
                 sent = False
             if not sent:
                 await self._rest()
 
     async def _rest(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
+                await self._wakes.get()

@@ -29,7 +29,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import CallerRole, current_caller
-from runtime.database import Database
+from runtime.database import Database, DatabaseAway
 from runtime.kafka_consumer import Consumer, Subscription
 from runtime.process import Life
 from runtime.rpc_client import open_channel
@@ -39,7 +39,7 @@ from runtime.validation import Faults
 from services.notification.directory import Directory
 from services.notification.intake import to_order_event
 from services.notification.model import WrittenMessage
-from services.notification.sender import DATABASE_AWAY, Sender
+from services.notification.sender import Sender
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
 from services.notification.smtp import Smtp
@@ -128,7 +128,7 @@ async def run(settings: Settings, life: Life) -> None:
 
 @asynccontextmanager
 async def _open_service(settings: Settings) -> AsyncIterator[NotificationService]:
-    sms = TwilioSms.of(settings)
+    mail, sms = Smtp(settings), TwilioSms.of(settings)
     database = Database(settings.required("notification_dsn"), pool_size=settings.database_pool_size)
     try:
         async with open_channel(settings.user_address) as users, open_channel(settings.product_address) as products:
@@ -137,9 +137,10 @@ async def _open_service(settings: Settings) -> AsyncIterator[NotificationService
                 products=ProductServiceStub(products),
                 deadline=settings.grpc_deadline,
             )
-            yield NotificationService(database, directory=directory, mail=Smtp(settings), sms=sms)
+            yield NotificationService(database, directory=directory, mail=mail, sms=sms)
     finally:
         await database.close()
+        mail.close()
         if sms is not None:
             await sms.close()
 
@@ -153,7 +154,7 @@ async def _consume_and_send(settings: Settings, life: Life, service: Notificatio
             sender.wake()
 
     consumer = Consumer(
-        settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=DATABASE_AWAY)
+        settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=(DatabaseAway,))
     )
     servicer = NotificationServicer(service, on_queued=sender.wake)
     async with asyncio.TaskGroup() as group:

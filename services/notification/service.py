@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -46,13 +46,8 @@ class NotificationService:
 
     async def receive(self, event: OrderEvent) -> bool:
         """Note that the event's mail is owed, once however often the event comes; whether it is new."""
-        async with self._database.transaction() as connection:
-            repository = NotificationRepository(connection)
-            at = await repository.now()
-            if not await repository.receive(event.id, at=at):
-                return False
-            await repository.add_order_mail(new_id(), event, at=at)
-            return True
+        async with self._database.autocommit() as connection:
+            return await NotificationRepository(connection).receive(new_id(), event)
 
     async def queue(self, notification_id: str, message: WrittenMessage) -> NotificationStatus:
         """Note that the message is owed, once per id; what became of it so far.
@@ -68,9 +63,9 @@ class NotificationService:
         stored = await self._find(notification_id)
         if stored is None:
             await self._directory.require_user(message.user_id)
-            async with self._database.transaction() as connection:
-                repository = NotificationRepository(connection)
-                await repository.add_written(notification_id, message, at=await repository.now())
+            async with self._database.autocommit() as connection:
+                if await NotificationRepository(connection).add_written(notification_id, message):
+                    return NotificationStatus.PENDING
             stored = await self._find(notification_id)
         if stored is None or stored.fingerprint != message.fingerprint:
             raise NotificationDiffers(notification_id)
@@ -103,7 +98,7 @@ class NotificationService:
             return True
 
     async def _find(self, notification_id: str) -> StoredNotification | None:
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).find(notification_id)
 
     async def _send(self, due: DueNotification) -> None:
@@ -143,7 +138,7 @@ class NotificationService:
     async def _finish(
         self, repository: NotificationRepository, due: DueNotification, status: NotificationStatus, *, error: str | None
     ) -> None:
-        at = await repository.now()
+        at = datetime.now(UTC)
         finished_at = Timestamp()
         finished_at.FromDatetime(at)
         event = Event(

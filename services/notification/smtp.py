@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -17,6 +18,8 @@ from services.notification.errors import MessageDelayed, MessageRefused
 from services.notification.messenger import Message
 
 _TIMEOUT_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 10.0
+"""How long a connection is kept for the next mail; relays wait for minutes (RFC 5321, 4.5.3.2.7)."""
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 """Bodies as quoted-printable: not every relay takes 8-bit text."""
 
@@ -46,10 +49,15 @@ def compose(message: Message, *, sender: str) -> EmailMessage:
 
 
 class Smtp:
-    """The SMTP relay that takes our mails."""
+    """The SMTP relay that takes our mails.
+
+    A connection is kept a while for the next mail, since opening one, with TLS and a login, costs more than a mail.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._idle: dict[aiosmtplib.SMTP, asyncio.TimerHandle] = {}
+        """Connections that wait for a mail, and what ends their wait."""
 
     async def send(self, message: Message) -> None:
         """See `Messenger`. The relay refuses for good with a 5xx answer to sender, recipient or content.
@@ -58,16 +66,8 @@ class Smtp:
         """
         mail = compose(message, sender=self._settings.mail_sender)
         try:
-            await aiosmtplib.send(
-                mail,
-                hostname=self._settings.smtp_host,
-                port=self._settings.smtp_port,
-                username=self._settings.smtp_user,
-                password=self._password(),
-                use_tls=self._settings.smtp_tls == "tls",
-                start_tls=self._settings.smtp_tls == "starttls",
-                timeout=_TIMEOUT_SECONDS,
-            )
+            if not await self._send_over_idle(mail):
+                await self._send_over(await self._connect(), mail)
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _verdict(error.recipients[0]) from None
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
@@ -77,9 +77,70 @@ class Smtp:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise MessageDelayed(type(error).__name__) from None
 
-    def _password(self) -> str | None:
+    def close(self) -> None:
+        """Close the connections that wait for a mail."""
+        while (client := self._take_idle()) is not None:
+            _hang_up(client)
+
+    async def _connect(self) -> aiosmtplib.SMTP:
         password = self._settings.smtp_password
-        return None if password is None else password.get_secret_value()
+        client = aiosmtplib.SMTP(
+            hostname=self._settings.smtp_host,
+            port=self._settings.smtp_port,
+            username=self._settings.smtp_user,
+            password=None if password is None else password.get_secret_value(),
+            use_tls=self._settings.smtp_tls == "tls",
+            start_tls=self._settings.smtp_tls == "starttls",
+            timeout=_TIMEOUT_SECONDS,
+        )
+        await client.connect()
+        return client
+
+    async def _send_over_idle(self, mail: EmailMessage) -> bool:
+        """Send over a connection that was waiting; false if there is none, or it turns out to have ended."""
+        client = self._take_idle()
+        if client is None:
+            return False
+        try:
+            await self._send_over(client, mail)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            if not _is_end(error):
+                raise
+            return False
+        return True
+
+    async def _send_over(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+        """Send, and keep the connection for the next mail; an error ends it."""
+        try:
+            await client.send_message(mail)
+        except BaseException:
+            _hang_up(client)
+            raise
+        self._idle[client] = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._expire, client)
+
+    def _take_idle(self) -> aiosmtplib.SMTP | None:
+        while self._idle:
+            client, expiry = self._idle.popitem()
+            expiry.cancel()
+            if client.is_connected:
+                return client
+        return None
+
+    def _expire(self, client: aiosmtplib.SMTP) -> None:
+        del self._idle[client]
+        _hang_up(client)
+
+
+def _hang_up(client: aiosmtplib.SMTP) -> None:
+    """Say goodbye, as RFC 5321 (4.1.1.10) wants it, without waiting for the answer, and close the connection."""
+    if client.protocol is not None and client.is_connected:
+        client.protocol.write(b"QUIT\r\n")
+    client.close()
+
+
+def _is_end(error: Exception) -> bool:
+    """Whether the connection has ended, which says nothing about the mail: it broke, or the relay gave it up."""
+    return isinstance(error, OSError) or (isinstance(error, aiosmtplib.SMTPResponseException) and error.code == 421)
 
 
 def _verdict(error: aiosmtplib.SMTPResponseException) -> MessageDelayed | MessageRefused:

@@ -1,54 +1,45 @@
-"""SQL of idempotency keys: unique per user, route and key, claimed in the transaction that makes the order."""
+"""SQL of idempotency keys: unique per user, route and key; a new order takes its key with `OrderRepository.accept`."""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import col, select
-
+from runtime.database import Connection
 from services.order.model import KnownKey
-from services.order.tables import IdempotencyKey
 
 
 class IdempotencyRepository:
-    """Idempotency keys, in one transaction."""
+    """Idempotency keys, on one connection."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def claim(self, *, user_id: str, route: str, key: str, request_hash: str, order_id: str) -> bool:
-        """Let the key stand for the order, unless it stands for one; waits for a twin that is just claiming it."""
-        row = {
-            "user_id": user_id,
-            "route": route,
-            "key": key,
-            "request_hash": request_hash,
-            "order_id": order_id,
-            "accepted_only": False,
-            "created_at": func.now(),
-        }
-        statement = upsert(IdempotencyKey).values(row).on_conflict_do_nothing().returning(col(IdempotencyKey.key))
-        return (await self._connection.execute(statement)).one_or_none() is not None
-
     async def get(self, *, user_id: str, route: str, key: str) -> KnownKey:
-        """The order that a claimed key stands for."""
-        statement = select(IdempotencyKey.order_id, IdempotencyKey.request_hash, IdempotencyKey.accepted_only).where(
-            _is_key(user_id, route, key)
+        """The order that a taken key stands for.
+
+        Raises:
+            LookupError: nobody took it.
+        """
+        known = await self._connection.fetch_one(
+            KnownKey,
+            """
+            SELECT order_id, request_hash, accepted_only FROM idempotency_keys
+             WHERE user_id = %(user_id)s AND route = %(route)s AND key = %(key)s
+            """,
+            user_id=user_id,
+            route=route,
+            key=key,
         )
-        row = (await self._connection.execute(statement)).one()
-        return KnownKey(order_id=row.order_id, request_hash=row.request_hash, accepted_only=row.accepted_only)
+        if known is None:
+            raise LookupError(f"key {key!r} of user {user_id} stands for nothing")
+        return known
 
     async def set_accepted_only(self, *, user_id: str, route: str, key: str) -> None:
         """Note that the key's first answer came before its order left RECEIVED."""
         await self._connection.execute(
-            update(IdempotencyKey).where(_is_key(user_id, route, key)).values(accepted_only=True)
+            """
+            UPDATE idempotency_keys SET accepted_only = true
+             WHERE user_id = %(user_id)s AND route = %(route)s AND key = %(key)s
+            """,
+            user_id=user_id,
+            route=route,
+            key=key,
         )
-
-
-def _is_key(user_id: str, route: str, key: str) -> ColumnElement[bool]:
-    return (
-        (col(IdempotencyKey.user_id) == user_id)
-        & (col(IdempotencyKey.route) == route)
-        & (col(IdempotencyKey.key) == key)
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from domain.orders import OrderLine, OrderStatus, PricedLine
@@ -133,9 +133,37 @@ class OrderState:
     reason: str | None
     currency: str
     total: int | None
+    payment_id: str | None
     payment_deadline: datetime | None
     seq: int
+    """Number of the order's last transition."""
     updated_at: datetime
+    items: list[OrderItem]
+
+    def move(self, mark: Mark, pricing: Pricing | None, *, at: datetime) -> OrderState:
+        """Where the mark leaves the order."""
+        moved = replace(self, status=mark.to_status, reason=mark.reason, seq=self.seq + 1, updated_at=at)
+        if pricing is None:
+            return moved
+        prices = {line.product_id: line.unit_price for line in pricing.lines}
+        return replace(
+            moved,
+            total=pricing.total,
+            payment_id=pricing.payment_id,
+            payment_deadline=pricing.payment_deadline,
+            items=[replace(item, unit_price=prices.get(item.product_id, item.unit_price)) for item in self.items],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """How a new order came in: the idempotency key of its route, and the cause of its first transition."""
+
+    order_id: str
+    route: str
+    key: str
+    cause_id: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

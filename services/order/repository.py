@@ -1,306 +1,273 @@
-"""All SQL of the order service. Every method runs in the caller's transaction and never commits."""
+"""All SQL of orders. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, insert, inspect, update
-from sqlalchemy import select as select_columns
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import col, select
+import msgspec
 
-from domain.orders import ALLOWED_FROM, OrderLine, OrderStatus, PricedLine
-from runtime.outbox import Event, add_events
+from domain.orders import OrderLine, OrderStatus
+from runtime.database import Connection, encode_rows
+from runtime.outbox import Event, encode_events, with_events
 from services.order.model import (
+    Acceptance,
     Address,
-    Mark,
     NewOrder,
     Order,
     OrderFilter,
     OrderItem,
     OrderState,
     OrderSummary,
-    Pricing,
     Transition,
 )
-from services.order.tables import Attention, OrderTransition, Outbox
-from services.order.tables import Order as OrderRow
-from services.order.tables import OrderItem as OrderItemRow
 
 ORDERS_CHANNEL: Final = "orders"
 """NOTIFY channel: the payload is the id of an order that moved."""
 
-_STATE = (
-    col(OrderRow.user_id),
-    col(OrderRow.status),
-    col(OrderRow.reason),
-    col(OrderRow.currency),
-    col(OrderRow.total),
-    col(OrderRow.payment_deadline),
-    col(OrderRow.seq),
-    col(OrderRow.updated_at),
-)
-
-_SUMMARY = (
-    col(OrderRow.id),
-    col(OrderRow.user_id),
-    col(OrderRow.status),
-    col(OrderRow.reason),
-    col(OrderRow.currency),
-    col(OrderRow.total),
-    col(OrderRow.created_at),
-    col(OrderRow.payment_deadline),
-    col(OrderRow.payment_id),
-)
+_ACCEPT: Final = with_events("""
+    changed AS (
+        INSERT INTO idempotency_keys (user_id, route, key, request_hash, order_id, accepted_only, created_at)
+        VALUES (%(user_id)s, %(route)s, %(key)s, %(request_hash)s, %(order_id)s, false, %(at)s)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id
+    ),
+    received AS (
+        INSERT INTO orders (id, user_id, status, currency, expected_total, payment_method, payment_window_seconds,
+                            shipping_address, seq, created_at, updated_at)
+        SELECT order_id, %(user_id)s, 'RECEIVED', %(currency)s, %(expected_total)s, %(payment_method)s,
+               %(payment_window_seconds)s, %(shipping_address)s::jsonb, 1, %(at)s, %(at)s
+          FROM changed
+    ),
+    item AS (
+        INSERT INTO order_items (order_id, product_id, quantity)
+        SELECT order_id, product_id, quantity
+          FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int)
+    ),
+    transition AS (
+        INSERT INTO order_transitions (order_id, seq, to_status, cause_id, at)
+        SELECT order_id, 1, 'RECEIVED', %(cause_id)s, %(at)s FROM changed
+    )
+""")
+_ITEMS: Final = """
+    (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity, 'unit_price', unit_price)
+                     ORDER BY product_id)
+       FROM order_items WHERE order_id = orders.id) AS items
+"""
+_READ: Final = f"""
+    SELECT id, user_id, status, reason, currency, total, shipping_address, payment_id, payment_deadline, created_at,
+           {_ITEMS},
+           (SELECT json_agg(json_build_object('seq', seq, 'from_status', from_status, 'to_status', to_status,
+                                              'reason', reason, 'at', at) ORDER BY seq)
+              FROM order_transitions WHERE order_id = orders.id) AS transitions
+      FROM orders WHERE id = %(order_id)s
+"""  # noqa: S608 - put together from constants
+_STATE: Final = f"""
+    SELECT user_id, status, reason, currency, total, payment_id, payment_deadline, seq, updated_at, {_ITEMS}
+      FROM orders WHERE id = %(order_id)s
+"""  # noqa: S608 - put together from constants
+_MOVE: Final = with_events(f"""
+    changed AS (
+        UPDATE orders
+           SET status = %(status)s, reason = %(reason)s, total = %(total)s, payment_id = %(payment_id)s,
+               payment_deadline = %(payment_deadline)s, seq = %(seq)s, updated_at = %(at)s
+         WHERE id = %(order_id)s AND status = %(from_status)s AND seq = %(seq)s - 1
+        RETURNING id
+    ),
+    priced AS (
+        UPDATE order_items SET unit_price = price.unit_price
+          FROM changed, json_to_recordset(%(prices)s::json) AS price (product_id uuid, unit_price bigint)
+         WHERE order_items.order_id = changed.id AND order_items.product_id = price.product_id
+    ),
+    transition AS (
+        INSERT INTO order_transitions (order_id, seq, from_status, to_status, reason, cause_id, at)
+        SELECT id, %(seq)s, %(from_status)s, %(status)s, %(reason)s, %(cause_id)s, %(at)s FROM changed
+        RETURNING pg_notify('{ORDERS_CHANNEL}', order_id::text)
+    )
+""")  # noqa: S608 - put together from constants
+_SUMMARIES: Final = """
+    SELECT id, user_id, status, reason, currency, total, created_at, payment_deadline, payment_id,
+           (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
+      FROM orders
+"""
+_UNSTARTED: Final = f"""
+    SELECT id AS order_id, user_id, currency, shipping_address, payment_method, expected_total,
+           payment_window_seconds, {_ITEMS}
+      FROM orders
+     WHERE status = 'RECEIVED' AND saga_seen_at IS NULL AND created_at < now() - %(older_than)s
+     ORDER BY created_at
+     LIMIT %(limit)s
+"""  # noqa: S608 - put together from constants
 
 
 class OrderRepository:
-    """Orders with all that belongs to them, in one transaction."""
+    """Orders with all that belongs to them, on one connection."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def now(self) -> datetime:
-        """The transaction's time."""
-        return (await self._connection.execute(select(func.now()))).scalar_one()
+    async def accept(self, new: NewOrder, acceptance: Acceptance, *, request_hash: str, event: Event) -> bool:
+        """Write a new order, RECEIVED, with its key, lines, first transition and event, unless the key is taken.
 
-    async def add(self, order_id: str, new: NewOrder, *, at: datetime) -> None:
-        """Write a new order, RECEIVED, with its lines."""
-        order = {
-            "id": order_id,
-            "user_id": new.user_id,
-            "status": OrderStatus.RECEIVED.value,
-            "currency": new.currency,
-            "expected_total": new.expected_total,
-            "payment_method": new.payment_method,
-            "payment_window_seconds": new.payment_window_seconds,
-            "shipping_address": asdict(new.shipping_address),
-            "seq": 1,
-            "created_at": at,
-            "updated_at": at,
-        }
-        items = [{"order_id": order_id, "product_id": line.product_id, "quantity": line.quantity} for line in new.lines]
-        await self._connection.execute(insert(OrderRow).values(order))
-        await self._connection.execute(insert(OrderItemRow).values(items))
+        Waits for a twin that is just taking it.
+        """
+        accepted = await self._connection.execute(
+            _ACCEPT,
+            order_id=acceptance.order_id,
+            user_id=new.user_id,
+            route=acceptance.route,
+            key=acceptance.key,
+            request_hash=request_hash,
+            cause_id=acceptance.cause_id,
+            at=acceptance.at,
+            currency=new.currency,
+            expected_total=new.expected_total,
+            payment_method=new.payment_method,
+            payment_window_seconds=new.payment_window_seconds,
+            shipping_address=msgspec.json.encode(asdict(new.shipping_address)).decode(),
+            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
+            events=encode_events([event]),
+        )
+        return accepted == 1
 
     async def get(self, order_id: str) -> Order | None:
-        """One order with its items and transitions."""
-        row = (await self._connection.execute(_orders().where(col(OrderRow.id) == order_id))).one_or_none()
-        if row is None:
-            return None
-        return Order(
-            id=row.id,
-            user_id=row.user_id,
-            status=OrderStatus(row.status),
-            reason=row.reason,
-            currency=row.currency,
-            total=row.total,
-            items=await self.get_items(order_id),
-            shipping_address=Address(**row.shipping_address),
-            payment_id=row.payment_id,
-            payment_deadline=row.payment_deadline,
-            created_at=row.created_at,
-            # up to the row's own: others may have been added since it was read
-            transitions=await self._get_transitions(order_id, until_seq=row.seq),
-        )
+        """One order with its items and transitions: one statement, so all of one moment."""
+        return await self._connection.fetch_one(_to_order, _READ, order_id=order_id)
 
     async def find_summaries(self, wanted: OrderFilter, *, limit: int) -> list[OrderSummary]:
         """At most `limit` orders, the newest first."""
-        line_count = select(func.count()).where(col(OrderItemRow.order_id) == col(OrderRow.id))
-        statement = (
-            select_columns(*_SUMMARY, line_count.scalar_subquery().label("line_count"))
-            .order_by(col(OrderRow.id).desc())
-            .limit(limit)
-        )
+        conditions = ["true"]
         if wanted.user_id is not None:
-            statement = statement.where(col(OrderRow.user_id) == wanted.user_id)
+            conditions.append("user_id = %(user_id)s")
         if wanted.status is not None:
-            statement = statement.where(col(OrderRow.status) == wanted.status.value)
+            conditions.append("status = %(status)s")
         if wanted.before is not None:
-            statement = statement.where(col(OrderRow.id) < wanted.before)
-        rows = (await self._connection.execute(statement)).mappings()
-        return [OrderSummary(**{**row, "status": OrderStatus(row["status"])}) for row in rows]
-
-    async def get_items(self, order_id: str) -> list[OrderItem]:
-        """The order's items, sorted by product."""
-        statement = (
-            select(OrderItemRow.product_id, OrderItemRow.quantity, OrderItemRow.unit_price)
-            .where(col(OrderItemRow.order_id) == order_id)
-            .order_by(col(OrderItemRow.product_id))
+            conditions.append("id < %(before)s")
+        return await self._connection.fetch_all(
+            _to_summary,
+            f"{_SUMMARIES} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %(limit)s",
+            user_id=wanted.user_id,
+            status=wanted.status,
+            before=wanted.before,
+            limit=limit,
         )
-        rows = (await self._connection.execute(statement)).all()
-        return [OrderItem(product_id=row.product_id, quantity=row.quantity, unit_price=row.unit_price) for row in rows]
 
-    async def get_status(self, order_id: str) -> OrderStatus | None:
-        """Where the order stands."""
-        statement = select(OrderRow.status).where(col(OrderRow.id) == order_id)
-        status = (await self._connection.execute(statement)).scalar_one_or_none()
-        return None if status is None else OrderStatus(status)
+    async def find_state(self, order_id: str) -> OrderState | None:
+        """Where the order stands, with what a mark answers and its event tells."""
+        return await self._connection.fetch_one(_to_state, _STATE, order_id=order_id)
 
-    async def get_state(self, order_id: str) -> OrderState | None:
-        """Where the order stands, with what a mark answers."""
-        statement = select_columns(*_STATE).where(col(OrderRow.id) == order_id)
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else _to_state(row)
-
-    async def move(self, mark: Mark, pricing: Pricing | None) -> tuple[OrderStatus, OrderState] | None:
-        """Move the order and say where it came from; None when it is where the mark may not start from."""
-        before = (
-            select(col(OrderRow.id), col(OrderRow.status).label("from_status"))
-            .where(col(OrderRow.id) == mark.order_id)
-            .with_for_update()
-            .cte("before")
+    async def has_transition(self, order_id: str, *, cause_id: str) -> bool:
+        """Whether a step has moved the order before."""
+        found = await self._connection.fetch_value(
+            "SELECT seq FROM order_transitions WHERE order_id = %(order_id)s AND cause_id = %(cause_id)s",
+            order_id=order_id,
+            cause_id=cause_id,
         )
-        values: dict[str, Any] = {
-            "status": mark.to_status.value,
-            "reason": mark.reason,
-            "seq": col(OrderRow.seq) + 1,
-            "updated_at": func.now(),
-        }
-        if pricing is not None:
-            values |= {
-                "total": pricing.total,
-                "payment_id": pricing.payment_id,
-                "payment_deadline": pricing.payment_deadline,
-            }
-        statement = (
-            update(OrderRow)
-            .where(col(OrderRow.id) == before.c.id, before.c.from_status.in_(ALLOWED_FROM[mark.to_status]))
-            .values(values)
-            .returning(*_STATE, before.c.from_status)
+        return found is not None
+
+    async def move(self, order_id: str, *, origin: OrderState, moved: OrderState, cause_id: str, event: Event) -> bool:
+        """Move the order from where it was found, with its transition and event, and wake who waits for it.
+
+        Returns:
+            False, and nothing is changed, when the order has moved since `origin` was read.
+        """
+        prices = [{"product_id": item.product_id, "unit_price": item.unit_price} for item in moved.items]
+        changed = await self._connection.execute(
+            _MOVE,
+            order_id=order_id,
+            from_status=origin.status,
+            status=moved.status,
+            reason=moved.reason,
+            total=moved.total,
+            payment_id=moved.payment_id,
+            payment_deadline=moved.payment_deadline,
+            seq=moved.seq,
+            at=moved.updated_at,
+            cause_id=cause_id,
+            prices=encode_rows(prices if moved.items != origin.items else ()),
+            events=encode_events([event]),
         )
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else (OrderStatus(row.from_status), _to_state(row))
+        return changed == 1
 
-    async def set_prices(self, order_id: str, lines: Iterable[PricedLine]) -> None:
-        """Write the price snapshot to the order's items."""
-        statement = (
-            update(OrderItemRow)
-            .where(col(OrderItemRow.order_id) == order_id, col(OrderItemRow.product_id) == bindparam("product"))
-            .values(unit_price=bindparam("price"))
+    async def raise_attention(self, *, order_id: str, step: str, why: str) -> bool:
+        """Keep that a step needs a person; the first time since it was last cleared stands. False without an order."""
+        raised = await self._connection.execute(
+            """
+            WITH raised AS (
+                INSERT INTO attention (order_id, step, why, since)
+                SELECT id, %(step)s, %(why)s, now() FROM orders WHERE id = %(order_id)s
+                ON CONFLICT (order_id, step) DO UPDATE
+                   SET why = excluded.why, since = excluded.since, cleared_at = NULL
+                 WHERE attention.cleared_at IS NOT NULL
+            )
+            SELECT FROM orders WHERE id = %(order_id)s
+            """,
+            order_id=order_id,
+            step=step,
+            why=why,
         )
-        prices = [{"product": line.product_id, "price": line.unit_price} for line in lines]
-        await self._connection.execute(statement, prices)
-
-    async def find_transition(self, order_id: str, cause_id: str) -> Transition | None:
-        """The transition that a step made before."""
-        statement = _transitions(order_id).where(col(OrderTransition.cause_id) == cause_id)
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else _to_transition(row)
-
-    async def add_transition(self, order_id: str, transition: Transition, *, cause_id: str, event: Event) -> None:
-        """Write one arrow of the history with its event, and wake who waits for the order."""
-        row = {
-            "order_id": order_id,
-            "seq": transition.seq,
-            "from_status": transition.from_status,
-            "to_status": transition.to_status.value,
-            "reason": transition.reason,
-            "cause_id": cause_id,
-            "at": transition.at,
-        }
-        await self._connection.execute(
-            insert(OrderTransition).values(row).returning(func.pg_notify(ORDERS_CHANNEL, order_id))
-        )
-        await add_events(self._connection, Outbox, [event])
-
-    async def _get_transitions(self, order_id: str, *, until_seq: int) -> list[Transition]:
-        statement = _transitions(order_id).where(col(OrderTransition.seq) <= until_seq)
-        rows = await self._connection.execute(statement.order_by(col(OrderTransition.seq)))
-        return [_to_transition(row) for row in rows]
-
-    async def raise_attention(self, *, order_id: str, step: str, why: str) -> None:
-        """Keep that a step needs a person; the first time since it was last cleared stands."""
-        row = {"order_id": order_id, "step": step, "why": why, "since": func.now(), "cleared_at": None}
-        statement = upsert(Attention).values(row)
-        statement = statement.on_conflict_do_update(
-            index_elements=["order_id", "step"],
-            set_={"why": statement.excluded.why, "since": statement.excluded.since, "cleared_at": None},
-            where=col(Attention.cleared_at).is_not(None),
-        )
-        await self._connection.execute(statement)
+        return raised == 1
 
     async def clear_attention(self, *, order_id: str, step: str) -> None:
         """Note that the step got through."""
         await self._connection.execute(
-            update(Attention)
-            .where(
-                col(Attention.order_id) == order_id, col(Attention.step) == step, col(Attention.cleared_at).is_(None)
-            )
-            .values(cleared_at=func.now())
+            """
+            UPDATE attention SET cleared_at = now()
+             WHERE order_id = %(order_id)s AND step = %(step)s AND cleared_at IS NULL
+            """,
+            order_id=order_id,
+            step=step,
         )
 
     async def find_unstarted(self, *, older_than: timedelta, limit: int) -> list[tuple[str, NewOrder]]:
         """Orders that are RECEIVED for so long without a known workflow, the oldest first."""
-        statement = (
-            _orders()
-            .where(
-                col(OrderRow.status) == OrderStatus.RECEIVED.value,
-                col(OrderRow.saga_seen_at).is_(None),
-                col(OrderRow.created_at) < func.now() - older_than,
-            )
-            .order_by(col(OrderRow.created_at))
-            .limit(limit)
-        )
-        rows = (await self._connection.execute(statement)).all()
-        return [(row.id, _to_new_order(row, await self.get_items(row.id))) for row in rows]
+        return await self._connection.fetch_all(_to_unstarted, _UNSTARTED, older_than=older_than, limit=limit)
 
     async def set_saga_seen(self, order_id: str) -> None:
         """Note that the order has its workflow, so that no sweep looks at it again."""
         await self._connection.execute(
-            update(OrderRow).where(col(OrderRow.id) == order_id).values(saga_seen_at=func.now())
+            "UPDATE orders SET saga_seen_at = now() WHERE id = %(order_id)s", order_id=order_id
         )
 
 
-def _orders() -> Select[Any]:
-    return select_columns(inspect(OrderRow).local_table)
-
-
-def _transitions(order_id: str) -> Select[*tuple[Any, ...]]:
-    columns = (
-        col(OrderTransition.seq),
-        col(OrderTransition.from_status),
-        col(OrderTransition.to_status),
-        col(OrderTransition.reason),
-        col(OrderTransition.at),
-    )
-    return select_columns(*columns).where(col(OrderTransition.order_id) == order_id)
-
-
-def _to_state(row: Any) -> OrderState:
-    return OrderState(
-        user_id=row.user_id,
-        status=OrderStatus(row.status),
-        reason=row.reason,
-        currency=row.currency,
-        total=row.total,
-        payment_deadline=row.payment_deadline,
-        seq=row.seq,
-        updated_at=row.updated_at,
+def _to_order(
+    *,
+    status: str,
+    shipping_address: Mapping[str, str],
+    items: Sequence[Mapping[str, Any]],
+    transitions: Sequence[Mapping[str, Any]],
+    **others: Any,
+) -> Order:
+    return Order(
+        status=OrderStatus(status),
+        shipping_address=Address(**shipping_address),
+        items=[OrderItem(**item) for item in items],
+        transitions=[_to_transition(**transition) for transition in transitions],
+        **others,
     )
 
 
-def _to_transition(row: Any) -> Transition:
+def _to_summary(*, status: str, **others: Any) -> OrderSummary:
+    return OrderSummary(status=OrderStatus(status), **others)
+
+
+def _to_state(*, status: str, items: Sequence[Mapping[str, Any]], **others: Any) -> OrderState:
+    return OrderState(status=OrderStatus(status), items=[OrderItem(**item) for item in items], **others)
+
+
+def _to_transition(*, from_status: str | None, to_status: str, at: str, **others: Any) -> Transition:
     return Transition(
-        seq=row.seq,
-        from_status=None if row.from_status is None else OrderStatus(row.from_status),
-        to_status=OrderStatus(row.to_status),
-        reason=row.reason,
-        at=row.at,
+        from_status=None if from_status is None else OrderStatus(from_status),
+        to_status=OrderStatus(to_status),
+        at=datetime.fromisoformat(at),
+        **others,
     )
 
 
-def _to_new_order(row: Any, items: Iterable[OrderItem]) -> NewOrder:
-    return NewOrder(
-        user_id=row.user_id,
-        lines=[OrderLine(product_id=item.product_id, quantity=item.quantity) for item in items],
-        currency=row.currency,
-        shipping_address=Address(**row.shipping_address),
-        payment_method=row.payment_method,
-        expected_total=row.expected_total,
-        payment_window_seconds=row.payment_window_seconds,
-    )
+def _to_unstarted(
+    *, order_id: str, shipping_address: Mapping[str, str], items: Sequence[Mapping[str, Any]], **others: Any
+) -> tuple[str, NewOrder]:
+    lines = [OrderLine(product_id=item["product_id"], quantity=item["quantity"]) for item in items]
+    return order_id, NewOrder(shipping_address=Address(**shipping_address), lines=lines, **others)

@@ -96,7 +96,7 @@ class SagaSweep:
 
     async def sweep(self, *, older_than: timedelta = UNSTARTED_AFTER) -> int:
         """Make sure that orders RECEIVED for so long have their saga; answers how many now do."""
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             unstarted = await OrderRepository(connection).find_unstarted(older_than=older_than, limit=SWEEP_LIMIT)
         for done, (order_id, new) in enumerate(unstarted):
             try:
@@ -104,7 +104,7 @@ class SagaSweep:
             except SagaUnavailable as error:
                 log.warning("sagas.unavailable", waiting=len(unstarted) - done, error=str(error))
                 return done
-            async with self._database.transaction() as connection:
+            async with self._database.autocommit() as connection:
                 await OrderRepository(connection).set_saga_seen(order_id)
         return len(unstarted)
 

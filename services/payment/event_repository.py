@@ -1,20 +1,38 @@
-"""SQL of the inbox of provider events. Every method runs in the caller's transaction and never commits."""
+"""SQL of the inbox of provider events. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import func, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import col, select
-
+from runtime.database import Connection, encode_rows
 from services.payment.events import ProviderEvent
-from services.payment.tables import EventRow, EventStatus, SweepRow
+from services.payment.tables import EventStatus
 
-_SWEEP = "stripe"
+_SWEEP: Final = "stripe"
+
+_ADD: Final = """
+    INSERT INTO provider_events (event_id, type, intent_id, order_id, payload, received_at, status, note, attempts,
+                                 next_attempt_at, processed_at)
+    SELECT event_id, type, intent_id, order_id, payload, now(), status, note, 0, now(),
+           CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END
+      FROM json_to_recordset(%(events)s::json) AS event (
+           event_id text, type text, intent_id text, order_id uuid, payload text, status text, note text)
+    ON CONFLICT DO NOTHING
+"""
+_CLAIM: Final = """
+    UPDATE provider_events
+       SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
+     WHERE event_id IN (
+           SELECT event_id FROM provider_events
+            WHERE status = 'RECEIVED' AND next_attempt_at <= now()
+            ORDER BY next_attempt_at
+            LIMIT %(limit)s
+              FOR UPDATE SKIP LOCKED)
+    RETURNING event_id, type, intent_id, order_id, attempts, now() - received_at AS age
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +50,13 @@ class InboxEvent:
 
 
 class EventRepository:
-    """Provider events and the sweep's mark, in one transaction."""
+    """Provider events and the sweep's mark, on one connection."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add(self, events: Sequence[ProviderEvent]) -> int:
         """Store the events that are not known yet; how many those were. What tells nothing is IGNORED at once."""
-        if not events:
-            return 0
         rows = [
             {
                 "event_id": event.id,
@@ -48,81 +64,62 @@ class EventRepository:
                 "intent_id": event.intent_id,
                 "order_id": event.order_id,
                 "payload": event.payload,
-                "received_at": func.now(),
-                "status": (EventStatus.RECEIVED if event.is_telling else EventStatus.IGNORED).value,
+                "status": EventStatus.RECEIVED if event.is_telling else EventStatus.IGNORED,
                 "note": "" if event.is_telling else "another event tells the same of the payment",
-                "attempts": 0,
-                "next_attempt_at": func.now(),
-                "processed_at": None if event.is_telling else func.now(),
             }
             for event in events
         ]
-        statement = upsert(EventRow).values(rows).on_conflict_do_nothing().returning(col(EventRow.event_id))
-        return len((await self._connection.execute(statement)).all())
+        return await self._connection.execute(_ADD, events=encode_rows(rows))
 
     async def claim_due(self, *, limit: int, lease: timedelta) -> list[InboxEvent]:
         """Take events that are due. Nobody else gets them before the lease ends; one of a dead process is due then."""
-        row = EventRow
-        due = (
-            select(row.event_id)
-            .where(col(row.status) == EventStatus.RECEIVED.value, col(row.next_attempt_at) <= func.now())
-            .order_by(col(row.next_attempt_at))
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(row)
-            .where(col(row.event_id).in_(due))
-            .values(attempts=col(row.attempts) + 1, next_attempt_at=func.now() + lease)
-            .returning(
-                col(row.event_id),
-                col(row.type),
-                col(row.intent_id),
-                col(row.order_id),
-                col(row.attempts),
-                (func.now() - col(row.received_at)).label("age"),
-            )
-        )
-        claimed = (await self._connection.execute(statement)).all()
-        return [
-            InboxEvent(
-                event_id=event.event_id,
-                type=event.type,
-                intent_id=event.intent_id,
-                order_id=event.order_id,
-                attempts=event.attempts,
-                age=event.age,
-            )
-            for event in claimed
-        ]
+        return await self._connection.fetch_all(InboxEvent, _CLAIM, limit=limit, lease=lease)
 
     async def finish(self, event_id: str, status: EventStatus, *, note: str) -> None:
         """End the work on an event."""
         await self._connection.execute(
-            update(EventRow)
-            .where(col(EventRow.event_id) == event_id)
-            .values(status=status.value, note=note, processed_at=func.now())
+            """
+            UPDATE provider_events SET status = %(status)s, note = %(note)s, processed_at = now()
+             WHERE event_id = %(event_id)s
+            """,
+            event_id=event_id,
+            status=status,
+            note=note,
         )
 
     async def postpone(self, event_id: str, *, delay: timedelta, note: str) -> None:
         """Take an event up again after `delay`."""
         await self._connection.execute(
-            update(EventRow)
-            .where(col(EventRow.event_id) == event_id)
-            .values(next_attempt_at=func.now() + delay, note=note)
+            """
+            UPDATE provider_events SET next_attempt_at = now() + %(delay)s, note = %(note)s
+             WHERE event_id = %(event_id)s
+            """,
+            event_id=event_id,
+            delay=delay,
+            note=note,
         )
 
     async def start_sweep(self, *, first_look: timedelta) -> datetime:
         """Up to which of Stripe's times its events were read; at the very first, `first_look` ago."""
-        first = {"name": _SWEEP, "swept_until": func.now() - first_look}
-        await self._connection.execute(upsert(SweepRow).values(first).on_conflict_do_nothing())
-        statement = select(SweepRow.swept_until).where(col(SweepRow.name) == _SWEEP)
-        return (await self._connection.execute(statement)).scalar_one()
+        await self._connection.execute(
+            """
+            INSERT INTO event_sweep (name, swept_until) VALUES (%(name)s, now() - %(first_look)s)
+            ON CONFLICT DO NOTHING
+            """,
+            name=_SWEEP,
+            first_look=first_look,
+        )
+        swept_until: datetime = await self._connection.fetch_value(
+            "SELECT swept_until FROM event_sweep WHERE name = %(name)s", name=_SWEEP
+        )
+        return swept_until
 
     async def end_sweep(self, swept_until: datetime) -> None:
         """Move the mark; never back."""
         await self._connection.execute(
-            update(SweepRow)
-            .where(col(SweepRow.name) == _SWEEP)
-            .values(swept_until=func.greatest(col(SweepRow.swept_until), swept_until))
+            """
+            UPDATE event_sweep SET swept_until = greatest(swept_until, %(swept_until)s) WHERE name = %(name)s
+            """,
+            name=_SWEEP,
+            swept_until=swept_until,
         )

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from domain.ids import is_id
 from services.payment.errors import BadWebhookBody
+from services.payment.event_types import TELLING_TYPES
 from services.payment.stripe_port import APP
-
-TELLING_TYPES: Final = (
-    "payment_intent.succeeded",
-    "payment_intent.payment_failed",
-    "payment_intent.processing",
-    "payment_intent.requires_action",
-    "payment_intent.canceled",
-    "refund.updated",
-    "refund.failed",
-)
-"""Events worth a re-read; whatever else comes of ours only repeats what one of these tells."""
 
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
 

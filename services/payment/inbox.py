@@ -103,7 +103,7 @@ class Inbox:
         room = self._concurrency - len(self._under_way)
         if room == 0:
             return 0
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             claimed = await EventRepository(connection).claim_due(limit=room, lease=_LEASE)
         for event in claimed:
             task = asyncio.create_task(self._work_off(event))
@@ -118,7 +118,7 @@ class Inbox:
     async def _work_off(self, event: InboxEvent) -> None:
         try:
             outcome = await self._outcome(event)
-            async with self._database.transaction() as connection:
+            async with self._database.autocommit() as connection:
                 repository = EventRepository(connection)
                 if outcome.status is EventStatus.RECEIVED:
                     await repository.postpone(event.event_id, delay=_pause(event), note=outcome.note)

@@ -51,7 +51,7 @@ class EventIntake:
         ours = [event for event in events if self._is_wanted(event)]
         if not ours:
             return
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             stored = await EventRepository(connection).add(ours)
         if stored:
             self._on_stored()

@@ -26,6 +26,8 @@ class Refunds:
             RefundPending: Stripe has it and is not done; repeat.
             StripeUnavailable: repeat.
         """
+        if not payment.voided:
+            return
         refund = await self._ledger.find_refund(payment)
         if refund is not None and refund.status is not RefundStatus.SUCCEEDED:
             await self._advance(payment, refund)

@@ -1,20 +1,17 @@
-"""SQL of payments, attempts and refunds. Every method runs in the caller's transaction and never commits."""
+"""SQL of payments, attempts and refunds. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, cast, func, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import col
+from typing import Any, Final
 
 from domain.payments import PaymentStatus
-from runtime.outbox import Event, add_events
+from runtime.database import Connection, encode_rows
+from runtime.outbox import Event, encode_events, with_events
 from services.payment.stripe_port import FailedCharge
-from services.payment.tables import AttemptRow, Outbox, PaymentRow, RefundRow, RefundStatus
+from services.payment.tables import RefundStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +45,25 @@ class Payment:
     generation: int
     generation_at: datetime
     seq: int
+    version: int
     created_at: datetime
+    failed_charges: frozenset[str]
+    """Ids of the charges that failed: one attempt each."""
     amount_refunded: int
-    failed_attempts: int
+
+    @property
+    def failed_attempts(self) -> int:
+        """Failed charges, each counted once however it was seen."""
+        return len(self.failed_charges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedRefund:
+    """The full refund that a payment comes to owe; amount in minor units of `currency`."""
+
+    id: str
+    amount: int
+    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,185 +80,138 @@ class Refund:
     generation: int
 
 
-class PaymentRepository:
-    """Payments, attempts and refunds, in one transaction."""
+_ADD_PAYMENT: Final = with_events("""
+    changed AS (
+        INSERT INTO payments (id, order_id, user_id, amount, currency, payment_method, status, intent_id,
+                              amount_received, currency_received, closing, voided, generation, generation_at, seq,
+                              version, created_at, updated_at)
+        VALUES (%(id)s, %(order_id)s, %(user_id)s, %(amount)s, %(currency)s, %(payment_method)s, %(status)s,
+                %(intent_id)s, %(amount_received)s, %(currency_received)s, %(closing)s, %(voided)s, %(generation)s,
+                %(generation_at)s, %(seq)s, %(version)s, %(created_at)s, %(created_at)s)
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+""")
+_CHANGE_PAYMENT: Final = with_events("""
+    changed AS (
+        UPDATE payments
+           SET status = %(status)s, intent_id = %(intent_id)s, amount_received = %(amount_received)s,
+               currency_received = %(currency_received)s, closing = %(closing)s, voided = %(voided)s,
+               generation = %(generation)s, generation_at = %(generation_at)s, seq = %(seq)s,
+               version = version + 1, updated_at = now()
+         WHERE id = %(id)s AND version = %(version)s
+        RETURNING id
+    ),
+    attempt AS (
+        INSERT INTO payment_attempts (charge_id, payment_id, decline_code, at)
+        SELECT charge.id, changed.id, charge.decline_code, charge.at
+          FROM changed, json_to_recordset(%(attempts)s::json) AS charge (id text, decline_code text, at timestamptz)
+        ON CONFLICT DO NOTHING
+    ),
+    owed AS (
+        INSERT INTO refunds (id, payment_id, amount, currency, status, generation, created_at, updated_at)
+        SELECT refund.id, changed.id, refund.amount, refund.currency, 'REQUESTED', 0, now(), now()
+          FROM changed, json_to_recordset(%(refunds)s::json) AS refund (id uuid, amount bigint, currency text)
+        ON CONFLICT (payment_id) DO NOTHING
+    )
+""")
+_PAYMENT: Final = """
+    SELECT id, order_id, user_id, amount, currency, payment_method, status, intent_id, amount_received,
+           currency_received, closing, voided, generation, generation_at, seq, version, created_at,
+           ARRAY(SELECT charge_id FROM payment_attempts WHERE payment_id = payments.id) AS failed_charges,
+           (SELECT coalesce(sum(amount), 0)::bigint FROM refunds
+             WHERE payment_id = payments.id AND status = 'SUCCEEDED') AS amount_refunded
+      FROM payments
+"""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+
+class PaymentRepository:
+    """Payments, attempts and refunds, on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add_payment(self, new: NewPayment, *, status: PaymentStatus, seq: int, voided: bool) -> datetime | None:
-        """Make the order's payment, unless it has one; waits for a transaction that is just making it.
-
-        Returns the transaction's time, or None when there was one.
-        """
-        row = {
-            "id": new.id,
-            "order_id": new.order_id,
-            "user_id": new.user_id,
-            "amount": new.amount,
-            "currency": new.currency,
-            "payment_method": new.payment_method,
-            "status": status.value,
-            "amount_received": 0,
-            "closing": voided,
-            "voided": voided,
-            "generation": 0,
-            "generation_at": func.now(),
-            "seq": seq,
-            "created_at": func.now(),
-            "updated_at": func.now(),
-        }
-        statement = upsert(PaymentRow).values(row).on_conflict_do_nothing().returning(func.now())
-        return (await self._connection.execute(statement)).scalar_one_or_none()
-
-    async def lock_payment(self, order_id: str) -> datetime | None:
-        """Hold the order's payment until the end of the transaction, whose time is returned; None without one.
-
-        Read it afterwards: a statement that waited for the lock would see the sums of before.
-        """
-        statement = select(func.now()).select_from(PaymentRow).where(col(PaymentRow.order_id) == order_id)
-        return (await self._connection.execute(statement.with_for_update())).scalar_one_or_none()
+    async def add_payment(self, payment: Payment, events: Sequence[Event]) -> bool:
+        """Write a new payment with its events, unless its order has one; waits for a twin that is just written."""
+        added = await self._connection.execute(_ADD_PAYMENT, **asdict(payment), events=encode_events(events))
+        return added == 1
 
     async def find_by_id(self, payment_id: str) -> Payment | None:
         """One payment."""
-        return await self._find(col(PaymentRow.id) == payment_id)
+        return await self._connection.fetch_one(
+            _to_payment, f"{_PAYMENT} WHERE id = %(payment_id)s", payment_id=payment_id
+        )
 
     async def find_by_order(self, order_id: str) -> Payment | None:
         """The order's payment."""
-        return await self._find(col(PaymentRow.order_id) == order_id)
+        return await self._connection.fetch_one(
+            _to_payment, f"{_PAYMENT} WHERE order_id = %(order_id)s", order_id=order_id
+        )
 
     async def find_by_intent(self, intent_id: str) -> Payment | None:
         """The payment that has this intent."""
-        return await self._find(col(PaymentRow.intent_id) == intent_id)
-
-    async def _find(self, condition: ColumnElement[bool]) -> Payment | None:
-        row = PaymentRow
-        statement = select(
-            *(getattr(row, name) for name in _STORED), _failed_attempts().label("failed"), _refunded().label("refunded")
-        ).where(condition)
-        found = (await self._connection.execute(statement)).one_or_none()
-        if found is None:
-            return None
-        return Payment(
-            **{name: getattr(found, name) for name in _STORED if name != "status"},
-            status=PaymentStatus(found.status),
-            failed_attempts=found.failed,
-            amount_refunded=found.refunded,
+        return await self._connection.fetch_one(
+            _to_payment, f"{_PAYMENT} WHERE intent_id = %(intent_id)s", intent_id=intent_id
         )
 
-    async def save(self, payment: Payment) -> None:
-        """Write what changes of a locked payment."""
-        await self._connection.execute(
-            update(PaymentRow)
-            .where(col(PaymentRow.id) == payment.id)
-            .values(
-                status=payment.status.value,
-                intent_id=payment.intent_id,
-                amount_received=payment.amount_received,
-                currency_received=payment.currency_received,
-                closing=payment.closing,
-                voided=payment.voided,
-                generation=payment.generation,
-                generation_at=payment.generation_at,
-                seq=payment.seq,
-                updated_at=func.now(),
-            )
+    async def change_payment(
+        self,
+        payment: Payment,
+        *,
+        events: Sequence[Event],
+        attempts: Sequence[FailedCharge] = (),
+        owed: OwedRefund | None = None,
+    ) -> bool:
+        """Write what has become of the payment's version, with what belongs to it.
+
+        Returns:
+            False, and nothing is changed, when it has another version by now.
+        """
+        changed = await self._connection.execute(
+            _CHANGE_PAYMENT,
+            **asdict(payment),
+            attempts=encode_rows(asdict(charge) for charge in attempts),
+            refunds=encode_rows([] if owed is None else [asdict(owed)]),
+            events=encode_events(events),
         )
+        return changed == 1
 
-    async def add_event(self, event: Event) -> None:
-        """Put an event of a locked payment into the outbox."""
-        await add_events(self._connection, Outbox, [event])
+    async def lock_payment(self, payment_id: str) -> None:
+        """Hold the payment until the end of the transaction.
 
-    async def add_attempts(self, payment_id: str, charges: Sequence[FailedCharge]) -> int:
-        """Write down the failed charges that were not known yet; how many those were."""
-        if not charges:
-            return 0
-        rows = [
-            {"charge_id": charge.id, "payment_id": payment_id, "decline_code": charge.decline_code, "at": charge.at}
-            for charge in charges
-        ]
-        statement = upsert(AttemptRow).values(rows).on_conflict_do_nothing().returning(col(AttemptRow.charge_id))
-        return len((await self._connection.execute(statement)).all())
-
-    async def add_refund(self, refund_id: str, *, payment_id: str, amount: int, currency: str) -> None:
-        """Owe a payment's full refund, unless it is owed already."""
-        row = {
-            "id": refund_id,
-            "payment_id": payment_id,
-            "amount": amount,
-            "currency": currency,
-            "status": RefundStatus.REQUESTED.value,
-            "generation": 0,
-            "created_at": func.now(),
-            "updated_at": func.now(),
-        }
+        Read it afterwards: a statement that waited for the lock would see the sums of before.
+        """
         await self._connection.execute(
-            upsert(RefundRow).values(row).on_conflict_do_nothing(index_elements=["payment_id"])
+            "SELECT FROM payments WHERE id = %(payment_id)s FOR UPDATE", payment_id=payment_id
         )
 
     async def find_refund(self, payment_id: str) -> Refund | None:
         """The payment's refund."""
-        row = RefundRow
-        statement = select(*(getattr(row, name) for name in _STORED_OF_REFUND)).where(col(row.payment_id) == payment_id)
-        found = (await self._connection.execute(statement)).one_or_none()
-        if found is None:
-            return None
-        values = {name: getattr(found, name) for name in _STORED_OF_REFUND if name != "status"}
-        return Refund(**values, status=RefundStatus(found.status))
+        return await self._connection.fetch_one(
+            _to_refund,
+            """
+            SELECT id, payment_id, amount, currency, status, stripe_refund_id, failure_reason, generation
+              FROM refunds WHERE payment_id = %(payment_id)s
+            """,
+            payment_id=payment_id,
+        )
 
     async def save_refund(self, refund: Refund) -> None:
         """Write what changes of the refund of a locked payment."""
         await self._connection.execute(
-            update(RefundRow)
-            .where(col(RefundRow.id) == refund.id)
-            .values(
-                status=refund.status.value,
-                stripe_refund_id=refund.stripe_refund_id,
-                failure_reason=refund.failure_reason,
-                generation=refund.generation,
-                updated_at=func.now(),
-            )
+            """
+            UPDATE refunds
+               SET status = %(status)s, stripe_refund_id = %(stripe_refund_id)s, failure_reason = %(failure_reason)s,
+                   generation = %(generation)s, updated_at = now()
+             WHERE id = %(id)s
+            """,
+            **asdict(refund),
         )
 
 
-_STORED = (
-    "id",
-    "order_id",
-    "user_id",
-    "amount",
-    "currency",
-    "payment_method",
-    "status",
-    "intent_id",
-    "amount_received",
-    "currency_received",
-    "closing",
-    "voided",
-    "generation",
-    "generation_at",
-    "seq",
-    "created_at",
-)
-_STORED_OF_REFUND = (
-    "id",
-    "payment_id",
-    "amount",
-    "currency",
-    "status",
-    "stripe_refund_id",
-    "failure_reason",
-    "generation",
-)
+def _to_payment(*, status: str, failed_charges: Sequence[str], **others: Any) -> Payment:
+    return Payment(status=PaymentStatus(status), failed_charges=frozenset(failed_charges), **others)
 
 
-def _failed_attempts() -> ScalarSelect[int]:
-    counted = select(func.count()).where(col(AttemptRow.payment_id) == col(PaymentRow.id))
-    return counted.correlate(PaymentRow).scalar_subquery()
-
-
-def _refunded() -> ScalarSelect[int]:
-    total = cast(func.coalesce(func.sum(col(RefundRow.amount)), 0), BigInteger)
-    summed = select(total).where(
-        col(RefundRow.payment_id) == col(PaymentRow.id), col(RefundRow.status) == RefundStatus.SUCCEEDED.value
-    )
-    return summed.correlate(PaymentRow).scalar_subquery()
+def _to_refund(*, status: str, **others: Any) -> Refund:
+    return Refund(status=RefundStatus(status), **others)

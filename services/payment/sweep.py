@@ -51,7 +51,7 @@ class Sweep:
         Raises:
             StripeUnavailable: the mark stays where it was.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             swept_until = await EventRepository(connection).start_sweep(first_look=_FIRST_LOOK)
         batch: list[ProviderEvent] = []
         newest = swept_until
@@ -62,5 +62,5 @@ class Sweep:
                 await self._intake.store(batch)
                 batch.clear()
         await self._intake.store(batch)
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             await EventRepository(connection).end_sweep(newest)

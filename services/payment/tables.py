@@ -74,7 +74,9 @@ class PaymentRow(Base, table=True):
     """Part of every idempotency key: a key whose stored answer is no use is followed by the next generation's."""
     generation_at: datetime = timestamp()
     seq: int = Field(sa_type=BigInteger)
-    """Number of the payment's last event; guards re-reads too, see `services.payment.ledger`."""
+    """Number of the payment's last event."""
+    version: int = Field(sa_type=BigInteger)
+    """Number of the row's last change: a change is made from a version, see `services.payment.ledger`."""
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
 

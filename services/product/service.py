@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -23,7 +23,7 @@ from services.product.errors import (
     StaleVersion,
     TotalTooLarge,
 )
-from services.product.repository import Product, ProductRepository
+from services.product.repository import Price, Product, ProductRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,23 +70,22 @@ class ProductService:
 
     async def create(self, *, name: str, description: str, unit_price: int, currency: str) -> Product:
         """Make an active product. Not idempotent: a repeat makes another one."""
-        async with self._database.transaction() as connection:
-            repository = ProductRepository(connection)
-            now = await repository.now()
-            product = Product(
-                id=new_id(),
-                name=name,
-                description=description,
-                unit_price=unit_price,
-                currency=currency,
-                active=True,
-                seq=1,
-                created_at=now,
-                updated_at=now,
-                deleted_at=None,
-            )
-            await repository.add_product(product, [_event(product, "product.created")])
-            return product
+        now = datetime.now(UTC)
+        product = Product(
+            id=new_id(),
+            name=name,
+            description=description,
+            unit_price=unit_price,
+            currency=currency,
+            active=True,
+            seq=1,
+            created_at=now,
+            updated_at=now,
+            deleted_at=None,
+        )
+        async with self._database.autocommit() as connection:
+            await ProductRepository(connection).add_product(product, [_event(product, "product.created")])
+        return product
 
     async def update(self, product_id: str, changes: Changes, *, expected_versions: Collection[int]) -> Product:
         """Change a product, which gets its next version. What changes nothing makes no version and no event.
@@ -102,7 +101,7 @@ class ProductService:
             product = await _lock(repository, product_id, expected_versions)
             changed = changes.apply(product)
             if changed != product:
-                changed = _next_version(changed, at=await repository.now())
+                changed = _next_version(changed, at=datetime.now(UTC))
                 await repository.save_product(changed, [_event(changed, "product.updated")])
             return changed
 
@@ -116,7 +115,7 @@ class ProductService:
         async with self._database.transaction() as connection:
             repository = ProductRepository(connection)
             product = await _lock(repository, product_id, expected_versions)
-            now = await repository.now()
+            now = datetime.now(UTC)
             deleted = _next_version(replace(product, active=False, deleted_at=now), at=now)
             await repository.save_product(deleted, [_event(deleted, "product.deleted")])
 
@@ -126,7 +125,7 @@ class ProductService:
         Raises:
             ProductNotFound: there is none.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             product = await ProductRepository(connection).find_product(product_id)
         if product is None or (product.deleted_at is not None and not deleted_too):
             raise ProductNotFound(product_id)
@@ -134,7 +133,7 @@ class ProductService:
 
     async def list_active(self, *, after: str | None, page_size: int) -> Page:
         """At most `page_size` active products in the order of their creation, from the one after the id `after`."""
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             products = await ProductRepository(connection).list_active(after=after, limit=page_size + 1)
         return Page(products=products[:page_size], has_more=len(products) > page_size)
 
@@ -148,9 +147,9 @@ class ProductService:
             TotalTooLarge: no order may cost so much.
             PriceChanged: the total is not the expected one.
         """
-        async with self._database.transaction() as connection:
-            products = await ProductRepository(connection).find_products([line.product_id for line in lines])
-        priced = [_price(line, products.get(line.product_id), currency=currency) for line in lines]
+        async with self._database.autocommit() as connection:
+            prices = await ProductRepository(connection).find_prices([line.product_id for line in lines])
+        priced = [_price(line, prices.get(line.product_id), currency=currency) for line in lines]
         total = sum(line.total for line in priced)
         if total > MAX_AMOUNT:
             raise TotalTooLarge(total=total, largest=MAX_AMOUNT)
@@ -159,14 +158,14 @@ class ProductService:
         return PricedLines(lines=priced, total=total)
 
 
-def _price(line: OrderLine, product: Product | None, *, currency: str) -> PricedLine:
-    if product is None or product.deleted_at is not None:
+def _price(line: OrderLine, price: Price | None, *, currency: str) -> PricedLine:
+    if price is None:
         raise ProductNotFound(line.product_id)
-    if not product.active:
-        raise ProductInactive(product.id)
-    if product.currency != currency:
-        raise CurrencyMismatch(product_id=product.id, priced_in=product.currency, asked_in=currency)
-    return PricedLine(product_id=product.id, quantity=line.quantity, unit_price=product.unit_price)
+    if not price.active:
+        raise ProductInactive(line.product_id)
+    if price.currency != currency:
+        raise CurrencyMismatch(product_id=line.product_id, priced_in=price.currency, asked_in=currency)
+    return PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=price.unit_price)
 
 
 async def _lock(repository: ProductRepository, product_id: str, expected_versions: Collection[int]) -> Product:

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import new_id
-from runtime.database import Database
+from runtime.database import Connection, Database
 from services.user.errors import ExpiredRefreshToken, InvalidRefreshToken, RefreshTokenReused
 from services.user.repository import User, UserRepository
 from services.user.token_repository import TokenOwner, TokenRepository
@@ -44,7 +43,7 @@ class RefreshTokens:
     async def issue(self, user_id: str) -> IssuedToken:
         """The first token of a new family, for an account that there must be."""
         token_id = new_id()
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             return await self._add(connection, token_id, TokenOwner(family_id=token_id, user_id=user_id))
 
     async def rotate(self, token: str) -> tuple[User, IssuedToken]:
@@ -70,27 +69,24 @@ class RefreshTokens:
 
     async def revoke(self, token: str) -> None:
         """Revoke the token's family. A token that is unknown, used or revoked already is no error."""
-        async with self._database.transaction() as connection:
-            repository = TokenRepository(connection)
-            state = await repository.find(_hash(token))
-            if state is not None:
-                await repository.revoke_family(state.owner.family_id)
+        async with self._database.autocommit() as connection:
+            await TokenRepository(connection).revoke_family(_hash(token))
 
-    async def _add(self, connection: AsyncConnection, token_id: str, owner: TokenOwner) -> IssuedToken:
+    async def _add(self, connection: Connection, token_id: str, owner: TokenOwner) -> IssuedToken:
         text = secrets.token_urlsafe(_TOKEN_BYTES)
         expires_at = await TokenRepository(connection).add(token_id, owner, token_hash=_hash(text), ttl=self._ttl)
         return IssuedToken(text=text, expires_at=expires_at)
 
     async def _refuse(self, token_hash: bytes) -> InvalidRefreshToken | ExpiredRefreshToken | RefreshTokenReused:
         """Why a token could not be used. What that changes is committed before anybody hears of it."""
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             repository = TokenRepository(connection)
             state = await repository.find(token_hash)
             if state is None:
                 return InvalidRefreshToken()
             if state.is_used:
-                if await repository.revoke_family(state.owner.family_id):
-                    log.warning("refresh_token.reused", user_id=state.owner.user_id, family_id=state.owner.family_id)
+                if await repository.revoke_family(token_hash):
+                    log.warning("refresh_token.reused", user_id=state.user_id, family_id=state.family_id)
                 return RefreshTokenReused()
             return InvalidRefreshToken() if state.is_revoked else ExpiredRefreshToken()
 

@@ -1,22 +1,15 @@
-"""All SQL of the user service. Every method runs in the caller's transaction and never commits."""
+"""All SQL of the user service but that of tokens. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row, func, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import Mapped
-from sqlmodel import col
+from typing import Any, Final
 
 from runtime.caller import CallerRole
-from runtime.outbox import Event, add_events
-from services.user.tables import Outbox
-from services.user.tables import User as UserRow
+from runtime.database import Connection
+from runtime.outbox import Event, encode_events, with_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,81 +24,86 @@ class User:
     created_at: datetime
 
 
-_USER: Sequence[Mapped[Any]] = (
-    col(UserRow.id),
-    col(UserRow.email),
-    col(UserRow.name),
-    col(UserRow.role),
-    col(UserRow.seq),
-    col(UserRow.created_at),
-)
+_ADD_USER: Final = with_events("""
+    changed AS (
+        INSERT INTO users (id, email, name, password_hash, role, seq, created_at)
+        VALUES (%(user_id)s, %(email)s, %(name)s, %(password_hash)s, %(role)s, %(seq)s, %(created_at)s)
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+""")
 
 
 class UserRepository:
-    """Accounts, in one transaction."""
+    """Accounts, on one connection."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-
-    async def now(self) -> datetime:
-        """The transaction's time."""
-        return (await self._connection.execute(select(func.now()))).scalar_one()
 
     async def add_user(self, user: User, *, password_hash: str, events: Sequence[Event]) -> bool:
         """Write a new account and its events, unless its e-mail is taken; waits for one that is just taking it."""
-        row = {
-            "id": user.id,
-            "email": user.email,
-            "name": user.name,
-            "password_hash": password_hash,
-            "role": user.role.value,
-            "seq": user.seq,
-            "created_at": user.created_at,
-        }
-        statement = upsert(UserRow).values(row).on_conflict_do_nothing().returning(col(UserRow.id))
-        if (await self._connection.execute(statement)).one_or_none() is None:
-            return False
-        await add_events(self._connection, Outbox, events)
-        return True
+        added = await self._connection.execute(
+            _ADD_USER,
+            user_id=user.id,
+            email=user.email,
+            name=user.name,
+            password_hash=password_hash,
+            role=user.role,
+            seq=user.seq,
+            created_at=user.created_at,
+            events=encode_events(events),
+        )
+        return added == 1
 
     async def find_user(self, user_id: str) -> User | None:
         """One account."""
-        row = (await self._connection.execute(select(*_USER).where(col(UserRow.id) == user_id))).one_or_none()
-        return None if row is None else _to_user(row)
+        return await self._connection.fetch_one(
+            _to_user,
+            "SELECT id, email, name, role, seq, created_at FROM users WHERE id = %(user_id)s",
+            user_id=user_id,
+        )
 
     async def find_credentials(self, email: str) -> tuple[User, str] | None:
         """The account with this e-mail, in whatever case, and its password's hash."""
-        password_hash = col(UserRow.password_hash)
-        statement = select(*_USER, password_hash).where(func.lower(col(UserRow.email)) == func.lower(email))
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else (_to_user(row), row.password_hash)
+        return await self._connection.fetch_one(
+            _to_credentials,
+            """
+            SELECT id, email, name, role, seq, created_at, password_hash
+              FROM users
+             WHERE lower(email) = lower(%(email)s)
+            """,
+            email=email,
+        )
 
     async def make_admin(self, email: str, *, password_hash: str) -> User:
         """Give the account with this e-mail, which there must be, the admin's role and this password."""
-        statement = (
-            update(UserRow)
-            .where(func.lower(col(UserRow.email)) == func.lower(email))
-            .values(role=CallerRole.ADMIN.value, password_hash=password_hash)
-            .returning(*_USER)
+        admin = await self._connection.fetch_one(
+            _to_user,
+            """
+            UPDATE users SET role = %(role)s, password_hash = %(password_hash)s WHERE lower(email) = lower(%(email)s)
+            RETURNING id, email, name, role, seq, created_at
+            """,
+            role=CallerRole.ADMIN,
+            password_hash=password_hash,
+            email=email,
         )
-        return _to_user((await self._connection.execute(statement)).one())
+        if admin is None:
+            raise LookupError("the account was deleted")
+        return admin
 
     async def replace_password_hash(self, user_id: str, *, old: str, new: str) -> None:
         """Store a better hash of the same password, unless the password was changed meanwhile."""
-        statement = (
-            update(UserRow)
-            .where(col(UserRow.id) == user_id, col(UserRow.password_hash) == old)
-            .values(password_hash=new)
+        await self._connection.execute(
+            "UPDATE users SET password_hash = %(new)s WHERE id = %(user_id)s AND password_hash = %(old)s",
+            new=new,
+            user_id=user_id,
+            old=old,
         )
-        await self._connection.execute(statement)
 
 
-def _to_user(row: Row[*tuple[Any, ...]]) -> User:
-    return User(
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        role=CallerRole(row.role),
-        seq=row.seq,
-        created_at=row.created_at,
-    )
+def _to_user(*, role: str, **columns: Any) -> User:
+    return User(role=CallerRole(role), **columns)
+
+
+def _to_credentials(*, password_hash: str, **columns: Any) -> tuple[User, str]:
+    return _to_user(**columns), password_hash

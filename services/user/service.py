@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.events import USER_EVENTS
 from domain.ids import new_id
 from ordersaga.events.v1.user_events_pb2 import UserCreated
 from runtime.caller import CallerRole
-from runtime.database import Database
+from runtime.database import Connection, Database
 from runtime.outbox import Event
 from services.user.checks import check_account
 from services.user.errors import BadCredentials, EmailTaken, UserNotFound
@@ -32,7 +33,7 @@ class UserService:
             EmailTaken: another account has the e-mail, in whatever case.
         """
         password_hash = await self._passwords.hash(password)
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             user = await _add(connection, email=email, password_hash=password_hash, name=name, role=CallerRole.CUSTOMER)
         if user is None:
             raise EmailTaken
@@ -47,7 +48,7 @@ class UserService:
         Raises:
             BadCredentials: they belong to none.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             found = await UserRepository(connection).find_credentials(email)
         user, password_hash = found or (None, None)
         matches = await self._passwords.verify(password, password_hash=password_hash)
@@ -55,7 +56,7 @@ class UserService:
             raise BadCredentials
         if self._passwords.is_outdated(password_hash):
             better = await self._passwords.hash(password)
-            async with self._database.transaction() as connection:
+            async with self._database.autocommit() as connection:
                 await UserRepository(connection).replace_password_hash(user.id, old=password_hash, new=better)
         return user
 
@@ -65,7 +66,7 @@ class UserService:
         Raises:
             UserNotFound: there is none.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             user = await UserRepository(connection).find_user(user_id)
         if user is None:
             raise UserNotFound(user_id)
@@ -91,12 +92,9 @@ class UserService:
         return user
 
 
-async def _add(
-    connection: AsyncConnection, *, email: str, password_hash: str, name: str, role: CallerRole
-) -> User | None:
-    repository = UserRepository(connection)
-    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=await repository.now())
-    added = await repository.add_user(user, password_hash=password_hash, events=[_created(user)])
+async def _add(connection: Connection, *, email: str, password_hash: str, name: str, role: CallerRole) -> User | None:
+    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=datetime.now(UTC))
+    added = await UserRepository(connection).add_user(user, password_hash=password_hash, events=[_created(user)])
     return user if added else None
 
 

@@ -1,16 +1,12 @@
-"""SQL of refresh tokens. Every method runs in the caller's transaction and never commits."""
+"""SQL of refresh tokens. Every method runs on the caller's connection, in its transaction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import aliased
-from sqlmodel import col
-
-from services.user.tables import RefreshToken as TokenRow
+from runtime.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,81 +21,83 @@ class TokenOwner:
 class TokenState:
     """A token as it is stored."""
 
-    owner: TokenOwner
+    family_id: str
+    user_id: str
     is_used: bool
     is_revoked: bool
 
 
-class TokenRepository:
-    """Refresh tokens, in one transaction."""
+# A family is revoked in the row of its first token alone.
+_USE: Final = """
+    UPDATE refresh_tokens AS token
+       SET used_at = now()
+      FROM refresh_tokens AS first
+     WHERE token.token_hash = %(token_hash)s
+       AND token.used_at IS NULL
+       AND token.expires_at > now()
+       AND first.id = token.family_id
+       AND first.revoked_at IS NULL
+    RETURNING token.family_id, token.user_id
+"""
+_FIND: Final = """
+    SELECT token.family_id, token.user_id,
+           token.used_at IS NOT NULL AS is_used, first.revoked_at IS NOT NULL AS is_revoked
+      FROM refresh_tokens AS token JOIN refresh_tokens AS first ON first.id = token.family_id
+     WHERE token.token_hash = %(token_hash)s
+"""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+
+class TokenRepository:
+    """Refresh tokens, on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add(self, token_id: str, owner: TokenOwner, *, token_hash: bytes, ttl: timedelta) -> datetime:
         """Write a new token; answers when it expires."""
-        row = {
-            "id": token_id,
-            "family_id": owner.family_id,
-            "user_id": owner.user_id,
-            "token_hash": token_hash,
-            "issued_at": func.now(),
-            "expires_at": func.now() + ttl,
-        }
-        statement = insert(TokenRow).values(row).returning(col(TokenRow.expires_at))
-        return (await self._connection.execute(statement)).scalar_one()
+        expires_at: datetime = await self._connection.fetch_value(
+            """
+            INSERT INTO refresh_tokens (id, family_id, user_id, token_hash, issued_at, expires_at)
+            VALUES (%(token_id)s, %(family_id)s, %(user_id)s, %(token_hash)s, now(), now() + %(ttl)s)
+            RETURNING expires_at
+            """,
+            token_id=token_id,
+            family_id=owner.family_id,
+            user_id=owner.user_id,
+            token_hash=token_hash,
+            ttl=ttl,
+        )
+        return expires_at
 
     async def use(self, token_hash: bytes) -> TokenOwner | None:
         """Use up the token; None unless it is unused, unexpired, and of a family that is not revoked.
 
         Of several uses at once one gets it: the others wait for that one's commit, and then find the token used.
         """
-        statement = (
-            update(TokenRow)
-            .where(
-                col(TokenRow.token_hash) == token_hash,
-                col(TokenRow.used_at).is_(None),
-                col(TokenRow.expires_at) > func.now(),
-                ~_is_revoked(),
-            )
-            .values(used_at=func.now())
-            .returning(col(TokenRow.family_id), col(TokenRow.user_id))
-        )
-        row = (await self._connection.execute(statement)).one_or_none()
-        return None if row is None else TokenOwner(family_id=row.family_id, user_id=row.user_id)
+        return await self._connection.fetch_one(TokenOwner, _USE, token_hash=token_hash)
 
     async def find(self, token_hash: bytes) -> TokenState | None:
         """The token, whatever has become of it."""
-        statement = select(
-            col(TokenRow.family_id), col(TokenRow.user_id), col(TokenRow.used_at), _is_revoked().label("is_revoked")
-        ).where(col(TokenRow.token_hash) == token_hash)
-        row = (await self._connection.execute(statement)).one_or_none()
-        if row is None:
-            return None
-        return TokenState(
-            owner=TokenOwner(family_id=row.family_id, user_id=row.user_id),
-            is_used=row.used_at is not None,
-            is_revoked=row.is_revoked,
+        return await self._connection.fetch_one(TokenState, _FIND, token_hash=token_hash)
+
+    async def revoke_family(self, token_hash: bytes) -> bool:
+        """Refuse every token of this one's family from here on; whether that is new."""
+        revoked = await self._connection.execute(
+            """
+            UPDATE refresh_tokens SET revoked_at = now()
+             WHERE id = (SELECT family_id FROM refresh_tokens WHERE token_hash = %(token_hash)s)
+               AND revoked_at IS NULL
+            """,
+            token_hash=token_hash,
         )
+        return revoked == 1
 
-    async def revoke_family(self, family_id: str) -> bool:
-        """Refuse every token of the family from here on; whether that is new."""
-        return await self._revoke(col(TokenRow.id) == family_id)
-
-    async def revoke_all(self, user_id: str) -> bool:
-        """Refuse every token that the account has; whether it had any."""
-        return await self._revoke(col(TokenRow.user_id) == user_id, col(TokenRow.id) == col(TokenRow.family_id))
-
-    async def _revoke(self, *conditions: ColumnElement[bool]) -> bool:
-        statement = (
-            update(TokenRow)
-            .where(*conditions, col(TokenRow.revoked_at).is_(None))
-            .values(revoked_at=func.now())
-            .returning(col(TokenRow.id))
+    async def revoke_all(self, user_id: str) -> None:
+        """Refuse every token that the account has."""
+        await self._connection.execute(
+            """
+            UPDATE refresh_tokens SET revoked_at = now()
+             WHERE user_id = %(user_id)s AND id = family_id AND revoked_at IS NULL
+            """,
+            user_id=user_id,
         )
-        return bool((await self._connection.execute(statement)).all())
-
-
-def _is_revoked() -> ColumnElement[bool]:
-    first = aliased(TokenRow, name="first")
-    return exists().where(col(first.id) == col(TokenRow.family_id), col(first.revoked_at).is_not(None))

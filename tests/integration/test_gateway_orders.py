@@ -19,9 +19,6 @@ from ordersaga.payment.v1.payment_pb2 import OpenPaymentRequest
 from runtime.caller import SERVICE, CallerRole
 from runtime.rpc_client import call
 from tests.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 AT_ONCE = {"Prefer": "wait=0"}
 PATIENTLY = {"Prefer": "wait=10"}

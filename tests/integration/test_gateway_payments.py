@@ -13,9 +13,6 @@ from runtime.caller import ANONYMOUS, SERVICE, CallerRole
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call
 from tests.gateway import Gateway, bearer, gateway_with_services
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 
 @pytest_asyncio.fixture(scope="module")

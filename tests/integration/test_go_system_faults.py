@@ -27,9 +27,6 @@ from runtime.rpc_client import call
 from runtime.settings import Settings
 from tests.gateway import PASSWORD, Gateway, bearer, forged_bearer, gateway_with_services, order_body, sign_up
 from tests.outgoing import QueuedSms, running_sink, send_all, sending_service
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 ADMIN = bearer(CallerRole.ADMIN)
 MUG = {"name": "Mug", "unit_price": 1_250, "currency": "EUR"}

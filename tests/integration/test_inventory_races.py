@@ -7,7 +7,6 @@ import random
 from collections.abc import AsyncIterator, Mapping
 
 import pytest_asyncio
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.orders import OrderLine
@@ -16,6 +15,7 @@ from runtime.refusal import Refused
 from services.inventory.errors import AdjustmentDiffers
 from services.inventory.repository import StockLevel
 from services.inventory.service import InventoryService
+from tests.rows import fetch_rows
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -68,21 +68,20 @@ async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(datab
 
     await asyncio.gather(*(act() for _ in range(16)))
 
-    async with database.transaction() as connection:
-        found = await connection.execute(
-            text(
-                """SELECT s.on_hand, s.reserved, s.seq, sum(m.on_hand_change), sum(m.reserved_change), count(*),
-                          (SELECT coalesce(sum(l.quantity), 0)
-                             FROM reservation_lines l JOIN reservations r USING (order_id)
-                            WHERE l.product_id = s.product_id AND r.status = 'ACTIVE'),
-                          (SELECT array_agg(ce_seq ORDER BY id) FROM outbox WHERE key = s.product_id::text)
-                     FROM stock s JOIN movements m USING (product_id)
-                    WHERE s.product_id = ANY(:products) GROUP BY s.product_id, s.on_hand, s.reserved, s.seq"""
-            ),
-            {"products": products},
-        )
-        for on_hand, reserved, seq, on_hand_sum, reserved_sum, count, active, published in found:
-            assert (on_hand, reserved, seq) == (on_hand_sum, reserved_sum, count)
-            assert reserved == active
-            assert 0 <= reserved <= on_hand
-            assert published == list(range(1, seq + 1))
+    found = await fetch_rows(
+        database,
+        """SELECT s.on_hand, s.reserved, s.seq,
+                  sum(m.on_hand_change) AS on_hand_sum, sum(m.reserved_change) AS reserved_sum, count(*),
+                  (SELECT coalesce(sum(l.quantity), 0)
+                     FROM reservation_lines l JOIN reservations r USING (order_id)
+                    WHERE l.product_id = s.product_id AND r.status = 'ACTIVE') AS active,
+                  (SELECT array_agg(ce_seq ORDER BY id) FROM outbox WHERE key = s.product_id::text) AS published
+             FROM stock s JOIN movements m USING (product_id)
+            WHERE s.product_id = ANY(%(products)s::uuid[]) GROUP BY s.product_id, s.on_hand, s.reserved, s.seq""",
+        products=products,
+    )
+    for on_hand, reserved, seq, on_hand_sum, reserved_sum, count, active, published in found:
+        assert (on_hand, reserved, seq) == (on_hand_sum, reserved_sum, count)
+        assert reserved == active
+        assert 0 <= reserved <= on_hand
+        assert published == list(range(1, seq + 1))

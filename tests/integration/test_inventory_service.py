@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.orders import OrderLine
@@ -21,6 +20,7 @@ from services.inventory.errors import (
     ReservationReleased,
 )
 from services.inventory.service import InventoryService
+from tests.rows import fetch_rows
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -42,14 +42,11 @@ async def stocked(inventory: InventoryService, pieces: int) -> str:
 
 
 async def ledger(database: Database, product_id: str) -> list[tuple[int, str, int, int]]:
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text(
-                "SELECT seq, kind, on_hand_change, reserved_change FROM movements WHERE product_id = :id ORDER BY seq"
-            ),
-            {"id": product_id},
-        )
-        return [tuple(row) for row in rows]
+    return await fetch_rows(
+        database,
+        "SELECT seq, kind, on_hand_change, reserved_change FROM movements WHERE product_id = %(id)s ORDER BY seq",
+        id=product_id,
+    )
 
 
 async def test_a_product_without_a_row_has_no_stock(inventory: InventoryService) -> None:
@@ -205,12 +202,9 @@ async def test_each_change_of_stock_leaves_its_event_in_the_outbox(
     await inventory.reserve(order_id, [OrderLine(product_id, 2)])
     await inventory.release(order_id)
 
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text("SELECT ce_id, ce_type FROM outbox WHERE key = :id ORDER BY id"), {"id": product_id}
-        )
-        events = [tuple(row) for row in rows]
-
+    events = await fetch_rows(
+        database, "SELECT ce_id, ce_type FROM outbox WHERE key = %(id)s ORDER BY id", id=product_id
+    )
     assert events == [
         (f"stock:{product_id}:1", "stock.adjusted"),
         (f"stock:{product_id}:2", "stock.reserved"),

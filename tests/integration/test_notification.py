@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from google.protobuf.json_format import MessageToJson
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from domain.events import ORDER_EVENTS, PARTITIONS
 from domain.ids import new_id
@@ -43,6 +42,7 @@ from sandbox.ports import address, free_port
 from services.notification import server as notification
 from services.product import server as product
 from services.user import server as user
+from tests.rows import fetch_rows
 
 AT = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
 ADMIN = Caller(CallerRole.ADMIN, new_id())
@@ -75,6 +75,7 @@ class Sink:
         self.refuse_with: str | None = None
         self._mailbox = Mailbox(folder)
         self._server: asyncio.Server | None = None
+        self._connections: list[SMTP] = []
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's
         self, server: SMTP, session: Session, envelope: Envelope, recipient: str, options: list[str]
@@ -88,14 +89,18 @@ class Sink:
         return await self._mailbox.handle_DATA(server, session, envelope)
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: SMTP(self, hostname="sink.example.test", loop=loop), "127.0.0.1", self.port
-        )
+        self._server = await asyncio.get_running_loop().create_server(self._connection, "127.0.0.1", self.port)
 
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        for connection in self._connections:
+            if connection.transport is not None:
+                connection.transport.close()
+
+    def _connection(self) -> SMTP:
+        self._connections.append(SMTP(self, hostname="sink.example.test", loop=asyncio.get_running_loop()))
+        return self._connections[-1]
 
     def to(self, email: str) -> list[Message]:
         return list(self._mailbox.all(to=email))
@@ -174,28 +179,25 @@ class World:
 
     async def notifications(self, order_id: str) -> list[tuple[str, str, int | None]]:
         """Template, status and number of an order's mails."""
-        async with self.database.transaction() as connection:
-            rows = await connection.execute(
-                text("SELECT template, status, seq FROM notifications WHERE order_id = :id ORDER BY order_seq"),
-                {"id": order_id},
-            )
-            return [(row.template, row.status, row.seq) for row in rows]
+        return await fetch_rows(
+            self.database,
+            "SELECT template, status, seq FROM notifications WHERE order_id = %(id)s ORDER BY order_seq",
+            id=order_id,
+        )
 
     async def outbox(self, order_id: str) -> list[tuple[str, str]]:
-        async with self.database.transaction() as connection:
-            rows = await connection.execute(
-                text("SELECT ce_id, ce_type FROM outbox WHERE key = :id AND topic = 'notification-events' ORDER BY id"),
-                {"id": order_id},
-            )
-            return [(row.ce_id, row.ce_type) for row in rows]
+        return await fetch_rows(
+            self.database,
+            "SELECT ce_id, ce_type FROM outbox WHERE key = %(id)s AND topic = 'notification-events' ORDER BY id",
+            id=order_id,
+        )
 
     async def stored(self) -> str:
         """Everything in the tables, as text."""
-        async with self.database.transaction() as connection:
-            rows = await connection.execute(
-                text("SELECT n::text FROM notifications n UNION ALL SELECT o::text FROM outbox o")
-            )
-            return "\n".join(row[0] for row in rows)
+        rows = await fetch_rows(
+            self.database, "SELECT n::text FROM notifications n UNION ALL SELECT o::text FROM outbox o"
+        )
+        return "\n".join(row[0] for row in rows)
 
 
 def event_of(
@@ -458,11 +460,10 @@ async def _has_outbox(world: World, order_id: str, count: int) -> bool:
 
 
 async def _was_tried(world: World, order_id: str) -> bool:
-    async with world.database.transaction() as connection:
-        attempts = await connection.execute(
-            text("SELECT sum(attempts) FROM notifications WHERE order_id = :id"), {"id": order_id}
-        )
-        return (attempts.scalar_one() or 0) > 0
+    [[attempts]] = await fetch_rows(
+        world.database, "SELECT sum(attempts) FROM notifications WHERE order_id = %(id)s", id=order_id
+    )
+    return (attempts or 0) > 0
 
 
 async def _partitions(settings: Settings) -> int:

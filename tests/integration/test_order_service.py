@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.orders import OrderLine, OrderStatus, PricedLine
@@ -23,6 +22,7 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaSweep, SagaUnavailable
 from services.order.service import OrderService
 from services.order.wakeups import Wakeups
+from tests.rows import fetch_rows
 
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
 ADDRESS = Address(name="Customer", line1="1 Street", line2="", city="Town", postal_code="12345", country="DE")
@@ -95,11 +95,6 @@ def pricing(new: NewOrder) -> Pricing:
     return Pricing(lines=lines, total=sum(line.total for line in lines), payment_id=new_id(), payment_deadline=DEADLINE)
 
 
-async def rows(database: Database, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    async with database.transaction() as connection:
-        return [tuple(row) for row in await connection.execute(text(query), parameters)]
-
-
 async def test_an_accepted_order_has_its_history_its_event_and_its_saga(
     orders: OrderService, database: Database, starts: Starts
 ) -> None:
@@ -109,7 +104,7 @@ async def test_an_accepted_order_has_its_history_its_event_and_its_saga(
     assert created.accepted_only
     assert starts.started == [order_id]
     assert [(t.seq, t.from_status, t.to_status) for t in created.order.transitions] == [(1, None, OrderStatus.RECEIVED)]
-    assert await rows(database, "SELECT ce_id, ce_type FROM outbox WHERE key = :id", id=order_id) == [
+    assert await fetch_rows(database, "SELECT ce_id, ce_type FROM outbox WHERE key = %(id)s", id=order_id) == [
         (f"order:{order_id}:1", "order.received")
     ]
 
@@ -187,7 +182,7 @@ async def test_a_mark_writes_prices_history_and_event_at_once(orders: OrderServi
     assert (state.status, state.payment_deadline) == (OrderStatus.PENDING, DEADLINE)
     assert (order.total, order.items[0].unit_price) == (1_000, 500)
     assert [t.to_status for t in order.transitions] == [OrderStatus.RECEIVED, OrderStatus.PENDING]
-    assert await rows(database, "SELECT ce_type FROM outbox WHERE key = :id ORDER BY id", id=order_id) == [
+    assert await fetch_rows(database, "SELECT ce_type FROM outbox WHERE key = %(id)s ORDER BY id", id=order_id) == [
         ("order.received",),
         ("order.created",),
     ]
@@ -204,7 +199,7 @@ async def test_a_repeated_mark_returns_the_stored_deadline_and_makes_no_second_e
     again = await orders.mark(pending(order_id), replace(first, payment_deadline=DEADLINE + timedelta(days=1)))
 
     assert again.payment_deadline == DEADLINE
-    assert len(await rows(database, "SELECT 1 FROM outbox WHERE key = :id", id=order_id)) == 2
+    assert len(await fetch_rows(database, "SELECT 1 FROM outbox WHERE key = %(id)s", id=order_id)) == 2
 
 
 async def test_a_closed_order_keeps_its_status(orders: OrderService) -> None:
@@ -254,14 +249,14 @@ async def test_anothers_order_answers_like_one_that_does_not_exist(orders: Order
 
 async def test_attention_is_kept_once_until_it_is_cleared(orders: OrderService, database: Database) -> None:
     order_id = await received(orders)
-    query = "SELECT why, cleared_at IS NULL FROM attention WHERE order_id = :id"
+    query = "SELECT why, cleared_at IS NULL FROM attention WHERE order_id = %(id)s"
 
     await orders.raise_attention(order_id=order_id, step="reserve", why="first")
     await orders.raise_attention(order_id=order_id, step="reserve", why="second")
-    assert await rows(database, query, id=order_id) == [("first", True)]
+    assert await fetch_rows(database, query, id=order_id) == [("first", True)]
 
     await orders.clear_attention(order_id=order_id, step="reserve")
-    assert await rows(database, query, id=order_id) == [("first", False)]
+    assert await fetch_rows(database, query, id=order_id) == [("first", False)]
 
     await orders.raise_attention(order_id=order_id, step="reserve", why="third")
-    assert await rows(database, query, id=order_id) == [("third", True)]
+    assert await fetch_rows(database, query, id=order_id) == [("third", True)]

@@ -16,14 +16,17 @@ from domain.orders import OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
 from runtime.caller import SERVICE
 from runtime.database import Database, Listener
-from services.order.model import Address, Mark, NewOrder, OrderItem, Pricing, saga_input
-from services.order.repository import ORDERS_CHANNEL, OrderRepository
+from services.order.model import Address, Mark, NewOrder, Pricing, saga_input
+from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable, TemporalSagaStarter
 from services.order.service import OrderService
 from services.order.wakeups import Wakeups
+from tests.rows import fetch_rows
 
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
 ADDRESS = Address(name="Customer", line1="1 Street", line2="", city="Town", postal_code="12345", country="DE")
+
+EVENTS = "SELECT ce_seq FROM outbox WHERE key = %(order_id)s ORDER BY id"
 
 
 class Starts:
@@ -103,23 +106,42 @@ async def test_a_twin_that_waited_longer_gets_the_first_answers_code(database: D
         assert (await twin).accepted_only
 
 
-async def test_an_order_that_moves_while_it_is_read_is_read_as_it_was(
-    database: Database, starts: Starts, monkeypatch: pytest.MonkeyPatch
+async def test_an_order_that_moves_while_it_is_read_is_of_one_moment(database: Database, starts: Starts) -> None:
+    orders = OrderService(database, starts, Wakeups(), policy=POLICY)
+    for _ in range(20):
+        new = new_order()
+        order_id = (await orders.create(new, idempotency_key=new_id(), wait=0)).order.id
+
+        order, *_ = await asyncio.gather(
+            orders.get(order_id, caller=SERVICE),
+            make_pending(orders, order_id, new),
+            orders.mark(
+                Mark(order_id=order_id, cause_id="closed", to_status=OrderStatus.FAILED, reason="OUT_OF_STOCK")
+            ),
+        )
+
+        assert order.transitions[-1].to_status is order.status
+
+
+async def test_of_two_marks_at_once_each_finds_the_order_where_the_other_left_it(
+    database: Database, starts: Starts
 ) -> None:
     orders = OrderService(database, starts, Wakeups(), policy=POLICY)
-    new = new_order()
-    order_id = (await orders.create(new, idempotency_key="key", wait=0)).order.id
-    get_items = OrderRepository.get_items
-
-    async def get_items_late(self: OrderRepository, order_id: str) -> list[OrderItem]:
-        monkeypatch.setattr(OrderRepository, "get_items", get_items)
+    for _ in range(20):
+        new = new_order()
+        order_id = (await orders.create(new, idempotency_key=new_id(), wait=0)).order.id
         await make_pending(orders, order_id, new)
-        return await get_items(self, order_id)
 
-    monkeypatch.setattr(OrderRepository, "get_items", get_items_late)
-    order = await orders.get(order_id, caller=SERVICE)
+        paid, failed, again = await asyncio.gather(
+            orders.mark(Mark(order_id=order_id, cause_id="paid", to_status=OrderStatus.PAID)),
+            orders.mark(Mark(order_id=order_id, cause_id="failed", to_status=OrderStatus.FAILED, reason="STOCK_LOST")),
+            orders.mark(Mark(order_id=order_id, cause_id="paid", to_status=OrderStatus.PAID)),
+        )
+        order = await orders.get(order_id, caller=SERVICE)
 
-    assert order.transitions[-1].to_status is order.status
+        assert paid.status is failed.status is again.status is order.status
+        assert [transition.seq for transition in order.transitions] == [1, 2, 3]
+        assert [ce_seq for (ce_seq,) in await fetch_rows(database, EVENTS, order_id=order_id)] == [1, 2, 3]
 
 
 async def test_a_temporal_that_hangs_does_not_hold_up_the_answer(hung_server: str) -> None:

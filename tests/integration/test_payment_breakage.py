@@ -18,9 +18,6 @@ from runtime.refusal import Unavailable
 from services.payment.errors import PaymentVoided
 from services.payment.repository import NewPayment
 from tests.payment_rig import Rig, new_payment, payment_rig
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 ORDERS = 8
 FAULTS = {"error_500_before": 0.1, "error_500_after": 0.1, "lose_response": 0.1, "delay_ms": (0, 15)}

@@ -23,9 +23,6 @@ from services.payment.repository import Payment
 from services.payment.stripe_port import Intent, MadeRefund, StripeUnavailable
 from services.payment.tables import RefundStatus
 from tests.payment_rig import Rig, new_payment, payment_rig
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 CREATE = "payment_intents.create"
 CANCEL = "payment_intents.cancel"
@@ -190,7 +187,7 @@ async def test_voiding_a_paid_payment_refunds_it_in_full(rig: Rig) -> None:
     voided = await stored(rig, payment)
     assert (voided.status, voided.amount_refunded) == (PaymentStatus.SUCCEEDED, 2_599)
     [refund] = await rig.refunds(payment)
-    [row] = await rig.rows("SELECT * FROM refunds WHERE payment_id = :id", id=payment.id)
+    [row] = await rig.rows("SELECT * FROM refunds WHERE payment_id = %(id)s", id=payment.id)
     assert (refund.amount, refund.id, row["status"]) == (2_599, row["stripe_refund_id"], "SUCCEEDED")
     assert refund.metadata is not None
     assert refund.metadata.to_dict()["refund_id"] == str(row["id"])
@@ -259,7 +256,7 @@ async def test_a_refund_that_stripe_refuses_is_a_refusal_and_may_be_asked_for_ag
         with pytest.raises(RefundFailed, match="already been refunded"):
             await rig.service.void(payment.order_id)
 
-    [row] = await rig.rows("SELECT * FROM refunds WHERE payment_id = :id", id=payment.id)
+    [row] = await rig.rows("SELECT * FROM refunds WHERE payment_id = %(id)s", id=payment.id)
     assert (row["status"], row["generation"]) == ("REQUESTED", 2)
 
 

@@ -17,9 +17,6 @@ from runtime.caller import SERVICE, Caller, CallerRole
 from services.payment.errors import PaymentDiffers, PaymentNotFound, PaymentRejected, PaymentVoided
 from services.payment.stripe_port import StripeKeySpent, StripeUnavailable
 from tests.payment_rig import Rig, new_payment, payment_rig
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 CREATE = "payment_intents.create"
 CONFIRM = "payment_intents.confirm"
@@ -87,7 +84,7 @@ async def test_a_declined_card_is_an_answer_and_counts_once(rig: Rig) -> None:
     assert (payment.status, payment.failed_attempts) == (PaymentStatus.REQUIRES_PAYMENT_METHOD, 1)
     assert again == payment
     assert len(await rig.charges(payment)) == 1
-    [attempt] = await rig.rows("SELECT * FROM payment_attempts WHERE payment_id = :id", id=payment.id)
+    [attempt] = await rig.rows("SELECT * FROM payment_attempts WHERE payment_id = %(id)s", id=payment.id)
     assert attempt["decline_code"] == "generic_decline"
 
 
@@ -300,7 +297,7 @@ async def test_the_client_secret_is_shown_to_the_owner_and_stored_nowhere(rig: R
     assert await rig.service.client_secret(payment.order_id, SERVICE) == intent.client_secret
     with pytest.raises(PaymentNotFound):
         await rig.service.client_secret(payment.order_id, Caller(CallerRole.CUSTOMER, new_id()))
-    [row] = await rig.rows("SELECT p::text AS dump FROM payments p WHERE id = :id", id=payment.id)
+    [row] = await rig.rows("SELECT p::text AS dump FROM payments p WHERE id = %(id)s", id=payment.id)
     assert "_secret_" not in row["dump"]
 
 

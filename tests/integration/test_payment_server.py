@@ -28,9 +28,7 @@ from sandbox.ports import free_port
 from services.payment.server import SERVICE_NAME, PaymentServicer, run
 from services.payment.signals import SignalUndelivered, TemporalSignals
 from tests.payment_rig import Rig, payment_rig, sign
-from tests.stripe_double import API_KEY, SDK_WARNING, WEBHOOK_SECRET
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
+from tests.stripe_double import API_KEY, WEBHOOK_SECRET
 
 DEADLINE = 10.0
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
@@ -25,6 +24,7 @@ from runtime.rpc_client import call, open_channel
 from runtime.rpc_server import RpcServer
 from services.product.server import SERVICE_NAME, ProductServicer
 from services.product.service import ProductService
+from tests.rows import fetch_rows
 
 ADMIN = Caller(CallerRole.ADMIN, new_id())
 CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
@@ -89,11 +89,10 @@ async def products(database: Database) -> AsyncIterator[Client]:
 
 
 async def events(database: Database, product_id: str) -> list[tuple[str, str, dict[str, Any]]]:
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text("SELECT ce_type, ce_id, data FROM outbox WHERE key = :id ORDER BY id"), {"id": product_id}
-        )
-        return [(row.ce_type, row.ce_id, json.loads(row.data)) for row in rows]
+    rows = await fetch_rows(
+        database, "SELECT ce_type, ce_id, data FROM outbox WHERE key = %(id)s ORDER BY id", id=product_id
+    )
+    return [(kind, event_id, json.loads(data)) for kind, event_id, data in rows]
 
 
 async def test_what_is_given_changes_and_the_rest_stays(products: Client) -> None:

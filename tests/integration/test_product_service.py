@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
@@ -24,6 +23,7 @@ from runtime.rpc_client import call, open_channel
 from runtime.rpc_server import RpcServer
 from services.product.server import SERVICE_NAME, ProductServicer
 from services.product.service import ProductService
+from tests.rows import fetch_rows
 
 ADMIN = Caller(CallerRole.ADMIN, new_id())
 CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
@@ -90,17 +90,15 @@ async def products(database: Database) -> AsyncIterator[Client]:
 
 
 async def deactivate(database: Database, product_id: str) -> None:
-    async with database.transaction() as connection:
-        await connection.execute(text("UPDATE products SET active = false WHERE id = :id"), {"id": product_id})
+    async with database.autocommit() as connection:
+        await connection.execute("UPDATE products SET active = false WHERE id = %(id)s", id=product_id)
 
 
 async def outbox(database: Database, product_id: str) -> list[tuple[str, str, str, int, dict[str, object]]]:
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text("SELECT topic, ce_type, ce_id, ce_seq, data FROM outbox WHERE key = :id ORDER BY id"),
-            {"id": product_id},
-        )
-        return [(row.topic, row.ce_type, row.ce_id, row.ce_seq, json.loads(row.data)) for row in rows]
+    rows = await fetch_rows(
+        database, "SELECT topic, ce_type, ce_id, ce_seq, data FROM outbox WHERE key = %(id)s ORDER BY id", id=product_id
+    )
+    return [(topic, kind, event_id, seq, json.loads(data)) for topic, kind, event_id, seq, data in rows]
 
 
 async def test_an_admin_makes_a_product_that_anybody_can_read(products: Client) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from argon2 import PasswordHasher
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.refusals import Refusal
@@ -94,21 +93,20 @@ async def customer(service: UserService, stub: UserServiceStub) -> Client:
 
 
 async def stored(database: Database, customer: Client) -> list[dict[str, Any]]:
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text(
-                "SELECT t.* FROM refresh_tokens t JOIN users u ON u.id = t.user_id WHERE u.email = :email ORDER BY t.id"
-            ),
-            {"email": customer.email},
+    async with database.autocommit() as connection:
+        rows: list[dict[str, Any]] = await connection.fetch_all(
+            dict,
+            "SELECT t.* FROM refresh_tokens t JOIN users u ON u.id = t.user_id WHERE u.email = %(email)s ORDER BY t.id",
+            email=customer.email,
         )
-        return [dict(row) for row in rows.mappings()]
+        return rows
 
 
 async def expire_all(database: Database, customer: Client) -> None:
-    async with database.transaction() as connection:
+    async with database.autocommit() as connection:
         await connection.execute(
-            text("UPDATE refresh_tokens SET expires_at = now() FROM users u WHERE u.id = user_id AND u.email = :email"),
-            {"email": customer.email},
+            "UPDATE refresh_tokens SET expires_at = now() FROM users u WHERE u.id = user_id AND u.email = %(email)s",
+            email=customer.email,
         )
 
 

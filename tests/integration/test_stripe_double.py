@@ -16,9 +16,7 @@ from pydantic import SecretStr
 from runtime.process import Life
 from runtime.settings import Settings
 from sandbox.stripe.server import StripeDouble, run
-from tests.stripe_double import API_KEY, SDK_WARNING, WEBHOOK_SECRET, Clock, create, sdk
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
+from tests.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import pytest
 import stripe
 
 from sandbox.stripe.server import StripeDouble
-from tests.stripe_double import API_KEY, SDK_WARNING, WEBHOOK_SECRET, Clock, create, sdk
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
+from tests.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
 
 
 @pytest.fixture

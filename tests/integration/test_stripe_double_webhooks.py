@@ -17,9 +17,7 @@ from litestar import Litestar, Request, Response, post
 from sandbox.stripe.server import StripeDouble
 from sandbox.stripe.serving import Connections, HttpServer
 from sandbox.stripe.store import Store
-from tests.stripe_double import API_KEY, SDK_WARNING, WEBHOOK_SECRET, Clock, create, sdk
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
+from tests.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
 
 
 class Endpoint:
@@ -144,6 +142,28 @@ async def test_events_arrive_signed(start: Start, endpoint: Endpoint) -> None:
     assert all(event.api_version == stripe.api_version for event in events)
     [succeeded] = [event for event in events if event.type == "payment_intent.succeeded"]
     assert (succeeded.data.object["id"], succeeded.data.object["status"]) == (intent.id, "succeeded")
+
+
+async def test_an_endpoint_receives_only_the_types_of_event_that_are_enabled(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    enabled = ["payment_intent.succeeded", "payment_intent.canceled"]
+    double = StripeDouble(
+        data=tmp_path,
+        api_key=API_KEY,
+        webhook_secret=WEBHOOK_SECRET,
+        webhook_url=endpoint.url,
+        webhook_events=enabled,
+    )
+    async with double, sdk(double) as client:
+        paid, cancelled = await create(client), await create(client)
+        await client.v1.payment_intents.confirm_async(paid.id, {"payment_method": "pm_card_visa"})
+        await client.v1.payment_intents.cancel_async(cancelled.id)
+        await endpoint.received(2)
+        created = await client.v1.events.list_async({"type": "payment_intent.created"})
+
+    assert [event.pending_webhooks for event in created.data] == [0, 0]
+    assert sorted(event.type for event in endpoint.events) == sorted(enabled)
 
 
 async def test_a_refused_event_comes_again_after_a_growing_pause(start: Start, endpoint: Endpoint) -> None:

@@ -14,7 +14,6 @@ import pytest_asyncio
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import text
 
 from domain.ids import new_id
 from domain.refusals import Refusal
@@ -32,6 +31,7 @@ from services.user.passwords import PARALLEL_HASHES, Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.server import SERVICE_NAME, UserServicer
 from services.user.service import UserService
+from tests.rows import fetch_rows
 
 KEY = Ed25519PrivateKey.generate()
 PRIVATE_PEM = KEY.private_bytes(
@@ -97,9 +97,8 @@ def new_email() -> str:
 
 
 async def stored(database: Database, user_id: str) -> dict[str, object]:
-    async with database.transaction() as connection:
-        rows = await connection.execute(text("SELECT * FROM users WHERE id = :id"), {"id": user_id})
-        return {str(name): value for name, value in rows.mappings().one().items()}
+    [row] = await fetch_rows(database, "SELECT to_jsonb(users) FROM users WHERE id = %(id)s", id=user_id)
+    return dict(row[0])
 
 
 async def password_hash(database: Database, user_id: str) -> str:
@@ -107,11 +106,10 @@ async def password_hash(database: Database, user_id: str) -> str:
 
 
 async def outbox(database: Database, user_id: str) -> list[tuple[str, str, str, int, dict[str, object]]]:
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text("SELECT topic, ce_type, ce_id, ce_seq, data FROM outbox WHERE key = :id ORDER BY id"), {"id": user_id}
-        )
-        return [(row.topic, row.ce_type, row.ce_id, row.ce_seq, json.loads(row.data)) for row in rows]
+    rows = await fetch_rows(
+        database, "SELECT topic, ce_type, ce_id, ce_seq, data FROM outbox WHERE key = %(id)s ORDER BY id", id=user_id
+    )
+    return [(topic, kind, event_id, seq, json.loads(data)) for topic, kind, event_id, seq, data in rows]
 
 
 async def test_anybody_opens_a_customers_account(users: Client) -> None:

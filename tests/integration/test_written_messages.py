@@ -24,9 +24,6 @@ from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
 from tests.gateway import NOWHERE, PASSWORD, Gateway, Sagas, bearer, gateway_with_services, open_gateway
 from tests.outgoing import QueuedSms, Sink, running_sink, send_all, sending_service
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 ADMIN = bearer(CallerRole.ADMIN)
 

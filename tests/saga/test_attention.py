@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 
 from domain.orders import OrderLine
 from domain.saga import OrderResult, order_workflow_id
 from runtime.database import Database
+from tests.rows import fetch_rows
 from tests.saga_shop import Hook, Shop
 from workflows.order_saga import OrderSaga
 from workflows.story import ATTENTION
@@ -24,12 +24,11 @@ async def open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
     """Step and why of the order's attention that is not cleared."""
     database = Database(shop.databases["order"], pool_size=1)
     try:
-        async with database.transaction() as connection:
-            rows = await connection.execute(
-                text("SELECT step, why FROM attention WHERE order_id = :id AND cleared_at IS NULL"),
-                {"id": run.id.removeprefix(order_workflow_id(""))},
-            )
-            return [tuple(row) for row in rows]
+        return await fetch_rows(
+            database,
+            "SELECT step, why FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
+            id=run.id.removeprefix(order_workflow_id("")),
+        )
     finally:
         await database.close()
 

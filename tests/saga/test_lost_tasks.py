@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 from temporalio import activity
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
@@ -171,8 +170,8 @@ async def test_an_order_that_is_refused_a_price_in_its_second_run_gives_all_back
     database = Database(shop.databases["product"], pool_size=1)
 
     async def withdraw() -> None:
-        async with database.transaction() as connection:
-            await connection.execute(text("UPDATE products SET active = false WHERE id = :id"), {"id": product})
+        async with database.autocommit() as connection:
+            await connection.execute("UPDATE products SET active = false WHERE id = %(id)s", id=product)
 
     shop.hooks.after[step] = loss.task(withdraw)
     run = await shop.place((product, 2), payment_method=VISA)

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from temporalio.client import WorkflowHandle
 
 from domain.ids import new_id
@@ -178,10 +177,10 @@ async def test_a_wrong_amount_is_given_back_and_never_sold_for(shop: Shop) -> No
     database = Database(shop.databases["payment"], pool_size=1)
 
     async def tamper() -> None:
-        async with database.transaction() as connection:
+        order_id = (await shop.order(run)).id
+        async with database.autocommit() as connection:
             await connection.execute(
-                text("UPDATE payments SET amount_received = amount_received - 1 WHERE order_id = :id"),
-                {"id": (await shop.order(run)).id},
+                "UPDATE payments SET amount_received = amount_received - 1 WHERE order_id = %(id)s", id=order_id
             )
 
     run = await shop.place((product, 1), payment_method=VISA, wait=10)

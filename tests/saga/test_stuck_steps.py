@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from domain.saga import OrderResult
 from runtime.database import Database
+from tests.rows import fetch_rows
 from tests.saga_shop import Shop
 
 Run = WorkflowHandle[Any, OrderResult]
@@ -23,12 +23,11 @@ VISA = "pm_card_visa"
 async def attention(shop: Shop, run: Run) -> list[tuple[str, bool]]:
     """The steps that wanted attention, and whether they still do."""
     database = Database(shop.databases["order"], pool_size=1)
-    async with database.transaction() as connection:
-        rows = await connection.execute(
-            text("SELECT step, cleared_at IS NULL FROM attention WHERE order_id = :id ORDER BY since"),
-            {"id": (await shop.order(run)).id},
-        )
-        found = [(row[0], row[1]) for row in rows]
+    found = await fetch_rows(
+        database,
+        "SELECT step, cleared_at IS NULL FROM attention WHERE order_id = %(id)s ORDER BY since",
+        id=(await shop.order(run)).id,
+    )
     await database.close()
     return found
 

@@ -1,0 +1,135 @@
+"""The pool of connections, on a PostgreSQL of its own that is stopped and started again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from runtime.database import Database, DatabaseAway, encode_rows
+from sandbox.ports import free_port
+from sandbox.postgres import Postgres
+
+
+@dataclass
+class Server:
+    """A PostgreSQL that comes and goes, on one folder and port."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    running: Postgres | None = None
+
+    async def start(self) -> None:
+        self.running = Postgres(
+            data=self.folder / "data", port=self.port, sockets=self.folder / "s", log=self.folder / "log", durable=False
+        )
+        await self.running.start()
+
+    async def stop(self) -> None:
+        assert self.running is not None
+        await self.running.stop()
+
+    @property
+    def dsn(self) -> str:
+        assert self.running is not None
+        return self.running.databases.services["order"]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """Each test leaves it running."""
+    folder = tmp_path_factory.mktemp("postgres")
+    (folder / "s").mkdir()
+    server = Server(folder)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture
+async def database(server: Server) -> AsyncIterator[Database]:
+    database = Database(server.dsn, pool_size=4)
+    yield database
+    await database.close()
+
+
+async def use_all_connections(database: Database) -> list[int]:
+    """Two callers for each connection of the pool."""
+    everybody = asyncio.Barrier(4)
+
+    async def ask(number: int) -> int:
+        async with database.transaction() as connection:
+            if number < 4:
+                await everybody.wait()
+            answer: int = await connection.fetch_value("SELECT %(number)s::int", number=number)
+            return answer
+
+    return list(await asyncio.gather(*(ask(number) for number in range(8))))
+
+
+async def test_after_a_restart_of_postgresql_no_caller_meets_a_dead_connection(
+    server: Server, database: Database
+) -> None:
+    await use_all_connections(database)
+
+    await server.stop()
+    await server.start()
+
+    assert await use_all_connections(database) == list(range(8))
+
+
+async def test_a_database_that_is_down_is_told_as_such_and_used_again_as_soon_as_it_is_back(
+    server: Server, database: Database
+) -> None:
+    await use_all_connections(database)
+
+    await server.stop()
+    with pytest.raises(DatabaseAway):
+        await use_all_connections(database)
+    await server.start()
+
+    assert await use_all_connections(database) == list(range(8))
+
+
+async def test_a_connection_that_breaks_inside_a_transaction_is_told_as_such(
+    server: Server, database: Database
+) -> None:
+    with pytest.raises(DatabaseAway):
+        async with database.transaction() as connection:
+            await connection.fetch_value("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    assert await use_all_connections(database) == list(range(8))
+
+
+async def test_a_block_that_raises_leaves_nothing_behind(database: Database) -> None:
+    async with database.autocommit() as connection:
+        await connection.execute("CREATE TABLE kept (number int)")
+
+    async def add_and_fail() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO kept VALUES (1)")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await add_and_fail()
+
+    async with database.autocommit() as connection:
+        assert await connection.fetch_value("SELECT count(*) FROM kept") == 0
+
+
+async def test_rows_go_in_as_one_parameter_and_uuids_come_back_as_text(database: Database) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": "0199aa00-0000-7000-8000-000000000001", "note": "50 %"},
+        {"id": None, "note": "ö\"'\\"},
+    ]
+
+    async with database.autocommit() as connection:
+        found: list[dict[str, object]] = await connection.fetch_all(
+            dict, "SELECT * FROM json_to_recordset(%(rows)s::json) AS row (id uuid, note text)", rows=encode_rows(rows)
+        )
+
+    assert found == rows
