@@ -51,9 +51,6 @@ from tests.gateway import (
     sign_up,
 )
 from tests.outgoing import running_sink, send_all, sending_service
-from tests.stripe_double import SDK_WARNING
-
-pytestmark = pytest.mark.filterwarnings(SDK_WARNING)
 
 ADMIN = bearer(CallerRole.ADMIN)
 PRODUCT_SERVICE = "ordersaga.product.v1.ProductService"
