@@ -121,8 +121,21 @@ class Outside:
         return await _json(self.gateway.get(f"/v1/orders/{order_id}", headers=customer.token))
 
     async def until_status(self, customer: Customer, order_id: str, status: str) -> Json:
-        """The order, once it stands there."""
-        return await until(lambda: self.read_order(customer, order_id), lambda order: order["status"] == status)
+        """The order, once it stands there; read again while the shop says that something is down."""
+        return await until(lambda: self._read_if_served(customer, order_id), lambda order: order["status"] == status)
+
+    async def until_payable(self, customer: Customer, order_id: str) -> Json:
+        """The order, once it is PENDING and shows its client secret; that lacks while the payment service is down."""
+
+        def is_payable(order: Json) -> bool:
+            return order["status"] == "PENDING" and order["client_secret"] is not None
+
+        return await until(lambda: self._read_if_served(customer, order_id), is_payable)
+
+    async def _read_if_served(self, customer: Customer, order_id: str) -> Json:
+        answer = await self.gateway.get(f"/v1/orders/{order_id}", headers=customer.token)
+        order: Json = {"status": None} if answer.status_code == 503 else answer.raise_for_status().json()
+        return order
 
     async def stock(self, product_id: str) -> tuple[int, int]:
         """Pieces on hand, and of those reserved."""

@@ -74,7 +74,7 @@ async def test_orders_that_wait_for_inventory_need_attention_until_it_is_back_an
     assert moved == ["RECEIVED"] * 3
 
     for order_id in order_ids:
-        await outside.pay(await outside.until_status(customer, order_id, "PENDING"))
+        await outside.pay(await outside.until_payable(customer, order_id))
         await outside.until_status(customer, order_id, "PAID")
     cleared = await until(lambda: outside.rows("order", CLEARED, order_ids), lambda rows: len(rows) == 3)
     assert sorted(cleared) == sorted(raised)

@@ -33,7 +33,7 @@ async def test_orders_whose_worker_was_killed_in_their_middle_end_paid_and_sell_
 
     assert in_the_middle == ["RECEIVED"] * len(begun)
     for order_id in begun:
-        await outside.pay(await outside.until_status(customer, order_id, "PENDING"))
+        await outside.pay(await outside.until_payable(customer, order_id))
     for order_id in [*begun, *(order["id"] for order in waiting)]:
         await outside.until_status(customer, order_id, "PAID")
     assert await outside.stock(product_id) == (10, 0)

@@ -67,7 +67,7 @@ async def test_nothing_acknowledged_is_lost_and_what_was_refused_is_placed_once(
     assert len(crowd.acknowledged) == BUYERS * ORDERS_EACH
     order_ids = [before["id"], *crowd.acknowledged]
     for order_id in crowd.acknowledged:
-        await outside.pay(await outside.until_status(customer, order_id, "PENDING"))
+        await outside.pay(await outside.until_payable(customer, order_id))
     for order_id in order_ids:
         await outside.until_status(customer, order_id, "PAID")
     stored = await outside.rows("order", "SELECT id::text FROM orders WHERE user_id = %s", customer.id)

@@ -54,6 +54,6 @@ async def test_an_order_placed_while_temporal_is_down_is_accepted_and_gets_paid_
     order_id = placed.json()["id"]
     assert (placed.status_code, placed.json()["status"]) == (202, "RECEIVED")
     assert (again.status_code, again.json()["id"]) == (202, order_id)
-    await outside.pay(await outside.until_status(customer, order_id, "PENDING"))
+    await outside.pay(await outside.until_payable(customer, order_id))
     await outside.until_status(customer, order_id, "PAID")
     await chaos.orders_agree()
