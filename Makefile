@@ -42,7 +42,11 @@ test: generate ## Run the test suite
 test-more: generate ## Run the tests that take more time: parts killed on a running stack
 	$(BIN)/pytest -m more $(ARGS)
 
-bench: generate ## Measure whole orders beside bare Temporal sagas
+$(VENV)/.plotting: requirements-plot.lock $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-plot.lock
+	touch $@
+
+bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.plotting) ## Measure whole orders beside bare Temporal sagas
 	@$(BIN)/python -m bench $(ARGS)
 
 check: generate ## Lint, format, types, import rules, proto lint
@@ -59,11 +63,13 @@ format: generate ## Put the code into its standard form
 hooks: generate ## Let git run the quick half of `make check` at each commit
 	$(BIN)/pre-commit install
 
-lock: ## Resolve the dependencies anew into the two lock files (wants uv)
+lock: ## Resolve the dependencies anew into the three lock files (wants uv)
 	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes --extra sandbox --group dev \
 	  pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
 	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
+	  --constraint requirements-dev.lock --group plot --output-file requirements-plot.lock
 
 clean: ## Remove everything that was made, the stack's data included
 	rm -rf $(VENV) generated var dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

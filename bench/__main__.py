@@ -27,7 +27,7 @@ from temporalio.client import Client
 
 from bench.bare_saga import run_sagas
 from bench.cpu import cpu_seconds, spent
-from bench.figures import Figures, Percentiles, per_order
+from bench.figures import Figures, Percentiles, RatePoint, per_piece, with_total
 from bench.load import Customers, Load
 from bench.watch import OrderWatch
 from cli.audit.run import audit
@@ -44,13 +44,16 @@ CONCURRENCIES: Final = (20, 40, 80)
 PRODUCTS: Final = 100
 PIECES: Final = 1_000_000
 HALF_RATE_SECONDS: Final = 15.0
+RATE_SECONDS: Final = 10.0
+SHARES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
+"""Of the measured rate: where the latency is plotted."""
 
 
 class BenchVoidError(Exception):
     """The run cannot be compared; the message says why."""
 
 
-async def run_bench(console: Console, *, orders: int, rounds: int, var: Path) -> Figures:
+async def run_bench(console: Console, *, orders: int, rounds: int, shares: Sequence[float], var: Path) -> Figures:
     """Measure on a fresh stack.
 
     Raises:
@@ -62,7 +65,7 @@ async def run_bench(console: Console, *, orders: int, rounds: int, var: Path) ->
             client = await Client.connect(stack.endpoints.temporal)
             async with _bare_worker(stack.endpoints.temporal) as bare_pid, _customers(stack.endpoints, watch) as shop:
                 bench = _Bench(console, client, stack.endpoints, shop, bare_pid=bare_pid)
-                figures = await bench.measure(watch, orders=orders, rounds=rounds)
+                figures = await bench.measure(watch, orders=orders, rounds=rounds, shares=shares)
             _, breaches = await audit(stack.settings)
             if breaches:
                 raise BenchVoidError(f"the audit found {len(breaches)} breaches, the first: {breaches[0]}")
@@ -91,8 +94,8 @@ class _Bench:
         }
         self._bare = {"worker": bare_pid, "temporal": processes["temporal"], "client": os.getpid()}
 
-    async def measure(self, watch: OrderWatch, *, orders: int, rounds: int) -> Figures:
-        """Warm up, find the best concurrencies, then alternate."""
+    async def measure(self, watch: OrderWatch, *, orders: int, rounds: int, shares: Sequence[float]) -> Figures:
+        """Warm up, find the best concurrencies, then alternate; last, the latency at these shares of the best rate."""
         await self._whole_round(orders // 4, concurrency=CONCURRENCIES[0])
         bare_events = await self._bare_events()
         if bare_events > MOST_BARE_EVENTS:
@@ -106,8 +109,9 @@ class _Bench:
             rates = f"bare {bare[-1][0]:.1f}/s at {best_bare}, whole {whole[-1][0].rate:.1f}/s at {best_whole}"
             self._console.print(f"round {number}: {rates}, {whole[-1][0].retried} requests sent again")
         rate, bare_rate = median(load.rate for load, _ in whole), median(rate for rate, _ in bare)
-        cpu = per_order([(len(load.orders), spent) for load, spent in whole])
-        bare_cpu = median(sum(spent.values()) / orders * 1_000 for _, spent in bare)
+        cpu = with_total(per_piece([(len(load.orders), spent) for load, spent in whole]))
+        bare_cpu = per_piece([(orders, spent) for _, spent in bare])
+        bare_total = sum(bare_cpu.values())
         watch.lags.clear()
         await self._shop.open_loop(rate=rate / 2, seconds=HALF_RATE_SECONDS)
         return Figures(
@@ -115,14 +119,16 @@ class _Bench:
             bare_orders_per_s=bare_rate,
             ratio=rate / bare_rate,
             cpu_ms_per_order=cpu,
-            bare_cpu_ms=bare_cpu,
-            cpu_ratio=cpu["total"] / bare_cpu,
+            bare_cpu_ms=bare_total,
+            bare_cpu_ms_per_saga=bare_cpu,
+            cpu_ratio=cpu["total"] / bare_total,
             accept_ms=Percentiles.of([seconds for load, _ in whole for seconds in load.accept]),
             end_to_end_ms=Percentiles.of([seconds for load, _ in whole for seconds in load.end_to_end]),
             events_per_order=await self._events_per_order(whole[-1][0].orders[:20]),
             bare_events=bare_events,
             outbox_lag_ms=Percentiles.of(watch.lags),
             bare_producer_lag_ms=Percentiles.of(await _producer_lags(self._kafka, rate=rate / 2 * 3)),
+            latency_over_rate=[await self._latency_at(rate * share) for share in shares],
         )
 
     async def _best_concurrency(self, kind: str, orders: int) -> int:
@@ -145,6 +151,13 @@ class _Bench:
         before = cpu_seconds(self._whole)
         load = await self._shop.closed_loop(count=count, concurrency=concurrency)
         return load, spent(before, cpu_seconds(self._whole))
+
+    async def _latency_at(self, rate: float) -> RatePoint:
+        load = await self._shop.open_loop(rate=rate, seconds=RATE_SECONDS)
+        self._console.print(f"at {rate:.1f}/s: {len(load.orders)} orders, {load.retried} requests sent again")
+        return RatePoint(
+            rate=rate, accept_ms=Percentiles.of(load.accept), end_to_end_ms=Percentiles.of(load.end_to_end)
+        )
 
     async def _bare_events(self) -> int:
         name = f"bare-{new_id()}"
@@ -216,6 +229,10 @@ async def _producer_lags(bootstrap: str, *, rate: float) -> list[float]:
         await consumer.stop()
 
 
+def _title(orders: int) -> str:
+    return f"Latency over rate, {os.cpu_count()} cores for everything, {orders} orders a round before"
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -223,10 +240,21 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=300, help="orders per round (default 300)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each kind, in turns (default 5)")
     parser.add_argument("--var", type=Path, default=Path("var/bench"), help="folder of the stack, emptied first")
+    parser.add_argument(
+        "--plot", type=Path, help="also plot the latency over the rate into this PNG (wants matplotlib)"
+    )
     arguments = parser.parse_args()
     console = Console(highlight=False)
     try:
-        figures = asyncio.run(run_bench(console, orders=arguments.orders, rounds=arguments.rounds, var=arguments.var))
+        figures = asyncio.run(
+            run_bench(
+                console,
+                orders=arguments.orders,
+                rounds=arguments.rounds,
+                shares=() if arguments.plot is None else SHARES,
+                var=arguments.var,
+            )
+        )
     except BenchVoidError as error:
         console.print(f"The run is void: {error}")
         sys.exit(2)
@@ -234,6 +262,10 @@ def main() -> None:
     if arguments.json is not None:
         data: Mapping[str, object] = figures.to_data()
         arguments.json.write_text(json.dumps(data, indent=2) + "\n")
+    if arguments.plot is not None:
+        from bench.latency_plot import plot_latency  # matplotlib is there only for those who plot
+
+        plot_latency(figures.latency_over_rate, arguments.plot, title=_title(arguments.orders))
 
 
 if __name__ == "__main__":

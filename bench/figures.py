@@ -29,6 +29,15 @@ class Percentiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RatePoint:
+    """How long customers waited at a steady rate of orders per second."""
+
+    rate: float
+    accept_ms: Percentiles
+    end_to_end_ms: Percentiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """Medians over the rounds; CPU in milliseconds per order or saga, load generator and doubles apart."""
 
@@ -37,6 +46,7 @@ class Figures:
     ratio: float
     cpu_ms_per_order: Mapping[str, float]
     bare_cpu_ms: float
+    bare_cpu_ms_per_saga: Mapping[str, float]
     cpu_ratio: float
     accept_ms: Percentiles
     end_to_end_ms: Percentiles
@@ -44,6 +54,7 @@ class Figures:
     bare_events: int
     outbox_lag_ms: Percentiles
     bare_producer_lag_ms: Percentiles
+    latency_over_rate: Sequence[RatePoint]
 
     def to_data(self) -> dict[str, Any]:
         """As JSON values."""
@@ -65,7 +76,12 @@ class Figures:
         )
         for name, cost in self.cpu_ms_per_order.items():
             if name != "total":
-                table.add_row(f"  {name}" + (" (apart)" if name in LISTED_APART else ""), f"{cost:.1f}")
+                bare = self.bare_cpu_ms_per_saga.get(name)
+                label = f"  {name}" + (" (apart)" if name in LISTED_APART else "")
+                table.add_row(label, f"{cost:.1f}", "" if bare is None else f"{bare:.1f}")
+        for name, cost in self.bare_cpu_ms_per_saga.items():
+            if name not in self.cpu_ms_per_order:
+                table.add_row(f"  {name}", "", f"{cost:.1f}")
         table.add_row("history events", f"{self.events_per_order:.1f}", str(self.bare_events))
         for name, figure in (("accept ms", self.accept_ms), ("end to end ms", self.end_to_end_ms)):
             table.add_row(f"{name}, p50 / p99", f"{figure.p50:.0f} / {figure.p99:.0f}")
@@ -74,15 +90,23 @@ class Figures:
             f"{self.outbox_lag_ms.p50:.0f} / {self.outbox_lag_ms.p99:.0f}",
             f"{self.bare_producer_lag_ms.p50:.0f} / {self.bare_producer_lag_ms.p99:.0f}",
         )
+        for point in self.latency_over_rate:
+            table.add_row(
+                f"at {point.rate:.1f} orders per second: accept, end to end ms, p50 / p99",
+                f"{point.accept_ms.p50:.0f} / {point.accept_ms.p99:.0f}",
+                f"{point.end_to_end_ms.p50:.0f} / {point.end_to_end_ms.p99:.0f}",
+            )
         console.print(table)
 
 
-def per_order(rounds: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
-    """Median CPU milliseconds per order of each process, and their total without those listed apart."""
-    names = rounds[0][1]
-    costs = {name: median(cpu[name] / orders * 1_000 for orders, cpu in rounds) for name in names}
-    costs["total"] = sum(cost for name, cost in costs.items() if name not in LISTED_APART)
-    return costs
+def per_piece(rounds: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Median CPU milliseconds per order or saga of each process, from rounds of so many with so many seconds."""
+    return {name: median(cpu[name] / count * 1_000 for count, cpu in rounds) for name in rounds[0][1]}
+
+
+def with_total(costs: Mapping[str, float]) -> dict[str, float]:
+    """With the total of those that are not listed apart."""
+    return {**costs, "total": sum(cost for name, cost in costs.items() if name not in LISTED_APART)}
 
 
 def _at(ranked: Sequence[float], share: float) -> float:

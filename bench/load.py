@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -28,7 +29,7 @@ class Load:
     end_to_end: list[float] = field(default_factory=list)
     elapsed: float = 0.0
     retried: int = 0
-    """Requests that were answered 503 and sent again with the same key, as a shop would."""
+    """Requests that were answered 503, or not at all, and sent again with the same key, as a shop would."""
 
     @property
     def rate(self) -> float:
@@ -83,9 +84,7 @@ class Customers:
         }
         headers = {**self._headers, "Idempotency-Key": new_id()}
         began = time.monotonic()
-        while (response := await self._gateway.post("/v1/orders", json=body, headers=headers)).status_code == 503:
-            load.retried += 1
-            await asyncio.sleep(float(response.headers["Retry-After"]))
+        response = await self._place(body, headers, load)
         answered = time.monotonic()
         if response.status_code not in (201, 202):
             raise LoadError(f"an order was answered {response.status_code}: {response.text}")
@@ -96,3 +95,16 @@ class Customers:
         load.orders.append(order_id)
         load.accept.append(answered - began)
         load.end_to_end.append(seen - began)
+
+    async def _place(self, body: dict[str, Any], headers: dict[str, str], load: Load) -> httpx.Response:
+        """Send an order until it is answered: the key makes it one order."""
+        while True:
+            try:
+                response = await self._gateway.post("/v1/orders", json=body, headers=headers)
+            except httpx.TransportError:  # an idle connection that was closed while the request was on its way
+                load.retried += 1
+                continue
+            if response.status_code != 503:
+                return response
+            load.retried += 1
+            await asyncio.sleep(float(response.headers["Retry-After"]))

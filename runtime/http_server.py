@@ -7,9 +7,13 @@ import math
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 import uvicorn
 from litestar import Litestar
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle connection stays open: longer than a load balancer's 60 s, so that it is the one who closes."""
 
 
 class PartServer(uvicorn.Server):
@@ -47,6 +51,8 @@ async def http_server(app: Litestar, *, host: str, port: int, grace: float) -> A
         access_log=False,
         server_header=False,
         ws="none",
+        http="httptools",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         lifespan="on",
         timeout_graceful_shutdown=math.ceil(grace),
     )

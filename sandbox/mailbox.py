@@ -45,22 +45,24 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename={"sender": "from
 
 
 class Mailbox:
-    """All received messages, oldest first; those of earlier runs are read from the folder."""
+    """All received messages, oldest first, those of earlier runs included. A mail is parsed when somebody reads it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._messages = [_read(path) for path in sorted(folder.glob("*.*")) if path.suffix in (".eml", ".json")]
+        self._paths = {path.stem: path for path in sorted(folder.glob("*.*")) if path.suffix in (".eml", ".json")}
+        self._read: dict[str, Message] = {}
 
     def all(self, *, to: str | None = None) -> Sequence[Message]:
         """The messages, or those to one address or number."""
+        messages = tuple(self._message(message_id) for message_id in self._paths)
         if to is None:
-            return tuple(self._messages)
-        return tuple(each for each in self._messages if to.lower() in (address.lower() for address in each.to))
+            return messages
+        return tuple(each for each in messages if to.lower() in (address.lower() for address in each.to))
 
     def get(self, message_id: str) -> Message | None:
         """One message."""
-        return next((each for each in self._messages if each.id == message_id), None)
+        return self._message(message_id) if message_id in self._paths else None
 
     def take_sms(self, *, sender: str, to: str, text: str) -> Message:
         """Keep an SMS."""
@@ -75,8 +77,9 @@ class Mailbox:
             text=text,
             html=None,
         )
-        write_private(self._folder / f"{message.id}.json", msgspec.json.encode(message).decode())
-        self._messages.append(message)
+        path = self._folder / f"{message.id}.json"
+        write_private(path, msgspec.json.encode(message).decode())
+        self._paths[message.id] = path
         return message
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
@@ -84,11 +87,16 @@ class Mailbox:
         recipients = "".join(f"{RECIPIENT_HEADER}: {address}\r\n" for address in envelope.rcpt_tos)
         path = self._folder / f"{self._next_id()}.eml"
         path.write_bytes(recipients.encode() + (envelope.original_content or b""))
-        self._messages.append(_read(path))
+        self._paths[path.stem] = path
         return "250 OK"
 
     def _next_id(self) -> str:
-        return f"{int(self._messages[-1].id) + 1 if self._messages else 1:06}"
+        return f"{int(next(reversed(self._paths), '0')) + 1:06}"
+
+    def _message(self, message_id: str) -> Message:
+        if message_id not in self._read:
+            self._read[message_id] = _read(self._paths[message_id])
+        return self._read[message_id]
 
 
 def _read(path: Path) -> Message:

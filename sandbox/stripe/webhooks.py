@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-import httpx
+import aiohttp
 import stripe
 import structlog
 
@@ -43,7 +43,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled; an attempt that is under way then is made again after a restart."""
-        async with httpx.AsyncClient(timeout=_ATTEMPT_TIMEOUT, trust_env=False) as client:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ATTEMPT_TIMEOUT)) as client:
             try:
                 while True:
                     self._woken.clear()
@@ -54,7 +54,7 @@ class Deliverer:
                     task.cancel()
                 await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
-    def _start_due(self, client: httpx.AsyncClient) -> float | None:
+    def _start_due(self, client: aiohttp.ClientSession) -> float | None:
         """Start what is due as far as there is room; returns how long to wait for the next, if there is one."""
         room = _AT_ONCE - len(self._under_way)
         if room == 0:
@@ -82,7 +82,7 @@ class Deliverer:
             return
         self.wake()
 
-    async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
+    async def _deliver(self, client: aiohttp.ClientSession, delivery: Delivery) -> None:
         if await self._accepted(client, delivery):
             self._store.settle(delivery)
             return
@@ -95,7 +95,7 @@ class Deliverer:
         pause = min(_LONGEST_PAUSE, 2.0 ** min(delivery.attempts, 10))
         self._store.postpone(delivery, due_at=now + pause)
 
-    async def _accepted(self, client: httpx.AsyncClient, delivery: Delivery) -> bool:
+    async def _accepted(self, client: aiohttp.ClientSession, delivery: Delivery) -> bool:
         body = self._store.raw(delivery.event_id)
         if body is None:
             raise LookupError(f"no event {delivery.event_id}")
@@ -108,10 +108,12 @@ class Deliverer:
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
         try:
-            answer = await client.post(self._url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+            async with client.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError) as error:
             log.info("webhook.undelivered", event_id=delivery.event_id, problem=type(error).__name__)
             return False
-        if not answer.is_success:
-            log.info("webhook.refused", event_id=delivery.event_id, status=answer.status_code)
-        return answer.is_success
+        is_success = 200 <= status < 300
+        if not is_success:
+            log.info("webhook.refused", event_id=delivery.event_id, status=status)
+        return is_success

@@ -18,8 +18,11 @@ from services.payment.stripe_client import StripeClient
 log = structlog.stdlib.get_logger(__name__)
 
 _FIRST_LOOK: Final = timedelta(hours=1)
-# Stripe's list may show an event later than ones that happened after it.
-_OVERLAP: Final = timedelta(minutes=5)
+# Stripe's list may show an event later than ones that happened after it: mostly by seconds, rarely by more.
+_OVERLAP: Final = timedelta(seconds=30)
+_RARE_OVERLAP: Final = timedelta(minutes=10)
+_RARELY: Final = 10
+"""One sweep in so many looks back further: reading an event again costs nearly as much as reading it."""
 _BATCH: Final = 100
 
 
@@ -33,6 +36,7 @@ class Sweep:
         self._database = database
         self._stripe = stripe
         self._intake = intake
+        self._sweeps = 0
 
     async def run(self, *, interval: float) -> None:
         """Sweep every `interval` seconds until cancelled."""
@@ -53,9 +57,11 @@ class Sweep:
         """
         async with self._database.autocommit() as connection:
             swept_until = await EventRepository(connection).start_sweep(first_look=_FIRST_LOOK)
+        overlap = _OVERLAP if self._sweeps % _RARELY else _RARE_OVERLAP
+        self._sweeps += 1
         batch: list[ProviderEvent] = []
         newest = swept_until
-        async for event in self._stripe.list_events(created_from=swept_until - _OVERLAP):
+        async for event in self._stripe.list_events(created_from=swept_until - overlap):
             newest = max(newest, datetime.fromtimestamp(event.created, UTC))
             batch.append(event)
             if len(batch) == _BATCH:
