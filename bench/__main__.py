@@ -26,6 +26,7 @@ from rich.console import Console
 from temporalio.client import Client
 
 from bench.bare_saga import run_sagas
+from bench.bare_worker import BareWorker
 from bench.cpu import cpu_seconds, spent
 from bench.figures import Figures, Percentiles, RatePoint, per_piece, with_total
 from bench.load import Customers, Load
@@ -63,8 +64,8 @@ async def run_bench(console: Console, *, orders: int, rounds: int, shares: Seque
     with interrupted_by_signals():
         async with Stack(var=var, ports=Ports.free()) as stack, OrderWatch(stack.endpoints.kafka) as watch:
             client = await Client.connect(stack.endpoints.temporal)
-            async with _bare_worker(stack.endpoints.temporal) as bare_pid, _customers(stack.endpoints, watch) as shop:
-                bench = _Bench(console, client, stack.endpoints, shop, bare_pid=bare_pid)
+            async with BareWorker(stack.endpoints.temporal) as bare, _customers(stack.endpoints, watch) as shop:
+                bench = _Bench(console, client, stack.endpoints, shop, bare)
                 figures = await bench.measure(watch, orders=orders, rounds=rounds, shares=shares)
             _, breaches = await audit(stack.settings)
             if breaches:
@@ -76,11 +77,12 @@ class _Bench:
     """One run against one stack."""
 
     def __init__(
-        self, console: Console, client: Client, endpoints: Endpoints, shop: Customers, *, bare_pid: int
+        self, console: Console, client: Client, endpoints: Endpoints, shop: Customers, bare: BareWorker
     ) -> None:
         self._console = console
         self._client = client
         self._shop = shop
+        self._bare_worker = bare
         self._kafka = endpoints.kafka
         processes = endpoints.processes
         self._whole = {
@@ -92,7 +94,7 @@ class _Bench:
             "doubles": processes["stripe-double"],
             "load generator": os.getpid(),
         }
-        self._bare = {"worker": bare_pid, "temporal": processes["temporal"], "client": os.getpid()}
+        self._bare = {"worker": bare.pid, "temporal": processes["temporal"], "client": os.getpid()}
 
     async def measure(self, watch: OrderWatch, *, orders: int, rounds: int, shares: Sequence[float]) -> Figures:
         """Warm up, find the best concurrencies, then alternate; last, the latency at these shares of the best rate."""
@@ -144,7 +146,9 @@ class _Bench:
 
     async def _bare_round(self, count: int, *, concurrency: int) -> tuple[float, dict[str, float]]:
         before = cpu_seconds(self._bare)
-        rate = await run_sagas(self._client, count=count, concurrency=concurrency, name=f"bare-{new_id()}")
+        rate = await run_sagas(
+            self._client, self._bare_worker.waits, count=count, concurrency=concurrency, name=f"bare-{new_id()}"
+        )
         return rate, spent(before, cpu_seconds(self._bare))
 
     async def _whole_round(self, count: int, *, concurrency: int) -> tuple[Load, dict[str, float]]:
@@ -161,28 +165,13 @@ class _Bench:
 
     async def _bare_events(self) -> int:
         name = f"bare-{new_id()}"
-        await run_sagas(self._client, count=1, concurrency=1, name=name)
+        await run_sagas(self._client, self._bare_worker.waits, count=1, concurrency=1, name=name)
         return len((await self._client.get_workflow_handle(f"{name}-0").fetch_history()).events)
 
     async def _events_per_order(self, order_ids: Sequence[str]) -> float:
         runs = [self._client.get_workflow_handle(order_workflow_id(order_id)) for order_id in order_ids]
         histories = [await run.fetch_history() for run in runs]
         return sum(len(history.events) for history in histories) / len(histories)
-
-
-@asynccontextmanager
-async def _bare_worker(temporal: str) -> AsyncIterator[int]:
-    """The reference's worker, in a process of its own like the order worker; its pid."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.bare_saga", temporal, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes, as asked for
-    try:
-        await process.stdout.readline()
-        yield process.pid
-    finally:
-        process.stdin.close()
-        await process.wait()
 
 
 @asynccontextmanager

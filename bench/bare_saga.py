@@ -1,6 +1,7 @@
 """The reference: a saga that does nothing, with as many steps as `OrderSaga` has on its way to PAID.
 
-Five local activities, a timer, a signal; unsandboxed. What it costs is what Temporal costs.
+Five local activities, a timer, a signal; unsandboxed. What it costs is what Temporal costs. The signal comes once the
+saga waits for it, as a payment does: one that comes at once would spare the saga its timer and its second task.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio import activity, workflow
@@ -15,10 +17,14 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 TASK_QUEUE = "bare-saga"
+LAST_STEP = 4
+SOON = timedelta(seconds=4)
 
 
 @activity.defn
 async def do_nothing(step: int) -> int:
+    if step == LAST_STEP - 1:
+        print(activity.info().workflow_id, flush=True)
     return step
 
 
@@ -33,22 +39,25 @@ class BareSaga:
 
     @workflow.run
     async def run(self) -> None:
-        for step in range(4):
-            await self._step(step)
+        for step in range(LAST_STEP):
+            await workflow.execute_local_activity(do_nothing, step, start_to_close_timeout=SOON)
         await workflow.wait_condition(lambda: self._paid, timeout=timedelta(minutes=15))
-        await self._step(4)
-
-    async def _step(self, step: int) -> None:
-        await workflow.execute_local_activity(do_nothing, step, start_to_close_timeout=timedelta(seconds=4))
+        await workflow.execute_local_activity(do_nothing, LAST_STEP, start_to_close_timeout=SOON)
 
 
-async def run_sagas(client: Client, *, count: int, concurrency: int, name: str) -> float:
-    """Run so many sagas, so many at once, on a worker that runs elsewhere; sagas per second."""
+async def run_sagas(
+    client: Client, waits: Callable[[str], Awaitable[None]], *, count: int, concurrency: int, name: str
+) -> float:
+    """Run so many sagas, so many at once, on a worker that runs elsewhere; sagas per second.
+
+    `waits` returns once the saga with that workflow id is about to wait for its signal.
+    """
     numbers = iter(range(count))
 
     async def drive() -> None:
         for number in numbers:
             run = await client.start_workflow(BareSaga.run, id=f"{name}-{number}", task_queue=TASK_QUEUE)
+            await waits(run.id)
             await run.signal(BareSaga.pay)
             await run.result()
 
