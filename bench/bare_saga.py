@@ -16,6 +16,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+Waits = Callable[[str], Awaitable[None]]
 TASK_QUEUE = "bare-saga"
 LAST_STEP = 4
 SOON = timedelta(seconds=4)
@@ -45,13 +46,8 @@ class BareSaga:
         await workflow.execute_local_activity(do_nothing, LAST_STEP, start_to_close_timeout=SOON)
 
 
-async def run_sagas(
-    client: Client, waits: Callable[[str], Awaitable[None]], *, count: int, concurrency: int, name: str
-) -> float:
-    """Run so many sagas, so many at once, on a worker that runs elsewhere; sagas per second.
-
-    `waits` returns once the saga with that workflow id is about to wait for its signal.
-    """
+async def run_sagas(client: Client, waits: Waits, *, count: int, concurrency: int, name: str) -> float:
+    """Run so many sagas, so many at once, on a worker elsewhere; sagas per second. `waits`: until one wants its signal."""
     numbers = iter(range(count))
 
     async def drive() -> None:
