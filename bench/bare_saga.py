@@ -47,7 +47,7 @@ class BareSaga:
 
 
 async def run_sagas(client: Client, waits: Waits, *, count: int, concurrency: int, name: str) -> float:
-    """Run so many sagas, so many at once, on a worker elsewhere; sagas per second. `waits`: until one wants its signal."""
+    """Run `count` sagas on a worker elsewhere; sagas per second. `waits` returns once one wants its signal."""
     numbers = iter(range(count))
 
     async def drive() -> None:
@@ -63,14 +63,11 @@ async def run_sagas(client: Client, waits: Waits, *, count: int, concurrency: in
 
 
 async def work(address: str) -> None:
-    """The worker, a process of its own, until its standard input ends."""
+    """The worker, until standard input ends."""
     client = await Client.connect(address)
+    runner = UnsandboxedWorkflowRunner()
     async with Worker(
-        client,
-        task_queue=TASK_QUEUE,
-        workflows=[BareSaga],
-        activities=[do_nothing],
-        workflow_runner=UnsandboxedWorkflowRunner(),
+        client, task_queue=TASK_QUEUE, workflows=[BareSaga], activities=[do_nothing], workflow_runner=runner
     ):
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
