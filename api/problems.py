@@ -75,6 +75,7 @@ FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
+ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
 OUT_OF_STOCK = Kind(409, "out-of-stock", "There are not enough pieces")
 ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
 NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
@@ -100,6 +101,7 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.STALE_VERSION: STALE_VERSION,
     Refusal.PAYMENT_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_FOUND: NOT_FOUND,
+    Refusal.ORDER_NOT_CANCELLABLE: ORDER_NOT_CANCELLABLE,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,
     Refusal.ADJUSTMENT_DIFFERS: ADJUSTMENT_DIFFERS,
     Refusal.NOTIFICATION_DIFFERS: NOTIFICATION_DIFFERS,

@@ -193,6 +193,12 @@ class NewOrder(Request, frozen=True, kw_only=True):
     payment_window_seconds: Annotated[int, _whole(1, MAX_PAYMENT_WINDOW_SECONDS)] = DEFAULT_PAYMENT_WINDOW_SECONDS
 
 
+class Cancellation(Request, frozen=True, kw_only=True):
+    """A wish to cancel an order; `why` is kept for people, and goes nowhere else."""
+
+    why: Annotated[str, _text(500)] | None = None
+
+
 class User(Struct, frozen=True, kw_only=True):
     """An account."""
 

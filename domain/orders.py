@@ -44,7 +44,10 @@ class Reason(StrEnum):
 class CancelledBy(StrEnum):
     """Who ended a CANCELLED order; stands where a FAILED one has its reason."""
 
+    CUSTOMER = "CUSTOMER"
+    ADMIN = "ADMIN"
     OPERATOR = "OPERATOR"
+    """Somebody who cancelled the workflow itself, at Temporal."""
 
 
 ALLOWED_FROM: Mapping[OrderStatus, frozenset[OrderStatus]] = {

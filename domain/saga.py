@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.payments import PaymentStatus
 
 ORDER_SAGA: Final = "OrderSaga"
 PAYMENT_CHANGED_SIGNAL: Final = "payment_changed"
+CANCEL_UPDATE: Final = "cancel"
 
 ORDER_STATUS_ATTRIBUTE: Final = "OrderStatus"
 CUSTOMER_ID_ATTRIBUTE: Final = "CustomerId"
@@ -61,6 +62,13 @@ class OrderResult:
     order_id: str
     status: OrderStatus
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    """Wish an order cancelled."""
+
+    cancelled_by: CancelledBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from api.app import create_app
 from api.services import Services, open_services
 from domain.ids import new_id
+from domain.orders import CancelledBy
 from domain.saga import OrderInput, SagaPolicy
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
 from ordersaga.notification.v1.notification_pb2_grpc import (
@@ -42,6 +43,7 @@ from services.notification.messenger import Messenger
 from services.notification.server import NotificationServicer
 from services.notification.service import NotificationService
 from services.notification.smtp import Smtp
+from services.order.cancelling import CancelService
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable
 from services.order.server import OrderServicer
@@ -78,12 +80,19 @@ class Sagas:
 
     def __init__(self) -> None:
         self.on_start: Callable[[OrderInput], Awaitable[None]] | None = None
+        self.on_cancel: Callable[[str, CancelledBy], Awaitable[None]] | None = None
 
     async def start(self, order: OrderInput) -> None:
-        """See `SagaStarter`."""
+        """See `Sagas`."""
         if self.on_start is None:
             raise SagaUnavailable("no Temporal in this test")
         await self.on_start(order)
+
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        """See `Sagas`."""
+        if self.on_cancel is None:
+            raise SagaUnavailable("no Temporal in this test")
+        await self.on_cancel(order_id, cancelled_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +172,9 @@ async def gateway_with_services(
         product = ProductServicer(ProductService(open_database("product")))
         inventory = InventoryServicer(InventoryService(open_database("inventory")))
         wakeups = Wakeups()
-        order = OrderServicer(OrderService(open_database("order"), sagas, wakeups, policy=POLICY))
+        order_database = open_database("order")
+        orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
+        order = OrderServicer(orders, CancelService(order_database, orders, sagas, wakeups))
         await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
         double = await stack.enter_async_context(
             StripeDouble(data=stripe_data, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)

@@ -40,9 +40,10 @@ from sandbox.stripe.server import StripeDouble
 from services.inventory.repository import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
+from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder, Order
 from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import TemporalSagaStarter
+from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
 from services.order.wakeups import Wakeups
@@ -109,6 +110,7 @@ class Shop:
     products: ProductService
     inventory: InventoryService
     orders: OrderService
+    cancelling: CancelService
     payments: PaymentService
     inbox: Inbox
     sweep: Sweep
@@ -227,18 +229,16 @@ async def open_shop(
         products = ProductService(open_database("product"))
         inventory = InventoryService(open_database("inventory"))
         wakeups = Wakeups()
-        orders = OrderService(
-            open_database("order"),
-            TemporalSagaStarter(env.client, task_queue=task_queue),
-            wakeups,
-            policy=POLICY,
-        )
+        order_database = open_database("order")
+        sagas = TemporalSagas(env.client, task_queue=task_queue)
+        orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
+        cancelling = CancelService(order_database, orders, sagas, wakeups)
         await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(products), server)),
             inventory=await serve(lambda server: add_inventory(InventoryServicer(inventory), server)),
             payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
-            order=await serve(lambda server: add_order(OrderServicer(orders), server)),
+            order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
         )
         hooks = Hooks()
         activities: Sequence[Callable[..., Any]] = [
@@ -256,6 +256,7 @@ async def open_shop(
             products=products,
             inventory=inventory,
             orders=orders,
+            cancelling=cancelling,
             payments=payments,
             inbox=inbox,
             sweep=Sweep(payment_database, stripe_client, intake),

@@ -13,8 +13,10 @@ from domain.orders import CancelledBy, OrderStatus, Reason
 from domain.payments import PaymentStatus
 from domain.refusals import Refusal
 from domain.saga import (
+    CANCEL_UPDATE,
     ORDER_SAGA,
     PAYMENT_CHANGED_SIGNAL,
+    CancelRequest,
     CheckPaymentRequest,
     Marked,
     MarkPendingRequest,
@@ -57,6 +59,7 @@ class OrderSaga:
     def __init__(self, order: OrderInput) -> None:
         self._order = order
         self._runner = StepRunner(order.order_id, attention_after=order.policy.attention_after_seconds)
+        self._result: OrderResult | None = None
         self._event_ids: set[str] = set()
         self._has_news = False
 
@@ -66,6 +69,14 @@ class OrderSaga:
         if event_id not in self._event_ids:
             self._event_ids.add(event_id)
             self._has_news = True
+
+    @workflow.update(name=CANCEL_UPDATE)
+    async def cancel(self, request: CancelRequest) -> OrderResult:
+        """Wish the order cancelled; answers with how it ended, which is PAID if the money was faster."""
+        self._runner.wish_cancelled(request.cancelled_by)
+        await workflow.wait_condition(lambda: self._result is not None)
+        assert self._result is not None  # noqa: S101  # waited for
+        return self._result
 
     @workflow.update
     def retry(self) -> str:
@@ -93,18 +104,20 @@ class OrderSaga:
     async def run(self, order: OrderInput) -> OrderResult:
         """Run the process in a task that no cancellation reaches: a request to cancel is a wish that it looks at."""
         process = asyncio.create_task(self._process())
+        was_cancelled = False
         while not process.done():
             try:
                 await asyncio.shield(process)
             except asyncio.CancelledError:
-                self._runner.cancelled_by = CancelledBy.OPERATOR
+                was_cancelled = True
+                self._runner.wish_cancelled(CancelledBy.OPERATOR)
                 if (task := asyncio.current_task()) is not None:
                     task.uncancel()
-        result = process.result()
+        self._result = process.result()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if result.status is OrderStatus.CANCELLED and self._runner.cancelled_by is not None:
+        if was_cancelled and self._result.status is OrderStatus.CANCELLED:
             raise asyncio.CancelledError
-        return result
+        return self._result
 
     async def _process(self) -> OrderResult:
         """The steps of the saga, in their order.
@@ -126,7 +139,7 @@ class OrderSaga:
                 OrderSteps.read_order, self._order.order_id, summary="is the order still open?"
             )
             if stored.status is OrderStatus.PAID:  # its workflow was reset, and fares otherwise this time
-                return self._result(stored)
+                return self._close(stored)
             story.tell_undoing(end.status, end.reason)
             for step, summary in UNDO:
                 await self._runner.undo(step, summary=summary)
@@ -254,9 +267,9 @@ class OrderSaga:
         marked: Marked = await self._runner.finish(OrderSteps.mark, request, summary=f"mark {status}")
         if status is OrderStatus.PAID and marked.status is not OrderStatus.PAID:
             raise OrderEnds(marked.status, marked.reason)
-        return self._result(marked)
+        return self._close(marked)
 
-    def _result(self, marked: Marked) -> OrderResult:
+    def _close(self, marked: Marked) -> OrderResult:
         story.tell_closed(marked.status, marked.reason)
         return OrderResult(order_id=self._order.order_id, status=marked.status, reason=marked.reason)
 

@@ -118,6 +118,10 @@ class StepRunner:
                 if await self._park(step, refused, can_stop=False, can_resolve=True) is Verdict.RESOLVE:
                     return None
 
+    def wish_cancelled(self, cancelled_by: CancelledBy) -> None:
+        """Let the order end CANCELLED if nothing else ends it first; the first wish stands."""
+        self.cancelled_by = self.cancelled_by or cancelled_by
+
     def decide(self, verdict: Verdict) -> None:
         """Say what becomes of the parked step."""
         self._verdict = verdict

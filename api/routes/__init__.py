@@ -20,6 +20,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     inventory.get_stock,
     inventory.adjust_stock,
     orders.place_order,
+    orders.cancel_order,
     orders.get_order,
     orders.list_orders,
     payments.get_payment,

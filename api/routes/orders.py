@@ -1,10 +1,10 @@
-"""Orders: placing one, and reading one's own."""
+"""Orders: placing one, cancelling it, and reading one's own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from litestar import Response, get, post
 from litestar.datastructures import ResponseHeader
@@ -16,7 +16,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from api.auth import SECURITY, Connection, SignedInRequest, signed_in
 from api.order_answers import show_order, show_summary, status_to_proto
 from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError, declared
-from api.schemas import Line, NewOrder, Order, OrderPage
+from api.schemas import Cancellation, Line, NewOrder, Order, OrderPage
 from api.services import Services
 from api.validation import StrictJson
 from domain.orders import MAX_QUANTITY, OrderStatus
@@ -29,6 +29,28 @@ DEFAULT_WAIT: Final = 2
 LONGEST_WAIT: Final = 30
 _WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+IdempotencyKey: TypeAlias = Annotated[
+    str,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="1 to 255 printable ASCII characters, chosen anew for each request that is to have an effect.",
+    ),
+]
+Prefer: TypeAlias = Annotated[
+    str,
+    HeaderParameter(
+        name="Prefer",
+        description=f"`wait=N` (RFC 7240): seconds to wait for the outcome, 0 to {LONGEST_WAIT};"
+        f" {DEFAULT_WAIT} unless given.",
+    ),
+]
+REPLAYED: Final = ResponseHeader(
+    name="Idempotency-Replayed",
+    documentation_only=True,
+    description="`true` when an earlier request with this key had the effect.",
+)
 
 
 def _has_idempotency_key(connection: Connection, _: BaseRouteHandler) -> None:
@@ -50,32 +72,15 @@ def _has_idempotency_key(connection: Connection, _: BaseRouteHandler) -> None:
     },
     response_headers=[
         ResponseHeader(name="Location", documentation_only=True, description="The order."),
-        ResponseHeader(
-            name="Idempotency-Replayed",
-            documentation_only=True,
-            description="`true` when an earlier request with this key placed the order.",
-        ),
+        REPLAYED,
     ],
 )
 async def place_order(
     request: SignedInRequest,
     data: JSONBody[NewOrder],
     services: NamedDependency[Services],
-    idempotency_key: Annotated[
-        str,
-        HeaderParameter(
-            name="Idempotency-Key",
-            description="1 to 255 printable ASCII characters, chosen anew for each order.",
-        ),
-    ],
-    prefer: Annotated[
-        str,
-        HeaderParameter(
-            name="Prefer",
-            description=f"`wait=N` (RFC 7240): seconds to wait for the outcome, 0 to {LONGEST_WAIT};"
-            f" {DEFAULT_WAIT} unless given.",
-        ),
-    ] = "",
+    idempotency_key: IdempotencyKey,
+    prefer: Prefer = "",
 ) -> Response[Order]:
     """Place an order, once per Idempotency-Key.
 
@@ -89,12 +94,56 @@ async def place_order(
         deadline=preferred_wait(prefer) + services.deadline,
     )
     order = await show_order(answer.order, caller=request.user, services=services)
-    headers = {"Location": f"/v1/orders/{order.id}", "Cache-Control": "no-store"}
-    if answer.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    if answer.accepted_only:
-        headers["Retry-After"] = "1"
-    return Response(order, status_code=202 if answer.accepted_only else 201, headers=headers)
+    return _answer(order, answer, done=201)
+
+
+@post(
+    "/v1/orders/{order_id:str}/cancel",
+    operation_id="cancelOrder",
+    summary="Cancel an order",
+    tags=["orders"],
+    status_code=200,
+    guards=[signed_in, _has_idempotency_key],
+    security=SECURITY,
+    dto=StrictJson[Cancellation],
+    responses={
+        202: ResponseSpec(
+            Order, generate_examples=False, description="Asked for; see Location for what becomes of it."
+        ),
+        **declared(400, 401, 404, 409, 413, 415, 422),
+    },
+    response_headers=[
+        ResponseHeader(name="Location", documentation_only=True, description="The order."),
+        REPLAYED,
+    ],
+)
+async def cancel_order(
+    request: SignedInRequest,
+    order_id: FromPath[str],
+    data: JSONBody[Cancellation],
+    services: NamedDependency[Services],
+    idempotency_key: IdempotencyKey,
+    prefer: Prefer = "",
+) -> Response[Order]:
+    """Cancel an order that is not paid yet, once per Idempotency-Key: the owner or an admin.
+
+    200 once it is CANCELLED, its stock given back and nothing charged; 202 when that takes longer than
+    `Prefer: wait=N`, for example while money is on its way; 409 `order-not-cancellable` once it is PAID or FAILED.
+    """
+    wait = preferred_wait(prefer)
+    with Faults() as faults:
+        faults.check_id("order_id", order_id)
+        _check_key(faults, idempotency_key)
+    answer = await call(
+        services.order.CancelOrder,
+        pb.CancelOrderRequest(
+            order_id=order_id, idempotency_key=idempotency_key, why=data.why or "", wait_ms=wait * 1_000
+        ),
+        caller=request.user,
+        deadline=wait + services.deadline,
+    )
+    order = await show_order(answer.order, caller=request.user, services=services)
+    return _answer(order, answer, done=200)
 
 
 @get(
@@ -154,6 +203,21 @@ async def get_order(
     return Response(order, headers={"Cache-Control": "no-store"})
 
 
+def _check_key(faults: Faults, idempotency_key: str) -> None:
+    if not _KEY.fullmatch(idempotency_key):
+        faults.add("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
+
+
+def _answer(order: Order, answer: pb.CreateOrderResponse | pb.CancelOrderResponse, *, done: int) -> Response[Order]:
+    """The order, with the status code of the first answer under its key."""
+    headers = {"Location": f"/v1/orders/{order.id}", "Cache-Control": "no-store"}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if answer.accepted_only:
+        headers["Retry-After"] = "1"
+    return Response(order, status_code=202 if answer.accepted_only else done, headers=headers)
+
+
 def preferred_wait(prefer: str) -> int:
     """Seconds that a Prefer header asks to wait, at most the longest; what makes no sense is ignored (RFC 7240)."""
     for preference in prefer.split(","):
@@ -180,8 +244,7 @@ def merge_lines(lines: Sequence[Line], faults: Faults) -> list[OrderLine]:
 
 def _to_request(data: NewOrder, *, idempotency_key: str, wait: int) -> pb.CreateOrderRequest:
     with Faults() as faults:
-        if not _KEY.fullmatch(idempotency_key):
-            faults.add("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
+        _check_key(faults, idempotency_key)
         lines = merge_lines(data.lines, faults)
     address = data.shipping_address
     return pb.CreateOrderRequest(

@@ -175,6 +175,21 @@ async def nobody_pays(shop: Shop) -> Sequence[Outcome]:
     return [await promise.outcome(shop, customer, placed, watch)]
 
 
+async def cancelled(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="cancelled by its customer",
+        tried="the customer cancelled while the order waited for the payment",
+        ends=("CANCELLED", "CUSTOMER"),
+        available=[6],
+    )
+    product = await shop.add_product("Bread board", price=2_700, pieces=6)
+    customer = await shop.add_customer("changed-my-mind")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=3)])
+    await shop.cancel(customer, placed)
+    return [await promise.outcome(shop, customer, placed, watch)]
+
+
 async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
     product = await shop.add_product("Signed print", price=12_000, pieces=1)
     customers = [await shop.add_customer(f"collector-{number}") for number in (1, 2)]
@@ -203,5 +218,6 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     out_of_stock_on_the_second_line,
     unknown_product,
     nobody_pays,
+    cancelled,
     two_customers_one_last_piece,
 )

@@ -154,6 +154,17 @@ class Shop:
                 return False
         return True
 
+    async def cancel(self, customer: Customer, order: PlacedOrder) -> PlacedOrder:
+        """Cancel the order; answers once it is CANCELLED."""
+        answer = await self._call(
+            "POST",
+            f"/v1/orders/{order.id}/cancel",
+            token=customer.token,
+            body={"why": "changed my mind"},
+            headers={"Idempotency-Key": new_id(), "Prefer": "wait=20"},
+        )
+        return _to_order(answer)
+
     async def wait_until_closed(self, customer: Customer, order_id: str) -> PlacedOrder:
         """The order once it is PAID, FAILED or CANCELLED."""
         return await _poll(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from domain.orders import OrderStatus
 from domain.refusals import Refusal
 from runtime.refusal import Refused
 
@@ -16,6 +17,15 @@ class OrderNotFound(Refused):
 
     def __init__(self, order_id: str) -> None:
         super().__init__(f"order {order_id} not found", order_id=order_id)
+
+
+class OrderNotCancellable(Refused):
+    """The order ended otherwise, or has been paid."""
+
+    refusal = Refusal.ORDER_NOT_CANCELLABLE
+
+    def __init__(self, order_id: str, status: OrderStatus) -> None:
+        super().__init__(f"order {order_id} is {status} and cannot be cancelled", order_id=order_id, status=status)
 
 
 class IdempotencyKeyReused(Refused):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from domain.orders import OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
+
+
+def fingerprint(request: Mapping[str, object]) -> str:
+    """SHA-256 of a request in a canonical form: the same request has the same, another one another."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +43,8 @@ class NewOrder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the request in a canonical form: the same request has the same, another one another."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """See the function."""
+        return fingerprint(asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

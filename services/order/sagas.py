@@ -1,4 +1,4 @@
-"""Starting sagas: right after an order was accepted, and by a sweep for those that this missed."""
+"""Starting sagas, and telling them of cancellations: at once, and by a sweep for those that this missed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateStage
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from domain.orders import OrderStatus
+from domain.orders import CancelledBy, OrderStatus
 from domain.saga import (
+    CANCEL_UPDATE,
     CUSTOMER_ID_ATTRIBUTE,
     ORDER_SAGA,
     ORDER_STATUS_ATTRIBUTE,
+    CancelRequest,
     OrderInput,
     SagaPolicy,
     order_workflow_id,
 )
 from runtime.database import Database
+from services.order.cancellations import CancellationRepository
 from services.order.model import saga_input
 from services.order.repository import OrderRepository
 
@@ -34,11 +37,11 @@ SWEEP_LIMIT: Final = 100
 
 
 class SagaUnavailable(Exception):
-    """Temporal could not be asked to start the saga; the sweep will."""
+    """Temporal could not be asked; the sweep will."""
 
 
-class SagaStarter(Protocol):
-    """Starts the one saga of an order."""
+class Sagas(Protocol):
+    """The sagas of orders, one each."""
 
     async def start(self, order: OrderInput) -> None:
         """Start it, unless it was started before.
@@ -47,16 +50,23 @@ class SagaStarter(Protocol):
             SagaUnavailable: whether it started is not known.
         """
 
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        """Tell it that the order shall be cancelled; returns once it knows. A repeat changes nothing.
 
-class TemporalSagaStarter:
-    """Starts `OrderSaga` on Temporal."""
+        Raises:
+            SagaUnavailable: it may not know: no answer, or it does not run.
+        """
+
+
+class TemporalSagas:
+    """`OrderSaga` on Temporal."""
 
     def __init__(self, client: Client, *, task_queue: str) -> None:
         self._client = client
         self._task_queue = task_queue
 
     async def start(self, order: OrderInput) -> None:
-        """See `SagaStarter`: one workflow id per order and no reuse make a second start harmless."""
+        """See `Sagas`: one workflow id per order and no reuse make a second start harmless."""
         try:
             # The limit of the call does not limit how long a lazy client connects.
             async with asyncio.timeout(START_TIMEOUT.total_seconds() + 1):
@@ -75,13 +85,31 @@ class TemporalSagaStarter:
         except (RPCError, RuntimeError, TimeoutError) as error:  # RuntimeError: a lazy client could not connect
             raise SagaUnavailable(str(error) or "no answer") from error
 
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        """See `Sagas`: one update id per order makes a repeat harmless."""
+        workflow = self._client.get_workflow_handle(order_workflow_id(order_id))
+        try:
+            async with asyncio.timeout(START_TIMEOUT.total_seconds() + 1):
+                await workflow.start_update(
+                    CANCEL_UPDATE,
+                    CancelRequest(cancelled_by=cancelled_by),
+                    id=CANCEL_UPDATE,
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                    rpc_timeout=START_TIMEOUT,
+                )
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, TimeoutError) as error:
+            raise SagaUnavailable(str(error) or "no answer") from error
+
 
 class SagaSweep:
-    """Starts the saga of every accepted order that has none: accepted means run."""
+    """Starts the saga of every accepted order that has none, and tells sagas of cancellations that missed them.
 
-    def __init__(self, database: Database, starter: SagaStarter, *, policy: SagaPolicy, interval: float) -> None:
+    Accepted means run, and a wish that was stored is heard.
+    """
+
+    def __init__(self, database: Database, sagas: Sagas, *, policy: SagaPolicy, interval: float) -> None:
         self._database = database
-        self._starter = starter
+        self._sagas = sagas
         self._policy = policy
         self._interval = interval
 
@@ -90,6 +118,7 @@ class SagaSweep:
         while True:
             try:
                 await self.sweep()
+                await self.sweep_cancellations()
             except Exception:  # the border of a loop that must go on: a database away now is back at the next round
                 log.exception("sagas.sweep_failed")
             await asyncio.sleep(self._interval)
@@ -100,13 +129,25 @@ class SagaSweep:
             unstarted = await OrderRepository(connection).find_unstarted(older_than=older_than, limit=SWEEP_LIMIT)
         for done, (order_id, new) in enumerate(unstarted):
             try:
-                await self._starter.start(saga_input(order_id, new, self._policy))
+                await self._sagas.start(saga_input(order_id, new, self._policy))
             except SagaUnavailable as error:
                 log.warning("sagas.unavailable", waiting=len(unstarted) - done, error=str(error))
                 return done
             async with self._database.autocommit() as connection:
                 await OrderRepository(connection).set_saga_seen(order_id)
         return len(unstarted)
+
+    async def sweep_cancellations(self) -> None:
+        """Tell the saga of every cancellation whose order is still open."""
+        async with self._database.autocommit() as connection:
+            repository = CancellationRepository(connection)
+            await repository.settle()
+            waiting = await repository.find_open(limit=SWEEP_LIMIT)
+        for cancellation in waiting:
+            try:
+                await self._sagas.cancel(cancellation.order_id, cancellation.cancelled_by)
+            except SagaUnavailable as error:
+                log.warning("sagas.not_cancelled", order_id=cancellation.order_id, error=str(error))
 
 
 def _first_attributes(order: OrderInput) -> TypedSearchAttributes:

@@ -20,6 +20,7 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.validation import Faults
+from services.order.cancelling import CancelService
 from services.order.messages import (
     status_from_proto,
     status_to_proto,
@@ -30,7 +31,7 @@ from services.order.messages import (
 )
 from services.order.model import Mark, OrderState
 from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import SagaSweep, TemporalSagaStarter
+from services.order.sagas import SagaSweep, TemporalSagas
 from services.order.service import OrderService
 from services.order.wakeups import Wakeups
 
@@ -43,8 +44,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class OrderServicer(OrderServiceServicer):
     """The order service over gRPC."""
 
-    def __init__(self, service: OrderService) -> None:
+    def __init__(self, service: OrderService, cancelling: CancelService) -> None:
         self._service = service
+        self._cancelling = cancelling
 
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
         caller = current_caller()
@@ -91,6 +93,25 @@ class OrderServicer(OrderServiceServicer):
         return pb.ListOrdersResponse(
             orders=[summary_to_proto(order) for order in page.orders],
             next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
+        )
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
+        caller = current_caller()
+        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            faults.check_text("idempotency_key", request.idempotency_key, longest=255)
+            faults.check_text("why", request.why, shortest=0, longest=500)
+            faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
+        cancelled = await self._cancelling.cancel(
+            request.order_id,
+            caller=caller,
+            why=request.why,
+            idempotency_key=request.idempotency_key,
+            wait=request.wait_ms / 1000,
+        )
+        return pb.CancelOrderResponse(
+            order=to_proto(cancelled.order), accepted_only=cancelled.accepted_only, replayed=cancelled.replayed
         )
 
     async def MarkPending(self, request: pb.MarkPendingRequest, context: Context) -> pb.MarkPendingResponse:
@@ -164,15 +185,16 @@ async def run(settings: Settings, life: Life) -> None:
     """Serve until the process stops; the sweep and the listener run beside."""
     database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
     client = await connect_temporal(settings)
-    starter = TemporalSagaStarter(client, task_queue=settings.temporal_task_queue)
+    sagas = TemporalSagas(client, task_queue=settings.temporal_task_queue)
     policy = SagaPolicy(
         payment_attempts=settings.payment_attempts,
         attention_after_seconds=settings.attention_after,
         payment_event_patience_seconds=settings.payment_event_patience,
     )
     wakeups = Wakeups()
-    servicer = OrderServicer(OrderService(database, starter, wakeups, policy=policy))
-    sweep = SagaSweep(database, starter, policy=policy, interval=settings.order_sweep_interval)
+    orders = OrderService(database, sagas, wakeups, policy=policy)
+    servicer = OrderServicer(orders, CancelService(database, orders, sagas, wakeups))
+    sweep = SagaSweep(database, sagas, policy=policy, interval=settings.order_sweep_interval)
     try:
         async with Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
             sweeping = asyncio.create_task(sweep.run())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -34,7 +32,8 @@ from services.order.model import (
     saga_input,
 )
 from services.order.repository import OrderRepository
-from services.order.sagas import SagaStarter, SagaUnavailable
+from services.order.sagas import Sagas, SagaUnavailable
+from services.order.waiting import read_once
 from services.order.wakeups import Wakeups
 
 log = structlog.stdlib.get_logger(__name__)
@@ -63,9 +62,9 @@ class OrderPage:
 class OrderService:
     """Orders, their transitions and attention."""
 
-    def __init__(self, database: Database, starter: SagaStarter, wakeups: Wakeups, *, policy: SagaPolicy) -> None:
+    def __init__(self, database: Database, sagas: Sagas, wakeups: Wakeups, *, policy: SagaPolicy) -> None:
         self._database = database
-        self._starter = starter
+        self._sagas = sagas
         self._wakeups = wakeups
         self._policy = policy
 
@@ -82,10 +81,16 @@ class OrderService:
         with self._wakeups.subscribe(order_id) as moved:
             if not replayed:
                 try:
-                    await self._starter.start(saga_input(order_id, new, self._policy))
+                    await self._sagas.start(saga_input(order_id, new, self._policy))
                 except SagaUnavailable as error:
                     log.warning("order.saga_not_started", order_id=order_id, error=str(error))
-            order = await self._read_outcome(order_id, moved, wait, was_just_received=not replayed)
+            order = await read_once(
+                lambda order: order.status is not OrderStatus.RECEIVED,
+                lambda: self.get(order_id, caller=SERVICE),
+                moved,
+                wait=wait,
+                look_first=replayed,
+            )
         async with self._database.autocommit() as connection:
             keys = IdempotencyRepository(connection)
             if order.status is OrderStatus.RECEIVED and not accepted_only:
@@ -182,27 +187,6 @@ class OrderService:
         if known.request_hash != new.fingerprint:
             raise IdempotencyKeyReused(idempotency_key)
         return known.order_id, True, known.accepted_only
-
-    async def _read_outcome(
-        self, order_id: str, moved: asyncio.Event, wait: float, *, was_just_received: bool
-    ) -> Order:
-        """The order once it has left RECEIVED, or as it is after `wait` seconds."""
-        deadline = asyncio.get_running_loop().time() + wait
-        if was_just_received:  # a look before the first wake-up would be in vain
-            await _wait_until(deadline, moved)
-        while True:
-            moved.clear()
-            order = await self.get(order_id, caller=SERVICE)
-            if order.status is not OrderStatus.RECEIVED or asyncio.get_running_loop().time() >= deadline:
-                return order
-            await _wait_until(deadline, moved)
-
-
-async def _wait_until(deadline: float, moved: asyncio.Event) -> None:
-    """Until it is set, or in vain: the wake-up may have been lost."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(deadline):
-            await moved.wait()
 
 
 def _received(new: NewOrder, *, at: datetime) -> OrderState:

@@ -90,6 +90,23 @@ class Attention(Base, table=True):
     cleared_at: datetime | None = timestamp(default=None, nullable=True)
 
 
+class Cancellation(Base, table=True):
+    """The wish to cancel an order: the first one stands. Settled once the order has closed, however it ended."""
+
+    __tablename__ = "cancellations"
+    __table_args__ = (
+        CheckConstraint("cancelled_by IN ('CUSTOMER', 'ADMIN')", name="cancelled_by"),
+        Index("ix_cancellations_open", "requested_at", postgresql_where="settled_at IS NULL"),
+    )
+
+    order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="orders.id")
+    cancelled_by: str = Field(sa_type=Text)
+    user_id: str = Field(sa_type=Uuid(as_uuid=False))
+    why: str = Field(sa_type=Text)
+    requested_at: datetime = timestamp()
+    settled_at: datetime | None = timestamp(default=None, nullable=True)
+
+
 class IdempotencyKey(Base, table=True):
     """Which order a client's key stands for."""
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from domain.ids import new_id
-from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database, Listener
@@ -42,6 +42,9 @@ class Starts:
             raise SagaUnavailable("away")
         self.started.append(order.order_id)
         self.has_started.set()
+
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        raise SagaUnavailable("nobody cancels here")
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from domain.ids import new_id
-from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
 from runtime.caller import SERVICE
 from runtime.database import Database, Listener
 from services.order.model import Address, Mark, NewOrder, Pricing, saga_input
 from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import SagaUnavailable, TemporalSagaStarter
+from services.order.sagas import SagaUnavailable, TemporalSagas
 from services.order.service import OrderService
 from services.order.wakeups import Wakeups
 from tests.rows import fetch_rows
@@ -37,6 +37,9 @@ class Starts:
 
     async def start(self, order: OrderInput) -> None:
         self.started.put_nowait(order.order_id)
+
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        raise SagaUnavailable("nobody cancels here")
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -146,7 +149,7 @@ async def test_of_two_marks_at_once_each_finds_the_order_where_the_other_left_it
 
 async def test_a_temporal_that_hangs_does_not_hold_up_the_answer(hung_server: str) -> None:
     client = await Client.connect(hung_server, lazy=True)
-    starter = TemporalSagaStarter(client, task_queue="none")
+    starter = TemporalSagas(client, task_queue="none")
 
     async with asyncio.timeout(4):
         with pytest.raises(SagaUnavailable):
