@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from api.docs import openapi_config
+from api.measuring import measured
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.services import Services
@@ -22,6 +23,7 @@ def create_app(services: Services, verifier: TokenVerifier) -> Litestar:
     """The application in front of `services`; it trusts the tokens that `verifier` does."""
     return Litestar(
         route_handlers=HANDLERS,
+        middleware=[measured],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         state=State({"verifier": verifier}),
         exception_handlers=EXCEPTION_HANDLERS,

@@ -18,6 +18,7 @@ import structlog
 import uvloop
 
 from runtime.logs import configure_logging
+from runtime.metrics import serve_metrics
 from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -50,6 +51,11 @@ def run_process(parts: Mapping[str, PartRunner]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     configure_logging(settings.log_level)
+    try:
+        serve_metrics(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
     code = uvloop.run(_run_all(parts, settings))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
+from runtime.metrics import RPC_SECONDS
 from runtime.process import Life
 from runtime.refusal import Refused, Unavailable, to_status
 from runtime.settings import Settings
@@ -59,22 +61,29 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Any, method: str) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             set_current_caller(context.invocation_metadata() or ())
+            began, code = perf_counter(), grpc.StatusCode.OK
             task = asyncio.ensure_future(handler(request, context))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
             try:
                 return await asyncio.shield(task)
             except Refused as refused:
+                code = refused.code
                 await context.abort_with_status(rpc_status.to_status(to_status(refused)))
             except Unavailable as problem:
+                code = grpc.StatusCode.UNAVAILABLE
                 log.warning("rpc.unavailable", method=method, problem=str(problem))
                 await context.abort(grpc.StatusCode.UNAVAILABLE, str(problem))
             except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
                 task.add_done_callback(lambda done: _log_late_failure(done, method))
                 raise
             except Exception:  # the border of the service: the caller learns no inner text, the log has it all
+                code = grpc.StatusCode.INTERNAL
                 log.exception("rpc.failed", method=method)
-                await context.abort(grpc.StatusCode.INTERNAL, "internal error; the service's log has it")
+                await context.abort(code, "internal error; the service's log has it")
+            finally:
+                RPC_SECONDS.labels(method, code.name).observe(perf_counter() - began)
 
         return handle
 

@@ -27,6 +27,11 @@ class Settings(BaseSettings):
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
 
+    metrics_host: str = Field(default="127.0.0.1", description="Address that the metrics port is bound on.")
+    metrics_port: Port | None = Field(
+        default=None, description="Port on which the process shows its metrics; the gateway has /metrics without it."
+    )
+
     # -- PostgreSQL: one database per service; libpq connection URIs ------------------------------------------------
     user_dsn: SecretStr | None = Field(default=None, description="Database of the user service.")
     product_dsn: SecretStr | None = Field(default=None, description="Database of the product service.")

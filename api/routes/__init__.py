@@ -28,4 +28,5 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     webhooks.receive_stripe_event,
     health.get_liveness,
     health.get_readiness,
+    health.get_metrics,
 )

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, and whether it can do its work."""
+"""Whether the gateway lives, whether it can do its work, and how it does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Final
 
 import grpc.aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from litestar import get
+from litestar import Response, get
 from litestar.di import NamedDependency
 
 from api.problems import NOT_READY, ProblemError, declared
 from api.schemas import Nothing
 from api.services import HealthCheck, Services
+from runtime.metrics import CONTENT_TYPE, render_metrics
 
 _PATIENCE: Final = 1.0
 """What a service gets to say that it serves, seconds."""
@@ -38,6 +39,12 @@ async def get_readiness(services: NamedDependency[Services]) -> Nothing:
     if away:
         raise ProblemError(NOT_READY, f"These services are away: {', '.join(away)}.")
     return Nothing()
+
+
+@get("/metrics", operation_id="getMetrics", summary="Metrics for Prometheus", tags=["health"], sync_to_thread=False)
+def get_metrics() -> Response[bytes]:
+    """What this process has counted and measured, in Prometheus's text format."""
+    return Response(render_metrics(), media_type=CONTENT_TYPE)
 
 
 async def _serves(check: HealthCheck) -> bool:

@@ -16,6 +16,7 @@ from domain.saga import SagaPolicy
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
+from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
 from runtime.outbox import Event
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
 from services.order.idempotency import IdempotencyRepository
@@ -151,6 +152,7 @@ class OrderService:
                 moved = found.move(mark, pricing, at=datetime.now(UTC))
                 event = _event(mark.order_id, found.status, moved)
                 if await repository.move(mark.order_id, origin=found, moved=moved, cause_id=mark.cause_id, event=event):
+                    ORDER_TRANSITIONS.labels(moved.status.value).inc()
                     return moved
 
     async def raise_attention(self, *, order_id: str, step: str, why: str) -> None:
@@ -162,6 +164,7 @@ class OrderService:
         async with self._database.autocommit() as connection:
             if not await OrderRepository(connection).raise_attention(order_id=order_id, step=step, why=why):
                 raise OrderNotFound(order_id)
+        ATTENTION_RAISED.labels(step).inc()
 
     async def clear_attention(self, *, order_id: str, step: str) -> None:
         """Note that the step got through. Clearing what was never raised changes nothing."""
@@ -180,6 +183,7 @@ class OrderService:
         event = _event(acceptance.order_id, None, _received(new, at=acceptance.at))
         async with self._database.autocommit() as connection:
             if await OrderRepository(connection).accept(new, acceptance, request_hash=new.fingerprint, event=event):
+                ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
                 return acceptance.order_id, False, False
             known = await IdempotencyRepository(connection).get(
                 user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key

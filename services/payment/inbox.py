@@ -16,6 +16,7 @@ import structlog
 
 from domain.payments import PaymentStatus
 from runtime.database import Database
+from runtime.metrics import PROVIDER_EVENTS
 from runtime.refusal import Unavailable
 from services.payment.errors import RefundFailed, RefundPending
 from services.payment.event_repository import EventRepository, InboxEvent
@@ -29,7 +30,7 @@ _POLL: Final = 1.0
 _FIRST_PAUSE: Final = timedelta(seconds=0.1)
 _LONGEST_PAUSE: Final = timedelta(seconds=5)
 # What a dead process left is taken over after this long; that a slow one may then work twice does no harm.
-_LEASE: Final = timedelta(seconds=30)
+_LEASE: Final = timedelta(seconds=10)
 _GRACE: Final = 5.0
 
 
@@ -127,6 +128,7 @@ class Inbox:
         except Exception:  # the border of the loop: the event stays, and is due again when its lease ends
             log.exception("event.failed", event_id=event.event_id)
             return
+        PROVIDER_EVENTS.labels(outcome.status.value).inc()
         if outcome.status is EventStatus.FLAGGED:
             log.error("event.flagged", event_id=event.event_id, type=event.type, note=outcome.note)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from runtime.database import Database
+from runtime.metrics import PROVIDER_EVENTS
 from services.payment.event_repository import EventRepository
 from services.payment.events import ProviderEvent, parse_event
 from services.payment.signature import check_signature
@@ -64,5 +65,6 @@ class EventIntake:
         else:
             return True
         self.dropped[reason] += 1
+        PROVIDER_EVENTS.labels("DROPPED").inc()
         log.info("event.dropped", event_id=event.id, type=event.type, reason=reason, so_far=self.dropped[reason])
         return False

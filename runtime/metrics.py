@@ -1,0 +1,58 @@
+"""What a process counts and measures, for Prometheus (https://prometheus.io/docs/concepts/metric_types/).
+
+The gateway shows its process's metrics at ``/metrics``. Any other process does so on a port of its own, if
+``ORDERSAGA_METRICS_PORT`` names one. Labels never hold ids or anything else without bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram, generate_latest, start_http_server
+
+from runtime.settings import Settings, SettingsError
+
+log = structlog.stdlib.get_logger(__name__)
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+HTTP_SECONDS: Final = Histogram(
+    "ordersaga_http_request_seconds", "HTTP requests at the gateway.", ["method", "route", "status"]
+)
+RPC_SECONDS: Final = Histogram("ordersaga_rpc_seconds", "gRPC calls that a service answered.", ["method", "code"])
+ORDER_TRANSITIONS: Final = Counter("ordersaga_order_transitions", "Orders that arrived in a status.", ["status"])
+ATTENTION_RAISED: Final = Counter(
+    "ordersaga_attention_raised", "Times that a step of an order was found to need a person.", ["step"]
+)
+PROVIDER_EVENTS: Final = Counter(
+    "ordersaga_provider_events", "Stripe events by what became of them; RECEIVED: to be tried again.", ["outcome"]
+)
+OUTBOX_LAG_SECONDS: Final = Histogram(
+    "ordersaga_outbox_lag_seconds",
+    "From an event's transaction to Kafka's acknowledgement.",
+    ["database"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300),
+)
+MESSAGES: Final = Counter("ordersaga_messages", "Mails and SMS by what became of them.", ["channel", "status"])
+
+
+def render_metrics() -> bytes:
+    """This process's metrics in Prometheus's text format."""
+    return generate_latest(REGISTRY)
+
+
+def serve_metrics(settings: Settings) -> None:
+    """Show this process's metrics on the port that the settings name, if they do.
+
+    Raises:
+        SettingsError: the port is taken.
+    """
+    if settings.metrics_port is None:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        where = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise SettingsError(f"ORDERSAGA_METRICS_PORT: cannot listen on {where}: {error.strerror}") from error
+    log.info("metrics.served", host=settings.metrics_host, port=settings.metrics_port)
