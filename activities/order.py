@@ -8,7 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import activity
 
 from activities.calling import call_service
-from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest
+from domain import orders
+from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest, Quote, Resumption
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
@@ -58,9 +59,18 @@ class OrderActivities(OrderSteps):
 
     @activity.defn(name="read_order")
     async def read_order(self, order_id: str) -> Marked:
-        order = (await call_service(self._orders.GetOrder, pb.GetOrderRequest(order_id=order_id))).order
-        deadline = order.payment_deadline.ToDatetime(tzinfo=UTC) if order.HasField("payment_deadline") else None
-        return Marked(status=FROM_PROTO[order.status], reason=order.reason or None, payment_deadline=deadline)
+        return _to_marked(await self._read(order_id))
+
+    @activity.defn(name="resume_order")
+    async def resume_order(self, order_id: str) -> Resumption:
+        order = await self._read(order_id)
+        if not order.HasField("total"):
+            return Resumption(order=_to_marked(order), quote=None)
+        lines = [
+            orders.PricedLine(product_id=item.product_id, quantity=item.quantity, unit_price=item.unit_price)
+            for item in order.items
+        ]
+        return Resumption(order=_to_marked(order), quote=Quote(lines=lines, total=order.total, currency=order.currency))
 
     @activity.defn(name="attention")
     async def attention(self, request: AttentionRequest) -> None:
@@ -74,3 +84,11 @@ class OrderActivities(OrderSteps):
                 self._orders.RaiseAttention,
                 pb.RaiseAttentionRequest(order_id=request.order_id, step=request.step, why=request.why),
             )
+
+    async def _read(self, order_id: str) -> pb.Order:
+        return (await call_service(self._orders.GetOrder, pb.GetOrderRequest(order_id=order_id))).order
+
+
+def _to_marked(order: pb.Order) -> Marked:
+    deadline = order.payment_deadline.ToDatetime(tzinfo=UTC) if order.HasField("payment_deadline") else None
+    return Marked(status=FROM_PROTO[order.status], reason=order.reason or None, payment_deadline=deadline)

@@ -189,6 +189,28 @@ def audit() -> None:
 
 
 @app.command()
+def repair(
+    orders: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids of orders; without any, all whose workflow was ended from outside."),
+    ] = None,
+) -> None:
+    """Start the sagas of orders again whose workflows were terminated, or failed. Repeatable.
+
+    A saga that starts again asks how far the order came and goes on from there; one whose order is closed only makes
+    sure that money and stock follow. Exit 1 when an order could not be repaired.
+    """
+    with _exit_on_wrong_setting():
+        import asyncio
+
+        from cli.repair import repair as run_repair
+        from runtime.settings import Settings
+
+        if not asyncio.run(run_repair(Settings.load(), orders or [])):
+            raise typer.Exit(1)
+
+
+@app.command()
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Histories, from `temporal workflow show --output json`.")],
 ) -> None:

@@ -23,6 +23,10 @@ ORDER_TOTAL_ATTRIBUTE: Final = "OrderTotal"
 ORDER_ATTENTION_ATTRIBUTE: Final = "OrderAttention"
 
 
+LOST_WORKFLOW_STEP: Final = "workflow"
+"""Stands for a step in attention: the order is open, and its workflow was ended from outside."""
+
+
 def order_workflow_id(order_id: str) -> str:
     """The one workflow id of an order."""
     return f"order-{order_id}"
@@ -53,6 +57,8 @@ class OrderInput:
     """Total in minor units that the customer saw; another one refuses the order with PRICE_CHANGED."""
     payment_window_seconds: int
     policy: SagaPolicy
+    is_repair: bool = False
+    """Whether an earlier run was ended from outside: how far it came is asked of the order service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,14 @@ class Marked:
     status: OrderStatus
     reason: str | None
     payment_deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """How far an earlier run of the saga brought the order; the quote is there once it was PENDING."""
+
+    order: Marked
+    quote: Quote | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

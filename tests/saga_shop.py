@@ -56,7 +56,7 @@ from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import APP
 from services.payment.sweep import Sweep
 from services.product.server import ProductServicer
-from services.product.service import ProductService
+from services.product.service import Changes, ProductService
 from tests.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
 from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
 
@@ -111,6 +111,7 @@ class Shop:
     inventory: InventoryService
     orders: OrderService
     cancelling: CancelService
+    order_database: Database
     payments: PaymentService
     inbox: Inbox
     sweep: Sweep
@@ -122,6 +123,10 @@ class Shop:
         if pieces:
             await self.inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=pieces, note="delivery")
         return product.id
+
+    async def set_price(self, product_id: str, unit_price: int) -> None:
+        """Sell the product at another price from here on."""
+        await self.products.update(product_id, Changes(unit_price=unit_price), expected_versions=())
 
     async def place(self, *lines: tuple[str, int], **changes: Any) -> WorkflowHandle[Any, OrderResult]:
         """Place an order and answer with its workflow, once the order left RECEIVED (unless `wait` is 0)."""
@@ -257,6 +262,7 @@ async def open_shop(
             inventory=inventory,
             orders=orders,
             cancelling=cancelling,
+            order_database=order_database,
             payments=payments,
             inbox=inbox,
             sweep=Sweep(payment_database, stripe_client, intake),

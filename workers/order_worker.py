@@ -92,6 +92,7 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
         order.mark_pending,
         order.mark,
         order.read_order,
+        order.resume_order,
         order.attention,
     ]
 

@@ -38,6 +38,8 @@ ENDS_THE_ORDER: Final[Mapping[str, Reason]] = {
     # Tombstones: the order was being undone when its worker died, before the history said why.
     Refusal.RESERVATION_RELEASED.value: Reason.STOCK_LOST,
     Refusal.PAYMENT_VOIDED.value: Reason.PAYMENT_CANCELLED,
+    # Its payment was opened at another price, before the worker died or the workflow was ended from outside.
+    Refusal.PAYMENT_DIFFERS.value: Reason.PRICE_CHANGED,
 }
 """The refusals of forward steps that the saga has an answer to: the order FAILS for that reason."""
 UNDO: Final[Sequence[tuple[Step[str, None], str]]] = (
@@ -127,7 +129,8 @@ class OrderSaga:
         """
         story.tell_received(len(self._order.lines))
         try:
-            quote = await self._quote()
+            quote = await self._resume() if self._order.is_repair else None
+            quote = quote or await self._quote()
             await self._reserve()
             payment = await self._open_payment(quote)
             deadline = await self._mark_pending(quote, payment)
@@ -144,6 +147,19 @@ class OrderSaga:
             for step, summary in UNDO:
                 await self._runner.undo(step, summary=summary)
             return await self._mark(end.status, end.reason)
+
+    async def _resume(self) -> Quote | None:
+        """Find out how far an earlier run came; the price that the order is sold at, if it came to one.
+
+        An order that is closed only has its end repeated, which changes nothing that was done: PAID goes through every
+        step again, anything else through every undo.
+        """
+        resumed = await self._runner.finish(
+            OrderSteps.resume_order, self._order.order_id, summary="how far did an earlier run come?"
+        )
+        if resumed.order.status in (OrderStatus.FAILED, OrderStatus.CANCELLED):
+            raise OrderEnds(resumed.order.status, resumed.order.reason)
+        return resumed.quote
 
     async def _quote(self) -> Quote:
         request = QuoteRequest(

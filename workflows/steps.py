@@ -21,6 +21,7 @@ from domain.saga import (
     Quote,
     QuoteRequest,
     ReserveRequest,
+    Resumption,
 )
 
 
@@ -96,6 +97,11 @@ class OrderSteps(ABC):
     @abstractmethod
     async def read_order(self, order_id: str) -> Marked:
         """Where the order stands."""
+
+    @activity.defn(name="resume_order")
+    @abstractmethod
+    async def resume_order(self, order_id: str) -> Resumption:
+        """How far an earlier run brought the order, with the prices that it was sold at."""
 
     @activity.defn(name="attention")
     @abstractmethod

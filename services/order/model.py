@@ -181,7 +181,7 @@ class KnownKey:
     accepted_only: bool
 
 
-def saga_input(order_id: str, new: NewOrder, policy: SagaPolicy) -> OrderInput:
+def saga_input(order_id: str, new: NewOrder, policy: SagaPolicy, *, is_repair: bool = False) -> OrderInput:
     """What the order's saga starts with: no name, no address."""
     return OrderInput(
         order_id=order_id,
@@ -192,4 +192,5 @@ def saga_input(order_id: str, new: NewOrder, policy: SagaPolicy) -> OrderInput:
         expected_total=new.expected_total,
         payment_window_seconds=new.payment_window_seconds,
         policy=policy,
+        is_repair=is_repair,
     )

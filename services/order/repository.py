@@ -92,14 +92,17 @@ _SUMMARIES: Final = """
            (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
       FROM orders
 """
-_UNSTARTED: Final = f"""
+_NEW_ORDER: Final = f"""
     SELECT id AS order_id, user_id, currency, shipping_address, payment_method, expected_total,
            payment_window_seconds, {_ITEMS}
       FROM orders
+"""  # noqa: S608 - put together from constants
+_UNSTARTED: Final = f"""
+    {_NEW_ORDER}
      WHERE status = 'RECEIVED' AND saga_seen_at IS NULL AND created_at < now() - %(older_than)s
      ORDER BY created_at
      LIMIT %(limit)s
-"""  # noqa: S608 - put together from constants
+"""
 
 
 class OrderRepository:
@@ -224,6 +227,34 @@ class OrderRepository:
     async def find_unstarted(self, *, older_than: timedelta, limit: int) -> list[tuple[str, NewOrder]]:
         """Orders that are RECEIVED for so long without a known workflow, the oldest first."""
         return await self._connection.fetch_all(_to_unstarted, _UNSTARTED, older_than=older_than, limit=limit)
+
+    async def find_new_order(self, order_id: str) -> NewOrder | None:
+        """What the order's customer asked for."""
+        found = await self._connection.fetch_one(
+            _to_unstarted, f"{_NEW_ORDER} WHERE id = %(order_id)s", order_id=order_id
+        )
+        return None if found is None else found[1]
+
+    async def find_open(self, order_ids: Sequence[str]) -> list[str]:
+        """Those of the orders that are open."""
+        rows: list[dict[str, str]] = await self._connection.fetch_all(
+            dict,
+            """
+            SELECT id FROM orders
+             WHERE id = ANY(%(order_ids)s::uuid[]) AND status IN ('RECEIVED', 'PENDING')
+            """,
+            order_ids=list(order_ids),
+        )
+        return [row["id"] for row in rows]
+
+    async def find_attention(self, *, step: str) -> list[str]:
+        """The orders whose step needs a person, longest first."""
+        rows: list[dict[str, str]] = await self._connection.fetch_all(
+            dict,
+            "SELECT order_id FROM attention WHERE step = %(step)s AND cleared_at IS NULL ORDER BY since",
+            step=step,
+        )
+        return [row["order_id"] for row in rows]
 
     async def set_saga_seen(self, order_id: str) -> None:
         """Note that the order has its workflow, so that no sweep looks at it again."""

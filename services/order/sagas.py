@@ -67,6 +67,17 @@ class TemporalSagas:
 
     async def start(self, order: OrderInput) -> None:
         """See `Sagas`: one workflow id per order and no reuse make a second start harmless."""
+        await self._start(order, WorkflowIDReusePolicy.REJECT_DUPLICATE)
+
+    async def restart(self, order: OrderInput) -> bool:
+        """Start it again after its workflow was ended from outside; false when it runs, or ended by itself.
+
+        Raises:
+            SagaUnavailable: whether it started is not known.
+        """
+        return await self._start(order, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
+
+    async def _start(self, order: OrderInput, reuse: WorkflowIDReusePolicy) -> bool:
         try:
             # The limit of the call does not limit how long a lazy client connects.
             async with asyncio.timeout(START_TIMEOUT.total_seconds() + 1):
@@ -75,15 +86,16 @@ class TemporalSagas:
                     order,
                     id=order_workflow_id(order.order_id),
                     task_queue=self._task_queue,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_reuse_policy=reuse,
                     search_attributes=_first_attributes(order),
                     static_summary=_summary(order),
                     rpc_timeout=START_TIMEOUT,
                 )
         except WorkflowAlreadyStartedError:
-            return
+            return False
         except (RPCError, RuntimeError, TimeoutError) as error:  # RuntimeError: a lazy client could not connect
             raise SagaUnavailable(str(error) or "no answer") from error
+        return True
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         """See `Sagas`: one update id per order makes a repeat harmless."""

@@ -21,6 +21,7 @@ from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.validation import Faults
 from services.order.cancelling import CancelService
+from services.order.lost_runs import LostRuns
 from services.order.messages import (
     status_from_proto,
     status_to_proto,
@@ -181,23 +182,29 @@ def _check_address(faults: Faults, address: pb.Address) -> None:
         faults.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
 
 
+def saga_policy(settings: Settings) -> SagaPolicy:
+    """What of the settings is copied into each workflow's input."""
+    return SagaPolicy(
+        payment_attempts=settings.payment_attempts,
+        attention_after_seconds=settings.attention_after,
+        payment_event_patience_seconds=settings.payment_event_patience,
+    )
+
+
 async def run(settings: Settings, life: Life) -> None:
     """Serve until the process stops; the sweep and the listener run beside."""
     database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
     client = await connect_temporal(settings)
     sagas = TemporalSagas(client, task_queue=settings.temporal_task_queue)
-    policy = SagaPolicy(
-        payment_attempts=settings.payment_attempts,
-        attention_after_seconds=settings.attention_after,
-        payment_event_patience_seconds=settings.payment_event_patience,
-    )
+    policy = saga_policy(settings)
     wakeups = Wakeups()
     orders = OrderService(database, sagas, wakeups, policy=policy)
     servicer = OrderServicer(orders, CancelService(database, orders, sagas, wakeups))
     sweep = SagaSweep(database, sagas, policy=policy, interval=settings.order_sweep_interval)
+    lost_runs = LostRuns(database, orders, client, interval=settings.order_sweep_interval)
     try:
         async with Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
-            sweeping = asyncio.create_task(sweep.run())
+            background = [asyncio.create_task(sweep.run()), asyncio.create_task(lost_runs.run())]
             await serve(
                 settings,
                 life,
@@ -205,7 +212,8 @@ async def run(settings: Settings, life: Life) -> None:
                 services=(SERVICE_NAME,),
                 add=lambda server: add_OrderServiceServicer_to_server(servicer, server),
             )
-            sweeping.cancel()
-            await asyncio.wait([sweeping])
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
     finally:
         await database.close()
