@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,13 @@ from services.order.repository import OrderRepository
 from services.order.sagas import TemporalSagas
 from tests.saga_shop import POLICY, TASK_QUEUE, Shop
 
+IMPATIENT = replace(POLICY, payment_event_patience_seconds=0.1)
+"""After a termination the test server skips no time, so what would be waited for is."""
+
 Run = WorkflowHandle[Any, OrderResult]
 
 FORWARD = ("quote", "reserve", "open_payment", "mark_pending", "check_payment", "commit", "mark")
+WHILE_PENDING = ("check_payment", "commit", "mark")
 UNDO = ("void_payment", "release", "mark")
 
 
@@ -43,7 +48,7 @@ async def repair(shop: Shop, order_id: str) -> bool:
         new = await OrderRepository(connection).find_new_order(order_id)
     assert new is not None
     sagas = TemporalSagas(shop.env.client, task_queue=TASK_QUEUE)
-    return await sagas.restart(saga_input(order_id, new, POLICY, is_repair=True))
+    return await sagas.restart(saga_input(order_id, new, IMPATIENT, is_repair=True))
 
 
 def order_of(run: Run) -> str:
@@ -56,11 +61,11 @@ async def test_an_order_terminated_at_any_step_is_paid_after_its_repair(shop: Sh
     product = await shop.product(price=1_000, pieces=5)
     strike = Strike(shop)
     getattr(shop.hooks, moment)[step] = strike
-    run = await shop.place((product, 2), payment_method="pm_card_visa")
+    run = await shop.place((product, 2), payment_method="pm_card_visa", wait=10 if step in WHILE_PENDING else 0)
+    await shop.deliver_events()
     await strike.done()
 
     assert await repair(shop, order_of(run))
-    await shop.deliver_events()
     repaired = shop.env.client.get_workflow_handle(run.id, result_type=OrderResult)
 
     assert (await shop.result(repaired)).status is OrderStatus.PAID
