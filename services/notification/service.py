@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -125,8 +126,10 @@ class NotificationService:
 
     async def _render(self, event: OrderEvent) -> Message:
         order = event.data
-        recipient = await self._directory.recipient(order.user_id)
-        names = await self._directory.product_names(line.product_id for line in order.lines)
+        recipient, names = await asyncio.gather(
+            self._directory.recipient(order.user_id),
+            self._directory.product_names(line.product_id for line in order.lines),
+        )
         mail = render(event.template, order, customer=recipient.name, product_names=names)
         return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
 
