@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Final
 
+from google.protobuf.json_format import Parse
+
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 
@@ -39,12 +41,23 @@ class OrderEvent:
         id: its CloudEvents id.
         seq: its number within the order.
         template: the mail that tells of it.
+        text: `data` as JSON, as it came.
     """
 
     id: str
     seq: int
     template: Template
     data: OrderTransitioned
+    text: str
+
+
+def parse_order_event(text: str) -> OrderTransitioned:
+    """The data of an order's event; fields that are newer than we are left out.
+
+    Raises:
+        ParseError: it is not the JSON of an OrderTransitioned.
+    """
+    return Parse(text, OrderTransitioned(), ignore_unknown_fields=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from google.protobuf.json_format import MessageToJson, Parse
-
 from domain.notifications import Channel, NotificationStatus
-from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.database import Connection
 from runtime.outbox import Event, encode_events, with_events
-from services.notification.model import DueNotification, OrderEvent, StoredNotification, Template, WrittenMessage
+from services.notification.model import (
+    DueNotification,
+    OrderEvent,
+    StoredNotification,
+    Template,
+    WrittenMessage,
+    parse_order_event,
+)
 
 _RECEIVE: Final = """
     WITH received AS (
@@ -81,7 +85,7 @@ class NotificationRepository:
             template=event.template,
             ce_id=event.id,
             order_seq=event.seq,
-            event=MessageToJson(event.data, indent=None),
+            event=event.text,
         )
         return added == 1
 
@@ -177,4 +181,6 @@ def _to_written(
 
 
 def _to_order_event(*, template: str, ce_id: str, order_seq: int, event: str, **_: object) -> OrderEvent:
-    return OrderEvent(id=ce_id, seq=order_seq, template=Template(template), data=Parse(event, OrderTransitioned()))
+    return OrderEvent(
+        id=ce_id, seq=order_seq, template=Template(template), data=parse_order_event(event), text=event
+    )

@@ -58,7 +58,7 @@ class Notification(Base, table=True):
     order_seq: int | None = Field(default=None, sa_type=BigInteger)
     """That event's number within its order; an order's mails go out in this order."""
     event: str | None = Field(default=None, sa_type=Text)
-    """The event's data as JSON: ids and amounts."""
+    """The event's data as JSON, as it came: ids and amounts."""
     status: NotificationStatus = Field(sa_type=Text)
     attempts: int = 0
     next_attempt_at: datetime = timestamp()
