@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -83,11 +84,19 @@ class WrittenMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueNotification:
-    """A notification that is owed."""
+    """A notification that is due, and claimed for one sender.
+
+    Attributes:
+        attempts: those that failed before.
+        lease_ends_at: when the claim ends, by PostgreSQL's clock; no other claim of this notification has the same.
+        next_seq: the number of our event about it, unless somebody takes it meanwhile.
+    """
 
     id: str
     content: OrderEvent | WrittenMessage
     attempts: int
+    lease_ends_at: datetime
+    next_seq: int
 
     @property
     def channel(self) -> Channel:

@@ -62,6 +62,7 @@ class Notification(Base, table=True):
     status: NotificationStatus = Field(sa_type=Text)
     attempts: int = 0
     next_attempt_at: datetime = timestamp()
+    """When it is due; while it is being sent, the end of the sender's lease."""
     last_error: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)
