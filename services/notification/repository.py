@@ -154,7 +154,7 @@ class NotificationRepository:
         """
         return await self._connection.fetch_one(_to_due, _CLAIM_DUE, lease=lease)
 
-    async def postpone(self, notification: DueNotification, *, delay: timedelta, error: str) -> bool:
+    async def postpone(self, notification: DueNotification, *, delay: timedelta, error: str | None) -> bool:
         """Count a failed attempt, and set the next one; false if the claim is lost."""
         postponed = await self._connection.execute(_POSTPONE, **_claim(notification), delay=delay, error=error)
         return postponed == 1

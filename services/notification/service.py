@@ -35,6 +35,7 @@ _LEASE: Final = timedelta(seconds=60)
 _SEND_SECONDS: Final = 50.0
 """When an attempt is broken off, counted from before the claim: no attempt of a running process outlives its lease,
 whatever the limits of the single calls (Twilio, gRPC) are set to, and there is time left to write down how it ended."""
+_REPEAT_SECONDS: Final = 0.5
 
 _EVENT_TYPES: Final = {
     NotificationStatus.SENT: "notification.sent",
@@ -84,13 +85,14 @@ class NotificationService:
         caller is cancelled, the claim is given back. What a process was sending that is killed before the last commit
         is sent again after the lease, also if the other side had taken it; a repeated mail has the same Message-ID.
         """
-        give_up_at = asyncio.get_running_loop().time() + _SEND_SECONDS
+        asked_at = asyncio.get_running_loop().time()
         async with self._database.autocommit() as connection:
             due = await NotificationRepository(connection).claim_due(lease=_LEASE)
         if due is None:
             return False
         try:
-            return await self._attempt(due, give_up_at=give_up_at)
+            status, error = await self._attempt(due, give_up_at=asked_at + _SEND_SECONDS)
+            return await self._write_down(due, status, error=error, until=asked_at + _LEASE.total_seconds())
         except asyncio.CancelledError:
             await self._give_back(due)
             raise
@@ -99,20 +101,21 @@ class NotificationService:
         async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).find(notification_id)
 
-    async def _attempt(self, due: DueNotification, *, give_up_at: float) -> bool:
+    async def _attempt(self, due: DueNotification, *, give_up_at: float) -> tuple[NotificationStatus, str | None]:
+        """What became of it, PENDING if another attempt is to be made, and why."""
         try:
             async with asyncio.timeout_at(give_up_at):
                 await self._send(due)
         except MessageRefused as error:
             log.error("notification.failed", notification=due.id, channel=due.channel.value, error=str(error))
-            return await self._finish(due, NotificationStatus.FAILED, error=str(error))
+            return NotificationStatus.FAILED, str(error)
         except (MessageDelayed, ServiceUnavailable, CallRefused, TimeoutError) as error:
-            return await self._postpone(due, error=f"{type(error).__name__}: {error}")
+            return NotificationStatus.PENDING, f"{type(error).__name__}: {error}"
         except Exception as error:  # a defect in one must not stop the queue; it stays in it, and in the log
             log.exception("notification.defect", notification=due.id)
-            return await self._postpone(due, error=type(error).__name__)
+            return NotificationStatus.PENDING, type(error).__name__
         log.info("notification.sent", notification=due.id, channel=due.channel.value)
-        return await self._finish(due, NotificationStatus.SENT, error=None)
+        return NotificationStatus.SENT, None
 
     async def _send(self, due: DueNotification) -> None:
         messenger = self._messengers[due.channel]
@@ -145,7 +148,26 @@ class NotificationService:
         mail = render(event.template, order, customer=recipient.name, product_names=names)
         return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
 
-    async def _postpone(self, due: DueNotification, *, error: str) -> bool:
+    async def _write_down(
+        self, due: DueNotification, status: NotificationStatus, *, error: str | None, until: float
+    ) -> bool:
+        """Write down what became of it; whether more may be due.
+
+        Repeated while the database is away and the claim lasts, since what is not written down is sent again. If the
+        commit's answer was all that was lost, the repeat finds no claim, and changes nothing.
+        """
+        while True:
+            try:
+                if status is NotificationStatus.PENDING:
+                    return await self._postpone(due, error=error)
+                return await self._finish(due, status, error=error)
+            except DatabaseAway as problem:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                log.warning("notification.not_written_down", notification=due.id, error=str(problem))
+                await asyncio.sleep(_REPEAT_SECONDS)
+
+    async def _postpone(self, due: DueNotification, *, error: str | None) -> bool:
         delay = min(_FIRST_DELAY * 2 ** min(due.attempts, _DOUBLINGS), _LONGEST_DELAY)
         log.warning("notification.delayed", notification=due.id, attempts=due.attempts + 1, error=error)
         async with self._database.autocommit() as connection:

@@ -18,7 +18,7 @@ from domain.ids import new_id
 from domain.notifications import Channel
 from domain.orders import OrderStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
-from runtime.database import Database
+from runtime.database import Database, DatabaseAway
 from runtime.settings import Settings
 from sandbox.ports import free_port
 from services.notification import service as service_module
@@ -260,6 +260,37 @@ async def test_a_killed_senders_mail_goes_out_after_the_lease_with_the_same_id(d
 
     assert left == ("PENDING", 0, None)
     assert again == first
+    assert await desk.state(notification_id) == ("SENT", 1, 1)
+    assert await desk.events(user_id) == [(f"notification:{user_id}:1", "notification.sent")]
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before_the_commit", "after_the_commit"])
+async def test_what_was_sent_is_not_sent_again_when_the_database_was_away_for_a_moment(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    monkeypatch.setattr(service_module, "_REPEAT_SECONDS", 0.0)
+    finish = NotificationRepository.finish
+    breaks = [DatabaseAway("broken off"), DatabaseAway("not there yet")]
+
+    async def break_off(self: NotificationRepository, *arguments: Any, **options: Any) -> bool | None:
+        if not breaks:
+            return await finish(self, *arguments, **options)
+        if committed and len(breaks) == 2:
+            await finish(self, *arguments, **options)
+        raise breaks.pop(0)
+
+    monkeypatch.setattr(NotificationRepository, "finish", break_off)
+    user_id = new_id()
+    notification_id = await desk.write(user_id=user_id)
+
+    async with desk.sender() as service:
+        relay = asyncio.create_task(_take(desk.relay, 1))
+        await service.send_next()
+        await relay
+        assert await service.send_next() is False
+
+    assert breaks == []
+    assert not desk.relay.has_more
     assert await desk.state(notification_id) == ("SENT", 1, 1)
     assert await desk.events(user_id) == [(f"notification:{user_id}:1", "notification.sent")]
 
