@@ -76,7 +76,7 @@ class Event:
         return f"{self.aggregate}:{self.aggregate_id}:{self.seq}"
 
 
-def with_events(changes: LiteralString) -> LiteralString:
+def with_events(changes: LiteralString, *, answer: LiteralString = "true") -> LiteralString:
     """A statement that makes changes together with their events, and wakes the relay when it commits.
 
     Its parameter `events` comes from `encode_events`. One row comes back if there was a change, else none.
@@ -84,6 +84,7 @@ def with_events(changes: LiteralString) -> LiteralString:
     Args:
         changes: the body of a WITH clause, in which `changed` returns a row if there was a change. Without one there
             are no events.
+        answer: an expression over `changed`: the first column of that row.
     """
     return f"""
         WITH {changes},
@@ -95,7 +96,7 @@ def with_events(changes: LiteralString) -> LiteralString:
                    data text, traceparent text, at timestamptz)
              WHERE EXISTS (SELECT FROM changed)
         )
-        SELECT pg_notify('{OUTBOX_CHANNEL}', '') FROM changed LIMIT 1
+        SELECT {answer}, pg_notify('{OUTBOX_CHANNEL}', '') FROM changed LIMIT 1
     """  # noqa: S608 - put together from constants
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,13 +15,16 @@ from runtime.database import Listener
 from runtime.kafka import Publisher
 from runtime.outbox import OUTBOX_CHANNEL
 from workers.relay_batches import OutgoingBatch, pack
-from workers.relay_outbox import LEASE_SECONDS, Key, RelayedDatabase
+from workers.relay_outbox import LEASE_SECONDS, Key, OutboxRow, RelayedDatabase
 
 log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS: Final = 1.0
 ROUND_SECONDS: Final = 0.02
 """From one round of reading, sending and marking to the next: what happens meanwhile costs one round together."""
+MARK_SECONDS: Final = 0.2
+"""How long a row that Kafka has waits for a reading to be marked with, which costs no statement of its own then.
+A relay that dies meanwhile has it published again, as one that dies between the acknowledgement and the mark."""
 READ_LIMIT: Final = 500
 MAX_ROWS_UNDER_WAY: Final = 2_000
 _RENEW_SECONDS: Final = LEASE_SECONDS / 4
@@ -59,6 +63,11 @@ class DatabaseRelay:
         self._broker_away_until = 0.0
         self._under_way: dict[asyncio.Task[None], tuple[OutgoingBatch, int | None]] = {}
         self._resting: dict[Key, _Rest] = {}
+        self._acknowledged: list[int] = []
+        """Ids of rows that Kafka has, sent under the lease that we hold, and not marked yet."""
+        self._mark_at = 0.0
+        self._looked_at = 0.0
+        """When the last round began: what has become due since is for the next one."""
         self.reached = asyncio.Event()
         """Set once the database has answered."""
 
@@ -103,14 +112,15 @@ class DatabaseRelay:
                 if now >= poll_at:
                     self._look = True
                     poll_at = now + POLL_SECONDS
-                await self._settle(database)
-                more = await self._send(database)
+                self._settle(database)
+                more = await self._mark_and_send(database)
                 if not more:
                     await asyncio.sleep(ROUND_SECONDS)
                     await _wait(self._wake, seconds=self._patience(renew_at, poll_at))
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=self._grace)
-            await self._settle(database)
+            self._settle(database)
+            await self._mark(database)
             await database.release()
         finally:
             stop.cancel()
@@ -121,12 +131,13 @@ class DatabaseRelay:
         if database.epoch != before:
             self._log.info("relay.lease", epoch=database.epoch, before=before)
             self._resting.clear()
+            self._acknowledged.clear()
             self._look = True
 
-    async def _settle(self, database: RelayedDatabase) -> None:
-        """Mark what was acknowledged; let the keys of what was not rest."""
+    def _settle(self, database: RelayedDatabase) -> None:
+        """Note what was acknowledged; let the keys of what was not rest."""
+        now = asyncio.get_running_loop().time()
         done = [task for task in self._under_way if task.done()]
-        published: list[int] = []
         for task in done:
             batch, epoch = self._under_way[task]
             error = task.exception()
@@ -134,28 +145,31 @@ class DatabaseRelay:
                 for key in batch.keys:
                     self._resting.pop(key, None)
                 if epoch == database.epoch:
-                    published += batch.ids
+                    self._mark_at = self._mark_at if self._acknowledged else now + MARK_SECONDS
+                    self._acknowledged += batch.ids
             elif isinstance(error, KafkaError):
                 self._log.warning("relay.not_sent", topic=batch.topic, rows=len(batch.ids), error=repr(error))
                 self._let_rest(batch)
             else:
                 raise error
-        if published and not await database.mark_published(published):
-            self._log.warning("relay.lease_lost", rows=len(published))
         for task in done:
             del self._under_way[task]
         if done and self._left_some:
             self._look = True
 
-    async def _send(self, database: RelayedDatabase) -> bool:
-        """Send what may be sent now; whether there may be more."""
+    async def _mark_and_send(self, database: RelayedDatabase) -> bool:
+        """Send what may be sent now, and mark what was; whether there may be more to send."""
         now = asyncio.get_running_loop().time()
         limit = min(READ_LIMIT, MAX_ROWS_UNDER_WAY - sum(len(batch.ids) for batch, _ in self._under_way.values()))
-        if not database.may_publish or not (self._look or self._resting) or limit <= 0 or now < self._broker_away_until:
+        self._looked_at = now
+        wanted = self._look or self._rest_is_over(now)
+        if not wanted or not database.may_publish or limit <= 0 or now < self._broker_away_until:
+            if now >= self._mark_at:
+                await self._mark(database)
             return False
         self._look = False
         not_now = self._not_now(now)
-        rows = await database.read(limit=limit, without=not_now)
+        rows = await self._read(database, limit=limit, without=not_now)
         try:
             batches = await pack(self._publisher, rows, source=self._source)
         except KafkaError as error:
@@ -173,10 +187,32 @@ class DatabaseRelay:
         self._left_some = bool(not_now) or more
         return more
 
+    async def _read(self, database: RelayedDatabase, *, limit: int, without: set[Key]) -> Sequence[OutboxRow]:
+        """What is to be sent next. Whatever waits for its mark gets it in the same statement."""
+        if not self._acknowledged:
+            return await database.read(limit=limit, without=without)
+        rows = await database.mark_and_read(self._acknowledged, limit=limit, without=without)
+        self._note_marked(held=rows is not None)
+        return rows or ()
+
+    async def _mark(self, database: RelayedDatabase) -> None:
+        if self._acknowledged and database.epoch is not None:
+            self._note_marked(held=await database.mark_published(self._acknowledged))
+
+    def _note_marked(self, *, held: bool) -> None:
+        if not held:
+            self._log.warning("relay.lease_lost", rows=len(self._acknowledged))
+        self._acknowledged.clear()
+
     def _not_now(self, now: float) -> set[Key]:
         """The keys that must not be sent: they have a batch under way, or one of theirs failed a moment ago."""
         resting = {key for key, rest in self._resting.items() if rest.until > now}
         return resting.union(*(batch.keys for batch, _ in self._under_way.values()))
+
+    def _rest_is_over(self, now: float) -> bool:
+        """Whether a key that failed may be tried again; one that is being tried wakes us when that ends."""
+        over = [key for key, rest in self._resting.items() if rest.until <= now]
+        return bool(over) and not self._not_now(now).issuperset(over)
 
     def _let_rest(self, batch: OutgoingBatch) -> None:
         now = asyncio.get_running_loop().time()
@@ -188,8 +224,8 @@ class DatabaseRelay:
     def _patience(self, *dues: float) -> float:
         """Seconds until something is due that nobody wakes us for."""
         now = asyncio.get_running_loop().time()
-        later = [self._broker_away_until, *(rest.until for rest in self._resting.values())]
-        return max(0.0, min([*dues, *(due for due in later if due > now)]) - now)
+        later = [self._broker_away_until, self._mark_at, *(rest.until for rest in self._resting.values())]
+        return max(0.0, min([*dues, *(due for due in later if due > self._looked_at)]) - now)
 
 
 async def _wait(event: asyncio.Event, *, seconds: float) -> None:

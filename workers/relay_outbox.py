@@ -1,6 +1,7 @@
 """What the relay does in one service's database: the lease, and reading and marking outbox rows.
 
-All statements stand alone (autocommit), and all times are PostgreSQL's.
+All statements stand alone (autocommit), and all times are PostgreSQL's. Marking is under the lease, and with it the
+reading that comes in the same statement; a reading alone asks for no lock.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 
 from runtime.database import encode_rows
 
@@ -33,20 +34,34 @@ _RENEW: Final = f"""
     UPDATE relay_lease SET expires_at = now() + make_interval(secs => %(seconds)s) WHERE {_HELD}
 """  # noqa: S608 - put together from constants
 _RELEASE: Final = f"UPDATE relay_lease SET expires_at = now() WHERE {_HELD}"  # noqa: S608 - from constants
-_READ: Final = """
-    SELECT id, topic, key, ce_id, ce_type, ce_seq, data, traceparent, at
-      FROM outbox
-     WHERE published_at IS NULL
-       AND (topic, key) NOT IN (
-           SELECT topic, key FROM json_to_recordset(%(without)s::json) AS without (topic text, key text))
-     ORDER BY id
-     LIMIT %(limit)s
+_COLUMNS: Final = "id, topic, key, ce_id, ce_type, ce_seq, data, traceparent, at"
+_UNPUBLISHED: Final = """
+    published_at IS NULL
+    AND (topic, key) NOT IN (
+        SELECT topic, key FROM json_to_recordset(%(without)s::json) AS without (topic text, key text))
 """
+_READ: Final = f"""
+    SELECT {_COLUMNS} FROM outbox WHERE {_UNPUBLISHED} ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608 - put together from constants
 # FOR SHARE: a takeover waits for the mark, so the mark happens wholly within the lease
-_MARK: Final = f"""
-    WITH held AS (SELECT FROM relay_lease WHERE {_HELD} FOR SHARE)
-    UPDATE outbox SET published_at = now()
-     WHERE id = ANY(%(ids)s::bigint[]) AND published_at IS NULL AND EXISTS (SELECT FROM held)
+_MARKING: Final = f"""
+    WITH held AS (SELECT FROM relay_lease WHERE {_HELD} FOR SHARE),
+    marked AS (
+        UPDATE outbox SET published_at = now()
+         WHERE id = ANY(%(ids)s::bigint[]) AND published_at IS NULL AND EXISTS (SELECT FROM held))
+"""  # noqa: S608 - put together from constants
+_MARK: Final = f"{_MARKING} SELECT FROM held"
+# The reading does not see what the same statement marks, so it leaves these rows out by their ids. From the lease one
+# row comes back at least, without an id if there is nothing to read.
+_MARK_AND_READ: Final = f"""
+    {_MARKING}
+    SELECT {_COLUMNS}
+      FROM held
+      LEFT JOIN (
+           SELECT {_COLUMNS} FROM outbox
+            WHERE {_UNPUBLISHED} AND id <> ALL(%(ids)s::bigint[])
+            ORDER BY id LIMIT %(limit)s) AS unpublished ON true
+     ORDER BY id
 """  # noqa: S608 - put together from constants
 
 Key = tuple[str, str]
@@ -104,18 +119,29 @@ class RelayedDatabase:
 
         Never by ``id > last_seen``: transactions commit out of the order of their ids.
         """
-        keys = encode_rows({"topic": topic, "key": key} for topic, key in without)
         async with self._connection.cursor(row_factory=class_row(OutboxRow)) as cursor:
-            await cursor.execute(_READ, {"without": keys, "limit": limit})
+            await cursor.execute(_READ, {"without": _encode_keys(without), "limit": limit})
             return await cursor.fetchall()
 
     async def mark_published(self, ids: Sequence[int]) -> bool:
         """Mark rows as published; false, and nothing marked, if the lease is not ours any more."""
-        array = f"{{{','.join(map(str, ids))}}}"  # PostgreSQL's own notation: psycopg's takes five times as long
-        cursor = await self._connection.execute(_MARK, {**self._lease(), "ids": array})
-        if cursor.rowcount == 0:
+        cursor = await self._connection.execute(_MARK, {**self._lease(), "ids": _encode_ids(ids)})
+        return self._note_lease(held=cursor.rowcount > 0)
+
+    async def mark_and_read(
+        self, ids: Sequence[int], *, limit: int, without: Collection[Key]
+    ) -> Sequence[OutboxRow] | None:
+        """Do as `mark_published`, and as `read` thereafter; None, and nothing marked, if the lease is not ours."""
+        parameters = {**self._lease(), "ids": _encode_ids(ids), "without": _encode_keys(without), "limit": limit}
+        async with self._connection.cursor(row_factory=kwargs_row(_to_row)) as cursor:
+            await cursor.execute(_MARK_AND_READ, parameters)
+            rows = await cursor.fetchall()
+        return [row for row in rows if row is not None] if self._note_lease(held=bool(rows)) else None
+
+    def _note_lease(self, *, held: bool) -> bool:
+        if not held:
             self.epoch = None
-        return cursor.rowcount > 0
+        return held
 
     async def _acquire(self) -> int | None:
         cursor = await self._connection.execute(
@@ -130,3 +156,15 @@ class RelayedDatabase:
 
     def _lease(self) -> dict[str, object]:
         return {"name": LEASE_NAME, "holder": self._holder, "epoch": self.epoch}
+
+
+def _to_row(*, id: int | None, **columns: Any) -> OutboxRow | None:  # noqa: A002 - the column's name
+    return None if id is None else OutboxRow(id=id, **columns)
+
+
+def _encode_ids(ids: Sequence[int]) -> str:
+    return f"{{{','.join(map(str, ids))}}}"  # PostgreSQL's own notation: psycopg's takes five times as long
+
+
+def _encode_keys(keys: Collection[Key]) -> str:
+    return encode_rows({"topic": topic, "key": key} for topic, key in keys)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from domain.refusals import Refusal
@@ -16,18 +17,31 @@ from runtime.refusal import CallRefused, Unavailable
 from runtime.rpc_client import ServiceUnavailable, call
 from services.notification.errors import RecipientUnknown, UserNotFound
 from services.notification.messenger import Recipient
+from services.notification.recent_names import RecentNames
 
 _CALLS_AT_ONCE: Final = 16
 
 
 class Directory:
-    """Looks up people and products."""
+    """Looks up people and products.
 
-    def __init__(self, *, users: UserServiceStub, products: ProductServiceStub, deadline: float) -> None:
+    Product names are kept for `NAME_SECONDS` in this process, so a mail may call a product what it was called a minute
+    ago. People are asked for each time: their names and addresses are not kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: UserServiceStub,
+        products: ProductServiceStub,
+        deadline: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._users = users
         self._products = products
         self._deadline = deadline
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._names = RecentNames(clock=clock)
 
     async def recipient(self, user_id: str) -> Recipient:
         """The user's name and e-mail address as they are now.
@@ -59,16 +73,20 @@ class Directory:
             raise Unavailable(f"the user service does not answer: {problem}") from None
 
     async def product_names(self, product_ids: Iterable[str]) -> Mapping[str, str]:
-        """The names of those products that still exist.
+        """The names of those products that still exist, `NAME_SECONDS` old at most.
 
         Raises:
-            ServiceUnavailable: the product service is away.
+            ServiceUnavailable: the product service is away, and not all names are known.
         """
         ids = list(dict.fromkeys(product_ids))
-        names = await asyncio.gather(*(self._product_name(product_id) for product_id in ids))
-        return {product_id: name for product_id, name in zip(ids, names, strict=True) if name is not None}
+        names = {product_id: self._names.get(product_id) for product_id in ids}
+        unknown = [product_id for product_id, name in names.items() if name is None]
+        if unknown:
+            asked = await asyncio.gather(*(self._ask_name(product_id) for product_id in unknown))
+            names.update(zip(unknown, asked, strict=True))
+        return {product_id: name for product_id, name in names.items() if name is not None}
 
-    async def _product_name(self, product_id: str) -> str | None:
+    async def _ask_name(self, product_id: str) -> str | None:
         async with self._calls:
             try:
                 answer = await call(
@@ -81,4 +99,5 @@ class Directory:
                 if refused.refusal is Refusal.PRODUCT_NOT_FOUND:
                     return None
                 raise
-            return answer.product.name
+        self._names.put(product_id, answer.product.name)
+        return answer.product.name

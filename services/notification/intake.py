@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from aiokafka import ConsumerRecord
-from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.json_format import ParseError
 
 from domain.ids import is_id
 from domain.money import EXPONENTS
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.kafka_consumer import Unprocessable
-from services.notification.model import TEMPLATE_OF, OrderEvent, Template
+from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
 
 
 def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
@@ -27,13 +27,14 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
     if template is None:
         return None
     try:
-        data = Parse(record.value or b"", OrderTransitioned(), ignore_unknown_fields=True)
+        text = (record.value or b"").decode()
+        data = parse_order_event(text)
     except (ParseError, UnicodeDecodeError):
         raise Unprocessable("the data is not the JSON of an OrderTransitioned") from None
     fault = _fault(data, template)
     if fault is not None:
         raise Unprocessable(fault)
-    return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data)
+    return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data, text=text)
 
 
 def _fault(data: OrderTransitioned, template: Template) -> str | None:

@@ -6,8 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from google.protobuf.json_format import Parse
 
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
@@ -39,12 +42,23 @@ class OrderEvent:
         id: its CloudEvents id.
         seq: its number within the order.
         template: the mail that tells of it.
+        text: `data` as JSON, as it came.
     """
 
     id: str
     seq: int
     template: Template
     data: OrderTransitioned
+    text: str
+
+
+def parse_order_event(text: str) -> OrderTransitioned:
+    """The data of an order's event; fields that are newer than we are left out.
+
+    Raises:
+        ParseError: it is not the JSON of an OrderTransitioned.
+    """
+    return Parse(text, OrderTransitioned(), ignore_unknown_fields=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +84,19 @@ class WrittenMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueNotification:
-    """A notification that is owed."""
+    """A notification that is due, and claimed for one sender.
+
+    Attributes:
+        attempts: those that failed before.
+        lease_ends_at: when the claim ends, by PostgreSQL's clock; no other claim of this notification has the same.
+        next_seq: the number of our event about it, unless somebody takes it meanwhile.
+    """
 
     id: str
     content: OrderEvent | WrittenMessage
     attempts: int
+    lease_ends_at: datetime
+    next_seq: int
 
     @property
     def channel(self) -> Channel:

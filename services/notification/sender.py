@@ -23,6 +23,7 @@ class Sender:
 
     def __init__(self, service: NotificationService) -> None:
         self._service = service
+        self._stopping = False
         self._wakes: asyncio.Queue[None] = asyncio.Queue(LOOPS)
         """One rouses one loop: for one mail the others need not look."""
 
@@ -31,20 +32,26 @@ class Sender:
         with suppress(asyncio.QueueFull):
             self._wakes.put_nowait(None)
 
-    async def run(self) -> None:
-        """Send until cancelled."""
+    async def run(self, stopping: asyncio.Event, *, grace: float) -> None:
+        """Send until told to stop; what is under way then gets `grace` seconds to end, and is given back after that."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(LOOPS):
-                group.create_task(self._loop())
+            loops = [group.create_task(self._loop()) for _ in range(LOOPS)]
+            await stopping.wait()
+            self._stopping = True
+            for _ in loops:
+                self.wake()
+            await asyncio.wait(loops, timeout=grace)
+            for loop in loops:
+                loop.cancel()
 
     async def _loop(self) -> None:
-        while True:
+        while not self._stopping:
             try:
-                sent = await self._service.send_next()
+                more = await self._service.send_next()
             except DatabaseAway as error:
                 log.warning("sender.database_away", error=str(error))
-                sent = False
-            if not sent:
+                more = False
+            if not more and not self._stopping:
                 await self._rest()
 
     async def _rest(self) -> None:

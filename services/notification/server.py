@@ -158,7 +158,8 @@ async def _consume_and_send(settings: Settings, life: Life, service: Notificatio
     )
     servicer = NotificationServicer(service, on_queued=sender.wake)
     async with asyncio.TaskGroup() as group:
-        loops = [group.create_task(consumer.run()), group.create_task(sender.run())]
+        group.create_task(sender.run(life.stopping, grace=settings.shutdown_grace))
+        consuming = group.create_task(consumer.run())
         await serve(
             settings,
             life,
@@ -166,5 +167,4 @@ async def _consume_and_send(settings: Settings, life: Life, service: Notificatio
             services=(SERVICE_NAME,),
             add=lambda server: add_NotificationServiceServicer_to_server(servicer, server),
         )
-        for loop in loops:
-            loop.cancel()
+        consuming.cancel()

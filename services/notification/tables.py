@@ -58,10 +58,11 @@ class Notification(Base, table=True):
     order_seq: int | None = Field(default=None, sa_type=BigInteger)
     """That event's number within its order; an order's mails go out in this order."""
     event: str | None = Field(default=None, sa_type=Text)
-    """The event's data as JSON: ids and amounts."""
+    """The event's data as JSON, as it came: ids and amounts."""
     status: NotificationStatus = Field(sa_type=Text)
     attempts: int = 0
     next_attempt_at: datetime = timestamp()
+    """When it is due; while it is being sent, the end of the sender's lease."""
     last_error: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -297,6 +298,18 @@ async def test_no_address_or_name_is_stored(world: World) -> None:
     assert order_id in stored
     assert email not in stored
     assert "Ada" not in stored
+
+
+async def test_a_field_that_is_newer_than_the_service_is_no_obstacle(world: World) -> None:
+    user_id, email = await world.register()
+    order_id = new_id()
+    paid = event_of(user_id=user_id, product_id=new_id(), status=OrderStatus.PAID, order_id=order_id)
+    newer = {**json.loads(MessageToJson(paid)), "newer": "than we"}
+
+    await world.publish(paid, seq=3, value=json.dumps(newer).encode())
+    await until(lambda: _has_outbox(world, order_id, 1))
+
+    assert len(world.sink.to(email)) == 1
 
 
 async def test_an_orders_story_is_told_in_its_order_and_order_received_tells_nothing(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import NotLeaderForPartitionError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from psycopg import sql
 from pydantic import SecretStr
 
@@ -23,7 +24,7 @@ from runtime.process import Life
 from runtime.settings import Settings
 from sandbox.kafka import Kafka
 from sandbox.ports import address, free_port
-from workers import relay
+from workers import relay, relay_database
 from workers.relay_outbox import LEASE_SECONDS, RelayedDatabase
 
 AT = datetime(2026, 11, 22, 10, 30, 0, 125000, tzinfo=UTC)
@@ -269,6 +270,102 @@ async def test_a_relay_that_lost_its_lease_cannot_mark_rows(outbox: Outbox) -> N
         assert await all_published(outbox)
 
 
+async def test_marking_and_reading_at_once_leaves_out_what_it_marks_and_the_keys_that_wait(outbox: Outbox) -> None:
+    sent, waiting, free = new_id(), new_id(), new_id()
+    for key, seq in ((sent, 1), (waiting, 1), (free, 1), (sent, 2)):
+        await outbox.add(key=key, seq=seq)
+    database = RelayedDatabase(outbox.connection, holder="one")
+    assert await database.hold()
+    [first, *_] = await database.read(limit=10, without=())
+
+    rows = await database.mark_and_read([first.id], limit=10, without={(ORDER_EVENTS, waiting)})
+
+    assert rows is not None
+    assert [row.ce_id for row in rows] == [f"order:{free}:1", f"order:{sent}:2"]
+    assert rows[0].at == AT
+    assert await outbox.unpublished() == [f"order:{waiting}:1", f"order:{free}:1", f"order:{sent}:2"]
+    assert await database.mark_and_read([row.id for row in rows], limit=10, without={(ORDER_EVENTS, waiting)}) == []
+    assert database.may_publish
+
+
+async def test_a_relay_that_lost_its_lease_neither_marks_nor_reads_at_once(outbox: Outbox) -> None:
+    for seq in (1, 2):
+        await outbox.add(key=new_id(), seq=seq)
+    async with (
+        await psycopg.AsyncConnection.connect(outbox.dsn, autocommit=True) as one,
+        await psycopg.AsyncConnection.connect(outbox.dsn, autocommit=True) as two,
+    ):
+        first = RelayedDatabase(one, holder="first")
+        second = RelayedDatabase(two, holder="second")
+        assert await first.hold()
+        [row, _] = await first.read(limit=10, without=())
+        await outbox.connection.execute("UPDATE relay_lease SET expires_at = now()")
+        assert await second.hold()
+
+        assert await first.mark_and_read([row.id], limit=10, without=()) is None
+        assert not first.may_publish
+        assert len(await outbox.unpublished()) == 2
+
+
+async def test_a_takeover_waits_for_a_mark_that_reads_too(outbox: Outbox) -> None:
+    await outbox.add(key=new_id(), seq=1)
+    async with (
+        await psycopg.AsyncConnection.connect(outbox.dsn) as one,
+        await psycopg.AsyncConnection.connect(outbox.dsn, autocommit=True) as two,
+    ):
+        first = RelayedDatabase(one, holder="first")
+        second = RelayedDatabase(two, holder="second")
+        assert await first.hold()
+        await one.commit()
+        [row] = await first.read(limit=10, without=())
+        assert await first.mark_and_read([row.id], limit=10, without=()) == []
+        await outbox.connection.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):  # the statement has not ended yet: its lock is held
+            await outbox.connection.execute("UPDATE relay_lease SET expires_at = now()")
+        await one.commit()
+        await outbox.connection.execute("UPDATE relay_lease SET expires_at = now()")
+
+        assert await second.hold()
+        assert await all_published(outbox)
+
+
+async def test_what_is_acknowledged_is_marked_by_the_statement_that_reads_the_next_rows(
+    outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_database, "MARK_SECONDS", 60.0)
+    statements: list[str] = []
+    for name in ("read", "mark_published", "mark_and_read"):
+        monkeypatch.setattr(RelayedDatabase, name, _counted(name, statements))
+    sent: asyncio.Queue[None] = asyncio.Queue()
+    send = Publisher.send
+
+    async def tell(self: Publisher, batch: BatchBuilder, *, topic: str, partition: int) -> None:
+        await send(self, batch, topic=topic, partition=partition)
+        sent.put_nowait(None)
+
+    monkeypatch.setattr(Publisher, "send", tell)
+    key = new_id()
+    async with relaying(settings_for(outbox, broker)):
+        for seq in range(1, 6):
+            await outbox.add(key=key, seq=seq)
+            await sent.get()
+
+    assert await all_published(outbox)
+    assert statements.count("mark_published") == 1  # at the stop
+    assert seqs_by_key(await broker.records(at_least=5)) == {key: [1, 2, 3, 4, 5]}
+
+
+def _counted(name: str, statements: list[str]) -> Callable[..., Awaitable[object]]:
+    method = getattr(RelayedDatabase, name)
+
+    async def counted(*arguments: object, **options: object) -> object:
+        statements.append(name)
+        result: object = await method(*arguments, **options)
+        return result
+
+    return counted
+
+
 async def test_a_crash_between_sending_and_marking_repeats_the_event_with_the_same_id(
     outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,11 +373,12 @@ async def test_a_crash_between_sending_and_marking_repeats_the_event_with_the_sa
     await outbox.add(key=key, seq=1)
     settings = settings_for(outbox, broker)
 
-    async def crash(self: RelayedDatabase, ids: Sequence[int]) -> bool:
+    async def crash(self: RelayedDatabase, ids: Sequence[int], **_: object) -> bool:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
         patch.setattr(RelayedDatabase, "mark_published", crash)
+        patch.setattr(RelayedDatabase, "mark_and_read", crash)
         with pytest.raises(ExceptionGroup):
             await relay.run(settings, Life(asyncio.Event()))
     async with relaying(settings):
