@@ -34,7 +34,9 @@ OUTBOX_LAG_SECONDS: Final = Histogram(
     ["database"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300),
 )
-MESSAGES: Final = Counter("ordersaga_messages", "Mails and SMS by what became of them.", ["channel", "status"])
+MESSAGES: Final = Counter(
+    "ordersaga_messages", "Mails and SMS by what became of them; PENDING: to be tried again.", ["channel", "status"]
+)
 
 
 def render_metrics() -> bytes:

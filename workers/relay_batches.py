@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -24,6 +25,7 @@ class OutgoingBatch:
     partition: int
     builder: BatchBuilder
     ids: list[int] = field(default_factory=list)
+    written_at: list[datetime] = field(default_factory=list)
     keys: set[Key] = field(default_factory=set)
 
 
@@ -46,6 +48,7 @@ async def pack(publisher: Publisher, rows: Sequence[OutboxRow], *, source: str) 
             full.add(place)
             continue
         batches[place].ids.append(row.id)
+        batches[place].written_at.append(row.at)
         batches[place].keys.add((row.topic, row.key))
     return list(batches.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
@@ -13,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from runtime.database import Listener
 from runtime.kafka import Publisher
+from runtime.metrics import OUTBOX_LAG_SECONDS
 from runtime.outbox import OUTBOX_CHANNEL
 from workers.relay_batches import OutgoingBatch, pack
 from workers.relay_outbox import LEASE_SECONDS, Key, OutboxRow, RelayedDatabase
@@ -55,6 +57,7 @@ class DatabaseRelay:
         self._grace = grace
         self._source = f"/ordersaga/{service}"
         self._log = log.bind(database=service)
+        self._lag = OUTBOX_LAG_SECONDS.labels(service)
         self._wake = asyncio.Event()
         self._look = True
         """Whether there may be rows that have not been read."""
@@ -142,6 +145,7 @@ class DatabaseRelay:
             batch, epoch = self._under_way[task]
             error = task.exception()
             if error is None:
+                self._note_lag(batch)
                 for key in batch.keys:
                     self._resting.pop(key, None)
                 if epoch == database.epoch:
@@ -156,6 +160,11 @@ class DatabaseRelay:
             del self._under_way[task]
         if done and self._left_some:
             self._look = True
+
+    def _note_lag(self, batch: OutgoingBatch) -> None:
+        acknowledged_at = datetime.now(UTC)
+        for written_at in batch.written_at:
+            self._lag.observe((acknowledged_at - written_at).total_seconds())
 
     async def _mark_and_send(self, database: RelayedDatabase) -> bool:
         """Send what may be sent now, and mark what was; whether there may be more to send."""

@@ -15,6 +15,7 @@ from domain.ids import new_id
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
 from runtime.database import Database, DatabaseAway
+from runtime.metrics import MESSAGES
 from runtime.outbox import Event
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable
@@ -92,6 +93,7 @@ class NotificationService:
             return False
         try:
             status, error = await self._attempt(due, give_up_at=asked_at + _SEND_SECONDS)
+            MESSAGES.labels(due.channel.value, status.value).inc()
             return await self._write_down(due, status, error=error, until=asked_at + _LEASE.total_seconds())
         except asyncio.CancelledError:
             await self._give_back(due)
