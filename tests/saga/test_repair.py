@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from temporalio import activity
 from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
 
 from domain.orders import OrderStatus
 from domain.saga import OrderResult, order_workflow_id
 from services.order.model import saga_input
 from services.order.repository import OrderRepository
 from services.order.sagas import TemporalSagas
-from tests.saga_shop import POLICY, TASK_QUEUE, Shop
+from tests.saga_shop import POLICY, TASK_QUEUE, Shop, open_shop
 
 IMPATIENT = replace(POLICY, payment_event_patience_seconds=0.1)
 """After a termination the test server skips no time, so what would be waited for is."""
@@ -25,6 +29,15 @@ Run = WorkflowHandle[Any, OrderResult]
 FORWARD = ("quote", "reserve", "open_payment", "mark_pending", "check_payment", "commit", "mark")
 WHILE_PENDING = ("check_payment", "commit", "mark")
 UNDO = ("void_payment", "release", "mark")
+
+
+@pytest_asyncio.fixture
+async def shop(
+    databases: Mapping[str, str], disposable_env: WorkflowEnvironment, tmp_path: Path
+) -> AsyncIterator[Shop]:
+    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
+    async with open_shop(databases, disposable_env, data=tmp_path) as shop:
+        yield shop
 
 
 class Strike:
