@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import URL, DateTime, MetaData, make_url
 from sqlmodel import Field
 
+from runtime.deadline import time_left
 from runtime.refusal import Unavailable
 
 log = structlog.stdlib.get_logger(__name__)
@@ -26,7 +27,9 @@ log = structlog.stdlib.get_logger(__name__)
 Row = TypeVar("Row")
 
 PATIENCE: Final = 3.0
-"""Seconds to wait for a connection: shorter than the deadline of nearly every call."""
+"""Seconds to wait for PostgreSQL to take a connection; and for one's turn, unless the caller waits longer."""
+MARGIN: Final = 0.25
+"""Seconds before the caller's deadline at which it is told that its turn did not come."""
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -101,6 +104,7 @@ class Database:
 
     def __init__(self, dsn: str, *, pool_size: int) -> None:
         self.dsn = dsn
+        self._turns = asyncio.Semaphore(pool_size)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             dsn,
             min_size=1,
@@ -144,10 +148,28 @@ class Database:
         try:
             if self._pool.closed:
                 await self._pool.open()
-            async with self._pool.connection() as connection:
+            async with self._turn(), self._pool.connection() as connection:
                 yield connection
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the pool's connections to come: first come, first served, for as long as the caller waits.
+
+        And never for less than `PATIENCE`, because a handler finishes what it began when its caller has gone. The pool
+        itself waits for PostgreSQL and gives up sooner: that it is away is another thing than a crowd before it.
+        """
+        patience = max(PATIENCE, (time_left() or 0.0) - MARGIN)
+        try:
+            async with asyncio.timeout(patience):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise DatabaseAway(f"no connection came free in {patience:.2f} s: too many callers") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _check(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Refuse a connection that PostgreSQL has closed, without asking it: the end waits in the socket to be read."""

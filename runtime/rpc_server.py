@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
+from runtime.deadline import set_time_left
 from runtime.metrics import RPC_SECONDS
 from runtime.process import Life
 from runtime.refusal import Refused, Unavailable, to_status
@@ -23,6 +24,9 @@ from runtime.settings import Settings
 log = structlog.stdlib.get_logger(__name__)
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
+
+_QUEUE: Final = 10_000
+"""Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
 
 class ServerError(Exception):
@@ -61,6 +65,7 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Any, method: str) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             set_current_caller(context.invocation_metadata() or ())
+            set_time_left(context.time_remaining())
             began, code = perf_counter(), grpc.StatusCode.OK
             task = asyncio.ensure_future(handler(request, context))
             self._running.add(task)
@@ -109,8 +114,14 @@ class RpcServer:
         self._address = address
         self._grace = grace
         self._interceptor = _FinishAndMapErrors()
-        # so_reuseport=0: else two processes could share a port in silence
-        self._server = grpc.aio.server(interceptors=[self._interceptor], options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(
+            interceptors=[self._interceptor],
+            options=[
+                ("grpc.so_reuseport", 0),  # else two processes could share a port in silence
+                ("grpc.server.max_pending_requests", _QUEUE),
+                ("grpc.server.max_pending_requests_hard_limit", _QUEUE),
+            ],
+        )
         add(self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

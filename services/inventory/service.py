@@ -119,24 +119,26 @@ class InventoryService:
         """
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
-            lines = await repository.end_reservation(order_id, ReservationStatus.COMMITTED)
-            if lines:
-                await _apply(
-                    repository,
-                    _changes(
-                        order_id,
-                        lines,
-                        MovementKind.COMMITTED,
-                        on_hand=lambda quantity: -quantity,
-                        reserved=lambda quantity: -quantity,
-                    ),
-                )
-                return
-            status = await repository.find_status(order_id)
-            if status is None:
-                raise ReservationNotFound(order_id)
-            if status is ReservationStatus.RELEASED:
-                raise ReservationReleased(order_id)
+            while not (lines := await repository.end_reservation(order_id, ReservationStatus.COMMITTED)):
+                match await repository.find_status(order_id):
+                    case ReservationStatus.COMMITTED:
+                        return
+                    case ReservationStatus.RELEASED:
+                        raise ReservationReleased(order_id)
+                    case None:
+                        raise ReservationNotFound(order_id)
+                    case ReservationStatus.ACTIVE:
+                        continue  # reserved between the two statements: a sale after all
+            await _apply(
+                repository,
+                _changes(
+                    order_id,
+                    lines,
+                    MovementKind.COMMITTED,
+                    on_hand=lambda quantity: -quantity,
+                    reserved=lambda quantity: -quantity,
+                ),
+            )
 
 
 def _changes(

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.database import Database, DatabaseAway, encode_rows
+from runtime.deadline import set_time_left
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 
@@ -133,3 +134,45 @@ async def test_rows_go_in_as_one_parameter_and_uuids_come_back_as_text(database:
         )
 
     assert found == rows
+
+
+async def test_a_caller_waits_for_its_turn_as_long_as_its_own_caller_does(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.database.PATIENCE", 0.01)
+    taken, given_up = asyncio.Barrier(5), asyncio.Event()
+
+    async def hold() -> None:
+        async with database.transaction():
+            await taken.wait()
+            await given_up.wait()
+
+    async def ask(seconds: float | None) -> None:
+        set_time_left(seconds)
+        async with database.transaction() as connection:
+            await connection.execute("SELECT 1")
+
+    holding = [asyncio.create_task(hold()) for _ in range(4)]
+    await taken.wait()
+    patient = asyncio.create_task(ask(60))
+    for seconds in (None, -1.0):
+        with pytest.raises(DatabaseAway, match="too many callers"):
+            await asyncio.create_task(ask(seconds))
+    given_up.set()
+
+    await asyncio.gather(patient, *holding)
+
+
+async def test_turns_come_in_the_order_of_asking(server: Server) -> None:
+    database = Database(server.dsn, pool_size=1)
+    served = []
+
+    async def ask(number: int) -> None:
+        async with database.transaction() as connection:
+            served.append(number)
+            await connection.execute("SELECT 1")
+
+    await asyncio.gather(*(ask(number) for number in range(40)))
+
+    assert served == list(range(40))
+    await database.close()

@@ -6,14 +6,16 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 
+import pytest
 import pytest_asyncio
 
 from domain.ids import new_id
 from domain.orders import OrderLine
+from domain.stock import ReservationStatus
 from runtime.database import Database
 from runtime.refusal import Refused
 from services.inventory.errors import AdjustmentDiffers
-from services.inventory.repository import StockLevel
+from services.inventory.repository import InventoryRepository, StockLevel
 from services.inventory.service import InventoryService
 from tests.rows import fetch_rows
 
@@ -34,6 +36,27 @@ async def test_parallel_adjustments_of_two_products_with_one_id_are_one_and_a_re
         answers = await asyncio.gather(*calls, return_exceptions=True)
 
         assert [type(answer) for answer in answers if not isinstance(answer, StockLevel)] == [AdjustmentDiffers] * 3
+
+
+async def test_a_commit_that_a_reserve_comes_in_between_of_takes_the_pieces(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = InventoryService(database)
+    order_id, product_id = new_id(), new_id()
+    await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=5, note="")
+    find_status = InventoryRepository.find_status
+
+    async def reserve_first(repository: InventoryRepository, order_id: str) -> ReservationStatus | None:
+        monkeypatch.undo()
+        await inventory.reserve(order_id, [OrderLine(product_id, 2)])
+        return await find_status(repository, order_id)
+
+    monkeypatch.setattr(InventoryRepository, "find_status", reserve_first)
+
+    await inventory.commit(order_id)
+
+    level = await inventory.get_stock(product_id)
+    assert (level.on_hand, level.reserved) == (3, 0)
 
 
 async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(database: Database) -> None:
