@@ -22,6 +22,8 @@ from domain.saga import (
     ORDER_TOTAL_ATTRIBUTE,
 )
 from tests.saga_shop import Shop, open_shop
+from tests.step_rigs import DoubledRig, Rig
+from tests.step_rigs_real import RealRig, open_real_rig
 
 SEARCH_ATTRIBUTES = {
     ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -71,3 +73,19 @@ def shop(open_session_shop: Shop) -> Iterator[Shop]:
     open_session_shop.hooks.clear()
     yield open_session_shop
     open_session_shop.hooks.clear()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def real_rig(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealRig]:
+    """The steps of the real services."""
+    async with open_real_rig(databases, tmp_path_factory.mktemp("stripe")) as rig:
+        yield rig
+
+
+@pytest.fixture(params=["service", "double"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    """The saga's steps, once of the real services and once of their doubles in memory."""
+    if request.param == "double":
+        return DoubledRig()
+    real: RealRig = request.getfixturevalue("real_rig")
+    return real

@@ -1,0 +1,88 @@
+"""The order service's steps in memory: status, history, payment deadline and attention of each order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from domain.orders import ALLOWED_FROM, OrderStatus
+from domain.refusals import Refusal
+from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest
+from tests.doubles.refusals import refused
+from workflows.steps import OrderSteps
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One arrow of an order's history."""
+
+    from_status: OrderStatus | None
+    to_status: OrderStatus
+    cause_id: str
+
+
+@dataclass(slots=True)
+class OrderRow:
+    """An order."""
+
+    id: str
+    lines: Mapping[str, int]
+    currency: str
+    status: OrderStatus = OrderStatus.RECEIVED
+    reason: str | None = None
+    total: int | None = None
+    payment_deadline: datetime | None = None
+    transitions: list[Transition] = field(default_factory=lambda: [Transition(None, OrderStatus.RECEIVED, "accepted")])
+    attention: dict[str, str] = field(default_factory=dict)
+    """Step to why, of what is not cleared."""
+
+
+class OrdersDouble(OrderSteps):
+    """See `workflows.steps.OrderSteps`."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, OrderRow] = {}
+
+    def accept(self, order_id: str, lines: Mapping[str, int], currency: str) -> None:
+        """A new order, RECEIVED."""
+        self.orders[order_id] = OrderRow(order_id, lines, currency)
+
+    async def mark_pending(self, request: MarkPendingRequest) -> Marked:
+        order = self._get(request.order_id)
+        if self._move(order, OrderStatus.PENDING, None, request.cause_id):
+            order.total = request.total
+            order.payment_deadline = request.payment_deadline
+        return _marked(order)
+
+    async def mark(self, request: MarkRequest) -> Marked:
+        order = self._get(request.order_id)
+        self._move(order, request.status, request.reason, request.cause_id)
+        return Marked(status=order.status, reason=order.reason, payment_deadline=None)
+
+    async def read_order(self, order_id: str) -> Marked:
+        return _marked(self._get(order_id))
+
+    async def attention(self, request: AttentionRequest) -> None:
+        if request.why is None:
+            # As in the service: there is nothing to clear for an order that is not there.
+            if request.order_id in self.orders:
+                self.orders[request.order_id].attention.pop(request.step, None)
+        else:
+            self._get(request.order_id).attention.setdefault(request.step, request.why)
+
+    def _move(self, order: OrderRow, status: OrderStatus, reason: str | None, cause_id: str) -> bool:
+        if order.status not in ALLOWED_FROM[status]:
+            return False
+        order.transitions.append(Transition(order.status, status, cause_id))
+        order.status, order.reason = status, reason
+        return True
+
+    def _get(self, order_id: str) -> OrderRow:
+        if order_id not in self.orders:
+            raise refused(Refusal.ORDER_NOT_FOUND, f"order {order_id}")
+        return self.orders[order_id]
+
+
+def _marked(order: OrderRow) -> Marked:
+    return Marked(status=order.status, reason=order.reason, payment_deadline=order.payment_deadline)

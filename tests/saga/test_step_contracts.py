@@ -1,0 +1,215 @@
+"""What the saga relies on in the steps of pricing, stock and orders: the same of the services and of their doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from domain.ids import new_id
+from domain.orders import OrderStatus, PricedLine
+from domain.saga import AttentionRequest, MarkRequest, QuoteRequest, ReserveRequest
+from tests.step_rigs import Rig, order_lines, pending
+
+DEADLINE: Final = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+async def refusal(call: Awaitable[Any]) -> str | None:
+    """The name by which a step refuses for good."""
+    with pytest.raises(ApplicationError) as error:
+        await call
+    assert error.value.non_retryable
+    return error.value.type
+
+
+# Pricing
+
+
+async def test_a_quote_tells_the_price_of_each_line_and_the_total(rig: Rig) -> None:
+    cheap, dear = await rig.product(price=100), await rig.product(price=700)
+    lines = order_lines((cheap, 3), (dear, 2))
+
+    quote = await rig.do(rig.pricing.quote, QuoteRequest(lines=lines, currency="EUR", expected_total=1_700))
+
+    assert (quote.total, quote.currency) == (1_700, "EUR")
+    assert {line.product_id: (line.quantity, line.unit_price) for line in quote.lines} == {
+        cheap: (3, 100),
+        dear: (2, 700),
+    }
+
+
+@pytest.mark.parametrize(
+    ("price", "changes", "name"),
+    [
+        (1_000, {"expected_total": 999}, "PRICE_CHANGED"),
+        (1_000, {"currency": "USD"}, "CURRENCY_MISMATCH"),
+        (49, {}, "PAYMENT_REJECTED"),
+    ],
+)
+async def test_a_quote_is_refused_by_name(rig: Rig, price: int, changes: dict[str, Any], name: str) -> None:
+    lines = order_lines((await rig.product(price=price), 1))
+    request = QuoteRequest(**{"lines": lines, "currency": "EUR", "expected_total": None, **changes})
+
+    assert await refusal(rig.do(rig.pricing.quote, request)) == name
+
+
+async def test_an_unknown_or_withdrawn_product_has_no_price(rig: Rig) -> None:
+    withdrawn = await rig.product()
+    await rig.withdraw(withdrawn)
+
+    for product, name in ((new_id(), "PRODUCT_NOT_FOUND"), (withdrawn, "PRODUCT_INACTIVE")):
+        request = QuoteRequest(lines=order_lines((product, 1)), currency="EUR", expected_total=None)
+        assert await refusal(rig.do(rig.pricing.quote, request)) == name
+
+
+# Stock
+
+
+def reserving(order_id: str, *lines: tuple[str, int]) -> ReserveRequest:
+    return ReserveRequest(order_id=order_id, lines=order_lines(*lines))
+
+
+async def test_reserve_holds_the_pieces_once_however_often_it_is_asked(rig: Rig) -> None:
+    product, order_id = await rig.product(pieces=5), new_id()
+    for _ in range(2):
+        await rig.do(rig.stock.reserve, reserving(order_id, (product, 3)))
+
+    assert await rig.level(product) == (5, 3)
+
+
+async def test_reserve_takes_all_lines_or_none(rig: Rig) -> None:
+    plenty, scarce, order_id = await rig.product(pieces=5), await rig.product(pieces=1), new_id()
+    request = reserving(order_id, (plenty, 2), (scarce, 2))
+
+    assert await refusal(rig.do(rig.stock.reserve, request)) == "OUT_OF_STOCK"
+    assert (await rig.level(plenty), await rig.level(scarce)) == ((5, 0), (1, 0))
+
+
+async def test_reserve_of_other_lines_is_refused(rig: Rig) -> None:
+    product, order_id = await rig.product(pieces=5), new_id()
+    await rig.do(rig.stock.reserve, reserving(order_id, (product, 3)))
+
+    assert await refusal(rig.do(rig.stock.reserve, reserving(order_id, (product, 2)))) == "RESERVATION_DIFFERS"
+    assert await rig.level(product) == (5, 3)
+
+
+async def test_a_reserve_that_comes_after_its_release_is_refused(rig: Rig) -> None:
+    product = await rig.product(pieces=5)
+    undone_before, undone_after = new_id(), new_id()
+    await rig.do(rig.stock.release, undone_before)
+    await rig.do(rig.stock.reserve, reserving(undone_after, (product, 3)))
+    for _ in range(2):
+        await rig.do(rig.stock.release, undone_after)
+
+    for order_id in (undone_before, undone_after):
+        request = reserving(order_id, (product, 3))
+        assert await refusal(rig.do(rig.stock.reserve, request)) == "RESERVATION_RELEASED"
+    assert await rig.level(product) == (5, 0)
+
+
+async def test_commit_sells_once_and_is_never_given_back(rig: Rig) -> None:
+    product, order_id = await rig.product(pieces=5), new_id()
+    await rig.do(rig.stock.reserve, reserving(order_id, (product, 3)))
+    for _ in range(2):
+        await rig.do(rig.stock.commit, order_id)
+
+    assert await refusal(rig.do(rig.stock.release, order_id)) == "RESERVATION_COMMITTED"
+    await rig.do(rig.stock.reserve, reserving(order_id, (product, 3)))
+    assert await rig.level(product) == (2, 0)
+
+
+async def test_there_is_nothing_to_commit_before_a_reserve_or_after_a_release(rig: Rig) -> None:
+    released = new_id()
+    await rig.do(rig.stock.release, released)
+
+    assert await refusal(rig.do(rig.stock.commit, new_id())) == "RESERVATION_NOT_FOUND"
+    assert await refusal(rig.do(rig.stock.commit, released)) == "RESERVATION_RELEASED"
+
+
+# Orders
+
+
+async def accepted(rig: Rig) -> tuple[str, Any]:
+    """A new order, and the mark that makes it PENDING."""
+    product = await rig.product()
+    order_id = await rig.accept((product, 2))
+    request = pending(
+        order_id,
+        lines=[PricedLine(product, 2, 1_000)],
+        total=2_000,
+        payment_id=new_id(),
+        payment_deadline=DEADLINE,
+    )
+    return order_id, request
+
+
+def closing(order_id: str, status: OrderStatus, reason: str | None = None) -> MarkRequest:
+    return MarkRequest(order_id=order_id, cause_id="order_saga:closed", status=status, reason=reason)
+
+
+async def test_a_repeated_mark_pending_answers_with_the_first_deadline(rig: Rig) -> None:
+    order_id, request = await accepted(rig)
+    await rig.do(rig.order.mark_pending, request)
+    later = pending(
+        order_id,
+        lines=request.lines,
+        total=2_000,
+        payment_id=request.payment_id,
+        payment_deadline=DEADLINE + timedelta(hours=1),
+    )
+    marked = await rig.do(rig.order.mark_pending, later)
+
+    assert (marked.status, marked.payment_deadline) == (OrderStatus.PENDING, DEADLINE)
+    assert await rig.history(order_id) == ["RECEIVED", "PENDING"]
+
+
+async def test_an_order_closes_once_and_a_later_mark_answers_with_how(rig: Rig) -> None:
+    order_id, request = await accepted(rig)
+    await rig.do(rig.order.mark_pending, request)
+    await rig.do(rig.order.mark, closing(order_id, OrderStatus.PAID))
+
+    for mark in (closing(order_id, OrderStatus.FAILED, "STOCK_LOST"), closing(order_id, OrderStatus.PAID)):
+        assert (await rig.do(rig.order.mark, mark)).status is OrderStatus.PAID
+    assert (await rig.do(rig.order.mark_pending, request)).status is OrderStatus.PAID
+    assert await rig.history(order_id) == ["RECEIVED", "PENDING", "PAID"]
+
+
+async def test_a_received_order_can_fail_but_not_be_paid(rig: Rig) -> None:
+    order_id, request = await accepted(rig)
+    assert (await rig.do(rig.order.mark, closing(order_id, OrderStatus.PAID))).status is OrderStatus.RECEIVED
+
+    marked = await rig.do(rig.order.mark, closing(order_id, OrderStatus.FAILED, "OUT_OF_STOCK"))
+
+    assert (marked.status, marked.reason) == (OrderStatus.FAILED, "OUT_OF_STOCK")
+    assert (await rig.do(rig.order.mark_pending, request)).status is OrderStatus.FAILED
+    read = await rig.do(rig.order.read_order, order_id)
+    assert (read.status, read.reason) == (OrderStatus.FAILED, "OUT_OF_STOCK")
+    assert await rig.history(order_id) == ["RECEIVED", "FAILED"]
+
+
+async def test_an_unknown_order_is_refused_by_name(rig: Rig) -> None:
+    _, request = await accepted(rig)
+    unknown = new_id()
+    mark_pending = pending(unknown, lines=request.lines, total=2_000, payment_id=new_id(), payment_deadline=DEADLINE)
+
+    for call in (
+        rig.do(rig.order.mark_pending, mark_pending),
+        rig.do(rig.order.mark, closing(unknown, OrderStatus.FAILED, "STOCK_LOST")),
+        rig.do(rig.order.read_order, unknown),
+        rig.do(rig.order.attention, AttentionRequest(order_id=unknown, step="reserve", why="away")),
+    ):
+        assert await refusal(call) == "ORDER_NOT_FOUND"
+
+
+async def test_attention_keeps_its_first_cause_until_it_is_cleared(rig: Rig) -> None:
+    order_id, _ = await accepted(rig)
+    for why in ("away", "still away"):
+        await rig.do(rig.order.attention, AttentionRequest(order_id=order_id, step="reserve", why=why))
+    assert await rig.attention(order_id) == {"reserve": "away"}
+
+    for _ in range(2):
+        await rig.do(rig.order.attention, AttentionRequest(order_id=order_id, step="reserve", why=None))
+    assert await rig.attention(order_id) == {}
