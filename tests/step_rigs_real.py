@@ -20,6 +20,7 @@ from activities.payment import PaymentActivities
 from activities.pricing import PricingActivities
 from activities.stock import StockActivities
 from domain.ids import new_id
+from domain.orders import CancelledBy
 from domain.saga import OrderInput, SagaPolicy
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
@@ -35,6 +36,7 @@ from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
+from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder
 from services.order.server import OrderServicer
 from services.order.service import OrderService
@@ -57,6 +59,9 @@ class NoSagas:
     """Starts none: the suite runs the steps itself."""
 
     async def start(self, order: OrderInput) -> None:
+        pass
+
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         pass
 
 
@@ -208,6 +213,7 @@ async def open_real_rig(databases: Mapping[str, str], folder: Path) -> AsyncIter
         products = ProductService(open_database("product"))
         inventory = InventoryService(open_database("inventory"))
         orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
+        cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
         payment_channel = await serve(
             lambda server: add_payment(PaymentServicer(payments.service, payments.intake), server)
         )
@@ -223,6 +229,6 @@ async def open_real_rig(databases: Mapping[str, str], folder: Path) -> AsyncIter
             )
         )
         rig.order = OrderActivities(
-            orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(orders), server)))
+            orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)))
         )
         yield rig

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from domain.orders import ALLOWED_FROM, OrderStatus
+from domain.orders import ALLOWED_FROM, OrderStatus, PricedLine
 from domain.refusals import Refusal
-from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest
+from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest, Quote, Resumption
 from tests.doubles.refusals import refused
 from workflows.steps import OrderSteps
 
@@ -33,6 +33,7 @@ class OrderRow:
     reason: str | None = None
     total: int | None = None
     payment_deadline: datetime | None = None
+    prices: list[PricedLine] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=lambda: [Transition(None, OrderStatus.RECEIVED, "accepted")])
     attention: dict[str, str] = field(default_factory=dict)
     """Step to why, of what is not cleared."""
@@ -51,7 +52,7 @@ class OrdersDouble(OrderSteps):
     async def mark_pending(self, request: MarkPendingRequest) -> Marked:
         order = self._get(request.order_id)
         if self._move(order, OrderStatus.PENDING, None, request.cause_id):
-            order.total = request.total
+            order.total, order.prices = request.total, list(request.lines)
             order.payment_deadline = request.payment_deadline
         return _marked(order)
 
@@ -62,6 +63,14 @@ class OrdersDouble(OrderSteps):
 
     async def read_order(self, order_id: str) -> Marked:
         return _marked(self._get(order_id))
+
+    async def resume_order(self, order_id: str) -> Resumption:
+        order = self._get(order_id)
+        if order.total is None:
+            return Resumption(order=_marked(order), quote=None)
+        return Resumption(
+            order=_marked(order), quote=Quote(lines=order.prices, total=order.total, currency=order.currency)
+        )
 
     async def attention(self, request: AttentionRequest) -> None:
         if request.why is None:

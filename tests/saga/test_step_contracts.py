@@ -190,6 +190,18 @@ async def test_a_received_order_can_fail_but_not_be_paid(rig: Rig) -> None:
     assert await rig.history(order_id) == ["RECEIVED", "FAILED"]
 
 
+async def test_a_resumed_order_has_the_price_it_was_sold_at_once_it_was_pending(rig: Rig) -> None:
+    order_id, request = await accepted(rig)
+    before = await rig.do(rig.order.resume_order, order_id)
+    await rig.do(rig.order.mark_pending, request)
+    after = await rig.do(rig.order.resume_order, order_id)
+
+    assert (before.order.status, before.quote) == (OrderStatus.RECEIVED, None)
+    assert (after.order.status, after.order.payment_deadline) == (OrderStatus.PENDING, DEADLINE)
+    assert after.quote is not None
+    assert (after.quote.lines, after.quote.total, after.quote.currency) == (request.lines, 2_000, "EUR")
+
+
 async def test_an_unknown_order_is_refused_by_name(rig: Rig) -> None:
     _, request = await accepted(rig)
     unknown = new_id()
@@ -199,6 +211,7 @@ async def test_an_unknown_order_is_refused_by_name(rig: Rig) -> None:
         rig.do(rig.order.mark_pending, mark_pending),
         rig.do(rig.order.mark, closing(unknown, OrderStatus.FAILED, "STOCK_LOST")),
         rig.do(rig.order.read_order, unknown),
+        rig.do(rig.order.resume_order, unknown),
         rig.do(rig.order.attention, AttentionRequest(order_id=unknown, step="reserve", why="away")),
     ):
         assert await refusal(call) == "ORDER_NOT_FOUND"
