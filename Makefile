@@ -72,4 +72,4 @@ lock: ## Resolve the dependencies anew into the three lock files (wants uv)
 	  --constraint requirements-dev.lock --group plot --output-file requirements-plot.lock
 
 clean: ## Remove everything that was made, the stack's data included
-	rm -rf $(VENV) generated var dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) generated var dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

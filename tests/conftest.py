@@ -7,11 +7,17 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from migrations.runner import upgrade_all
 from sandbox.postgres_temporary import temporary_postgres_in_thread
+
+# The same plans at each run, so that a red test is red because of its commit. No deadlines: the machine may be busy.
+settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", settings.get_profile("repeatable"), derandomize=False, max_examples=1_000)
+settings.load_profile("repeatable")
 
 _ADMIN = pytest.StashKey[str]()
 _SERVICES = pytest.StashKey[Mapping[str, str]]()
@@ -44,6 +50,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop PostgreSQL with the controlling process."""
     if _STACK in config.stash:
         config.stash[_STACK].close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests counted and measured, their property `figure`: it is read by people and never asserted."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
+    figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for text in sorted(figures):
+            terminalreporter.write_line(text)
 
 
 @pytest.fixture(scope="session")

@@ -173,6 +173,11 @@ class Rig:
         """As Stripe does after a day."""
         self._at_stripe("DELETE FROM answers")
 
+    def forget_everything(self) -> None:
+        """As if nothing had ever happened at Stripe: what lists all there is then tells of the one order alone."""
+        self._at_stripe("DELETE FROM objects")
+        self.forget_keys()
+
     def _change_at_stripe(self, object_id: str, **changes: str | int | None) -> None:
         for name, value in changes.items():
             self._at_stripe(
@@ -186,6 +191,17 @@ class Rig:
         with sqlite3.connect(self.folder / "stripe.sqlite3") as connection:
             connection.execute(statement, parameters)
         connection.close()
+
+    async def due_again(self) -> None:
+        """As if the pause before an event's next attempt, or the lease of a dead process, were over."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE provider_events SET next_attempt_at = now() WHERE status = 'RECEIVED'")
+
+    async def empty_inbox(self) -> None:
+        """It is worked off and swept as a whole, so what another test left would show up."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("DELETE FROM provider_events")
+            await connection.execute("DELETE FROM event_sweep")
 
     async def age_generation(self, order_id: str, age: timedelta) -> None:
         """As if the payment's present keys had been used for so long."""
@@ -223,9 +239,6 @@ async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta
         )
         database = Database(dsn, pool_size=8)
         stack.push_async_callback(database.close)
-        async with database.autocommit() as connection:
-            # These are worked off and swept as a whole, so what another test left would show up here.
-            await connection.execute("TRUNCATE provider_events, event_sweep")
         client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
         stack.push_async_callback(client.close)
         service = PaymentService(database, client)
@@ -234,7 +247,7 @@ async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta
         intake = EventIntake(
             database, secrets=(WEBHOOK_SECRET, PREVIOUS_SECRET), livemode=client.livemode, on_stored=inbox.wake
         )
-        yield Rig(
+        rig = Rig(
             database=database,
             client=client,
             service=service,
@@ -246,3 +259,5 @@ async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta
             folder=folder,
             browser=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
         )
+        await rig.empty_inbox()
+        yield rig

@@ -55,12 +55,6 @@ def event(**changes: Any) -> bytes:
     return msgspec.json.encode(values | changes)
 
 
-async def due_again(rig: Rig) -> None:
-    """As if the pause before the next attempt were over."""
-    async with rig.database.autocommit() as connection:
-        await connection.execute("UPDATE provider_events SET next_attempt_at = now()")
-
-
 async def the_event(rig: Rig) -> dict[str, Any]:
     [row] = await rig.rows("SELECT * FROM provider_events WHERE status <> 'IGNORED'")
     return row
@@ -142,7 +136,7 @@ async def test_while_temporal_is_down_events_stay_and_are_tried_again(rig: Rig) 
     rig.signals.down = False
     await rig.inbox.work_off_due()
     untouched = await the_event(rig)
-    await due_again(rig)
+    await rig.due_again()
     await rig.inbox.work_off_due()
 
     assert (waiting["status"], waiting["attempts"], waiting["note"]) == ("RECEIVED", 1, "Temporal: UNAVAILABLE")
@@ -162,7 +156,7 @@ async def test_while_stripe_is_down_events_stay_and_nobody_is_told(rig: Rig) -> 
 
     assert ((await the_event(rig))["status"], rig.signals.taken) == ("RECEIVED", [])
     await rig.mend_api()
-    await due_again(rig)
+    await rig.due_again()
     await rig.inbox.work_off_due()
     assert (await the_event(rig))["status"] == "APPLIED"
 
@@ -199,7 +193,7 @@ async def test_an_event_of_an_unknown_order_is_tried_again_for_a_while(rig: Rig)
     await rig.deliver([event()])
 
     await rig.inbox.work_off_due()
-    await due_again(rig)
+    await rig.due_again()
     await rig.inbox.work_off_due()
 
     unknown = await the_event(rig)
@@ -244,7 +238,7 @@ async def test_late_money_on_a_voided_payment_goes_back_once(rig: Rig) -> None:
     await rig.inbox.work_off_due()
     waiting = await the_event(rig)
     await rig.mend_api()
-    await due_again(rig)
+    await rig.due_again()
     await rig.inbox.work_off_due()
     await rig.service.void(payment.order_id)
 

@@ -1,0 +1,126 @@
+"""Whatever is asked of the inventory service, in whatever order and at once: it answers as one thing after another.
+
+Plans come from Hypothesis. A plan is a list of bundles; the calls of a bundle run in parallel, each on a connection
+of its own, and the next bundle follows when all have their answers. `pytest --hypothesis-profile=search` makes other
+plans at each run, and more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.ids import new_id
+from domain.orders import OrderLine
+from domain.stock import ReservationStatus
+from runtime.database import Database
+from runtime.refusal import Refused
+from services.inventory.service import InventoryService
+from tests.inventory_model import Adjust, Answer, Call, Commit, Lines, Release, Reserve, State, states_after
+from tests.rows import fetch_rows
+from tests.stock_books import check_stock_books
+
+PRODUCTS, ORDERS, ADJUSTMENTS = 3, 4, 6
+MOST_AT_ONCE = 5
+
+products = st.integers(0, PRODUCTS - 1)
+orders = st.integers(0, ORDERS - 1)
+lines = st.dictionaries(products, st.integers(1, 3), min_size=1).map(lambda wanted: tuple(sorted(wanted.items())))
+calls = st.one_of(
+    st.builds(Reserve, orders, lines),
+    st.builds(Commit, orders),
+    st.builds(Release, orders),
+    st.builds(Adjust, st.integers(0, ADJUSTMENTS - 1), products, st.integers(-3, 4).filter(bool)),
+)
+deliveries = st.lists(st.integers(0, 6), min_size=PRODUCTS, max_size=PRODUCTS)
+bundles = st.lists(st.lists(calls, min_size=1, max_size=MOST_AT_ONCE), min_size=1, max_size=8)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
+    database = Database(databases["inventory"], pool_size=MOST_AT_ONCE)
+    yield database
+    await database.close()
+
+
+class Shop:
+    """The service with ids of its own for the plan's numbers."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.inventory = InventoryService(database)
+        self.products = [new_id() for _ in range(PRODUCTS)]
+        self.orders = [new_id() for _ in range(ORDERS)]
+        self.adjustments = [new_id() for _ in range(ADJUSTMENTS)]
+
+    async def stock(self, pieces: Sequence[int]) -> State:
+        """Put so many pieces of each product into stock."""
+        for product_id, delta in zip(self.products, pieces, strict=True):
+            if delta:
+                await self.inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=delta, note="")
+        return State(levels={product: (delta, 0) for product, delta in enumerate(pieces) if delta})
+
+    async def ask(self, call: Call) -> Answer:
+        try:
+            match call:
+                case Adjust(number, product, delta):
+                    level = await self.inventory.adjust(
+                        adjustment_id=self.adjustments[number], product_id=self.products[product], delta=delta, note=""
+                    )
+                    return level.on_hand, level.reserved
+                case Reserve(order, wanted):
+                    await self.inventory.reserve(
+                        self.orders[order],
+                        [OrderLine(self.products[product], quantity) for product, quantity in wanted],
+                    )
+                case Release(order):
+                    await self.inventory.release(self.orders[order])
+                case Commit(order):
+                    await self.inventory.commit(self.orders[order])
+        except Refused as refused:
+            return type(refused)
+        return None
+
+    async def is_in(self, state: State) -> bool:
+        """Whether stock and reservations are as the model has them."""
+        for product, product_id in enumerate(self.products):
+            level = await self.inventory.get_stock(product_id)
+            if (level.on_hand, level.reserved) != state.level(product):
+                return False
+        return await self._reservations() == state.reservations
+
+    async def _reservations(self) -> dict[int, tuple[ReservationStatus, Lines]]:
+        rows = await fetch_rows(
+            self.database,
+            """SELECT order_id, status, product_id, quantity
+                 FROM reservations LEFT JOIN reservation_lines USING (order_id)
+                WHERE order_id = ANY(%(orders)s::uuid[])""",
+            orders=self.orders,
+        )
+        found: dict[int, tuple[ReservationStatus, Lines]] = {}
+        for order_id, status, product_id, quantity in rows:
+            order = self.orders.index(order_id)
+            of_others = found[order][1] if order in found else ()
+            line = ((self.products.index(product_id), quantity),) if product_id is not None else ()
+            found[order] = ReservationStatus(status), tuple(sorted((*of_others, *line)))
+        return found
+
+
+@given(pieces=deliveries, plan=bundles)
+async def test_parallel_calls_are_answered_as_if_one_came_after_the_other(
+    database: Database, pieces: list[int], plan: list[list[Call]]
+) -> None:
+    shop = Shop(database)
+    states = [await shop.stock(pieces)]
+    for bundle in plan:
+        answers = await asyncio.gather(*(shop.ask(call) for call in bundle))
+
+        possible = [end for state in states for end in states_after(state, list(zip(bundle, answers, strict=True)))]
+        assert possible, f"no order of {bundle} explains {answers}"
+        states = [state for state in possible if await shop.is_in(state)]
+        assert states, f"{bundle} left what no order of them leaves"
+        await check_stock_books(database, shop.products)

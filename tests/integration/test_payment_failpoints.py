@@ -1,0 +1,239 @@
+"""The payment service dies at every point of every step, and the step is repeated: Stripe and our books agree.
+
+No second intent, charge or refund, whatever the point, and whether Stripe still knows the idempotency keys or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import pytest_asyncio
+
+from domain.ids import new_id
+from domain.payments import PaymentStatus
+from services.payment.errors import PaymentVoided
+from services.payment.repository import NewPayment, Payment
+from tests.failpoints import Case, Died, Life, explore
+from tests.payment_books import read_books
+from tests.payment_process import PaymentProcess
+from tests.payment_rig import Rig, new_payment, payment_rig
+
+VISA, DECLINED, AUTHENTICATION = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired"
+
+Figure = Callable[[str, object], None]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def rig(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    async with payment_rig(databases["payment"], tmp_path_factory.mktemp("stripe")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order at a Stripe that knows no other."""
+
+    rig: Rig
+    new: NewPayment
+
+    @classmethod
+    async def placed(cls, rig: Rig, card: str | None = None) -> Order:
+        rig.forget_everything()
+        await rig.empty_inbox()
+        return cls(rig, new_payment(payment_method=card))
+
+    @property
+    def id(self) -> str:
+        return self.new.order_id
+
+    async def opened(self, *, paid_with: str | None = None) -> Payment:
+        """Its payment, opened; perhaps the customer has paid since, which nobody told us."""
+        payment = await self.rig.service.open(self.new)
+        if paid_with is not None:
+            await self.rig.customer_pays(payment, paid_with)
+        return payment
+
+    async def open(self, life: Life) -> Payment:
+        """As the gRPC server does: with a new id at each attempt, which only the first one keeps."""
+        return await PaymentProcess(self.rig, life).service.open(replace(self.new, id=new_id()))
+
+    async def close(self, life: Life) -> Payment:
+        return await PaymentProcess(self.rig, life).service.close(self.id)
+
+    async def void(self, life: Life) -> None:
+        await PaymentProcess(self.rig, life).service.void(self.id)
+
+    async def refresh(self, life: Life) -> Payment:
+        return await PaymentProcess(self.rig, life).service.check(self.id, refresh=True)
+
+    async def take_webhooks(self, life: Life) -> None:
+        process = PaymentProcess(self.rig, life)
+        for body in await self.rig.webhook_bodies("payment_intent.succeeded", "payment_intent.payment_failed"):
+            await process.take_webhook(body)
+
+    async def sweep_up(self, life: Life) -> None:
+        await PaymentProcess(self.rig, life).sweep_up()
+
+    async def a_day_passes(self) -> None:
+        """Stripe forgets its keys."""
+        self.rig.forget_keys()
+        await self.rig.age_generation(self.id, timedelta(hours=30))
+
+    async def expect(
+        self, status: PaymentStatus, *, intents: int = 1, paid: int = 0, failed: int = 0, refunds: int = 0
+    ) -> None:
+        """Both sides say this, and no event waits."""
+        books = await read_books(self.rig, self.id)
+        books.check_settled()
+        assert books.payment is not None
+        assert books.payment.status is status
+        made = len(books.intents), len(books.paid), len(books.charges) - len(books.paid), len(books.refunds)
+        assert made == (intents, paid, failed, refunds)
+        assert await self.rig.rows("SELECT FROM provider_events WHERE status = 'RECEIVED'") == []
+
+    async def expect_signalled(self, status: PaymentStatus, **counts: int) -> None:
+        """As `expect`, and its workflow was woken."""
+        await self.expect(status, **counts)
+        assert self.id in self.rig.signals.orders()
+
+    def case(
+        self, step: Callable[[Life], Awaitable[object]], status: PaymentStatus, *, days: bool = False, **counts: int
+    ) -> Case:
+        """A step after which both sides say this; with `days`, a day passes after each death."""
+        return Case(
+            step=step,
+            check=partial(self.expect, status, **counts),
+            meanwhile=self.a_day_passes if days else self.rig.due_again,
+        )
+
+    def told(self, step: Callable[[Life], Awaitable[object]], status: PaymentStatus, **counts: int) -> Case:
+        """A step in which Stripe's events come in."""
+        return Case(step=step, check=partial(self.expect_signalled, status, **counts), meanwhile=self.rig.due_again)
+
+
+async def opening(rig: Rig, card: str | None, status: PaymentStatus, *, days: bool = False, **counts: int) -> Case:
+    order = await Order.placed(rig, card)
+    return order.case(order.open, status, days=days, **counts)
+
+
+async def refreshing(rig: Rig, card: str, status: PaymentStatus, *, paid: int = 0, failed: int = 0) -> Case:
+    order = await Order.placed(rig)
+    await order.opened(paid_with=card)
+    return order.case(order.refresh, status, paid=paid, failed=failed)
+
+
+async def closing(rig: Rig, card: str | None, status: PaymentStatus, *, days: bool = False, **counts: int) -> Case:
+    order = await Order.placed(rig)
+    await order.opened(paid_with=card)
+    return order.case(order.close, status, days=days, **counts)
+
+
+async def voiding(rig: Rig, card: str | None, status: PaymentStatus, *, days: bool = False, **counts: int) -> Case:
+    order = await Order.placed(rig)
+    await order.opened(paid_with=card)
+    return order.case(order.void, status, days=days, **counts)
+
+
+async def voiding_what_was_paid_at_once(rig: Rig) -> Case:
+    order = await Order.placed(rig, VISA)
+    await order.opened()
+    return order.case(order.void, PaymentStatus.SUCCEEDED, paid=1, refunds=1)
+
+
+async def voiding_an_unheard_intent(rig: Rig, *, days: bool = False) -> Case:
+    """Stripe made the intent, and the service that asked for it died before it heard of that."""
+    order = await Order.placed(rig, VISA)
+    with pytest.raises(Died, match="POST /v1/payment_intents"):
+        await order.open(Life(acts=2))
+    if days:
+        await order.a_day_passes()
+    return order.case(order.void, PaymentStatus.CANCELLED, days=days)
+
+
+async def voiding_nothing(rig: Rig) -> Case:
+    order = await Order.placed(rig, VISA)
+
+    async def check() -> None:
+        with pytest.raises(PaymentVoided):
+            await order.opened()
+        await order.expect(PaymentStatus.CANCELLED, intents=0)
+
+    return Case(step=order.void, check=check)
+
+
+async def hearing(rig: Rig, card: str, status: PaymentStatus, **counts: int) -> Case:
+    order = await Order.placed(rig)
+    await order.opened(paid_with=card)
+    return order.told(order.take_webhooks, status, **counts)
+
+
+async def hearing_of_late_money(rig: Rig) -> Case:
+    """The order is over, its payment noted as voided and not yet cancelled at Stripe, when the customer pays."""
+    order = await Order.placed(rig)
+    payment = await order.opened()
+    await rig.service._ledger.void(order.id)
+    await rig.customer_pays(payment, VISA)
+    return order.told(order.take_webhooks, PaymentStatus.SUCCEEDED, paid=1, refunds=1)
+
+
+async def sweeping(rig: Rig) -> Case:
+    order = await Order.placed(rig)
+    await order.opened(paid_with=VISA)
+    return order.told(order.sweep_up, PaymentStatus.SUCCEEDED, paid=1)
+
+
+_WAITS, _DONE, _OVER = PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.SUCCEEDED, PaymentStatus.CANCELLED
+
+STORIES: dict[str, Callable[[Rig], Awaitable[Case]]] = {
+    "open": lambda rig: opening(rig, None, _WAITS),
+    "open, a good card": lambda rig: opening(rig, VISA, _DONE, paid=1),
+    "open, a declined card": lambda rig: opening(rig, DECLINED, _WAITS, failed=1),
+    "open, authentication": lambda rig: opening(rig, AUTHENTICATION, PaymentStatus.REQUIRES_ACTION),
+    "open, a good card, keys gone": lambda rig: opening(rig, VISA, _DONE, paid=1, days=True),
+    "open, a declined card, keys gone": lambda rig: opening(rig, DECLINED, _WAITS, failed=1, days=True),
+    "refresh after a payment": lambda rig: refreshing(rig, VISA, _DONE, paid=1),
+    "refresh after a decline": lambda rig: refreshing(rig, DECLINED, _WAITS, failed=1),
+    "close": lambda rig: closing(rig, None, _OVER),
+    "close, keys gone": lambda rig: closing(rig, None, _OVER, days=True),
+    "close what was paid unseen": lambda rig: closing(rig, VISA, _DONE, paid=1),
+    "void": lambda rig: voiding(rig, None, _OVER),
+    "void what was paid": voiding_what_was_paid_at_once,
+    "void what was paid unseen": lambda rig: voiding(rig, VISA, _DONE, paid=1, refunds=1),
+    "void what was paid unseen, keys gone": lambda rig: voiding(rig, VISA, _DONE, paid=1, refunds=1, days=True),
+    "void an intent not heard of": voiding_an_unheard_intent,
+    "void an intent not heard of, keys gone": partial(voiding_an_unheard_intent, days=True),
+    "void before the open": voiding_nothing,
+    "webhook of a payment": lambda rig: hearing(rig, VISA, _DONE, paid=1),
+    "webhook of a decline": lambda rig: hearing(rig, DECLINED, _WAITS, failed=1),
+    "webhook of late money": hearing_of_late_money,
+    "sweep": sweeping,
+}
+
+
+# Pairs of deaths in these would take too long here; `make test-more` has them.
+POINTS_ONLY = {"void what was paid unseen", "webhook of late money", "sweep"}
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_a_step_that_dies_anywhere_and_is_repeated_moves_money_once(
+    rig: Rig, story: str, record_property: Figure
+) -> None:
+    explored = await explore(partial(STORIES[story], rig), deaths=1 if story in POINTS_ONLY else 2)
+
+    record_property("figure", f"payment dies, {story}: {explored}")
+    assert explored.schedules[1] > 0
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("story", sorted(POINTS_ONLY))
+async def test_a_step_that_dies_twice_and_is_repeated_moves_money_once(
+    rig: Rig, story: str, record_property: Figure
+) -> None:
+    explored = await explore(partial(STORIES[story], rig), deaths=2)
+
+    record_property("figure", f"payment dies, {story}: {explored}")
+    assert explored.schedules[2] > 0

@@ -1,0 +1,56 @@
+"""Whatever callers, customers and Stripe do, in whatever order and at once: nobody pays twice, or for nothing.
+
+Plans come from Hypothesis. A plan is a list of bundles; the acts of a bundle run in parallel, by two processes of the
+service, and the next bundle follows when all are done. `pytest --hypothesis-profile=search` makes other plans at each
+run, and more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.payment_plans import Act, Authenticate, Close, Hear, Open, Pay, Refresh, Scene, Sweep, Void
+from tests.payment_rig import Rig, payment_rig
+
+ORDERS = 2
+CARDS = ["pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired"]
+
+orders = st.integers(0, ORDERS - 1)
+acts = st.one_of(
+    st.builds(Open, orders),
+    st.builds(Pay, orders, st.sampled_from(CARDS)),
+    st.builds(Authenticate, orders, st.booleans()),
+    st.builds(Close, orders),
+    st.builds(Void, orders),
+    st.builds(Refresh, orders),
+    st.builds(Hear, st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple)),
+    st.just(Sweep()),
+)
+bundles = st.lists(st.lists(st.tuples(acts, st.integers(0, 1)), min_size=1, max_size=4), min_size=1, max_size=7)
+cards = st.lists(st.sampled_from([None, *CARDS]), min_size=ORDERS, max_size=ORDERS)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def rig(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    async with payment_rig(databases["payment"], tmp_path_factory.mktemp("stripe")) as made:
+        yield made
+
+
+@given(cards=cards, plan=bundles)
+@settings(max_examples=settings().max_examples // 2)
+async def test_stripe_and_our_books_agree_whatever_happens_at_once(
+    rig: Rig, cards: list[str | None], plan: list[list[tuple[Act, int]]]
+) -> None:
+    scene = await Scene.of(rig, cards)
+    for bundle in plan:
+        await asyncio.gather(*(scene.do(act, by) for act, by in bundle))
+        await scene.check(settled=False)
+
+    await scene.settle()
+    await scene.check(settled=True)

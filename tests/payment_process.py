@@ -1,0 +1,74 @@
+"""A payment service in a process of its own, which may die at any point; see `tests.failpoints`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import stripe
+
+from services.payment.inbox import Inbox
+from services.payment.intake import EventIntake
+from services.payment.service import PaymentService
+from services.payment.signals import OrderSignals
+from services.payment.stripe_client import StripeClient
+from services.payment.sweep import Sweep
+from tests.failpoints import Life, MortalDatabase
+from tests.payment_rig import Rig, sign
+from tests.stripe_double import API_KEY, WEBHOOK_SECRET
+
+
+class MortalStripe(StripeClient):
+    """Stripe as one process sees it: each request is an act. They are sent through `http`, which outlives it."""
+
+    def __init__(self, http: stripe.AIOHTTPClient, life: Life, *, api_base: str) -> None:
+        super().__init__(api_key=API_KEY, api_base=api_base, timeout=5, payment_method_types=["card"])
+
+        async def request(method: str, url: str, headers: Mapping[str, str], post_data: Any = None) -> Any:
+            with life.act(f"{method.upper()} {urlsplit(url).path}"):
+                return await http.request_async(method, url, headers, post_data)
+
+        self._http.request_async = request  # type: ignore[method-assign]  # of this client alone
+
+
+class MortalSignals:
+    """Temporal as one process sees it."""
+
+    def __init__(self, real: OrderSignals, life: Life) -> None:
+        self._real = real
+        self._life = life
+
+    async def payment_changed(self, *, order_id: str, event_id: str) -> None:
+        with self._life.act("signal"):
+            await self._real.payment_changed(order_id=order_id, event_id=event_id)
+
+
+class PaymentProcess:
+    """All parts of a payment service, sharing one life and nothing but PostgreSQL and Stripe with another process.
+
+    Its inbox works off one event at a time, so that its acts come in the same order each time.
+    """
+
+    def __init__(self, rig: Rig, life: Life) -> None:
+        database = MortalDatabase(rig.database, life)
+        client = MortalStripe(rig.client._http, life, api_base=str(rig.browser.base_url).rstrip("/"))
+        self.service = PaymentService(database, client)
+        self.inbox = Inbox(
+            database, self.service, MortalSignals(rig.signals, life), patience=timedelta(minutes=10), concurrency=1
+        )
+        self._intake = EventIntake(
+            database, secrets=(WEBHOOK_SECRET,), livemode=client.livemode, on_stored=self.inbox.wake
+        )
+        self.sweep = Sweep(database, client, self._intake)
+
+    async def take_webhook(self, body: bytes) -> None:
+        """Take a webhook, well signed, and work off what is due."""
+        await self._intake.receive_webhook(body=body, signature=sign(body))
+        await self.inbox.work_off_due()
+
+    async def sweep_up(self) -> None:
+        """Sweep Stripe's events, and work off what is due."""
+        await self.sweep.sweep()
+        await self.inbox.work_off_due()
