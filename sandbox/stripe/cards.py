@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sandbox.stripe.objects import CardDetails, PaymentMethod, new_id
+from sandbox.stripe.objects import CardDetails, PaymentMethod, RefundFailure, RefundStatus, new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,26 @@ class Decline:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class LateRefund:
+    """A refund that is not done at once (https://docs.stripe.com/testing#refunds): how it begins and how it ends."""
+
+    begins: RefundStatus
+    ends: RefundStatus
+    failure: RefundFailure | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A card and how it behaves: it declines, wants authentication first, or else succeeds."""
+    """A card and how it behaves: it declines, wants authentication first, or else succeeds.
+
+    Its refunds succeed at once and for good, unless `late_refund` tells another course.
+    """
 
     details: CardDetails
     decline: Decline | None = None
     authenticates: bool = False
+    late_refund: LateRefund | None = None
 
 
 TEST_CARDS = {
@@ -39,14 +52,22 @@ TEST_CARDS = {
         details=CardDetails(brand="visa", last4="3184"),
         authenticates=True,
     ),
+    "pm_card_pendingRefund": Card(
+        details=CardDetails(brand="visa", last4="7726"),
+        late_refund=LateRefund(RefundStatus.PENDING, RefundStatus.SUCCEEDED),
+    ),
+    "pm_card_refundFail": Card(
+        details=CardDetails(brand="visa", last4="5126"),
+        late_refund=LateRefund(RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundFailure.EXPIRED_OR_CANCELED_CARD),
+    ),
 }
 
 _BY_LAST4 = {card.details.last4: card for card in TEST_CARDS.values()}
 
 
-def card_of(method: PaymentMethod) -> Card:
-    """The test card that a stored payment method was made from."""
-    return _BY_LAST4[method.card.last4]
+def card_of(details: CardDetails) -> Card:
+    """The test card with the details that a payment method or a charge holds."""
+    return _BY_LAST4[details.last4]
 
 
 def new_payment_method(card: Card, *, at: int) -> PaymentMethod:

@@ -161,6 +161,10 @@ def create_refund(params: Params) -> CreateRefund:
     )
 
 
+def cancel_refund(params: Params) -> None:
+    """A cancellation of a refund has no parameters."""
+
+
 def retrieve(params: Params) -> Retrieve:
     """Read the parameters of a look-up that has none."""
     return Retrieve()

@@ -9,15 +9,26 @@ import msgspec
 import stripe
 from msgspec.structs import replace
 
-from sandbox.stripe import charging, rules
-from sandbox.stripe.cards import TEST_CARDS, new_payment_method
+from sandbox.stripe import refunding, rules
+from sandbox.stripe.cards import TEST_CARDS, card_of, new_payment_method
 from sandbox.stripe.charging import Change
 from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent, CreateRefund, ListPage, Retrieve
 from sandbox.stripe.errors import ApiError, invalid, missing
 from sandbox.stripe.events import Event, EventData, EventRequest
 from sandbox.stripe.faults import FaultSwitch
-from sandbox.stripe.objects import AnyResource, Charge, ChargeStatus, Intent, PaymentMethod, Refund, Resource, new_id
-from sandbox.stripe.store import Page, Store
+from sandbox.stripe.objects import (
+    AnyResource,
+    Charge,
+    ChargeStatus,
+    Intent,
+    PaymentMethod,
+    Refund,
+    RefundFailure,
+    RefundStatus,
+    Resource,
+    new_id,
+)
+from sandbox.stripe.store import Page, Plan, Store
 
 _EVENTS_ARE_LISTED = 30 * 24 * 3600
 
@@ -34,7 +45,8 @@ class Ledger:
     """All objects of one account. Writes belong into a transaction of the store, which the caller opens.
 
     `enabled_events` are the types of event that the webhook endpoint receives, ``*`` for all of them, or none when
-    there is no endpoint; `base_url` is where the double itself is reached.
+    there is no endpoint; `base_url` is where the double itself is reached. Refunds that are not done at once change
+    `late_after` seconds after they were made, or only by `change_refund` when it is None.
     """
 
     def __init__(
@@ -45,12 +57,14 @@ class Ledger:
         clock: Callable[[], float],
         enabled_events: Set[str],
         base_url: str,
+        late_after: float | None,
     ) -> None:
         self._store = store
         self._faults = faults
         self._clock = clock
         self._enabled_events = enabled_events
         self._base_url = base_url
+        self._late_after = late_after
 
     # Payment intents
 
@@ -98,7 +112,37 @@ class Ledger:
     def create_refund(self, command: CreateRefund, cause: EventRequest) -> Done:
         """Refund the charge named, or the one that succeeded of the intent named."""
         charge = self._charge_to_refund(command)
-        return self._apply(charging.refund(charge, command, at=self._now()), cause)
+        late = card_of(charge.payment_method_details.card).late_refund
+        status = RefundStatus.SUCCEEDED if late is None else late.begins
+        under_way = refunding.under_way(self._refunds(charge))
+        change = refunding.refund(charge, command, status=status, under_way=under_way, at=self._now())
+        if late is not None and self._late_after is not None:
+            due_at = self._clock() + self._late_after
+            plan = Plan(refund_id=change.subject.id, status=late.ends, failure=late.failure, due_at=due_at)
+            self._store.plan(plan)
+        return self._apply(change, cause)
+
+    def cancel_refund(self, refund_id: str, cause: EventRequest) -> Done:
+        """Cancel a refund that waits for the customer."""
+        refund = self._found(Refund, refund_id)
+        refunding.check_cancelable(refund)
+        return self.change_refund(refund_id, RefundStatus.CANCELED, None, cause)
+
+    def change_refund(
+        self, refund_id: str, status: RefundStatus, failure: RefundFailure | None, cause: EventRequest
+    ) -> Done:
+        """Do to a refund what a bank or the account's dashboard does; it changes no more by itself then."""
+        refund = self._found(Refund, refund_id)
+        change = refunding.change(refund, self._found(Charge, refund.charge), status, failure)
+        self._store.drop_plan(refund_id)
+        return self._apply(change, cause)
+
+    def carry_out(self, plan: Plan) -> None:
+        """Let a refund change as planned, unless something else became of it."""
+        refund = self._found(Refund, plan.refund_id)
+        if refunding.may_become(refund, plan.status):
+            self.change_refund(refund.id, plan.status, plan.failure, EventRequest())
+        self._store.drop_plan(refund.id)
 
     # Reading
 
@@ -175,6 +219,9 @@ class Ledger:
                 param="payment_intent",
             )
         return charge
+
+    def _refunds(self, charge: Charge) -> list[Refund]:
+        return self._store.page(Refund, limit=10_000, list_keys=(charge.payment_intent,)).items
 
     def _with_pending(self, resource: AnyResource) -> AnyResource:
         if isinstance(resource, Event):

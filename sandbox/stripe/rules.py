@@ -105,7 +105,7 @@ def confirm(
         )
     _check_types(intent, method)
     _check_return_url(intent, command)
-    card = card_of(method)
+    card = card_of(method.card)
     if card.decline is not None:
         return _decline(intent, method, card.decline, at=at)
     if card.authenticates:
