@@ -80,7 +80,17 @@ def _object_switches(switches: Switches) -> list[ControllerRouterHandler]:
         refund = switches.change_refund(request.path_params["id"], await request.body())
         return _json(msgspec.json.encode(refund))
 
-    return [change_refund]
+    @post("/_sandbox/charges/{id:str}/dispute", status_code=200)
+    async def open_dispute(request: AnyRequest) -> Response[bytes]:
+        dispute = switches.open_dispute(request.path_params["id"], await request.body())
+        return _json(msgspec.json.encode(dispute))
+
+    @post("/_sandbox/disputes/{id:str}", status_code=200)
+    async def change_dispute(request: AnyRequest) -> Response[bytes]:
+        dispute = switches.change_dispute(request.path_params["id"], await request.body())
+        return _json(msgspec.json.encode(dispute))
+
+    return [change_refund, open_dispute, change_dispute]
 
 
 def _bank_pages(bank: Bank) -> list[ControllerRouterHandler]:

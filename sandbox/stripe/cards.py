@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sandbox.stripe.disputes import DisputeReason, DisputeStatus
 from sandbox.stripe.objects import CardDetails, PaymentMethod, RefundFailure, RefundStatus, new_id
 
 
@@ -24,17 +25,27 @@ class LateRefund:
     failure: RefundFailure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """How a charge is disputed once it succeeded (https://docs.stripe.com/testing#disputes)."""
+
+    status: DisputeStatus
+    reason: DisputeReason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """A card and how it behaves: it declines, wants authentication first, or else succeeds.
 
-    Its refunds succeed at once and for good, unless `late_refund` tells another course.
+    Its refunds succeed at once and for good, unless `late_refund` tells another course. What it paid is disputed when
+    `disputed` tells how.
     """
 
     details: CardDetails
     decline: Decline | None = None
     authenticates: bool = False
     late_refund: LateRefund | None = None
+    disputed: Disputed | None = None
 
 
 TEST_CARDS = {
@@ -59,6 +70,18 @@ TEST_CARDS = {
     "pm_card_refundFail": Card(
         details=CardDetails(brand="visa", last4="5126"),
         late_refund=LateRefund(RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundFailure.EXPIRED_OR_CANCELED_CARD),
+    ),
+    "pm_card_createDispute": Card(
+        details=CardDetails(brand="visa", last4="0259"),
+        disputed=Disputed(DisputeStatus.NEEDS_RESPONSE, DisputeReason.FRAUDULENT),
+    ),
+    "pm_card_createDisputeProductNotReceived": Card(
+        details=CardDetails(brand="visa", last4="2685"),
+        disputed=Disputed(DisputeStatus.NEEDS_RESPONSE, DisputeReason.PRODUCT_NOT_RECEIVED),
+    ),
+    "pm_card_createDisputeInquiry": Card(
+        details=CardDetails(brand="visa", last4="1976"),
+        disputed=Disputed(DisputeStatus.WARNING_NEEDS_RESPONSE, DisputeReason.FRAUDULENT),
     ),
 }
 

@@ -35,6 +35,8 @@ class Operation(StrEnum):
     REFUND_CANCEL = "refunds.cancel"
     REFUND_RETRIEVE = "refunds.retrieve"
     REFUND_LIST = "refunds.list"
+    DISPUTE_RETRIEVE = "disputes.retrieve"
+    DISPUTE_LIST = "disputes.list"
     EVENT_RETRIEVE = "events.retrieve"
     EVENT_LIST = "events.list"
 

@@ -9,10 +9,11 @@ import msgspec
 import stripe
 from msgspec.structs import replace
 
-from sandbox.stripe import refunding, rules
+from sandbox.stripe import disputing, refunding, rules
 from sandbox.stripe.cards import TEST_CARDS, card_of, new_payment_method
 from sandbox.stripe.charging import Change
 from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent, CreateRefund, ListPage, Retrieve
+from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
 from sandbox.stripe.errors import ApiError, invalid, missing
 from sandbox.stripe.events import Event, EventData, EventRequest
 from sandbox.stripe.faults import FaultSwitch
@@ -112,9 +113,10 @@ class Ledger:
     def create_refund(self, command: CreateRefund, cause: EventRequest) -> Done:
         """Refund the charge named, or the one that succeeded of the intent named."""
         charge = self._charge_to_refund(command)
+        disputing.check_refundable(charge, self._all_of(Dispute, charge))
         late = card_of(charge.payment_method_details.card).late_refund
         status = RefundStatus.SUCCEEDED if late is None else late.begins
-        under_way = refunding.under_way(self._refunds(charge))
+        under_way = refunding.under_way(self._all_of(Refund, charge))
         change = refunding.refund(charge, command, status=status, under_way=under_way, at=self._now())
         if late is not None and self._late_after is not None:
             due_at = self._clock() + self._late_after
@@ -144,6 +146,22 @@ class Ledger:
             self.change_refund(refund.id, plan.status, plan.failure, EventRequest())
         self._store.drop_plan(refund.id)
 
+    # Disputes
+
+    def open_dispute(
+        self, charge_id: str, status: DisputeStatus, reason: DisputeReason, amount: int | None, cause: EventRequest
+    ) -> Done:
+        """Dispute a charge, as its customer does with their bank."""
+        charge = self._found(Charge, charge_id)
+        change = disputing.dispute(charge, status=status, reason=reason, amount=amount, at=self._now())
+        return self._apply(self._charged_back(change, charge), cause)
+
+    def change_dispute(self, dispute_id: str, status: DisputeStatus, cause: EventRequest) -> Done:
+        """Move a dispute on, as a bank does."""
+        dispute = self._found(Dispute, dispute_id)
+        change = disputing.change(dispute, status, at=self._now())
+        return self._apply(self._charged_back(change, self._found(Charge, dispute.charge)), cause)
+
     # Reading
 
     def retrieve(self, kind: type[AnyResource], object_id: str, command: Retrieve) -> AnyResource:
@@ -159,7 +177,7 @@ class Ledger:
                 self._found(kind, cursor, param=param)
         keys, created_from = command.list_keys, command.created_from
         if command.charge is not None:
-            # A refund's charge is the only one of its intent that succeeded.
+            # A refund's or dispute's charge is the only one of its intent that succeeded.
             keys = (self._found(Charge, command.charge, param="charge").payment_intent,)
         if kind is Event:
             created_from = max(created_from or 0, self._now() - _EVENTS_ARE_LISTED)
@@ -220,15 +238,26 @@ class Ledger:
             )
         return charge
 
-    def _refunds(self, charge: Charge) -> list[Refund]:
-        return self._store.page(Refund, limit=10_000, list_keys=(charge.payment_intent,)).items
+    def _all_of(self, kind: type[AnyResource], charge: Charge) -> list[AnyResource]:
+        # Of all the charges of an intent only one can have refunds or disputes: the one that succeeded.
+        return self._store.page(kind, limit=10_000, list_keys=(charge.payment_intent,)).items
+
+    def _charged_back(self, change: Change[Dispute], charge: Charge) -> Change[Dispute]:
+        """Refunds under way do not outlive a chargeback: the bank has the money already."""
+        if not change.subject.is_charge_refundable:
+            for refund in self._all_of(Refund, charge):
+                if refunding.under_way([refund]):
+                    failure = RefundFailure.CHARGE_FOR_PENDING_REFUND_DISPUTED
+                    self._store.drop_plan(refund.id)
+                    change = change.followed_by(refunding.change(refund, charge, RefundStatus.FAILED, failure))
+        return change
 
     def _with_pending(self, resource: AnyResource) -> AnyResource:
         if isinstance(resource, Event):
             return replace(resource, pending_webhooks=self._store.pending(resource.id))
         return resource
 
-    def _apply(self, change: Change[Intent] | Change[Refund], cause: EventRequest) -> Done:
+    def _apply(self, change: Change[Intent] | Change[Refund] | Change[Dispute], cause: EventRequest) -> Done:
         for resource in (*change.also, change.subject):
             self._store.save(resource)
         now = self._clock()

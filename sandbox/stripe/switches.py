@@ -8,15 +8,23 @@ switch takes the place of that change, which is kept on disk like all else.
 
 A refund made in the dashboard is ``POST /v1/refunds`` with the secret key and without metadata: the account has no
 other way to tell the two apart.
+
+``POST /_sandbox/charges/{id}/dispute`` disputes a charge that succeeded and was not disputed before. The body may be
+empty, or hold ``status`` (``needs_response``, a chargeback, or ``warning_needs_response``, an inquiry), ``reason`` and
+``amount``. What the cards ``pm_card_createDispute``, ``pm_card_createDisputeProductNotReceived`` and
+``pm_card_createDisputeInquiry`` paid is disputed at once (https://docs.stripe.com/testing#disputes).
+``POST /_sandbox/disputes/{id}`` with ``{"status": "under_review" | "won" | "lost"}`` moves a chargeback on, with
+``{"status": "warning_under_review" | "warning_closed" | "needs_response"}`` an inquiry, the last to a chargeback.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
+from sandbox.stripe.disputes import DisputeReason, DisputeStatus
 from sandbox.stripe.errors import misfit
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.ledger import Done, Ledger
@@ -31,6 +39,20 @@ class RefundWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     status: RefundStatus
     failure_reason: RefundFailure | None = None
+
+
+class DisputeOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a charge is disputed; by default as fraudulent, for what was not refunded of it."""
+
+    status: DisputeStatus = DisputeStatus.NEEDS_RESPONSE
+    reason: DisputeReason = DisputeReason.FRAUDULENT
+    amount: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class DisputeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a dispute is to become."""
+
+    status: DisputeStatus
 
 
 class Switches:
@@ -49,6 +71,26 @@ class Switches:
         """
         wish = _read(body, RefundWish)
         return self._do(lambda: self._ledger.change_refund(refund_id, wish.status, wish.failure_reason, EventRequest()))
+
+    def open_dispute(self, charge_id: str, body: bytes) -> Resource:
+        """Dispute a charge.
+
+        Raises:
+            ApiError: 404 when there is no such charge, 400 when it cannot be disputed or the body does not fit.
+        """
+        how = _read(body, DisputeOpening)
+        return self._do(
+            lambda: self._ledger.open_dispute(charge_id, how.status, how.reason, how.amount, EventRequest())
+        )
+
+    def change_dispute(self, dispute_id: str, body: bytes) -> Resource:
+        """Move a dispute on.
+
+        Raises:
+            ApiError: 404 when there is no such dispute, 400 when it cannot become that or the body does not fit.
+        """
+        wish = _read(body, DisputeWish)
+        return self._do(lambda: self._ledger.change_dispute(dispute_id, wish.status, EventRequest()))
 
     def _do(self, command: Callable[[], Done]) -> Resource:
         with self._store.transaction():
