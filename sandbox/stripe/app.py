@@ -16,6 +16,7 @@ from sandbox.stripe.customer import Bank, outcome_of_form, outcome_of_json
 from sandbox.stripe.errors import ApiError, unknown_failure
 from sandbox.stripe.faults import FaultSwitch
 from sandbox.stripe.routes import ROUTES
+from sandbox.stripe.switches import Switches
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -24,12 +25,13 @@ HangUp = Callable[[tuple[str, int]], None]
 """Closes the connection from this address without an answer."""
 
 
-def create_app(*, calls: Calls, bank: Bank, faults: FaultSwitch, hang_up: HangUp) -> Litestar:
+def create_app(*, calls: Calls, bank: Bank, faults: FaultSwitch, switches: Switches, hang_up: HangUp) -> Litestar:
     """The ASGI application."""
     return Litestar(
         route_handlers=[
             *(_handler(route, calls=calls, hang_up=hang_up) for route in ROUTES),
-            *_switches(faults),
+            *_fault_switches(faults),
+            *_object_switches(switches),
             *_bank_pages(bank),
             healthz,
         ],
@@ -59,7 +61,7 @@ def _handler(route: Route, *, calls: Calls, hang_up: HangUp) -> HTTPRouteHandler
     return HTTPRouteHandler(route.path, http_method=route.method)(handle)  # type: ignore[arg-type]  # typed for its own
 
 
-def _switches(faults: FaultSwitch) -> list[ControllerRouterHandler]:
+def _fault_switches(faults: FaultSwitch) -> list[ControllerRouterHandler]:
     @get("/_sandbox/faults")
     async def show_faults() -> Response[bytes]:
         return _json(msgspec.json.encode(faults.current))
@@ -70,6 +72,25 @@ def _switches(faults: FaultSwitch) -> list[ControllerRouterHandler]:
         return _json(msgspec.json.encode(faults.current))
 
     return [show_faults, set_faults]
+
+
+def _object_switches(switches: Switches) -> list[ControllerRouterHandler]:
+    @post("/_sandbox/refunds/{id:str}", status_code=200)
+    async def change_refund(request: AnyRequest) -> Response[bytes]:
+        refund = switches.change_refund(request.path_params["id"], await request.body())
+        return _json(msgspec.json.encode(refund))
+
+    @post("/_sandbox/charges/{id:str}/dispute", status_code=200)
+    async def open_dispute(request: AnyRequest) -> Response[bytes]:
+        dispute = switches.open_dispute(request.path_params["id"], await request.body())
+        return _json(msgspec.json.encode(dispute))
+
+    @post("/_sandbox/disputes/{id:str}", status_code=200)
+    async def change_dispute(request: AnyRequest) -> Response[bytes]:
+        dispute = switches.change_dispute(request.path_params["id"], await request.body())
+        return _json(msgspec.json.encode(dispute))
+
+    return [change_refund, open_dispute, change_dispute]
 
 
 def _bank_pages(bank: Bank) -> list[ControllerRouterHandler]:

@@ -1,16 +1,12 @@
-"""One attempt to charge a card, and giving the money back: pure functions, as in `rules`."""
+"""One attempt to charge a card, and what a call changed: pure functions, as in `rules`."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from msgspec.structs import replace
-
-from sandbox.stripe.commands import CreateRefund
-from sandbox.stripe.currencies import display
-from sandbox.stripe.errors import ApiError, invalid
+from sandbox.stripe.errors import ApiError
 from sandbox.stripe.events import EventType
 from sandbox.stripe.objects import (
     Charge,
@@ -19,8 +15,6 @@ from sandbox.stripe.objects import (
     Outcome,
     PaymentMethod,
     PaymentMethodDetails,
-    Refund,
-    RefundStatus,
     Resource,
     new_id,
 )
@@ -40,6 +34,11 @@ class Change(Generic[Subject]):
     def after(self, earlier: Change[Subject]) -> Change[Subject]:
         """Both changes of one subject as one."""
         return dataclasses.replace(self, also=(*earlier.also, *self.also), events=(*earlier.events, *self.events))
+
+    def followed_by(self, other: Change[Any]) -> Change[Subject]:
+        """This change and what it brought about on another object."""
+        also = (*self.also, *other.also, other.subject)
+        return dataclasses.replace(self, also=also, events=(*self.events, *other.events))
 
 
 def attempt(intent: Intent, method: PaymentMethod, *, status: ChargeStatus, outcome: Outcome, at: int) -> Charge:
@@ -62,45 +61,4 @@ def attempt(intent: Intent, method: PaymentMethod, *, status: ChargeStatus, outc
         metadata=intent.metadata,
         description=intent.description,
         receipt_email=intent.receipt_email,
-    )
-
-
-def refund(charge: Charge, command: CreateRefund, *, at: int) -> Change[Refund]:
-    """Give back a part of a charge, or all that is left of it; a card's refund succeeds at once.
-
-    Raises:
-        ApiError: 400 when the charge failed, was refunded before, or less is left of it.
-    """
-    if charge.status is not ChargeStatus.SUCCEEDED:
-        raise invalid(f"This charge ({charge.id}) did not succeed, so it cannot be refunded.", param="charge")
-    left = charge.amount_captured - charge.amount_refunded
-    if left == 0:
-        raise invalid(f"Charge {charge.id} has already been refunded.", code="charge_already_refunded")
-    amount = left if command.amount is None else command.amount
-    if amount > left:
-        asked, remains = display(amount, charge.currency), display(left, charge.currency)
-        raise invalid(
-            f"Refund amount ({asked}) is greater than unrefunded amount on charge ({remains})", param="amount"
-        )
-    made = Refund(
-        id=new_id(Refund.prefix),
-        created=at,
-        amount=amount,
-        currency=charge.currency,
-        charge=charge.id,
-        payment_intent=charge.payment_intent,
-        status=RefundStatus.SUCCEEDED,
-        metadata=command.metadata,
-        balance_transaction=new_id("txn"),
-        reason=command.reason,
-    )
-    refunded = replace(charge, amount_refunded=charge.amount_refunded + amount, refunded=amount == left)
-    return Change(
-        subject=made,
-        also=(refunded,),
-        events=(
-            (EventType.REFUND_CREATED, made),
-            (EventType.REFUND_UPDATED, made),
-            (EventType.CHARGE_REFUNDED, refunded),
-        ),
     )

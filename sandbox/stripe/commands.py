@@ -161,6 +161,10 @@ def create_refund(params: Params) -> CreateRefund:
     )
 
 
+def cancel_refund(params: Params) -> None:
+    """A cancellation of a refund has no parameters."""
+
+
 def retrieve(params: Params) -> Retrieve:
     """Read the parameters of a look-up that has none."""
     return Retrieve()
@@ -182,8 +186,8 @@ def list_charges(params: Params) -> ListPage:
     return _page(params, list_keys=(intent,) if intent else ())
 
 
-def list_refunds(params: Params) -> ListPage:
-    """Read the parameters of a list of refunds."""
+def list_of_charge(params: Params) -> ListPage:
+    """Read the parameters of a list of refunds or disputes."""
     intent, charge = params.text("payment_intent"), params.text("charge")
     return _page(params, list_keys=(intent,) if intent else (), charge=charge)
 

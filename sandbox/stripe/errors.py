@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any
 
@@ -77,3 +78,11 @@ def unexpected_state(intent: Intent, message: str) -> ApiError:
 def unknown_failure() -> ApiError:
     """Stripe's own failure: nothing is known about what was done."""
     return ApiError(500, "An unknown error occurred", kind=ErrorType.API)
+
+
+def misfit(message: str) -> ApiError:
+    """A switch's JSON does not fit; names the field: msgspec tells a path for a wrong value, else the field's name."""
+    path = re.search(r"at `\$\.?([^`]*)`", message)
+    field = re.search(r"field `([^`]*)`", message)
+    parts = [match[1] for match in (path, field) if match and match[1]]
+    return invalid(message, param=".".join(parts) or None)

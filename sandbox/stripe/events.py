@@ -20,8 +20,15 @@ class EventType(StrEnum):
     CHARGE_SUCCEEDED = "charge.succeeded"
     CHARGE_FAILED = "charge.failed"
     CHARGE_REFUNDED = "charge.refunded"
+    CHARGE_REFUND_UPDATED = "charge.refund.updated"
+    DISPUTE_CREATED = "charge.dispute.created"
+    DISPUTE_UPDATED = "charge.dispute.updated"
+    DISPUTE_CLOSED = "charge.dispute.closed"
+    DISPUTE_FUNDS_WITHDRAWN = "charge.dispute.funds_withdrawn"
+    DISPUTE_FUNDS_REINSTATED = "charge.dispute.funds_reinstated"
     REFUND_CREATED = "refund.created"
     REFUND_UPDATED = "refund.updated"
+    REFUND_FAILED = "refund.failed"
 
 
 class EventData(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +38,10 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The call that made the event happen."""
+    """The call that made the event happen; without an id when no call of the account's did, but a bank."""
 
-    id: str
-    idempotency_key: str | None
+    id: str | None = None
+    idempotency_key: str | None = None
 
 
 class Event(Resource, frozen=True, kw_only=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from sandbox.stripe.errors import ApiError, invalid
+from sandbox.stripe.errors import misfit
 
 # A dropped webhook comes again within 60 s; the rest of the minute is for the attempt itself.
 _DROPPED_SECONDS = (1.0, 50.0)
@@ -33,8 +32,11 @@ class Operation(StrEnum):
     CHARGE_RETRIEVE = "charges.retrieve"
     CHARGE_LIST = "charges.list"
     REFUND_CREATE = "refunds.create"
+    REFUND_CANCEL = "refunds.cancel"
     REFUND_RETRIEVE = "refunds.retrieve"
     REFUND_LIST = "refunds.list"
+    DISPUTE_RETRIEVE = "disputes.retrieve"
+    DISPUTE_LIST = "disputes.list"
     EVENT_RETRIEVE = "events.retrieve"
     EVENT_LIST = "events.list"
 
@@ -108,7 +110,7 @@ class FaultSwitch:
         try:
             faults = msgspec.json.decode(encoded, type=Faults)
         except msgspec.DecodeError as error:
-            raise _misfit(str(error)) from None
+            raise misfit(str(error)) from None
         self._switch(faults)
 
     def clear(self) -> None:
@@ -162,11 +164,3 @@ class FaultSwitch:
 def _check_bounds(bounds: tuple[int, int]) -> None:
     if bounds[0] > bounds[1]:
         raise ValueError("The field `delay_ms` wants its lower bound first")
-
-
-def _misfit(message: str) -> ApiError:
-    """Name the field: msgspec tells a path for a wrong value, the field's name for the rest."""
-    path = re.search(r"at `\$\.?([^`]*)`", message)
-    field = re.search(r"field `([^`]*)`", message)
-    parts = [match[1] for match in (path, field) if match and match[1]]
-    return invalid(message, param=".".join(parts) or None)

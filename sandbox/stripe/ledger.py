@@ -9,15 +9,27 @@ import msgspec
 import stripe
 from msgspec.structs import replace
 
-from sandbox.stripe import charging, rules
-from sandbox.stripe.cards import TEST_CARDS, new_payment_method
+from sandbox.stripe import disputing, refunding, rules
+from sandbox.stripe.cards import TEST_CARDS, card_of, new_payment_method
 from sandbox.stripe.charging import Change
 from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent, CreateRefund, ListPage, Retrieve
+from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
 from sandbox.stripe.errors import ApiError, invalid, missing
 from sandbox.stripe.events import Event, EventData, EventRequest
 from sandbox.stripe.faults import FaultSwitch
-from sandbox.stripe.objects import AnyResource, Charge, ChargeStatus, Intent, PaymentMethod, Refund, Resource, new_id
-from sandbox.stripe.store import Page, Store
+from sandbox.stripe.objects import (
+    AnyResource,
+    Charge,
+    ChargeStatus,
+    Intent,
+    PaymentMethod,
+    Refund,
+    RefundFailure,
+    RefundStatus,
+    Resource,
+    new_id,
+)
+from sandbox.stripe.store import Page, Plan, Store
 
 _EVENTS_ARE_LISTED = 30 * 24 * 3600
 
@@ -34,7 +46,8 @@ class Ledger:
     """All objects of one account. Writes belong into a transaction of the store, which the caller opens.
 
     `enabled_events` are the types of event that the webhook endpoint receives, ``*`` for all of them, or none when
-    there is no endpoint; `base_url` is where the double itself is reached.
+    there is no endpoint; `base_url` is where the double itself is reached. Refunds that are not done at once change
+    `late_after` seconds after they were made, or only by `change_refund` when it is None.
     """
 
     def __init__(
@@ -45,12 +58,14 @@ class Ledger:
         clock: Callable[[], float],
         enabled_events: Set[str],
         base_url: str,
+        late_after: float | None,
     ) -> None:
         self._store = store
         self._faults = faults
         self._clock = clock
         self._enabled_events = enabled_events
         self._base_url = base_url
+        self._late_after = late_after
 
     # Payment intents
 
@@ -98,7 +113,54 @@ class Ledger:
     def create_refund(self, command: CreateRefund, cause: EventRequest) -> Done:
         """Refund the charge named, or the one that succeeded of the intent named."""
         charge = self._charge_to_refund(command)
-        return self._apply(charging.refund(charge, command, at=self._now()), cause)
+        disputing.check_refundable(charge, self._all_of(Dispute, charge))
+        late = card_of(charge.payment_method_details.card).late_refund
+        status = RefundStatus.SUCCEEDED if late is None else late.begins
+        under_way = refunding.under_way(self._all_of(Refund, charge))
+        change = refunding.refund(charge, command, status=status, under_way=under_way, at=self._now())
+        if late is not None and self._late_after is not None:
+            due_at = self._clock() + self._late_after
+            plan = Plan(refund_id=change.subject.id, status=late.ends, failure=late.failure, due_at=due_at)
+            self._store.plan(plan)
+        return self._apply(change, cause)
+
+    def cancel_refund(self, refund_id: str, cause: EventRequest) -> Done:
+        """Cancel a refund that waits for the customer."""
+        refund = self._found(Refund, refund_id)
+        refunding.check_cancelable(refund)
+        return self.change_refund(refund_id, RefundStatus.CANCELED, None, cause)
+
+    def change_refund(
+        self, refund_id: str, status: RefundStatus, failure: RefundFailure | None, cause: EventRequest
+    ) -> Done:
+        """Do to a refund what a bank or the account's dashboard does; it changes no more by itself then."""
+        refund = self._found(Refund, refund_id)
+        change = refunding.change(refund, self._found(Charge, refund.charge), status, failure)
+        self._store.drop_plan(refund_id)
+        return self._apply(change, cause)
+
+    def carry_out(self, plan: Plan) -> None:
+        """Let a refund change as planned, unless something else became of it."""
+        refund = self._found(Refund, plan.refund_id)
+        if refunding.may_become(refund, plan.status):
+            self.change_refund(refund.id, plan.status, plan.failure, EventRequest())
+        self._store.drop_plan(refund.id)
+
+    # Disputes
+
+    def open_dispute(
+        self, charge_id: str, status: DisputeStatus, reason: DisputeReason, amount: int | None, cause: EventRequest
+    ) -> Done:
+        """Dispute a charge, as its customer does with their bank."""
+        charge = self._found(Charge, charge_id)
+        change = disputing.dispute(charge, status=status, reason=reason, amount=amount, at=self._now())
+        return self._apply(self._charged_back(change, charge), cause)
+
+    def change_dispute(self, dispute_id: str, status: DisputeStatus, cause: EventRequest) -> Done:
+        """Move a dispute on, as a bank does."""
+        dispute = self._found(Dispute, dispute_id)
+        change = disputing.change(dispute, status, at=self._now())
+        return self._apply(self._charged_back(change, self._found(Charge, dispute.charge)), cause)
 
     # Reading
 
@@ -115,7 +177,7 @@ class Ledger:
                 self._found(kind, cursor, param=param)
         keys, created_from = command.list_keys, command.created_from
         if command.charge is not None:
-            # A refund's charge is the only one of its intent that succeeded.
+            # A refund's or dispute's charge is the only one of its intent that succeeded.
             keys = (self._found(Charge, command.charge, param="charge").payment_intent,)
         if kind is Event:
             created_from = max(created_from or 0, self._now() - _EVENTS_ARE_LISTED)
@@ -176,12 +238,26 @@ class Ledger:
             )
         return charge
 
+    def _all_of(self, kind: type[AnyResource], charge: Charge) -> list[AnyResource]:
+        # Of all the charges of an intent only one can have refunds or disputes: the one that succeeded.
+        return self._store.page(kind, limit=10_000, list_keys=(charge.payment_intent,)).items
+
+    def _charged_back(self, change: Change[Dispute], charge: Charge) -> Change[Dispute]:
+        """Refunds under way do not outlive a chargeback: the bank has the money already."""
+        if not change.subject.is_charge_refundable:
+            for refund in self._all_of(Refund, charge):
+                if refunding.under_way([refund]):
+                    failure = RefundFailure.CHARGE_FOR_PENDING_REFUND_DISPUTED
+                    self._store.drop_plan(refund.id)
+                    change = change.followed_by(refunding.change(refund, charge, RefundStatus.FAILED, failure))
+        return change
+
     def _with_pending(self, resource: AnyResource) -> AnyResource:
         if isinstance(resource, Event):
             return replace(resource, pending_webhooks=self._store.pending(resource.id))
         return resource
 
-    def _apply(self, change: Change[Intent] | Change[Refund], cause: EventRequest) -> Done:
+    def _apply(self, change: Change[Intent] | Change[Refund] | Change[Dispute], cause: EventRequest) -> Done:
         for resource in (*change.also, change.subject):
             self._store.save(resource)
         now = self._clock()

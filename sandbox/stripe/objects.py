@@ -36,9 +36,25 @@ class ChargeStatus(StrEnum):
 
 
 class RefundStatus(StrEnum):
-    """States of a refund; a card's succeeds at once."""
+    """States of a refund (https://docs.stripe.com/refunds); most cards' succeed at once."""
 
+    PENDING = "pending"
+    REQUIRES_ACTION = "requires_action"
     SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class RefundFailure(StrEnum):
+    """Why a refund did not reach the customer (https://docs.stripe.com/api/refunds/object)."""
+
+    LOST_OR_STOLEN_CARD = "lost_or_stolen_card"
+    EXPIRED_OR_CANCELED_CARD = "expired_or_canceled_card"
+    CHARGE_FOR_PENDING_REFUND_DISPUTED = "charge_for_pending_refund_disputed"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    DECLINED = "declined"
+    MERCHANT_REQUEST = "merchant_request"
+    UNKNOWN = "unknown"
 
 
 class CancellationReason(StrEnum):
@@ -226,7 +242,6 @@ class Charge(Resource, frozen=True, kw_only=True):
     billing_details: BillingDetails = BillingDetails()
     customer: None = None
     description: str | None = None
-    dispute: None = None
     disputed: bool = False
     failure_code: str | None = None
     failure_message: str | None = None
@@ -255,7 +270,9 @@ class Refund(Resource, frozen=True, kw_only=True):
     object: str = "refund"
     balance_transaction: str | None = None
     description: str | None = None
-    failure_reason: str | None = None
+    failure_balance_transaction: str | None = None
+    failure_reason: RefundFailure | None = None
+    pending_reason: str | None = None
     reason: RefundReason | None = None
     receipt_number: str | None = None
 

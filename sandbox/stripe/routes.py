@@ -7,6 +7,7 @@ from typing import Any
 
 from sandbox.stripe import commands
 from sandbox.stripe.calls import Route
+from sandbox.stripe.disputes import Dispute
 from sandbox.stripe.events import Event
 from sandbox.stripe.faults import Operation
 from sandbox.stripe.objects import Charge, Intent, Refund, Resource
@@ -68,12 +69,22 @@ ROUTES = (
         parse=commands.create_refund,
         execute=lambda ledger, target, command, cause: ledger.create_refund(command, cause),
     ),
+    Route(
+        operation=Operation.REFUND_CANCEL,
+        method="POST",
+        path="/v1/refunds/{id:str}/cancel",
+        kind=Refund,
+        parse=commands.cancel_refund,
+        execute=lambda ledger, target, command, cause: ledger.cancel_refund(target, cause),
+    ),
     _retrieving(Operation.INTENT_RETRIEVE, "/v1/payment_intents/{id:str}", Intent),
     _retrieving(Operation.CHARGE_RETRIEVE, "/v1/charges/{id:str}", Charge),
     _retrieving(Operation.REFUND_RETRIEVE, "/v1/refunds/{id:str}", Refund),
+    _retrieving(Operation.DISPUTE_RETRIEVE, "/v1/disputes/{id:str}", Dispute),
     _retrieving(Operation.EVENT_RETRIEVE, "/v1/events/{id:str}", Event),
     _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, commands.list_intents),
     _listing(Operation.CHARGE_LIST, "/v1/charges", Charge, commands.list_charges),
-    _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, commands.list_refunds),
+    _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, commands.list_of_charge),
+    _listing(Operation.DISPUTE_LIST, "/v1/disputes", Dispute, commands.list_of_charge),
     _listing(Operation.EVENT_LIST, "/v1/events", Event, commands.list_events),
 )

@@ -14,6 +14,7 @@ from sandbox.stripe.cards import Decline, card_of
 from sandbox.stripe.charging import Change, attempt
 from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent
 from sandbox.stripe.currencies import check_amount, check_currency
+from sandbox.stripe.disputing import dispute
 from sandbox.stripe.errors import ApiError, ErrorType, invalid, unexpected_state
 from sandbox.stripe.events import EventType
 from sandbox.stripe.objects import (
@@ -105,7 +106,7 @@ def confirm(
         )
     _check_types(intent, method)
     _check_return_url(intent, command)
-    card = card_of(method)
+    card = card_of(method.card)
     if card.decline is not None:
         return _decline(intent, method, card.decline, at=at)
     if card.authenticates:
@@ -172,7 +173,11 @@ def _succeed(intent: Intent, method: PaymentMethod, *, at: int) -> Change[Intent
         last_payment_error=None,
     )
     events = ((EventType.CHARGE_SUCCEEDED, charge), (EventType.INTENT_SUCCEEDED, paid))
-    return Change(subject=paid, also=(method, charge), events=events)
+    change = Change(subject=paid, also=(method, charge), events=events)
+    disputed = card_of(method.card).disputed
+    if disputed is None:
+        return change
+    return change.followed_by(dispute(charge, status=disputed.status, reason=disputed.reason, amount=None, at=at))
 
 
 def _decline(intent: Intent, method: PaymentMethod, decline: Decline, *, at: int) -> Change[Intent]:

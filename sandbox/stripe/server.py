@@ -19,9 +19,11 @@ from sandbox.stripe.calls import Calls
 from sandbox.stripe.customer import Bank
 from sandbox.stripe.faults import FaultSwitch
 from sandbox.stripe.idempotency import IdempotencyKeys
+from sandbox.stripe.later import Planner
 from sandbox.stripe.ledger import Ledger
 from sandbox.stripe.serving import Connections, HttpServer
 from sandbox.stripe.store import Store
+from sandbox.stripe.switches import Switches
 from sandbox.stripe.webhooks import Deliverer
 
 _HOST = "127.0.0.1"
@@ -48,7 +50,8 @@ class StripeDouble:
 
     What it knows lies in the folder `data` and outlives it, stopped or killed. Events of the types `webhook_events`, or
     all for ``*``, are delivered to `webhook_url`; without one, none is. Port 0 takes a free one. `clock` tells unix
-    seconds.
+    seconds. Refunds of the test cards whose refunds are late change by themselves `refunds_late_after` seconds after
+    they were made, or only by a switch when it is None; see `switches`.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class StripeDouble:
         webhook_url: str | None,
         webhook_events: Collection[str] = ("*",),
         port: int = 0,
+        refunds_late_after: float | None = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.url = ""
@@ -69,6 +73,7 @@ class StripeDouble:
         self._webhook_url = webhook_url
         self._webhook_events = webhook_events
         self._port = port
+        self._refunds_late_after = refunds_late_after
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -94,17 +99,25 @@ class StripeDouble:
         await _reached(stopping, self._tasks)
 
     def wake(self) -> None:
-        """Look at what is due: for a test that moved its clock."""
+        """Look at what is due: for a test that moved its clock. Refunds that are due have changed on return."""
+        self._planner.carry_out_due()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._planner.wake()
         self._deliverer.wake()
 
     async def _start(self, store: Store, listener: socket.socket, stack: AsyncExitStack) -> None:
         faults = FaultSwitch()
         self._deliverer = Deliverer(store, url=self._webhook_url or "", secret=self._webhook_secret, clock=self._clock)
-        server = self._http_server(store, faults)
-        if self._webhook_url is not None:
-            delivering = asyncio.create_task(self._deliverer.run())
-            stack.push_async_callback(_cancel, delivering)
-            self._tasks.append(delivering)
+        ledger = self._ledger(store, faults)
+        self._planner = Planner(store, ledger, clock=self._clock, owed=self._deliverer.wake)
+        server = self._http_server(store, ledger, faults)
+        runs = [self._planner.run] if self._webhook_url is None else [self._planner.run, self._deliverer.run]
+        for running in runs:
+            task = asyncio.create_task(running())
+            stack.push_async_callback(_cancel, task)
+            self._tasks.append(task)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         stack.push_async_callback(asyncio.wait, [serving])
         stack.callback(server.stop)
@@ -112,14 +125,17 @@ class StripeDouble:
         self._tasks.append(serving)
         await _reached(server.listening, self._tasks)
 
-    def _http_server(self, store: Store, faults: FaultSwitch) -> HttpServer:
-        ledger = Ledger(
+    def _ledger(self, store: Store, faults: FaultSwitch) -> Ledger:
+        return Ledger(
             store,
             faults=faults,
             clock=self._clock,
             enabled_events=frozenset(() if self._webhook_url is None else self._webhook_events),
             base_url=self.url,
+            late_after=self._refunds_late_after,
         )
+
+    def _http_server(self, store: Store, ledger: Ledger, faults: FaultSwitch) -> HttpServer:
         calls = Calls(
             api_key=self._api_key,
             store=store,
@@ -127,11 +143,16 @@ class StripeDouble:
             keys=IdempotencyKeys(store, self._clock),
             faults=faults,
             clock=self._clock,
-            owed=self._deliverer.wake,
+            owed=self._look_again,
         )
         connections = Connections()
-        bank = Bank(store, ledger, self._deliverer.wake)
-        app = create_app(calls=calls, bank=bank, faults=faults, hang_up=connections.hang_up)
+        app = create_app(
+            calls=calls,
+            bank=Bank(store, ledger, self._look_again),
+            faults=faults,
+            switches=Switches(store, ledger, self._look_again),
+            hang_up=connections.hang_up,
+        )
         return HttpServer(app, connections)
 
 

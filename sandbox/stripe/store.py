@@ -1,4 +1,4 @@
-"""The double's memory on disk: objects, events, answers under idempotency keys, webhooks not delivered yet.
+"""The double's memory on disk: objects, events, answers under idempotency keys, plans, webhooks not delivered yet.
 
 One SQLite file in WAL mode: what was committed outlives a killed process. Calls take well under a millisecond and run
 on the event loop, so that each transaction is alone.
@@ -15,7 +15,7 @@ from typing import Generic
 
 import msgspec
 
-from sandbox.stripe.objects import AnyResource, Resource
+from sandbox.stripe.objects import AnyResource, RefundFailure, RefundStatus, Resource
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -43,6 +43,12 @@ CREATE TABLE IF NOT EXISTS deliveries (
     due_at REAL NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS plans (
+    refund_id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    failure TEXT,
+    due_at REAL NOT NULL
+);
 CREATE INDEX IF NOT EXISTS deliveries_by_due_at ON deliveries (due_at);
 CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (event_id);
 """
@@ -68,6 +74,16 @@ class Delivery:
     since: float
     due_at: float
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What becomes of a refund by itself at `due_at`, unix seconds."""
+
+    refund_id: str
+    status: RefundStatus
+    failure: RefundFailure | None
+    due_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +192,29 @@ class Store:
     def forget_answers(self, before: float) -> None:
         """Drop the answers stored before a moment."""
         self._db.execute("DELETE FROM answers WHERE at < ?", (before,))
+
+    # Refunds that change by themselves
+
+    def plan(self, plan: Plan) -> None:
+        """Note what is to become of a refund, in place of an earlier plan."""
+        self._db.execute(
+            "REPLACE INTO plans (refund_id, status, failure, due_at) VALUES (?, ?, ?, ?)",
+            (plan.refund_id, plan.status, plan.failure, plan.due_at),
+        )
+
+    def next_plan(self) -> Plan | None:
+        """The plan that is due first."""
+        row = self._db.execute(
+            "SELECT refund_id, status, failure, due_at FROM plans ORDER BY due_at, rowid LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        failure = None if row[2] is None else RefundFailure(row[2])
+        return Plan(refund_id=row[0], status=RefundStatus(row[1]), failure=failure, due_at=row[3])
+
+    def drop_plan(self, refund_id: str) -> None:
+        """Leave a refund as it is."""
+        self._db.execute("DELETE FROM plans WHERE refund_id = ?", (refund_id,))
 
     # Webhooks owed
 

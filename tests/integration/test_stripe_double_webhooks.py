@@ -130,14 +130,16 @@ def start(tmp_path: Path, endpoint: Endpoint) -> Start:
 async def test_events_arrive_signed(start: Start, endpoint: Endpoint) -> None:
     async with start() as stack:
         intent = await create(stack.client)
-        await stack.client.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
+        await stack.client.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_createDispute"})
 
-        events = await endpoint.received(3)
+        events = await endpoint.received(5)
 
     assert {event.type for event in events} == {
         "payment_intent.created",
         "charge.succeeded",
         "payment_intent.succeeded",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
     }
     assert all(event.api_version == stripe.api_version for event in events)
     [succeeded] = [event for event in events if event.type == "payment_intent.succeeded"]
