@@ -22,16 +22,21 @@ _ADD: Final = """
            event_id text, type text, intent_id text, order_id uuid, payload text, status text, note text)
     ON CONFLICT DO NOTHING
 """
+# MATERIALIZED: what is due in a subquery may be looked for once per row of the table, and find others each time, since
+# those that were found before are changed by then; so more than the limit would be claimed.
 _CLAIM: Final = """
+    WITH due AS MATERIALIZED (
+        SELECT event_id FROM provider_events
+         WHERE status = 'RECEIVED' AND next_attempt_at <= now()
+         ORDER BY next_attempt_at
+         LIMIT %(limit)s
+           FOR UPDATE SKIP LOCKED
+    )
     UPDATE provider_events
        SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
-     WHERE event_id IN (
-           SELECT event_id FROM provider_events
-            WHERE status = 'RECEIVED' AND next_attempt_at <= now()
-            ORDER BY next_attempt_at
-            LIMIT %(limit)s
-              FOR UPDATE SKIP LOCKED)
-    RETURNING event_id, type, intent_id, order_id, attempts, now() - received_at AS age
+      FROM due
+     WHERE provider_events.event_id = due.event_id
+    RETURNING provider_events.event_id, type, intent_id, order_id, attempts, now() - received_at AS age
 """
 
 

@@ -102,7 +102,7 @@ class Inbox:
 
     async def _start_due(self) -> int:
         room = self._concurrency - len(self._under_way)
-        if room == 0:
+        if room <= 0:
             return 0
         async with self._database.autocommit() as connection:
             claimed = await EventRepository(connection).claim_due(limit=room, lease=_LEASE)

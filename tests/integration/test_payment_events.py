@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from services.payment.errors import BadWebhookBody, BadWebhookSignature
+from services.payment.event_repository import EventRepository
 from services.payment.stripe_port import MadeRefund, StripeUnavailable
 from services.payment.tables import RefundStatus
 from tests.payment_rig import PREVIOUS_SECRET, Rig, payment_rig, sign
@@ -434,3 +435,22 @@ async def test_neither_client_secrets_nor_cards_are_stored_with_an_event(rig: Ri
     rows = await rig.rows("SELECT payload FROM provider_events")
     assert len(rows) == 3
     assert not any("_secret_" in row["payload"] or "last4" in row["payload"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "avoided",
+    [(), ("hashjoin", "mergejoin", "hashagg", "sort", "material", "memoize")],
+    ids=["any-plan", "nested-loop"],
+)
+async def test_no_more_events_are_claimed_than_there_is_room_for(rig: Rig, avoided: Sequence[str]) -> None:
+    await rig.deliver([event() for _ in range(60)])
+
+    async with rig.database.transaction() as connection:
+        for plan in avoided:
+            await connection.execute(f"SET LOCAL enable_{plan} = off")
+        repository = EventRepository(connection)
+        first = await repository.claim_due(limit=8, lease=timedelta(seconds=30))
+        second = await repository.claim_due(limit=8, lease=timedelta(seconds=30))
+
+    assert (len(first), len(second)) == (8, 8)
+    assert len({claimed.event_id for claimed in (*first, *second)}) == 16
