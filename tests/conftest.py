@@ -46,6 +46,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_STACK].close()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the saga explorer explored and caught, which a passing test's output would not show."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "explorer":
+                terminalreporter.write_line(str(value))
+
+
 @pytest.fixture(scope="session")
 def databases(request: pytest.FixtureRequest, worker_id: str) -> Iterator[Mapping[str, str]]:
     """Service name to the DSN of its migrated, empty database of this test process."""
