@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more bench check format hooks clean lock generate
+.PHONY: help demo up audit test test-more explore bench check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ test: generate ## Run the test suite
 
 test-more: generate ## Run the tests that take more time: parts killed on a running stack
 	$(BIN)/pytest -m more $(ARGS)
+
+explore: generate ## Explore N traces of the saga in the order of SEED, or run one SCHEDULE alone
+	@$(BIN)/python -m tests.explorer --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"
 
 $(VENV)/.plotting: requirements-plot.lock $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-plot.lock

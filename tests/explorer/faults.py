@@ -1,0 +1,56 @@
+"""How one call of a step can go wrong, and which steps can be refused for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+ERROR: Final = "error"
+"""Trouble that passes, before the step took effect."""
+LOST: Final = "lost"
+"""The step takes effect, its answer is lost."""
+AWAY: Final = "away"
+"""This call and the seven after it fail: long enough to raise attention."""
+TIMEOUT: Final = "timeout"
+"""No answer in time, and no effect."""
+LATE: Final = "late"
+"""The step takes effect, its answer comes after the time is over."""
+REFUSE: Final = "refuse="
+"""Refused by name, once: whoever asks again gets through."""
+BAR: Final = "bar="
+"""Refused by name until a person has done the step's work by hand."""
+
+AWAY_CALLS: Final = 8
+SLOW: Final = frozenset({TIMEOUT, LATE})
+"""These cost real time, in which the server's clock stands still for every case: only run side by side, and singly."""
+
+REFUSALS: Final[Mapping[str, Sequence[str]]] = {
+    "quote": ("PRODUCT_NOT_FOUND", "PRODUCT_INACTIVE", "CURRENCY_MISMATCH", "PRICE_CHANGED", "PAYMENT_REJECTED"),
+    "reserve": ("OUT_OF_STOCK", "RESERVATION_RELEASED", "RESERVATION_DIFFERS"),
+    "open_payment": ("PAYMENT_REJECTED", "PAYMENT_VOIDED", "PAYMENT_DIFFERS"),
+    "mark_pending": ("ORDER_NOT_FOUND",),
+    "check_payment": ("PAYMENT_NOT_FOUND",),
+    "close_payment": ("PAYMENT_NOT_FOUND",),
+    "commit": ("RESERVATION_NOT_FOUND", "RESERVATION_RELEASED"),
+    "read_order": ("ORDER_NOT_FOUND",),
+    "void_payment": ("REFUND_FAILED",),
+    "release": ("RESERVATION_COMMITTED",),
+    "mark": ("ORDER_NOT_FOUND",),
+}
+"""By step, in the order of the saga; one that a saga has no answer to parks it."""
+CAN_BE_DONE_BY_HAND: Final = frozenset({"void_payment", "release"})
+
+
+def faults_of(step: str) -> list[str]:
+    """Every way in which a step can go wrong."""
+    refusals = REFUSALS.get(step, ())
+    bars = refusals if step in CAN_BE_DONE_BY_HAND else ()
+    return [
+        ERROR,
+        LOST,
+        AWAY,
+        TIMEOUT,
+        LATE,
+        *(f"{REFUSE}{refusal}" for refusal in refusals),
+        *(f"{BAR}{refusal}" for refusal in bars),
+    ]
