@@ -15,6 +15,8 @@ class OrderStatus(StrEnum):
     PAID = "PAID"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"
+    REFUNDED = "REFUNDED"
 
     @property
     def is_open(self) -> bool:
@@ -23,6 +25,8 @@ class OrderStatus(StrEnum):
 
 
 OPEN_STATUSES = frozenset({OrderStatus.RECEIVED, OrderStatus.PENDING})
+SOLD_STATUSES = frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED, OrderStatus.REFUNDED})
+"""Those past the pivot: the money came and the pieces are sold, whatever was given back since."""
 
 
 class Reason(StrEnum):
@@ -57,7 +61,14 @@ ALLOWED_FROM: Mapping[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.FAILED: OPEN_STATUSES,
     OrderStatus.CANCELLED: OPEN_STATUSES,
 }
-"""For each status, those that an order may leave to reach it."""
+"""For each status that `OrderSaga` marks, those that an order may leave to reach it."""
+
+REFUND_ARROWS: Mapping[OrderStatus, frozenset[OrderStatus]] = {
+    OrderStatus.PAID: frozenset({OrderStatus.PARTIALLY_REFUNDED, OrderStatus.REFUNDED}),
+    OrderStatus.PARTIALLY_REFUNDED: SOLD_STATUSES,
+    OrderStatus.REFUNDED: frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED}),
+}
+"""The same for what refunds lead to; back too, because Stripe can take a refund back."""
 
 EVENT_TYPES: Mapping[OrderStatus, str] = {
     OrderStatus.RECEIVED: "order.received",
@@ -67,6 +78,17 @@ EVENT_TYPES: Mapping[OrderStatus, str] = {
     OrderStatus.CANCELLED: "order.cancelled",
 }
 """The event that mirrors the arrival in each status."""
+
+REFUNDED_EVENT = "order.refunded"
+REFUND_FAILED_EVENT = "order.refund_failed"
+"""The events that mirror a refund of a sold order, and one that Stripe took back."""
+
+
+def refunded_status(*, refunded: int, total: int) -> OrderStatus:
+    """Where a sold order stands of whose total so much is given back, in minor units."""
+    if refunded <= 0:
+        return OrderStatus.PAID
+    return OrderStatus.REFUNDED if refunded >= total else OrderStatus.PARTIALLY_REFUNDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The saga's contract: names, inputs and answers of `OrderSaga` and of its steps (design §4).
+"""The contract of the workflows: names, inputs and answers of each and of their steps (design §4).
 
 Everything here is stored in workflow histories, so a field may be added with a default but never renamed. No names,
 addresses, e-mails or client secrets: a history is readable by whoever reads the Temporal Web UI.
@@ -12,10 +12,15 @@ from typing import Final
 
 from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.payments import PaymentStatus
+from domain.refunds import DisputeStatus, RefundStatus
 
 ORDER_SAGA: Final = "OrderSaga"
 PAYMENT_CHANGED_SIGNAL: Final = "payment_changed"
 CANCEL_UPDATE: Final = "cancel"
+REFUND_SAGA: Final = "RefundSaga"
+REFUND_CHANGED_SIGNAL: Final = "refund_changed"
+DISPUTE_CASE: Final = "DisputeCase"
+DISPUTE_CHANGED_SIGNAL: Final = "dispute_changed"
 
 ORDER_STATUS_ATTRIBUTE: Final = "OrderStatus"
 CUSTOMER_ID_ATTRIBUTE: Final = "CustomerId"
@@ -30,6 +35,16 @@ LOST_WORKFLOW_STEP: Final = "workflow"
 def order_workflow_id(order_id: str) -> str:
     """The one workflow id of an order."""
     return f"order-{order_id}"
+
+
+def refund_workflow_id(refund_id: str) -> str:
+    """The workflow id of a refund; one that Stripe takes back later runs under it once more."""
+    return f"refund-{refund_id}"
+
+
+def dispute_workflow_id(dispute_id: str) -> str:
+    """The workflow id of a dispute, by Stripe's own id."""
+    return f"dispute-{dispute_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,3 +194,97 @@ class AttentionRequest:
     order_id: str
     step: str
     why: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundInput:
+    """What `RefundSaga` starts with; how much goes back, and what is put back, is asked of the payment service."""
+
+    refund_id: str
+    order_id: str
+    attention_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundResult:
+    """How the refund ended."""
+
+    refund_id: str
+    status: RefundStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundState:
+    """A refund as the payment service knows it; the amount in minor units of `currency`."""
+
+    refund_id: str
+    order_id: str
+    status: RefundStatus
+    amount: int
+    currency: str
+    failure_reason: str | None
+    restock: list[OrderLine]
+    """Pieces to put back into stock once the money is given back."""
+    version: int
+    """Number of the refund's last change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRefundedRequest:
+    """Tell the order what became of one of its refunds. A version that is not newer than its last changes nothing."""
+
+    order_id: str
+    refund_id: str
+    amount: int
+    succeeded: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestockRequest:
+    """Put pieces of a refunded order back into stock, once per refund."""
+
+    refund_id: str
+    order_id: str
+    lines: list[OrderLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseRefundRequest:
+    """All that follows from this version of the refund is done."""
+
+    refund_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeInput:
+    """What `DisputeCase` starts with."""
+
+    dispute_id: str
+    order_id: str
+    attention_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeState:
+    """A dispute as the payment service knows it; the amount in minor units of `currency`."""
+
+    dispute_id: str
+    order_id: str
+    status: DisputeStatus
+    reason: str
+    """Stripe's word for what the customer told their bank."""
+    amount: int
+    currency: str
+    respond_by: datetime | None
+    version: int
+    """Number of the dispute's last change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseDisputeRequest:
+    """All that follows from this version of the dispute is done."""
+
+    dispute_id: str
+    version: int

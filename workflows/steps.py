@@ -13,14 +13,20 @@ from temporalio import activity
 from domain.saga import (
     AttentionRequest,
     CheckPaymentRequest,
+    CloseDisputeRequest,
+    CloseRefundRequest,
+    DisputeState,
     Marked,
     MarkPendingRequest,
+    MarkRefundedRequest,
     MarkRequest,
     OpenPaymentRequest,
     PaymentState,
     Quote,
     QuoteRequest,
+    RefundState,
     ReserveRequest,
+    RestockRequest,
     Resumption,
 )
 
@@ -55,6 +61,11 @@ class StockSteps(ABC):
     async def commit(self, order_id: str) -> None:
         """Take the reserved pieces out of stock. Refusals: RESERVATION_RELEASED, RESERVATION_NOT_FOUND."""
 
+    @activity.defn(name="restock")
+    @abstractmethod
+    async def restock(self, request: RestockRequest) -> None:
+        """Put sold pieces back. Refusals: RESERVATION_NOT_FOUND, RESTOCK_EXCEEDS_SALE, RESTOCK_DIFFERS."""
+
 
 class PaymentSteps(ABC):
     """The order's payment, owned by the payment service."""
@@ -77,7 +88,51 @@ class PaymentSteps(ABC):
     @activity.defn(name="void_payment")
     @abstractmethod
     async def void_payment(self, order_id: str) -> None:
-        """Undo `open_payment`: cancel, or refund what succeeded, and refuse an open that comes late."""
+        """Undo `open_payment`: cancel, or owe the refund of what succeeded, and refuse an open that comes late.
+
+        The refund that it owes is a `RefundSaga` of its own, which may take days.
+        """
+
+
+class RefundSteps(ABC):
+    """A refund of a payment, owned by the payment service."""
+
+    @activity.defn(name="carry_out_refund")
+    @abstractmethod
+    async def carry_out_refund(self, refund_id: str) -> RefundState:
+        """Ask Stripe for the refund unless it has it, and read what became of it. Refusal: PAYMENT_DISPUTED."""
+
+    @activity.defn(name="replace_refund")
+    @abstractmethod
+    async def replace_refund(self, refund_id: str) -> RefundState:
+        """Make another refund in the place of a failed one, which is a saga of its own; the failed one's state.
+
+        Refusals: REFUND_EXCEEDS_PAYMENT, PAYMENT_DISPUTED.
+        """
+
+    @activity.defn(name="resolve_refund")
+    @abstractmethod
+    async def resolve_refund(self, refund_id: str) -> RefundState:
+        """Note that a person dealt with a failed refund."""
+
+    @activity.defn(name="close_refund")
+    @abstractmethod
+    async def close_refund(self, request: CloseRefundRequest) -> bool:
+        """Note that all is done that follows from the refund; false when it has changed since."""
+
+
+class DisputeSteps(ABC):
+    """A dispute of a payment, owned by the payment service."""
+
+    @activity.defn(name="check_dispute")
+    @abstractmethod
+    async def check_dispute(self, dispute_id: str) -> DisputeState:
+        """Read the dispute anew from Stripe."""
+
+    @activity.defn(name="close_dispute")
+    @abstractmethod
+    async def close_dispute(self, request: CloseDisputeRequest) -> bool:
+        """Note that all is done that follows from the dispute; false when it has changed since."""
 
 
 class OrderSteps(ABC):
@@ -92,6 +147,11 @@ class OrderSteps(ABC):
     @abstractmethod
     async def mark(self, request: MarkRequest) -> Marked:
         """To PAID, FAILED or CANCELLED."""
+
+    @activity.defn(name="mark_refunded")
+    @abstractmethod
+    async def mark_refunded(self, request: MarkRefundedRequest) -> Marked:
+        """To PARTIALLY_REFUNDED or REFUNDED, or back; an order that ended otherwise stays. Fails while it is open."""
 
     @activity.defn(name="read_order")
     @abstractmethod
