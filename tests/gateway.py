@@ -48,7 +48,7 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
+from runtime.wakeups import Wakeups
 from services.payment.intake import EventIntake
 from services.payment.server import PaymentServicer
 from services.payment.service import PaymentService

@@ -46,7 +46,7 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
+from runtime.wakeups import Wakeups
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
 from services.payment.server import PaymentServicer

@@ -40,7 +40,7 @@ from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
+from runtime.wakeups import Wakeups
 from services.payment.server import PaymentServicer
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService

@@ -30,6 +30,7 @@ from domain.saga import (
     ReserveRequest,
 )
 from workflows import story
+from workflows.shield import run_shielded
 from workflows.step_runner import OrderEnds, Request, Response, Step, StepRefused, StepRunner, Verdict
 from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
 
@@ -83,43 +84,32 @@ class OrderSaga:
     @workflow.update
     def retry(self) -> str:
         """Try the parked step again, after its cause was mended; answers with the step."""
-        return self._decide(Verdict.RETRY)
+        return self._runner.decide_parked(Verdict.RETRY)
 
     @retry.validator
     def _can_retry(self) -> None:
-        if self._runner.parked is None:
-            raise ValueError("no step is parked; nothing to retry")
+        self._runner.check_verdict(Verdict.RETRY)
 
     @workflow.update
     def resolve(self) -> str:
         """Go on without the parked compensation, because its work was done by hand; answers with the step."""
-        return self._decide(Verdict.RESOLVE)
+        return self._runner.decide_parked(Verdict.RESOLVE)
 
     @resolve.validator
     def _can_resolve(self) -> None:
-        if self._runner.parked is None:
-            raise ValueError("no step is parked; nothing to resolve")
-        if not self._runner.can_resolve:
-            raise ValueError(f"step {self._runner.parked} cannot be done by hand; mend its cause and send retry")
+        self._runner.check_verdict(Verdict.RESOLVE)
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         """Run the process in a task that no cancellation reaches: a request to cancel is a wish that it looks at."""
-        process = asyncio.create_task(self._process())
-        was_cancelled = False
-        while not process.done():
-            try:
-                await asyncio.shield(process)
-            except asyncio.CancelledError:
-                was_cancelled = True
-                self._runner.wish_cancelled(CancelledBy.OPERATOR)
-                if (task := asyncio.current_task()) is not None:
-                    task.uncancel()
-        self._result = process.result()
+        result, was_cancelled = await run_shielded(
+            self._process(), on_cancel=lambda: self._runner.wish_cancelled(CancelledBy.OPERATOR)
+        )
+        self._result = result
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if was_cancelled and self._result.status is OrderStatus.CANCELLED:
+        if was_cancelled and result.status is OrderStatus.CANCELLED:
             raise asyncio.CancelledError
-        return self._result
+        return result
 
     async def _process(self) -> OrderResult:
         """The steps of the saga, in their order.
@@ -295,11 +285,6 @@ class OrderSaga:
             return await self._runner.forward(step, request, summary=summary, refusals=frozenset(ENDS_THE_ORDER))
         except StepRefused as refused:
             raise OrderEnds(OrderStatus.FAILED, ENDS_THE_ORDER[refused.refusal]) from None
-
-    def _decide(self, verdict: Verdict) -> str:
-        step = self._runner.parked or ""
-        self._runner.decide(verdict)
-        return step
 
 
 def _check_amount(payment: PaymentState, quote: Quote) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from domain.orders import OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
-
-
-def fingerprint(request: Mapping[str, object]) -> str:
-    """SHA-256 of a request in a canonical form: the same request has the same, another one another."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+from runtime.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +36,7 @@ class NewOrder:
 
     @property
     def fingerprint(self) -> str:
-        """See the function."""
+        """What tells it from another request, see `runtime.fingerprint`."""
         return fingerprint(asdict(self))
 
 

@@ -18,6 +18,7 @@ from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
 from runtime.outbox import Event
+from runtime.wakeups import Wakeups, read_once
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
 from services.order.idempotency import IdempotencyRepository
 from services.order.model import (
@@ -34,8 +35,6 @@ from services.order.model import (
 )
 from services.order.repository import OrderRepository
 from services.order.sagas import Sagas, SagaUnavailable
-from services.order.waiting import read_once
-from services.order.wakeups import Wakeups
 
 log = structlog.stdlib.get_logger(__name__)
 

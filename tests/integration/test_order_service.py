@@ -21,7 +21,7 @@ from services.order.model import Address, Mark, NewOrder, Pricing
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaSweep, SagaUnavailable
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
+from runtime.wakeups import Wakeups
 from tests.rows import fetch_rows
 
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
