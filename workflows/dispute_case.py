@@ -77,8 +77,7 @@ class DisputeCase:
 
 
 def _in_words(dispute: DisputeState) -> str:
-    answer = (
-        "" if dispute.respond_by is None else f"; answer it at Stripe until {dispute.respond_by:%Y-%m-%d %H:%M} UTC"
-    )
+    until = dispute.respond_by
+    answer = "" if until is None else f"; answer it at Stripe until {until:%Y-%m-%d %H:%M} UTC"
     amount = format_money(dispute.amount, dispute.currency)
     return f"the customer disputes {amount} with their bank ({dispute.reason}){answer}"

@@ -21,7 +21,7 @@ def upgrade() -> None:
     op.create_check_constraint(op.f("ck_refunds_status"), "refunds", f"status IN ({_STATUSES}, 'RESOLVED', 'REPLACED')")
     # Every refund so far was owed, and carried out by the order's own saga, which parks where Stripe refused it. So
     # the sweep starts the sagas of those alone that are not done.
-    added = (
+    added: tuple[tuple[sa.Column[object], bool], ...] = (
         (sa.Column("origin", sa.Text(), nullable=False, server_default="VOID"), True),
         (sa.Column("version", sa.BigInteger(), nullable=False, server_default="1"), True),
         (sa.Column("saga_open", sa.Boolean(), nullable=False, server_default="false"), True),
