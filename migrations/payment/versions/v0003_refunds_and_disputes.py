@@ -15,9 +15,9 @@ _DISPUTES = (
 
 
 def upgrade() -> None:
-    op.drop_constraint("uq_refunds_payment_id", "refunds", type_="unique")
+    op.drop_constraint(op.f("uq_refunds_payment_id"), "refunds", type_="unique")
     op.create_index(op.f("ix_refunds_payment_id"), "refunds", ["payment_id"], unique=False)
-    op.drop_constraint("ck_refunds_status", "refunds", type_="check")
+    op.drop_constraint(op.f("ck_refunds_status"), "refunds", type_="check")
     op.create_check_constraint(op.f("ck_refunds_status"), "refunds", f"status IN ({_STATUSES}, 'RESOLVED', 'REPLACED')")
     # Every refund so far was owed, and carried out by the order's own saga, which parks where Stripe refused it. So
     # the sweep starts the sagas of those alone that are not done.
@@ -82,10 +82,10 @@ def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.drop_table("disputes")
     op.drop_index("ix_refunds_saga_open", table_name="refunds")
-    op.drop_constraint("ck_refunds_origin", "refunds", type_="check")
+    op.drop_constraint(op.f("ck_refunds_origin"), "refunds", type_="check")
     for column in ("origin", "version", "saga_open", "woken_version", "next_look_at", "restock", "requested_by", "why"):
         op.drop_column("refunds", column)
-    op.drop_constraint("ck_refunds_status", "refunds", type_="check")
+    op.drop_constraint(op.f("ck_refunds_status"), "refunds", type_="check")
     op.create_check_constraint(op.f("ck_refunds_status"), "refunds", f"status IN ({_STATUSES})")
     op.drop_index(op.f("ix_refunds_payment_id"), table_name="refunds")
     op.create_unique_constraint(op.f("uq_refunds_payment_id"), "refunds", ["payment_id"])
