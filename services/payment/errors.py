@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from domain.money import format_money
+from domain.orders import OrderLine
 from domain.refusals import Refusal
 from runtime.refusal import Refused, Unavailable
 from services.payment.model import Payment
@@ -75,6 +76,20 @@ class RefundExceedsPayment(Refused):
             f"{asked} cannot be refunded: {left} is left of what order {payment.order_id} paid",
             order_id=payment.order_id,
             left=str(payment.amount_refundable),
+        )
+
+
+class RestockExceedsSale(Refused):
+    """More pieces are to be put back into stock than the order has and other refunds do not put back."""
+
+    refusal = Refusal.RESTOCK_EXCEEDS_SALE
+
+    def __init__(self, order_id: str, line: OrderLine, *, left: int) -> None:
+        super().__init__(
+            f"{line.quantity} of product {line.product_id} cannot be put back: order {order_id} has {left} left of it",
+            order_id=order_id,
+            product_id=line.product_id,
+            left=str(left),
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from domain.orders import OrderLine
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
+from runtime.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,16 @@ class Payment:
         )
         return max(self.amount_received - owed, 0)
 
+    def count_restocked(self, product_id: str) -> int:
+        """Pieces of a product that its refunds put back into stock, or are to."""
+        return sum(
+            line.quantity
+            for refund in self.refunds
+            if refund.status.is_live
+            for line in refund.restock
+            if line.product_id == product_id
+        )
+
     @property
     def has_follow_ups(self) -> bool:
         """Whether a workflow has still to do for one of its refunds or disputes."""
@@ -170,8 +181,15 @@ class NewRefund:
     order_id: str
     amount: int | None
     restock: tuple[OrderLine, ...]
+    ordered: tuple[OrderLine, ...]
+    """What the order has of each product."""
     requested_by: str
     why: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from another request, see `runtime.fingerprint`."""
+        return fingerprint(asdict(replace(self, ordered=())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,14 +11,16 @@ from domain.ids import new_id
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
 from runtime.database import Database
-from runtime.fingerprint import fingerprint
+from runtime.refusal import InvalidArgument
 from services.payment.changes import Change, News, change_payment, get_payment, write
 from services.payment.errors import (
     IdempotencyKeyReused,
     PaymentDisputed,
     PaymentNotRefundable,
+    PaymentRejected,
     RefundExceedsPayment,
     RefundNotFound,
+    RestockExceedsSale,
 )
 from services.payment.model import KnownKey, NewRefund, Payment, Refund
 from services.payment.repository import PaymentRepository
@@ -61,9 +63,11 @@ class RefundLedger:
             PaymentNotRefundable: nothing came in, or it goes back already.
             PaymentDisputed: the customer's bank decides about the money.
             RefundExceedsPayment: less than that is left.
+            RestockExceedsSale: fewer pieces can come back.
+            InvalidArgument: Stripe cannot express the amount.
             IdempotencyKeyReused: the key stands for another request.
         """
-        refund_id, request_hash = new_id(), fingerprint(asdict(new))
+        refund_id, request_hash = new_id(), new.fingerprint
         async with self._database.transaction() as connection:
             repository = PaymentRepository(connection)
             claimed = await repository.claim_key(
@@ -214,7 +218,15 @@ def _requested(payment: Payment, new: NewRefund, *, refund_id: str) -> Refund:
     amount = payment.amount_refundable if new.amount is None else new.amount
     if not 0 < amount <= payment.amount_refundable:
         raise RefundExceedsPayment(payment, new.amount)
-    to_stripe(amount, payment.money)
+    try:
+        to_stripe(amount, payment.money)
+    except PaymentRejected as rejected:
+        raise InvalidArgument.of({"amount": rejected.message}) from None
+    ordered = {line.product_id: line.quantity for line in new.ordered}
+    for line in new.restock:
+        left = ordered.get(line.product_id, 0) - payment.count_restocked(line.product_id)
+        if line.quantity > left:
+            raise RestockExceedsSale(payment.order_id, line, left=left)
     return Refund(
         id=refund_id,
         origin=RefundOrigin.ADMIN,

@@ -46,7 +46,8 @@ class RefundService:
             PaymentNotRefundable: nothing came in, or it goes back already.
             PaymentDisputed: the customer's bank decides about the money.
             RefundExceedsPayment: less than that is left.
-            PaymentRejected: Stripe cannot express the amount.
+            RestockExceedsSale: fewer pieces can come back.
+            InvalidArgument: Stripe cannot express the amount.
             IdempotencyKeyReused: the key stands for another request.
         """
         payment, refund_id, known = await self._ledger.request(new, key=idempotency_key)

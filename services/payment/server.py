@@ -114,12 +114,14 @@ class PaymentServicer(PaymentServiceServicer):
             if request.HasField("amount"):
                 faults.check_range("amount", request.amount, smallest=1, largest=MAX_AMOUNT)
             restock = faults.check_lines("restock", request.restock) if request.restock else []
+            ordered = faults.check_lines("ordered", request.ordered) if request.ordered else []
             faults.check_text("why", request.why, shortest=0, longest=500)
             faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
         new = NewRefund(
             order_id=request.order_id,
             amount=request.amount if request.HasField("amount") else None,
             restock=tuple(restock),
+            ordered=tuple(ordered),
             requested_by=caller.id,
             why=request.why,
         )
