@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from temporalio import activity
 
 from activities.calling import call_service
-from domain.saga import ReserveRequest
-from ordersaga.common.v1.order_line_pb2 import OrderLine
+from domain.orders import OrderLine
+from domain.saga import ReserveRequest, RestockRequest
+from ordersaga.common.v1 import order_line_pb2
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from workflows.steps import StockSteps
@@ -20,7 +23,7 @@ class StockActivities(StockSteps):
 
     @activity.defn(name="reserve")
     async def reserve(self, request: ReserveRequest) -> None:
-        lines = [OrderLine(product_id=line.product_id, quantity=line.quantity) for line in request.lines]
+        lines = _to_proto(request.lines)
         await call_service(self._inventory.Reserve, pb.ReserveRequest(order_id=request.order_id, lines=lines))
 
     @activity.defn(name="release")
@@ -30,3 +33,14 @@ class StockActivities(StockSteps):
     @activity.defn(name="commit")
     async def commit(self, order_id: str) -> None:
         await call_service(self._inventory.Commit, pb.CommitRequest(order_id=order_id))
+
+    @activity.defn(name="restock")
+    async def restock(self, request: RestockRequest) -> None:
+        await call_service(
+            self._inventory.Restock,
+            pb.RestockRequest(refund_id=request.refund_id, order_id=request.order_id, lines=_to_proto(request.lines)),
+        )
+
+
+def _to_proto(lines: Sequence[OrderLine]) -> list[order_line_pb2.OrderLine]:
+    return [order_line_pb2.OrderLine(product_id=line.product_id, quantity=line.quantity) for line in lines]

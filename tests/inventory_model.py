@@ -17,6 +17,8 @@ from services.inventory.errors import (
     ReservationDiffers,
     ReservationNotFound,
     ReservationReleased,
+    RestockDiffers,
+    RestockExceedsSale,
 )
 
 Lines = tuple[tuple[int, int], ...]
@@ -28,11 +30,12 @@ Answer = Level | type[Refused] | None
 
 @dataclass(frozen=True)
 class State:
-    """All that the service remembers; products, orders and adjustments are numbers."""
+    """All that the service remembers; products, orders, adjustments and refunds are numbers."""
 
     levels: Mapping[int, Level] = field(default_factory=dict)
     reservations: Mapping[int, tuple[ReservationStatus, Lines]] = field(default_factory=dict)
     adjustments: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    restocks: Mapping[int, tuple[int, Lines]] = field(default_factory=dict)
 
     def level(self, product: int) -> Level:
         """Nothing, for a product that never had any."""
@@ -47,6 +50,10 @@ class State:
             if levels[product][1] > levels[product][0]:
                 return None
         return replace(self, levels=levels)
+
+    def restocked(self, order: int, product: int) -> int:
+        """Pieces of the product that refunds of the order put back."""
+        return sum(dict(lines).get(product, 0) for of, lines in self.restocks.values() if of == order)
 
     def ended(self, order: int, status: ReservationStatus, lines: Lines) -> State:
         """With the order's reservation like this."""
@@ -127,7 +134,30 @@ class Commit:
         return state.ended(self.order, ReservationStatus.COMMITTED, lines), None
 
 
-Call = Adjust | Reserve | Release | Commit
+@dataclass(frozen=True)
+class Restock:
+    """Sold pieces put back by a refund."""
+
+    refund: int
+    order: int
+    lines: Lines
+
+    def apply(self, state: State) -> tuple[State, Answer]:
+        known = state.restocks.get(self.refund)
+        if known is not None:
+            return state, None if known == (self.order, self.lines) else RestockDiffers
+        status, sold = state.reservations.get(self.order, (None, ()))
+        if status is not ReservationStatus.COMMITTED:
+            return state, ReservationNotFound
+        for product, quantity in self.lines:
+            if state.restocked(self.order, product) + quantity > dict(sold).get(product, 0):
+                return state, RestockExceedsSale
+        moved = state.moved({product: (quantity, 0) for product, quantity in self.lines})
+        assert moved is not None
+        return replace(moved, restocks={**state.restocks, self.refund: (self.order, self.lines)}), None
+
+
+Call = Adjust | Reserve | Release | Commit | Restock
 
 
 def states_after(state: State, calls: Sequence[tuple[Call, Answer]]) -> list[State]:

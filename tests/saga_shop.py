@@ -181,7 +181,7 @@ class Shop:
     async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:
         """What of money, stock and order does not agree, from the databases and Stripe."""
         orders, transitions = await read_orders(self.databases["order"])
-        reservations, stock = await read_inventory(self.databases["inventory"])
+        reservations, stock, restocks = await read_inventory(self.databases["inventory"])
         payments, _ = await read_payments(self.databases["payment"])
         order_id = run.id.removeprefix(order_workflow_id(""))
         order = orders[order_id]
@@ -191,6 +191,7 @@ class Shop:
             transitions=[row for row in transitions if row.order_id == order_id],
             reservations=reservations,
             stock=[row for row in stock if row.product_id in order.lines],
+            restocks=[row for row in restocks if row.product_id in order.lines],
             payments={order_id: payments[order_id]} if order_id in payments else {},
             waiting_events=[],
             intents={

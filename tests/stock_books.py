@@ -25,9 +25,19 @@ _PRODUCTS = """
 _LINES = """
     SELECT line.order_id, line.product_id, line.quantity, status,
            (SELECT array_agg(ROW(kind, on_hand_change, reserved_change)::text ORDER BY seq) FROM movements AS movement
-             WHERE movement.order_id = line.order_id AND movement.product_id = line.product_id) AS moved
+             WHERE movement.order_id = line.order_id AND movement.product_id = line.product_id
+               AND kind <> 'restocked') AS moved
       FROM reservation_lines AS line JOIN reservations USING (order_id)
      WHERE line.product_id = ANY(%(products)s::uuid[])
+"""
+_RESTOCKS = """
+    SELECT sum(on_hand_change) AS restocked, min(on_hand_change) AS smallest,
+           (SELECT quantity FROM reservation_lines AS line JOIN reservations USING (order_id)
+             WHERE line.order_id = movement.order_id AND line.product_id = movement.product_id
+               AND status = 'COMMITTED') AS sold
+      FROM movements AS movement
+     WHERE kind = 'restocked' AND product_id = ANY(%(products)s::uuid[])
+     GROUP BY order_id, product_id
 """
 
 
@@ -47,3 +57,6 @@ async def check_stock_books(database: Database, products: Collection[str]) -> No
         if status == "RELEASED":
             expected.append(f"(released,0,-{quantity})")
         assert moved == expected
+    for restocked, smallest, sold in await fetch_rows(database, _RESTOCKS, products=list(products)):
+        assert smallest > 0
+        assert restocked <= (sold or 0)

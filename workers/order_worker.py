@@ -90,6 +90,7 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
         stock.reserve,
         stock.release,
         stock.commit,
+        stock.restock,
         payment.open_payment,
         payment.check_payment,
         payment.close_payment,

@@ -62,6 +62,16 @@ class StockFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestockFact:
+    """Pieces of a product that refunds of an order put back, beside those that were sold to it."""
+
+    order_id: str
+    product_id: str
+    restocked: int
+    sold: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFact:
     """A payment row with the sums of its refunds. Amounts in minor units."""
 
@@ -119,6 +129,7 @@ class Facts:
     transitions: list[TransitionFact]
     reservations: Mapping[str, ReservationFact]
     stock: list[StockFact]
+    restocks: list[RestockFact]
     payments: Mapping[str, PaymentFact]
     """By order id."""
     waiting_events: list[EventFact]

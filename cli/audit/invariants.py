@@ -73,7 +73,10 @@ def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
 
 
 def stock_adds_up(facts: Facts) -> Iterator[Breach]:
-    """3: on hand is the sum of the ledger, reserved the sum of active lines; each committed line was sold once."""
+    """3: on hand is the sum of the ledger, reserved that of active lines; each committed line was sold once.
+
+    And no more pieces of an order came back than were sold to it.
+    """
     for stock in facts.stock:
         faults = []
         if stock.on_hand != stock.on_hand_by_ledger:
@@ -88,6 +91,14 @@ def stock_adds_up(facts: Facts) -> Iterator[Breach]:
             faults.append(f"the ledger has gaps: {stock.movements} rows up to {stock.last_seq}, counted {stock.seq}")
         for fault in faults:
             yield Breach(invariant=3, subject=f"product {stock.product_id}", what=fault, version=str(stock.seq))
+    for restock in facts.restocks:
+        if restock.restocked > restock.sold:
+            yield Breach(
+                invariant=3,
+                subject=f"product {restock.product_id}",
+                what=f"{restock.restocked} came back of {restock.sold} that were sold to order {restock.order_id}",
+                version=str((restock.restocked, restock.sold)),
+            )
 
 
 def histories_are_legal(facts: Facts) -> Iterator[Breach]:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.rows import class_row
 
-from cli.audit.facts import EventFact, OrderFact, PaymentFact, ReservationFact, StockFact, TransitionFact
+from cli.audit.facts import EventFact, OrderFact, PaymentFact, ReservationFact, RestockFact, StockFact, TransitionFact
 
 Fact = TypeVar("Fact")
 
@@ -43,6 +43,14 @@ _STOCK: Final = """
     FROM stock s LEFT JOIN movements m ON m.product_id = s.product_id
     GROUP BY s.product_id
 """
+_RESTOCKS: Final = """
+    SELECT m.order_id::text, m.product_id::text, sum(m.on_hand_change)::bigint AS restocked,
+           (SELECT coalesce(sum(l.quantity), 0) FROM reservation_lines l JOIN reservations r USING (order_id)
+            WHERE l.order_id = m.order_id AND l.product_id = m.product_id AND r.status = 'COMMITTED') AS sold
+    FROM movements m
+    WHERE m.refund_id IS NOT NULL
+    GROUP BY m.order_id, m.product_id
+"""
 _PAYMENTS: Final = """
     SELECT p.id::text, p.order_id::text, p.status, p.amount, p.currency, p.amount_received, p.currency_received,
            p.intent_id, p.seq,
@@ -63,12 +71,13 @@ async def read_orders(dsn: str) -> tuple[Mapping[str, OrderFact], list[Transitio
     return {order.id: order for order in orders}, transitions
 
 
-async def read_inventory(dsn: str) -> tuple[Mapping[str, ReservationFact], list[StockFact]]:
-    """Reservations by order id, and the stock of each product."""
+async def read_inventory(dsn: str) -> tuple[Mapping[str, ReservationFact], list[StockFact], list[RestockFact]]:
+    """Reservations by order id, the stock of each product, and what refunds put back of it."""
     async with await _connect(dsn) as connection:
         reservations = await _fetch(connection, ReservationFact, _RESERVATIONS)
         stock = await _fetch(connection, StockFact, _STOCK)
-    return {reservation.order_id: reservation for reservation in reservations}, stock
+        restocks = await _fetch(connection, RestockFact, _RESTOCKS)
+    return {reservation.order_id: reservation for reservation in reservations}, stock, restocks
 
 
 async def read_payments(dsn: str) -> tuple[Mapping[str, PaymentFact], list[EventFact]]:

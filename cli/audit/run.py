@@ -46,7 +46,7 @@ async def read_facts(settings: Settings) -> Facts:
         settings.required("stripe_api_key"), api_base=settings.stripe_api_base, call_seconds=settings.stripe_timeout
     ) as client:
         intents = await read_stripe(client, app=APP)
-    reservations, stock = await read_inventory(dsns["inventory"])
+    reservations, stock, restocks = await read_inventory(dsns["inventory"])
     payments, waiting = await read_payments(dsns["payment"])
     orders, transitions = await read_orders(dsns["order"])
     return Facts(
@@ -55,6 +55,7 @@ async def read_facts(settings: Settings) -> Facts:
         transitions=transitions,
         reservations=reservations,
         stock=stock,
+        restocks=restocks,
         payments=payments,
         waiting_events=waiting,
         intents=intents,

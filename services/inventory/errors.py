@@ -21,12 +21,13 @@ class OutOfStock(Refused):
 
 
 class ReservationNotFound(Refused):
-    """The order has no reservation."""
+    """The order has no reservation, or none that is committed where only sold pieces will do."""
 
     refusal = Refusal.RESERVATION_NOT_FOUND
 
-    def __init__(self, order_id: str) -> None:
-        super().__init__(f"order {order_id} has no reservation", order_id=order_id)
+    def __init__(self, order_id: str, *, committed: bool = False) -> None:
+        wanted = "committed reservation" if committed else "reservation"
+        super().__init__(f"order {order_id} has no {wanted}", order_id=order_id)
 
 
 class ReservationReleased(Refused):
@@ -54,6 +55,29 @@ class ReservationDiffers(Refused):
 
     def __init__(self, order_id: str) -> None:
         super().__init__(f"order {order_id} has a reservation of other lines", order_id=order_id)
+
+
+class RestockExceedsSale(Refused):
+    """More pieces would have come back than the order bought."""
+
+    refusal = Refusal.RESTOCK_EXCEEDS_SALE
+
+    def __init__(self, *, product_id: str, asked: int, left: int) -> None:
+        super().__init__(
+            f"product {product_id}: {asked} to be put back, {left} left of what was sold",
+            product_id=product_id,
+            asked=str(asked),
+            left=str(left),
+        )
+
+
+class RestockDiffers(Refused):
+    """The refund put other pieces back."""
+
+    refusal = Refusal.RESTOCK_DIFFERS
+
+    def __init__(self, refund_id: str) -> None:
+        super().__init__(f"refund {refund_id} put other pieces back", refund_id=refund_id)
 
 
 class AdjustmentDiffers(Refused):

@@ -21,6 +21,7 @@ class MovementKind(StrEnum):
     COMMITTED = "committed"
     RELEASED = "released"
     ADJUSTED = "adjusted"
+    RESTOCKED = "restocked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,13 @@ class StockChange:
     reserved: int = 0
     order_id: str | None = None
     adjustment_id: str | None = None
+    refund_id: str | None = None
     note: str = ""
+
+    @property
+    def quantity(self) -> int:
+        """Pieces that the change is about: positive, but for an adjustment that takes away."""
+        return abs(self.reserved) or self.on_hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,15 @@ class Adjustment:
 
     product_id: str
     delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestockedLine:
+    """So many pieces of one product that a refund put back, of those that the order bought."""
+
+    order_id: str
+    product_id: str
+    quantity: int
 
 
 # In sorted order, so that transactions that want the same products wait for each other and never in a circle. The
@@ -81,10 +97,10 @@ _CHANGE_STOCK: Final = """
 _ADD_MOVEMENTS: Final = with_events("""
     changed AS (
         INSERT INTO movements
-               (product_id, seq, kind, on_hand_change, reserved_change, order_id, adjustment_id, note, at)
+               (product_id, seq, kind, on_hand_change, reserved_change, order_id, adjustment_id, refund_id, note, at)
         SELECT * FROM json_to_recordset(%(movements)s::json) AS movement (
                product_id uuid, seq bigint, kind text, on_hand_change bigint, reserved_change bigint,
-               order_id uuid, adjustment_id uuid, note text, at timestamptz)
+               order_id uuid, adjustment_id uuid, refund_id uuid, note text, at timestamptz)
         RETURNING product_id
     )
 """)
@@ -143,6 +159,7 @@ class InventoryRepository:
                 "reserved_change": change.reserved,
                 "order_id": change.order_id,
                 "adjustment_id": change.adjustment_id,
+                "refund_id": change.refund_id,
                 "note": change.note,
                 "at": at,
             }
@@ -150,10 +167,10 @@ class InventoryRepository:
         ]
         await self._connection.execute(_ADD_MOVEMENTS, movements=encode_rows(rows), events=encode_events(events))
 
-    async def lock_adjustment(self, adjustment_id: str) -> None:
-        """Let no other transaction make an adjustment with this id, of whatever product, until the end of this one."""
+    async def lock_id(self, cause_id: str) -> None:
+        """Let no other transaction adjust or restock with this id, whichever products, until the end of this one."""
         await self._connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%(adjustment_id)s, 0))", adjustment_id=adjustment_id
+            "SELECT pg_advisory_xact_lock(hashtextextended(%(cause_id)s, 0))", cause_id=cause_id
         )
 
     async def find_adjustment(self, adjustment_id: str) -> Adjustment | None:
@@ -218,6 +235,41 @@ class InventoryRepository:
             "SELECT status FROM reservations WHERE order_id = %(order_id)s", order_id=order_id
         )
         return None if status is None else ReservationStatus(status)
+
+    async def lock_reservation(self, order_id: str) -> ReservationStatus | None:
+        """Hold the order's reservation until the end of the transaction: where it stands; None without one."""
+        status = await self._connection.fetch_value(
+            "SELECT status FROM reservations WHERE order_id = %(order_id)s FOR UPDATE", order_id=order_id
+        )
+        return None if status is None else ReservationStatus(status)
+
+    async def find_restock(self, refund_id: str) -> list[RestockedLine]:
+        """What the refund put back before, sorted by product; nothing when it did not."""
+        return await self._connection.fetch_all(
+            RestockedLine,
+            """
+            SELECT order_id, product_id, on_hand_change AS quantity
+              FROM movements WHERE refund_id = %(refund_id)s ORDER BY product_id
+            """,
+            refund_id=refund_id,
+        )
+
+    async def get_restockable(self, order_id: str) -> dict[str, int]:
+        """By product, how many of the reservation's pieces no refund has put back yet."""
+        lines = await self._connection.fetch_all(
+            OrderLine,
+            """
+            SELECT line.product_id, line.quantity - coalesce(sum(movement.on_hand_change), 0)::int AS quantity
+              FROM reservation_lines AS line
+              LEFT JOIN movements AS movement
+                ON movement.order_id = line.order_id AND movement.product_id = line.product_id
+               AND movement.refund_id IS NOT NULL
+             WHERE line.order_id = %(order_id)s
+             GROUP BY line.product_id, line.quantity
+            """,
+            order_id=order_id,
+        )
+        return {line.product_id: line.quantity for line in lines}
 
     async def get_lines(self, order_id: str) -> list[OrderLine]:
         """The reservation's lines, sorted by product."""

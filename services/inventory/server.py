@@ -74,6 +74,15 @@ class InventoryServicer(InventoryServiceServicer):
         await self._service.commit(request.order_id)
         return pb.CommitResponse()
 
+    async def Restock(self, request: pb.RestockRequest, context: Context) -> pb.RestockResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("refund_id", request.refund_id)
+            faults.check_id("order_id", request.order_id)
+            lines = faults.check_lines("lines", request.lines)
+        await self._service.restock(request.refund_id, request.order_id, lines)
+        return pb.RestockResponse()
+
 
 def _to_proto(level: StockLevel) -> pb.Stock:
     return pb.Stock(

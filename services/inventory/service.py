@@ -1,13 +1,14 @@
 """Use cases of the inventory service, one transaction each.
 
-Locks are taken in one order everywhere (the reservation or adjustment, then stock sorted by product), so none of them
-can deadlock.
+Locks are taken in one order everywhere (the id of the adjustment or refund, the reservation, then stock sorted by
+product), so none of them can deadlock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -25,8 +26,19 @@ from services.inventory.errors import (
     ReservationDiffers,
     ReservationNotFound,
     ReservationReleased,
+    RestockDiffers,
+    RestockExceedsSale,
 )
-from services.inventory.repository import Adjustment, InventoryRepository, MovementKind, StockChange, StockLevel
+from services.inventory.repository import (
+    Adjustment,
+    InventoryRepository,
+    MovementKind,
+    RestockedLine,
+    StockChange,
+    StockLevel,
+)
+
+TOO_MANY: Final = f"at most {MAX_ON_HAND} pieces of a product can be in stock"
 
 
 class InventoryService:
@@ -50,7 +62,7 @@ class InventoryService:
         adjustment = Adjustment(product_id=product_id, delta=delta)
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
-            await repository.lock_adjustment(adjustment_id)
+            await repository.lock_id(adjustment_id)
             await repository.lock_stock(product_id)
             known = await repository.find_adjustment(adjustment_id)
             if known is not None:
@@ -66,7 +78,7 @@ class InventoryService:
             )
             [level] = await _apply(repository, [change])
             if level.on_hand > MAX_ON_HAND:
-                raise InvalidArgument.of({"delta": f"at most {MAX_ON_HAND} pieces of a product can be in stock"})
+                raise InvalidArgument.of({"delta": TOO_MANY})
             return level
 
     async def reserve(self, order_id: str, lines: Sequence[OrderLine]) -> None:
@@ -140,14 +152,52 @@ class InventoryService:
                 ),
             )
 
+    async def restock(self, refund_id: str, order_id: str, lines: Sequence[OrderLine]) -> None:
+        """Put sold pieces of the order back into stock, once per refund; a repeat changes nothing.
+
+        Raises:
+            ReservationNotFound: nothing was sold to the order.
+            RestockExceedsSale: together with the order's other refunds more would come back than was sold.
+            RestockDiffers: the refund put other pieces back, or those of another order.
+            InvalidArgument: more than `MAX_ON_HAND` pieces of a product would be in stock.
+        """
+        wanted = sorted(lines, key=lambda line: line.product_id)
+        async with self._database.transaction() as connection:
+            repository = InventoryRepository(connection)
+            await repository.lock_id(refund_id)
+            known = await repository.find_restock(refund_id)
+            if known:
+                if known != [RestockedLine(order_id, line.product_id, line.quantity) for line in wanted]:
+                    raise RestockDiffers(refund_id)
+                return
+            # Held before what is left is counted: the order's other refunds wait here, and count after this one.
+            if await repository.lock_reservation(order_id) is not ReservationStatus.COMMITTED:
+                raise ReservationNotFound(order_id, committed=True)
+            left = await repository.get_restockable(order_id)
+            for line in wanted:
+                if line.quantity > left.get(line.product_id, 0):
+                    raise RestockExceedsSale(
+                        product_id=line.product_id, asked=line.quantity, left=left.get(line.product_id, 0)
+                    )
+            levels = await _apply(
+                repository,
+                _changes(
+                    order_id, wanted, MovementKind.RESTOCKED, on_hand=lambda quantity: quantity, refund_id=refund_id
+                ),
+            )
+            fields = {line.product_id: f"lines[{index}].quantity" for index, line in enumerate(lines)}
+            if full := {fields[level.product_id]: TOO_MANY for level in levels if level.on_hand > MAX_ON_HAND}:
+                raise InvalidArgument.of(full)
+
 
 def _changes(
     order_id: str,
     lines: Sequence[OrderLine],
     kind: MovementKind,
     *,
-    reserved: Callable[[int], int],
+    reserved: Callable[[int], int] = lambda _: 0,
     on_hand: Callable[[int], int] = lambda _: 0,
+    refund_id: str | None = None,
 ) -> list[StockChange]:
     return [
         StockChange(
@@ -156,6 +206,7 @@ def _changes(
             on_hand=on_hand(line.quantity),
             reserved=reserved(line.quantity),
             order_id=order_id,
+            refund_id=refund_id,
         )
         for line in lines
     ]
@@ -185,7 +236,7 @@ async def _apply(repository: InventoryRepository, changes: Sequence[StockChange]
             data=StockChanged(
                 product_id=change.product_id,
                 order_id=change.order_id or "",
-                quantity=change.on_hand if change.kind is MovementKind.ADJUSTED else abs(change.reserved),
+                quantity=change.quantity,
                 on_hand=level.on_hand,
                 reserved=level.reserved,
                 at=moved_at,

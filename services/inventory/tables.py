@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Text, Uuid
-from sqlmodel import Field, SQLModel, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
+from sqlmodel import Field, SQLModel
 
 from domain.stock import ReservationStatus
 from runtime.database import service_metadata, timestamp
@@ -57,12 +57,31 @@ class Movement(Base, table=True):
     """The ledger: one row per change of a product's stock, gapless per product.
 
     The sum of `on_hand_change` is what is on hand; the sum of `reserved_change` is what is reserved.
+
+    A product of an order is reserved, committed and released once each, but restocked once per refund: hence unique
+    indexes of two kinds. Both are partial, so that a movement pays for its own alone.
     """
 
     __tablename__ = "movements"
     __table_args__ = (
-        UniqueConstraint("order_id", "product_id", "kind"),
-        CheckConstraint("kind IN ('reserved', 'committed', 'released', 'adjusted')", name="kind"),
+        Index(
+            "uq_movements_order_id_product_id_kind",
+            "order_id",
+            "product_id",
+            "kind",
+            unique=True,
+            postgresql_where="refund_id IS NULL",
+        ),
+        Index(
+            "uq_movements_refund_id_product_id",
+            "refund_id",
+            "product_id",
+            unique=True,
+            postgresql_where="refund_id IS NOT NULL",
+        ),
+        Index("ix_movements_restocked_order_id", "order_id", postgresql_where="refund_id IS NOT NULL"),
+        CheckConstraint("kind IN ('reserved', 'committed', 'released', 'adjusted', 'restocked')", name="kind"),
+        CheckConstraint("(kind = 'restocked') = (refund_id IS NOT NULL)", name="restocked"),
     )
 
     product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
@@ -72,6 +91,7 @@ class Movement(Base, table=True):
     reserved_change: int = Field(sa_type=BigInteger)
     order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     adjustment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), unique=True)
+    refund_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     note: str = Field(sa_type=Text)
     at: datetime = timestamp()
 

@@ -10,6 +10,7 @@ from cli.audit.facts import (
     OrderFact,
     PaymentFact,
     ReservationFact,
+    RestockFact,
     StockFact,
     TransitionFact,
 )
@@ -91,6 +92,7 @@ class DoubledShop:
             transitions=transitions,
             reservations=reservations,
             stock=[_stock(product_id, row, self.stock) for product_id, row in self.stock.stock.items()],
+            restocks=_restocks(self.stock),
             payments={
                 order_id: _payment(row, self.intent(order_id)) for order_id, row in self.payments.payments.items()
             },
@@ -138,6 +140,24 @@ def _stock(product_id: str, stock: Stock, inventory: StockDouble) -> StockFact:
         committed_lines=len(quantities(ReservationStatus.COMMITTED)),
         committed_movements=sum(kind == "committed" for kind, _ in stock.movements),
     )
+
+
+def _restocks(inventory: StockDouble) -> list[RestockFact]:
+    sold = {
+        order_id: row.lines
+        for order_id, row in inventory.reservations.items()
+        if row.status is ReservationStatus.COMMITTED
+    }
+    pairs = {(row.order_id, product_id) for row in inventory.restocks.values() for product_id in row.lines}
+    return [
+        RestockFact(
+            order_id=order_id,
+            product_id=product_id,
+            restocked=inventory.restocked(order_id, product_id),
+            sold=sold.get(order_id, {}).get(product_id, 0),
+        )
+        for order_id, product_id in sorted(pairs)
+    ]
 
 
 def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:

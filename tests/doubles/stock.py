@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from domain.orders import OrderLine
 from domain.refusals import Refusal
-from domain.saga import ReserveRequest
+from domain.saga import ReserveRequest, RestockRequest
 from domain.stock import ReservationStatus
 from tests.doubles.refusals import refused
 from workflows.steps import StockSteps
@@ -30,12 +30,22 @@ class Reservation:
     lines: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Restock:
+    """What a refund put back."""
+
+    order_id: str
+    lines: Mapping[str, int]
+
+
 class StockDouble(StockSteps):
     """See `workflows.steps.StockSteps`."""
 
     def __init__(self) -> None:
         self.stock: dict[str, Stock] = {}
         self.reservations: dict[str, Reservation] = {}
+        self.restocks: dict[str, Restock] = {}
+        """By refund id."""
 
     def deliver(self, product_id: str, pieces: int) -> None:
         """Put pieces on hand."""
@@ -81,6 +91,27 @@ class StockDouble(StockSteps):
             known.status = ReservationStatus.COMMITTED
             for product_id, quantity in known.lines.items():
                 self._move(product_id, "committed", on_hand=-quantity, reserved=-quantity)
+
+    async def restock(self, request: RestockRequest) -> None:
+        wanted = Restock(request.order_id, _quantities(request.lines))
+        if request.refund_id in self.restocks:
+            if self.restocks[request.refund_id] != wanted:
+                raise refused(Refusal.RESTOCK_DIFFERS, f"refund {request.refund_id}")
+            return
+        known = self.reservations.get(request.order_id)
+        if known is None or known.status is not ReservationStatus.COMMITTED:
+            raise refused(Refusal.RESERVATION_NOT_FOUND, f"order {request.order_id}")
+        for product_id, quantity in wanted.lines.items():
+            left = known.lines.get(product_id, 0) - self.restocked(request.order_id, product_id)
+            if quantity > left:
+                raise refused(Refusal.RESTOCK_EXCEEDS_SALE, f"product {product_id}: {quantity} of {left}")
+        self.restocks[request.refund_id] = wanted
+        for product_id, quantity in wanted.lines.items():
+            self._move(product_id, "restocked", on_hand=quantity)
+
+    def restocked(self, order_id: str, product_id: str) -> int:
+        """Pieces of the product that all refunds of the order put back."""
+        return sum(row.lines.get(product_id, 0) for row in self.restocks.values() if row.order_id == order_id)
 
     def _move(self, product_id: str, kind: str, *, on_hand: int = 0, reserved: int = 0) -> None:
         stock = self.stock[product_id]

@@ -22,6 +22,7 @@ from domain.saga import (
     Quote,
     QuoteRequest,
     ReserveRequest,
+    RestockRequest,
     Resumption,
 )
 from tests.doubles.refusals import refused
@@ -55,6 +56,7 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
             self.reserve,
             self.release,
             self.commit,
+            self.restock,
             self.open_payment,
             self.check_payment,
             self.close_payment,
@@ -81,6 +83,10 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
     @activity.defn(name="commit")
     async def commit(self, order_id: str) -> None:
         await self._run("commit", lambda case: case.shop.stock.commit(order_id))
+
+    @activity.defn(name="restock")
+    async def restock(self, request: RestockRequest) -> None:
+        await self._run("restock", lambda case: case.shop.stock.restock(request))
 
     @activity.defn(name="open_payment")
     async def open_payment(self, request: OpenPaymentRequest) -> PaymentState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ import pytest_asyncio
 from domain.ids import new_id
 from domain.orders import OrderLine
 from runtime.database import Database
-from services.inventory.errors import OutOfStock, ReservationReleased
+from services.inventory.errors import OutOfStock, ReservationReleased, RestockExceedsSale
 from services.inventory.repository import StockLevel
 from services.inventory.service import InventoryService
 from tests.failpoints import Case, Life, MortalDatabase, explore
@@ -55,7 +55,13 @@ class Shop:
     async def reserve(self) -> None:
         await self.process().reserve(self.order_id, self.lines)
 
-    async def expect(self, *, status: str, sold: bool = False, held: bool = False) -> None:
+    async def sell(self) -> None:
+        await self.reserve()
+        await self.process().commit(self.order_id)
+
+    async def expect(
+        self, *, status: str, sold: bool = False, held: bool = False, restocked: Sequence[OrderLine] = ()
+    ) -> None:
         """The order's reservation stands like this, once, and each product's stock fits it."""
         rows = await fetch_rows(
             self.database, "SELECT status FROM reservations WHERE order_id = %(id)s", id=self.order_id
@@ -63,7 +69,8 @@ class Shop:
         assert rows == [(status,)]
         for line in self.lines:
             level = await self.process().get_stock(line.product_id)
-            on_hand = 5 - line.quantity * sold
+            back = sum(again.quantity for again in restocked if again.product_id == line.product_id)
+            on_hand = 5 - line.quantity * sold + back
             assert (level.on_hand, level.reserved) == (on_hand, line.quantity * held)
         await check_stock_books(self.database, [line.product_id for line in self.lines])
 
@@ -141,6 +148,33 @@ async def committing(database: Database) -> Case:
     )
 
 
+async def restocking(database: Database, *, restocked_before: int = 0) -> Case:
+    shop = await Shop.of(database, products=3)
+    await shop.sell()
+    refund_id, back = new_id(), shop.lines[1:]
+    before = [OrderLine(line.product_id, restocked_before) for line in shop.lines if restocked_before]
+    if before:
+        back = [OrderLine(line.product_id, line.quantity - restocked_before) for line in back]
+        await shop.process().restock(new_id(), shop.order_id, before)
+    return Case(
+        step=lambda life: shop.process(life).restock(refund_id, shop.order_id, back),
+        check=partial(shop.expect, status="COMMITTED", sold=True, restocked=[*before, *back]),
+    )
+
+
+async def restocking_too_much(database: Database) -> Case:
+    shop = await Shop.of(database, products=2)
+    await shop.sell()
+    refund_id = new_id()
+    greedy = [shop.lines[0], OrderLine(shop.lines[1].product_id, shop.lines[1].quantity + 1)]
+
+    async def step(life: Life) -> None:
+        with pytest.raises(RestockExceedsSale):
+            await shop.process(life).restock(refund_id, shop.order_id, greedy)
+
+    return Case(step=step, check=partial(shop.expect, status="COMMITTED", sold=True))
+
+
 STORIES: dict[str, Callable[[Database], Awaitable[Case]]] = {
     "adjust a new product": partial(adjusting, has_stock=False),
     "adjust a known product": partial(adjusting, has_stock=True),
@@ -150,6 +184,9 @@ STORIES: dict[str, Callable[[Database], Awaitable[Case]]] = {
     "release a reservation": releasing,
     "release before the reserve": releasing_nothing,
     "commit": committing,
+    "restock two of three lines": restocking,
+    "restock what is left": partial(restocking, restocked_before=1),
+    "restock more than was sold": restocking_too_much,
 }
 
 

@@ -20,11 +20,11 @@ from domain.stock import ReservationStatus
 from runtime.database import Database
 from runtime.refusal import Refused
 from services.inventory.service import InventoryService
-from tests.inventory_model import Adjust, Answer, Call, Commit, Lines, Release, Reserve, State, states_after
+from tests.inventory_model import Adjust, Answer, Call, Commit, Lines, Release, Reserve, Restock, State, states_after
 from tests.rows import fetch_rows
 from tests.stock_books import check_stock_books
 
-PRODUCTS, ORDERS, ADJUSTMENTS = 3, 4, 6
+PRODUCTS, ORDERS, ADJUSTMENTS, REFUNDS = 3, 4, 6, 4
 MOST_AT_ONCE = 5
 
 products = st.integers(0, PRODUCTS - 1)
@@ -34,9 +34,14 @@ calls = st.one_of(
     st.builds(Reserve, orders, lines),
     st.builds(Commit, orders),
     st.builds(Release, orders),
+    st.builds(Restock, st.integers(0, REFUNDS - 1), orders, lines),
     st.builds(Adjust, st.integers(0, ADJUSTMENTS - 1), products, st.integers(-3, 4).filter(bool)),
 )
 deliveries = st.lists(st.integers(0, 6), min_size=PRODUCTS, max_size=PRODUCTS)
+sales = st.lists(lines, max_size=2).map(
+    lambda wanted: [[call] for order, of in enumerate(wanted) for call in (Reserve(order, of), Commit(order))]
+)
+"""Orders that are paid before the rest begins, so that there is something to put back."""
 bundles = st.lists(st.lists(calls, min_size=1, max_size=MOST_AT_ONCE), min_size=1, max_size=8)
 
 
@@ -56,6 +61,7 @@ class Shop:
         self.products = [new_id() for _ in range(PRODUCTS)]
         self.orders = [new_id() for _ in range(ORDERS)]
         self.adjustments = [new_id() for _ in range(ADJUSTMENTS)]
+        self.refunds = [new_id() for _ in range(REFUNDS)]
 
     async def stock(self, pieces: Sequence[int]) -> State:
         """Put so many pieces of each product into stock."""
@@ -73,25 +79,27 @@ class Shop:
                     )
                     return level.on_hand, level.reserved
                 case Reserve(order, wanted):
-                    await self.inventory.reserve(
-                        self.orders[order],
-                        [OrderLine(self.products[product], quantity) for product, quantity in wanted],
-                    )
+                    await self.inventory.reserve(self.orders[order], self._lines(wanted))
                 case Release(order):
                     await self.inventory.release(self.orders[order])
                 case Commit(order):
                     await self.inventory.commit(self.orders[order])
+                case Restock(refund, order, wanted):
+                    await self.inventory.restock(self.refunds[refund], self.orders[order], self._lines(wanted))
         except Refused as refused:
             return type(refused)
         return None
 
     async def is_in(self, state: State) -> bool:
-        """Whether stock and reservations are as the model has them."""
+        """Whether stock, reservations and restocks are as the model has them."""
         for product, product_id in enumerate(self.products):
             level = await self.inventory.get_stock(product_id)
             if (level.on_hand, level.reserved) != state.level(product):
                 return False
-        return await self._reservations() == state.reservations
+        return await self._reservations() == state.reservations and await self._restocks() == state.restocks
+
+    def _lines(self, wanted: Lines) -> list[OrderLine]:
+        return [OrderLine(self.products[product], quantity) for product, quantity in wanted]
 
     async def _reservations(self) -> dict[int, tuple[ReservationStatus, Lines]]:
         rows = await fetch_rows(
@@ -109,14 +117,28 @@ class Shop:
             found[order] = ReservationStatus(status), tuple(sorted((*of_others, *line)))
         return found
 
+    async def _restocks(self) -> dict[int, tuple[int, Lines]]:
+        rows = await fetch_rows(
+            self.database,
+            """SELECT refund_id, order_id, product_id, on_hand_change
+                 FROM movements WHERE refund_id = ANY(%(refunds)s::uuid[])""",
+            refunds=self.refunds,
+        )
+        found: dict[int, tuple[int, Lines]] = {}
+        for refund_id, order_id, product_id, quantity in rows:
+            refund, order = self.refunds.index(refund_id), self.orders.index(order_id)
+            of_others = found[refund][1] if refund in found else ()
+            found[refund] = order, tuple(sorted((*of_others, (self.products.index(product_id), quantity))))
+        return found
 
-@given(pieces=deliveries, plan=bundles)
+
+@given(pieces=deliveries, sold=sales, plan=bundles)
 async def test_parallel_calls_are_answered_as_if_one_came_after_the_other(
-    database: Database, pieces: list[int], plan: list[list[Call]]
+    database: Database, pieces: list[int], sold: list[list[Call]], plan: list[list[Call]]
 ) -> None:
     shop = Shop(database)
     states = [await shop.stock(pieces)]
-    for bundle in plan:
+    for bundle in [*sold, *plan]:
         answers = await asyncio.gather(*(shop.ask(call) for call in bundle))
 
         possible = [end for state in states for end in states_after(state, list(zip(bundle, answers, strict=True)))]

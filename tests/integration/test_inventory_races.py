@@ -14,10 +14,11 @@ from domain.orders import OrderLine
 from domain.stock import ReservationStatus
 from runtime.database import Database
 from runtime.refusal import Refused
-from services.inventory.errors import AdjustmentDiffers
+from services.inventory.errors import AdjustmentDiffers, RestockDiffers, RestockExceedsSale
 from services.inventory.repository import InventoryRepository, StockLevel
 from services.inventory.service import InventoryService
 from tests.rows import fetch_rows
+from tests.stock_books import check_stock_books
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -59,6 +60,82 @@ async def test_a_commit_that_a_reserve_comes_in_between_of_takes_the_pieces(
     assert (level.on_hand, level.reserved) == (3, 0)
 
 
+async def sell(inventory: InventoryService, *lines: OrderLine) -> str:
+    """An order that bought these, of which nothing is left in stock."""
+    order_id = new_id()
+    for line in lines:
+        await inventory.adjust(adjustment_id=new_id(), product_id=line.product_id, delta=line.quantity, note="")
+    await inventory.reserve(order_id, lines)
+    await inventory.commit(order_id)
+    return order_id
+
+
+async def test_parallel_refunds_of_an_order_put_back_what_was_sold_and_no_more(database: Database) -> None:
+    inventory = InventoryService(database)
+    for _ in range(5):
+        products = [new_id(), new_id()]
+        order_id = await sell(inventory, *(OrderLine(product, 5) for product in products))
+        lines = [OrderLine(product, 1) for product in products]
+        refunds = [new_id() for _ in range(8)] * 2  # each asks twice
+
+        answers = await asyncio.gather(
+            *(
+                inventory.restock(refund_id, order_id, lines if number % 2 else lines[::-1])
+                for number, refund_id in enumerate(refunds)
+            ),
+            return_exceptions=True,
+        )
+
+        outcomes = [type(answer) for answer in answers]
+        assert outcomes[:8] == outcomes[8:]
+        assert sorted(outcomes[:8], key=repr) == [type(None)] * 5 + [RestockExceedsSale] * 3
+        assert [(await inventory.get_stock(product)).on_hand for product in products] == [5, 5]
+        await check_stock_books(database, products)
+
+
+async def test_parallel_refunds_of_different_sizes_never_put_back_more_than_was_sold(database: Database) -> None:
+    inventory = InventoryService(database)
+    for _ in range(5):
+        product = new_id()
+        order_id = await sell(inventory, OrderLine(product, 7))
+        quantities = [1, 2, 3, 4, 1, 2, 3, 4]
+
+        answers = await asyncio.gather(
+            *(inventory.restock(new_id(), order_id, [OrderLine(product, quantity)]) for quantity in quantities),
+            return_exceptions=True,
+        )
+
+        asked = list(zip(quantities, answers, strict=True))
+        back = sum(quantity for quantity, answer in asked if answer is None)
+        refused = [quantity for quantity, answer in asked if isinstance(answer, RestockExceedsSale)]
+        assert back <= 7
+        assert all(quantity > 7 - back for quantity in refused)
+        assert sum(refused) + back == sum(quantities)  # nothing else happened to any of them
+        assert (await inventory.get_stock(product)).on_hand == back
+        await check_stock_books(database, [product])
+
+
+async def test_parallel_restocks_of_several_orders_with_one_refund_id_are_one_and_a_refusal(
+    database: Database,
+) -> None:
+    inventory = InventoryService(database)
+    for _ in range(5):
+        products = [new_id() for _ in range(4)]
+        orders = [await sell(inventory, OrderLine(product, 1)) for product in products]
+        refund_id = new_id()
+
+        answers = await asyncio.gather(
+            *(
+                inventory.restock(refund_id, order_id, [OrderLine(product, 1)])
+                for order_id, product in zip(orders, products, strict=True)
+            ),
+            return_exceptions=True,
+        )
+
+        assert sorted(map(type, answers), key=repr) == [type(None)] + [RestockDiffers] * 3
+        assert sum([(await inventory.get_stock(product)).on_hand for product in products]) == 1
+
+
 async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(database: Database) -> None:
     inventory = InventoryService(database)
     dice = random.Random(7)  # noqa: S311  # the same schedule each time
@@ -74,13 +151,16 @@ async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(datab
         for _ in range(25):
             order = dice.choice(orders)
             try:
-                match dice.choice(["reserve", "reserve", "release", "commit", "adjust"]):
+                match dice.choice(["reserve", "reserve", "release", "commit", "restock", "adjust"]):
                     case "reserve":
                         await inventory.reserve(order, lines[order])
                     case "release":
                         await inventory.release(order)
                     case "commit":
                         await inventory.commit(order)
+                    case "restock":
+                        part = [OrderLine(line.product_id, 1) for line in dice.sample(lines[order], 2)]
+                        await inventory.restock(new_id(), order, part)
                     case _:
                         delta = dice.choice([-1, 1])
                         await inventory.adjust(

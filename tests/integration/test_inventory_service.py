@@ -7,10 +7,21 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
+from google.protobuf.json_format import Parse
 
 from domain.ids import new_id
 from domain.orders import OrderLine
+from domain.refusals import Refusal
+from domain.stock import MAX_ON_HAND
+from ordersaga.common.v1.order_line_pb2 import OrderLine as OrderLineMessage
+from ordersaga.events.v1.stock_events_pb2 import StockChanged
+from ordersaga.inventory.v1 import inventory_pb2 as pb
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub, add_InventoryServiceServicer_to_server
+from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
+from runtime.refusal import CallRefused, InvalidArgument
+from runtime.rpc_client import call, open_channel
+from runtime.rpc_server import RpcServer
 from services.inventory.errors import (
     AdjustmentDiffers,
     OutOfStock,
@@ -18,7 +29,10 @@ from services.inventory.errors import (
     ReservationDiffers,
     ReservationNotFound,
     ReservationReleased,
+    RestockDiffers,
+    RestockExceedsSale,
 )
+from services.inventory.server import SERVICE_NAME, InventoryServicer
 from services.inventory.service import InventoryService
 from tests.rows import fetch_rows
 
@@ -35,10 +49,31 @@ def inventory(database: Database) -> InventoryService:
     return InventoryService(database)
 
 
+@pytest_asyncio.fixture
+async def stub(inventory: InventoryService) -> AsyncIterator[InventoryServiceStub]:
+    """The service over gRPC."""
+    server = RpcServer(
+        "127.0.0.1:0",
+        services=(SERVICE_NAME,),
+        add=lambda server: add_InventoryServiceServicer_to_server(InventoryServicer(inventory), server),
+        grace=1,
+    )
+    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
+        yield InventoryServiceStub(channel)
+
+
 async def stocked(inventory: InventoryService, pieces: int) -> str:
     product_id = new_id()
     await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=pieces, note="delivery")
     return product_id
+
+
+async def sold(inventory: InventoryService, *lines: OrderLine) -> str:
+    """An order that bought these."""
+    order_id = new_id()
+    await inventory.reserve(order_id, lines)
+    await inventory.commit(order_id)
+    return order_id
 
 
 async def ledger(database: Database, product_id: str) -> list[tuple[int, str, int, int]]:
@@ -165,6 +200,117 @@ async def test_an_adjustment_counts_once_and_never_undercuts_reservations(invent
         await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=-1, note="broken")
 
 
+async def test_refunds_put_sold_pieces_back_in_parts_once_each(inventory: InventoryService, database: Database) -> None:
+    product_id = await stocked(inventory, 5)
+    order_id = await sold(inventory, OrderLine(product_id, 3))
+
+    for refund_id, quantity in ((new_id(), 2), (new_id(), 1)):
+        for _ in range(2):
+            await inventory.restock(refund_id, order_id, [OrderLine(product_id, quantity)])
+
+    level = await inventory.get_stock(product_id)
+    assert (level.on_hand, level.reserved) == (5, 0)
+    assert (await ledger(database, product_id))[3:] == [(4, "restocked", 2, 0), (5, "restocked", 1, 0)]
+
+
+async def test_what_was_put_back_can_be_sold_and_put_back_again(inventory: InventoryService) -> None:
+    product_id = await stocked(inventory, 1)
+
+    for _ in range(3):
+        order_id = await sold(inventory, OrderLine(product_id, 1))
+        await inventory.restock(new_id(), order_id, [OrderLine(product_id, 1)])
+
+    assert (await inventory.get_stock(product_id)).available == 1
+
+
+async def test_no_more_comes_back_than_was_sold(inventory: InventoryService) -> None:
+    one, other, not_bought = [await stocked(inventory, 5) for _ in range(3)]
+    order_id = await sold(inventory, OrderLine(one, 3), OrderLine(other, 1))
+    await inventory.restock(new_id(), order_id, [OrderLine(one, 2)])
+
+    for product_id, asked, left in ((one, 2, 1), (not_bought, 1, 0)):
+        with pytest.raises(RestockExceedsSale) as refused:
+            await inventory.restock(new_id(), order_id, [OrderLine(other, 1), OrderLine(product_id, asked)])
+        assert refused.value.details == {"product_id": product_id, "asked": str(asked), "left": str(left)}
+
+    assert [(await inventory.get_stock(product)).on_hand for product in (one, other, not_bought)] == [4, 4, 5]
+
+
+async def test_only_what_was_sold_comes_back(inventory: InventoryService) -> None:
+    product_id = await stocked(inventory, 5)
+    lines = [OrderLine(product_id, 1)]
+    unknown, reserved, released = new_id(), new_id(), new_id()
+    await inventory.reserve(reserved, lines)
+    await inventory.reserve(released, lines)
+    await inventory.release(released)
+
+    for order_id in (unknown, reserved, released):
+        with pytest.raises(ReservationNotFound):
+            await inventory.restock(new_id(), order_id, lines)
+
+    level = await inventory.get_stock(product_id)
+    assert (level.on_hand, level.reserved) == (5, 1)
+
+
+async def test_a_refund_cannot_put_back_other_pieces_than_at_first(inventory: InventoryService) -> None:
+    one, other = await stocked(inventory, 5), await stocked(inventory, 5)
+    order_id = await sold(inventory, OrderLine(one, 2), OrderLine(other, 2))
+    other_order_id = await sold(inventory, OrderLine(one, 1))
+    refund_id = new_id()
+    await inventory.restock(refund_id, order_id, [OrderLine(one, 1)])
+
+    for order, lines in (
+        (order_id, [OrderLine(one, 2)]),
+        (order_id, [OrderLine(one, 1), OrderLine(other, 1)]),
+        (order_id, [OrderLine(other, 1)]),
+        (other_order_id, [OrderLine(one, 1)]),
+        (new_id(), [OrderLine(one, 1)]),
+    ):
+        with pytest.raises(RestockDiffers):
+            await inventory.restock(refund_id, order, lines)
+
+    assert [(await inventory.get_stock(product)).on_hand for product in (one, other)] == [3, 3]
+
+
+async def test_a_restock_names_every_field_that_is_wrong(stub: InventoryServiceStub) -> None:
+    line = OrderLineMessage(product_id=new_id(), quantity=0)
+    requests = {
+        ("lines",): pb.RestockRequest(refund_id=new_id(), order_id=new_id()),
+        ("refund_id", "order_id", "lines[0].quantity", "lines[1].quantity", "lines"): pb.RestockRequest(
+            refund_id="1", order_id="", lines=[line, line]
+        ),
+    }
+    for fields, request in requests.items():
+        with pytest.raises(CallRefused) as refused:
+            await call(stub.Restock, request, caller=SERVICE, deadline=10)
+        assert refused.value.refusal is Refusal.INVALID_ARGUMENT
+        assert set(refused.value.details) == set(fields)
+
+
+async def test_only_services_restock(stub: InventoryServiceStub) -> None:
+    request = pb.RestockRequest(
+        refund_id=new_id(), order_id=new_id(), lines=[OrderLineMessage(product_id=new_id(), quantity=1)]
+    )
+
+    with pytest.raises(CallRefused) as refused:
+        await call(stub.Restock, request, caller=Caller(CallerRole.ADMIN, new_id()), deadline=10)
+
+    assert refused.value.refusal is Refusal.PERMISSION_DENIED
+
+
+async def test_stock_that_is_full_takes_nothing_back(inventory: InventoryService) -> None:
+    full, free = await stocked(inventory, MAX_ON_HAND), await stocked(inventory, 1)
+    order_id = await sold(inventory, OrderLine(full, 2), OrderLine(free, 1))
+    await inventory.adjust(adjustment_id=new_id(), product_id=full, delta=1, note="delivery")
+
+    with pytest.raises(InvalidArgument) as refused:
+        await inventory.restock(new_id(), order_id, [OrderLine(free, 1), OrderLine(full, 2)])
+    await inventory.restock(new_id(), order_id, [OrderLine(full, 1)])
+
+    assert list(refused.value.details) == ["lines[1].quantity"]
+    assert [(await inventory.get_stock(product)).on_hand for product in (full, free)] == [MAX_ON_HAND, 0]
+
+
 async def test_parallel_buyers_never_oversell_nor_deadlock(inventory: InventoryService, database: Database) -> None:
     first, second = await stocked(inventory, 10), await stocked(inventory, 10)
     lines = [OrderLine(first, 1), OrderLine(second, 1)]
@@ -210,3 +356,16 @@ async def test_each_change_of_stock_leaves_its_event_in_the_outbox(
         (f"stock:{product_id}:2", "stock.reserved"),
         (f"stock:{product_id}:3", "stock.released"),
     ]
+
+
+async def test_a_restock_tells_how_many_pieces_came_back(inventory: InventoryService, database: Database) -> None:
+    product_id = await stocked(inventory, 5)
+    order_id = await sold(inventory, OrderLine(product_id, 3))
+    await inventory.restock(new_id(), order_id, [OrderLine(product_id, 2)])
+
+    [(ce_type, data)] = await fetch_rows(
+        database, "SELECT ce_type, data FROM outbox WHERE ce_id = %(id)s", id=f"stock:{product_id}:4"
+    )
+    event = Parse(data, StockChanged())
+    assert ce_type == "stock.restocked"
+    assert (event.order_id, event.quantity, event.on_hand, event.reserved) == (order_id, 2, 4, 0)

@@ -121,6 +121,34 @@ def test_products_outlive_the_way_down_and_up(empty_databases: Mapping[str, str]
     downgrade("product", dsn)
 
 
+def test_pieces_that_refunds_put_back_stay_in_stock_on_the_way_down_and_up(empty_databases: Mapping[str, str]) -> None:
+    dsn = empty_databases["inventory"]
+    upgrade("inventory", dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("""
+            INSERT INTO movements
+                   (product_id, seq, kind, on_hand_change, reserved_change, order_id, refund_id, note, at)
+            SELECT product, seq, kind, change, 0, ordered, refund, '', now()
+              FROM (SELECT gen_random_uuid() AS product, gen_random_uuid() AS ordered) AS sale,
+                   (VALUES (1, 'committed', -3, NULL::uuid), (2, 'restocked', 2, gen_random_uuid()),
+                           (3, 'restocked', 1, gen_random_uuid())) AS movement (seq, kind, change, refund)
+        """)
+
+    downgrade("inventory", dsn, revision="0001")
+    upgrade("inventory", dsn)
+
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "SELECT seq, kind, on_hand_change, order_id IS NULL, left(note, 20) FROM movements ORDER BY seq"
+        ).fetchall()
+    assert rows == [
+        (1, "committed", -3, False, ""),
+        (2, "adjusted", 2, True, "restocked by refund "),
+        (3, "adjusted", 1, True, "restocked by refund "),
+    ]
+    downgrade("inventory", dsn)
+
+
 def test_order_mails_outlive_the_way_down_and_up(empty_databases: Mapping[str, str]) -> None:
     dsn = empty_databases["notification"]
     upgrade("notification", dsn, revision="0001")

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from domain.ids import new_id
 from domain.orders import OrderStatus, PricedLine
-from domain.saga import AttentionRequest, MarkRequest, QuoteRequest, ReserveRequest
+from domain.saga import AttentionRequest, MarkRequest, QuoteRequest, ReserveRequest, RestockRequest
 from tests.step_rigs import Rig, order_lines, pending
 
 DEADLINE: Final = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -127,6 +127,67 @@ async def test_there_is_nothing_to_commit_before_a_reserve_or_after_a_release(ri
 
     assert await refusal(rig.do(rig.stock.commit, new_id())) == "RESERVATION_NOT_FOUND"
     assert await refusal(rig.do(rig.stock.commit, released)) == "RESERVATION_RELEASED"
+
+
+def restocking(order_id: str, *lines: tuple[str, int], refund_id: str | None = None) -> RestockRequest:
+    return RestockRequest(refund_id=refund_id or new_id(), order_id=order_id, lines=order_lines(*lines))
+
+
+async def sold(rig: Rig, *lines: tuple[str, int]) -> str:
+    """An order that bought these."""
+    order_id = new_id()
+    await rig.do(rig.stock.reserve, reserving(order_id, *lines))
+    await rig.do(rig.stock.commit, order_id)
+    return order_id
+
+
+async def test_refunds_put_pieces_back_in_parts_once_each_however_often_they_ask(rig: Rig) -> None:
+    product = await rig.product(pieces=5)
+    order_id = await sold(rig, (product, 3))
+    for request in (restocking(order_id, (product, 2)), restocking(order_id, (product, 1))):
+        for _ in range(2):
+            await rig.do(rig.stock.restock, request)
+
+    assert await rig.level(product) == (5, 0)
+
+
+async def test_no_more_is_put_back_than_the_order_bought(rig: Rig) -> None:
+    product, other, not_bought = [await rig.product(pieces=5) for _ in range(3)]
+    order_id = await sold(rig, (product, 3), (other, 1))
+    await rig.do(rig.stock.restock, restocking(order_id, (product, 2)))
+
+    for too_much in ((product, 2), (not_bought, 1)):
+        request = restocking(order_id, (other, 1), too_much)
+        assert await refusal(rig.do(rig.stock.restock, request)) == "RESTOCK_EXCEEDS_SALE"
+    assert [await rig.level(each) for each in (product, other, not_bought)] == [(4, 0), (4, 0), (5, 0)]
+
+
+async def test_a_refund_puts_back_the_pieces_that_it_first_asked_for_and_no_others(rig: Rig) -> None:
+    product = await rig.product(pieces=5)
+    order_id, other_order_id = await sold(rig, (product, 2)), await sold(rig, (product, 1))
+    first = restocking(order_id, (product, 1))
+    await rig.do(rig.stock.restock, first)
+
+    for request in (
+        restocking(order_id, (product, 2), refund_id=first.refund_id),
+        restocking(other_order_id, (product, 1), refund_id=first.refund_id),
+        restocking(new_id(), (product, 1), refund_id=first.refund_id),
+    ):
+        assert await refusal(rig.do(rig.stock.restock, request)) == "RESTOCK_DIFFERS"
+    assert await rig.level(product) == (3, 0)
+
+
+async def test_there_is_nothing_to_put_back_of_an_order_that_bought_nothing(rig: Rig) -> None:
+    product = await rig.product(pieces=5)
+    reserved, released = new_id(), new_id()
+    for order_id in (reserved, released):
+        await rig.do(rig.stock.reserve, reserving(order_id, (product, 1)))
+    await rig.do(rig.stock.release, released)
+
+    for order_id in (new_id(), reserved, released):
+        request = restocking(order_id, (product, 1))
+        assert await refusal(rig.do(rig.stock.restock, request)) == "RESERVATION_NOT_FOUND"
+    assert await rig.level(product) == (5, 1)
 
 
 # Orders
