@@ -91,6 +91,7 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
         payment.void_payment,
         order.mark_pending,
         order.mark,
+        order.mark_refunded,
         order.read_order,
         order.resume_order,
         order.attention,
