@@ -286,7 +286,8 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"from_status": "from
 class Order(Struct, frozen=True, kw_only=True):
     """An order as it stands, with its history.
 
-    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced.
+    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
+    `refunded` is what of it was given back so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
     `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
     """
 
@@ -295,6 +296,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     items: list[Item]
     shipping_address: Address
     created_at: datetime
@@ -307,7 +309,8 @@ class Order(Struct, frozen=True, kw_only=True):
 class OrderSummary(Struct, frozen=True, kw_only=True):
     """An order as a list shows it; the order itself has its items, address, client secret and history.
 
-    `line_count` is how many products it has; `total` is in minor units, null until the order is priced.
+    `line_count` is how many products it has; `total` is in minor units, null until the order is priced; `refunded` is
+    what of it was given back so far.
     """
 
     id: str
@@ -316,6 +319,7 @@ class OrderSummary(Struct, frozen=True, kw_only=True):
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     line_count: int
     created_at: datetime
     payment_deadline: datetime | None

@@ -103,6 +103,7 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
         disputes.close_dispute,
         order.mark_pending,
         order.mark,
+        order.mark_refunded,
         order.read_order,
         order.resume_order,
         order.attention,

@@ -103,7 +103,8 @@ async def cancel_order(
     """Cancel an order that is not paid yet, once per Idempotency-Key: the owner or an admin.
 
     200 once it is CANCELLED, its stock given back and nothing charged; 202 when that takes longer than
-    `Prefer: wait=N`, for example while money is on its way; 409 `order-not-cancellable` once it is PAID or FAILED.
+    `Prefer: wait=N`, for example while money is on its way; 409 `order-not-cancellable` once it is FAILED or was PAID,
+    whatever of that was refunded.
     """
     wait = preferred_wait(prefer)
     with Faults() as faults:

@@ -49,7 +49,7 @@ class CancelService:
 
         Raises:
             OrderNotFound: there is none that the caller may see.
-            OrderNotCancellable: it is paid, or failed.
+            OrderNotCancellable: it is paid, refunded or not, or failed.
             IdempotencyKeyReused: the key stands for another request.
         """
         await self._orders.get(order_id, caller=caller)

@@ -30,6 +30,7 @@ from services.order.messages import (
     to_order,
     to_pricing,
     to_proto,
+    to_refund_news,
 )
 from services.order.model import Mark, OrderState
 from services.order.repository import ORDERS_CHANNEL
@@ -147,6 +148,17 @@ class OrderServicer(OrderServiceServicer):
         )
         state: OrderState = await self._service.mark(mark)
         return pb.MarkClosedResponse(status=status_to_proto(state.status), reason=state.reason or "")
+
+    async def MarkRefunded(self, request: pb.MarkRefundedRequest, context: Context) -> pb.MarkRefundedResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            faults.check_id("refund_id", request.refund_id)
+            faults.check_amount("amount", request.amount, smallest=1)
+            if request.version < 0:
+                faults.add("version", "must not be below zero")
+        state = await self._service.mark_refunded(to_refund_news(request))
+        return pb.MarkRefundedResponse(status=status_to_proto(state.status), reason=state.reason or "")
 
     async def RaiseAttention(self, request: pb.RaiseAttentionRequest, context: Context) -> pb.RaiseAttentionResponse:
         current_caller().require(CallerRole.SERVICE)
