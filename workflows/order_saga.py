@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from domain.orders import CancelledBy, OrderStatus, Reason
+from domain.orders import SOLD_STATUSES, CancelledBy, OrderStatus, Reason
 from domain.payments import PaymentStatus
 from domain.refusals import Refusal
 from domain.saga import (
@@ -131,7 +131,7 @@ class OrderSaga:
             stored = await self._runner.finish(
                 OrderSteps.read_order, self._order.order_id, summary="is the order still open?"
             )
-            if stored.status is OrderStatus.PAID:  # its workflow was reset, and fares otherwise this time
+            if stored.status in SOLD_STATUSES:  # its workflow was reset, and fares otherwise this time
                 return self._close(stored)
             story.tell_undoing(end.status, end.reason)
             for step, summary in UNDO:
@@ -141,8 +141,8 @@ class OrderSaga:
     async def _resume(self) -> Quote | None:
         """Find out how far an earlier run came; the price that the order is sold at, if it came to one.
 
-        An order that is closed only has its end repeated, which changes nothing that was done: PAID goes through every
-        step again, anything else through every undo.
+        An order that is closed only has its end repeated, which changes nothing that was done: PAID, refunded since or
+        not, goes through every step again, anything else through every undo.
         """
         resumed = await self._runner.finish(
             OrderSteps.resume_order, self._order.order_id, summary="how far did an earlier run come?"
@@ -174,7 +174,8 @@ class OrderSaga:
     async def _mark_pending(self, quote: Quote, payment: PaymentState) -> datetime:
         """Mark the order PENDING and answer with its payment deadline, which the order service keeps.
 
-        One that is PAID, because an operator reset its workflow, goes the same way again: it only repeats what is done.
+        One that is PAID, or was and is refunded, because an operator reset its workflow, goes the same way again: it
+        only repeats what is done.
         """
         request = MarkPendingRequest(
             order_id=self._order.order_id,
@@ -185,7 +186,7 @@ class OrderSaga:
             payment_deadline=workflow.now() + timedelta(seconds=self._order.payment_window_seconds),
         )
         marked = await self._step(OrderSteps.mark_pending, request, summary="mark PENDING")
-        if marked.status not in (OrderStatus.PENDING, OrderStatus.PAID) or marked.payment_deadline is None:
+        if marked.status not in (OrderStatus.PENDING, *SOLD_STATUSES) or marked.payment_deadline is None:
             raise OrderEnds(marked.status, marked.reason)
         story.tell_pending(quote)
         return marked.payment_deadline
@@ -268,10 +269,10 @@ class OrderSaga:
             raise OrderEnds(OrderStatus.FAILED, Reason.STOCK_LOST) from None
 
     async def _mark(self, status: OrderStatus, reason: str | None) -> OrderResult:
-        """Close the order, or follow whoever closed it before."""
+        """Close the order, or follow whoever closed it before: one that is refunded meanwhile was PAID."""
         request = MarkRequest(order_id=self._order.order_id, cause_id="order_saga:closed", status=status, reason=reason)
         marked: Marked = await self._runner.finish(OrderSteps.mark, request, summary=f"mark {status}")
-        if status is OrderStatus.PAID and marked.status is not OrderStatus.PAID:
+        if status is OrderStatus.PAID and marked.status not in SOLD_STATUSES:
             raise OrderEnds(marked.status, marked.reason)
         return self._close(marked)
 
