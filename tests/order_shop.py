@@ -18,9 +18,9 @@ from domain.saga import OrderInput, SagaPolicy
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.caller import SERVICE
 from runtime.database import Database
+from runtime.wakeups import Wakeups
 from services.order.model import Address, Mark, NewOrder, Order, Pricing, RefundNews
 from services.order.service import OrderService
-from runtime.wakeups import Wakeups
 from tests.rows import fetch_rows
 
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
@@ -114,7 +114,10 @@ class OrderShop:
             transitions=[row for row in transitions if row.order_id == order_id],
             reservations={},
             stock=[],
+            restocks=[],
             payments={},
+            refunds=[],
+            disputes=[],
             waiting_events=[],
             intents={},
             runs={},

@@ -6,6 +6,7 @@ steps to cancel the workflow, lose an answer or refuse at any point.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,7 +25,7 @@ from temporalio.worker import WorkflowRunner
 
 from cli.audit.facts import Facts
 from cli.audit.invariants import find_breaches
-from cli.audit.read_databases import read_inventory, read_orders, read_payments
+from cli.audit.read_databases import PaymentFacts, read_inventory, read_orders, read_payments
 from cli.audit.read_outside import read_stripe
 from domain.ids import new_id
 from domain.orders import OrderLine
@@ -185,10 +186,11 @@ class Shop:
 
     async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:
         """What of money, stock and order does not agree, from the databases and Stripe."""
+        order_id = run.id.removeprefix(order_workflow_id(""))
+        paid = await self._read_settled_payments(order_id)
         orders, transitions = await read_orders(self.databases["order"])
         reservations, stock, restocks = await read_inventory(self.databases["inventory"])
-        payments, _ = await read_payments(self.databases["payment"])
-        order_id = run.id.removeprefix(order_workflow_id(""))
+        payments = paid.payments
         order = orders[order_id]
         facts = Facts(
             read_at=datetime.now(UTC),
@@ -198,6 +200,8 @@ class Shop:
             stock=[row for row in stock if row.product_id in order.lines],
             restocks=[row for row in restocks if row.product_id in order.lines],
             payments={order_id: payments[order_id]} if order_id in payments else {},
+            refunds=[refund for refund in paid.refunds if refund.order_id == order_id],
+            disputes=[dispute for dispute in paid.disputes if dispute.order_id == order_id],
             waiting_events=[],
             intents={
                 intent.id: intent
@@ -208,6 +212,15 @@ class Shop:
             published={},
         )
         return [f"{breach.invariant}: {breach.what}" for breach in find_breaches(facts) if breach.invariant != 5]
+
+    async def _read_settled_payments(self, order_id: str) -> PaymentFacts:
+        """The payments, once no refund of the order is under way any more."""
+        async with asyncio.timeout(20):
+            while True:
+                paid = await read_payments(self.databases["payment"])
+                if not any(refund.saga_open for refund in paid.refunds if refund.order_id == order_id):
+                    return paid
+                await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

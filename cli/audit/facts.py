@@ -74,7 +74,7 @@ class RestockFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFact:
-    """A payment row with the sums of its refunds. Amounts in minor units."""
+    """A payment row with the sum of its succeeded refunds. Amounts in minor units."""
 
     id: str
     order_id: str
@@ -86,8 +86,39 @@ class PaymentFact:
     intent_id: str | None
     seq: int
     refunded: int
-    refunds: Mapping[str, str]
-    """Stripe's refund id to our status; only those that Stripe knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFact:
+    """A refund row; the amount in minor units."""
+
+    id: str
+    order_id: str
+    origin: str
+    status: str
+    amount: int
+    stripe_refund_id: str | None
+    version: int
+    saga_open: bool
+    """Whether its workflow has still to do."""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeFact:
+    """A dispute row; amounts in minor units of `currency`."""
+
+    id: str
+    order_id: str
+    status: str
+    amount: int
+    currency: str
+    withdrawn: int
+    version: int
+    saga_open: bool
+    """Whether its workflow has still to do."""
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +141,14 @@ class IntentFact:
     refunded: int
     refunds: Mapping[str, str]
     """Refund id to Stripe's status."""
+    disputes: Mapping[str, str]
+    """Dispute id to Stripe's status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFact:
-    """An order's workflow."""
+    """The workflow of an order, a refund or a dispute."""
 
-    order_id: str
     is_running: bool
     has_problems: bool
 
@@ -133,11 +165,13 @@ class Facts:
     restocks: list[RestockFact]
     payments: Mapping[str, PaymentFact]
     """By order id."""
+    refunds: list[RefundFact]
+    disputes: list[DisputeFact]
     waiting_events: list[EventFact]
     intents: Mapping[str, IntentFact]
     """By intent id."""
     runs: Mapping[str, RunFact]
-    """By order id."""
+    """By workflow id; of several runs under one id, the last."""
     published: Mapping[str, list[int]]
     """Order id to the seqs of its events in Kafka, in their order, each counted at its first occurrence."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from cli.audit.facts import Breach, Facts, OrderFact, PaymentFact
+from cli.audit.facts import Breach, DisputeFact, Facts, OrderFact, PaymentFact, RefundFact
 from domain.orders import ALLOWED_FROM, REFUND_ARROWS, SOLD_STATUSES, OrderStatus, refunded_status
 from domain.payments import PaymentStatus
+from domain.refunds import DisputeStatus, RefundStatus
+from domain.saga import dispute_workflow_id, order_workflow_id, refund_workflow_id
 from domain.stock import ReservationStatus
 
 OPEN_FOR: Final = timedelta(seconds=60)
@@ -32,20 +34,25 @@ def find_breaches(facts: Facts) -> list[Breach]:
 
 
 def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator[Breach]:
-    """1: PAID if and only if one SUCCEEDED payment of the total, not refunded, and a COMMITTED reservation."""
+    """1: sold if and only if one SUCCEEDED payment of the total, and a COMMITTED reservation; its status as refunded.
+
+    What an open refund has changed, its workflow is about to tell the order.
+    """
     for order in facts.orders.values():
         payment, reservation = facts.payments.get(order.id), facts.reservations.get(order.id)
-        if order.status == OrderStatus.PAID:
+        if order.status in SOLD_STATUSES:
             if payment is None or payment.status != PaymentStatus.SUCCEEDED:
-                yield _order_breach(1, facts, order, "PAID without a succeeded payment")
+                yield _order_breach(1, facts, order, f"{order.status} without a succeeded payment")
             elif (payment.amount_received, payment.currency_received) != (order.total, order.currency):
-                yield _order_breach(1, facts, order, f"PAID, but received {payment.amount_received} of {order.total}")
-            elif payment.refunded:
-                yield _order_breach(1, facts, order, f"PAID, but {payment.refunded} were refunded")
+                what = f"{order.status}, but received {payment.amount_received} of {order.total}"
+                yield _order_breach(1, facts, order, what)
+            elif payment.refunded != order.refunded and not _open_refunds(facts, order.id):
+                what = f"{order.status} with {order.refunded} given back, but {payment.refunded} were refunded"
+                yield _order_breach(1, facts, order, what)
             if reservation is None or reservation.status != ReservationStatus.COMMITTED:
-                yield _order_breach(1, facts, order, "PAID without a committed reservation")
+                yield _order_breach(1, facts, order, f"{order.status} without a committed reservation")
             elif reservation.lines != order.lines:
-                yield _order_breach(1, facts, order, "PAID, but other pieces were sold than ordered")
+                yield _order_breach(1, facts, order, f"{order.status}, but other pieces were sold than ordered")
         elif (
             reservation is not None
             and reservation.status == ReservationStatus.COMMITTED
@@ -55,7 +62,10 @@ def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator
 
 
 def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
-    """2: FAILED or CANCELLED has no reservation but a released one; its intent is canceled or wholly refunded."""
+    """2: FAILED or CANCELLED has no reservation but a released one; its intent is canceled or wholly refunded.
+
+    Or the rest is owed: its refund is under way, or calls for a person, or a person has dealt with it.
+    """
     for order in facts.orders.values():
         if order.status not in (OrderStatus.FAILED, OrderStatus.CANCELLED):
             continue
@@ -65,9 +75,11 @@ def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
         for intent in facts.intents.values():
             if intent.order_id != order.id:
                 continue
-            if intent.status != "canceled" and intent.amount_received != intent.refunded:
-                kept = intent.amount_received - intent.refunded
+            kept = intent.amount_received - intent.refunded
+            if intent.status != "canceled" and kept > _owed(facts, order.id):
                 yield _order_breach(2, facts, order, f"{order.status}, but Stripe's {intent.id} keeps {kept}")
+            if kept < 0:
+                yield _order_breach(2, facts, order, f"{-kept} more went back than {intent.id} brought in")
             if intent.status not in ("canceled", "succeeded"):
                 yield _order_breach(2, facts, order, f"{order.status}, but {intent.id} is {intent.status}")
 
@@ -137,27 +149,56 @@ def transitions_are_published(facts: Facts) -> Iterator[Breach]:
             yield _order_breach(5, facts, facts.orders[order_id], f"Kafka has its events as {seqs}")
 
 
-def open_orders_run(facts: Facts) -> Iterator[Breach]:
-    """6: an order open for long has a running workflow without problems; a running workflow has an open order."""
+def what_is_open_runs(facts: Facts) -> Iterator[Breach]:
+    """6: an order, refund or dispute that is open for long has a healthy running workflow; one that is not has none."""
     for order in facts.orders.values():
-        run = facts.runs.get(order.id)
-        if OrderStatus(order.status).is_open and facts.read_at - order.created_at > OPEN_FOR:
-            if run is None or not run.is_running:
-                yield _order_breach(6, facts, order, f"{order.status} without a running workflow")
-            elif run.has_problems:
-                yield _order_breach(6, facts, order, "its workflow reports problems")
-    for order_id, run in facts.runs.items():
-        found = facts.orders.get(order_id)
-        if not run.is_running:
-            continue
-        if found is None:
-            yield Breach(invariant=6, subject=f"order {order_id}", what="a workflow without an order", version="")
-        elif not OrderStatus(found.status).is_open and facts.read_at - found.updated_at > GRACE:
-            yield _order_breach(6, facts, found, f"{found.status}, but its workflow runs")
+        is_open = OrderStatus(order.status).is_open
+        for what in _not_running(
+            facts, order_workflow_id(order.id), is_open=is_open, since=order.created_at, until=order.updated_at
+        ):
+            yield _order_breach(6, facts, order, f"{order.status}, {what}")
+    for refund in facts.refunds:
+        for what in _not_running(
+            facts,
+            refund_workflow_id(refund.id),
+            is_open=refund.saga_open,
+            since=refund.updated_at,
+            until=refund.updated_at,
+        ):
+            yield _refund_breach(6, refund, f"{refund.status}, {what}")
+    for dispute in facts.disputes:
+        for what in _not_running(
+            facts,
+            dispute_workflow_id(dispute.id),
+            is_open=dispute.saga_open,
+            since=dispute.updated_at,
+            until=dispute.updated_at,
+        ):
+            yield _dispute_breach(6, dispute, f"{dispute.status}, {what}")
+    known = {
+        *(order_workflow_id(order_id) for order_id in facts.orders),
+        *(refund_workflow_id(refund.id) for refund in facts.refunds),
+        *(dispute_workflow_id(dispute.id) for dispute in facts.disputes),
+    }
+    for workflow_id, run in facts.runs.items():
+        if run.is_running and workflow_id not in known:
+            yield Breach(invariant=6, subject=f"workflow {workflow_id}", what="it runs for nothing", version="")
+
+
+def _not_running(facts: Facts, workflow_id: str, *, is_open: bool, since: datetime, until: datetime) -> Iterator[str]:
+    """What is wrong with the workflow of something that is open since then, or closed since then."""
+    run = facts.runs.get(workflow_id)
+    if is_open and facts.read_at - since > OPEN_FOR:
+        if run is None or not run.is_running:
+            yield "without a running workflow"
+        elif run.has_problems:
+            yield "its workflow reports problems"
+    if not is_open and run is not None and run.is_running and facts.read_at - until > GRACE:
+        yield "but its workflow runs"
 
 
 def payments_equal_stripe(facts: Facts) -> Iterator[Breach]:
-    """7: each payment equals its intent in status, amount and refunds; each intent of ours has its payment."""
+    """7: each payment equals its intent, with its refunds and disputes; each intent of ours has its payment."""
     by_payment = {payment.id: payment for payment in facts.payments.values()}
     for payment in by_payment.values():
         if payment.intent_id is None:
@@ -172,8 +213,21 @@ def payments_equal_stripe(facts: Facts) -> Iterator[Breach]:
             yield _payment_breach(
                 facts, payment, f"received {payment.amount_received}, Stripe says {intent.amount_received}"
             )
-        if payment.refunded != intent.refunded or set(payment.refunds) != set(intent.refunds):
+        if payment.refunded != intent.refunded:
             yield _payment_breach(facts, payment, f"refunded {payment.refunded}, Stripe says {intent.refunded}")
+        refunds = {
+            refund.stripe_refund_id: _at_stripe(refund.status)
+            for refund in facts.refunds
+            if refund.order_id == payment.order_id and refund.stripe_refund_id is not None
+        }
+        theirs = {refund_id: _at_stripe(status.upper()) for refund_id, status in intent.refunds.items()}
+        if refunds != theirs:
+            yield _payment_breach(facts, payment, f"refunds {refunds}, Stripe says {theirs}")
+        disputes = {
+            dispute.id: dispute.status.lower() for dispute in facts.disputes if dispute.order_id == payment.order_id
+        }
+        if disputes != intent.disputes:
+            yield _payment_breach(facts, payment, f"disputes {disputes}, Stripe says {dict(intent.disputes)}")
     for intent in facts.intents.values():
         known = by_payment.get(intent.payment_id)
         if known is None or known.intent_id != intent.id:
@@ -195,7 +249,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Breach]], ...]] = (
     stock_adds_up,
     histories_are_legal,
     transitions_are_published,
-    open_orders_run,
+    what_is_open_runs,
     payments_equal_stripe,
     provider_events_are_worked_off,
 )
@@ -216,14 +270,52 @@ def _fits_refunds(order: OrderFact) -> bool:
 
 
 def _is_running(facts: Facts, order_id: str) -> bool:
-    run = facts.runs.get(order_id)
+    run = facts.runs.get(order_workflow_id(order_id))
     return run is not None and run.is_running
+
+
+def _open_refunds(facts: Facts, order_id: str) -> list[RefundFact]:
+    return [refund for refund in facts.refunds if refund.order_id == order_id and refund.saga_open]
+
+
+def _owed(facts: Facts, order_id: str) -> int:
+    """What of a dead order's money has a refund that is not done, or that a person has dealt with."""
+    return sum(
+        refund.amount
+        for refund in facts.refunds
+        if refund.order_id == order_id
+        and refund.status not in (RefundStatus.SUCCEEDED, RefundStatus.REPLACED)
+        and (refund.saga_open or refund.status == RefundStatus.RESOLVED)
+    )
+
+
+def _at_stripe(status: str) -> str:
+    """A refund's status as both sides can say it: what became of one that had failed is ours alone."""
+    if status in (RefundStatus.FAILED, RefundStatus.CANCELED, RefundStatus.RESOLVED, RefundStatus.REPLACED):
+        return "not given back"
+    return RefundStatus.PENDING if status == "REQUIRES_ACTION" else status
+
+
+def list_lost_disputes(facts: Facts) -> list[DisputeFact]:
+    """What banks took back for good: no breach, but money that the shop has not."""
+    return [dispute for dispute in facts.disputes if dispute.status == DisputeStatus.LOST]
 
 
 def _order_breach(invariant: int, facts: Facts, order: OrderFact, what: str) -> Breach:
     payment, reservation = facts.payments.get(order.id), facts.reservations.get(order.id)
-    versions = (order.seq, payment.seq if payment else None, reservation.status if reservation else None)
+    refunds = [(refund.id, refund.version, refund.saga_open) for refund in facts.refunds if refund.order_id == order.id]
+    versions = (order.seq, payment.seq if payment else None, reservation.status if reservation else None, refunds)
     return Breach(invariant=invariant, subject=f"order {order.id}", what=what, version=str(versions))
+
+
+def _refund_breach(invariant: int, refund: RefundFact, what: str) -> Breach:
+    subject = f"refund {refund.id} of order {refund.order_id}"
+    return Breach(invariant=invariant, subject=subject, what=what, version=str((refund.version, refund.saga_open)))
+
+
+def _dispute_breach(invariant: int, dispute: DisputeFact, what: str) -> Breach:
+    subject = f"dispute {dispute.id} of order {dispute.order_id}"
+    return Breach(invariant=invariant, subject=subject, what=what, version=str((dispute.version, dispute.saga_open)))
 
 
 def _payment_breach(facts: Facts, payment: PaymentFact, what: str) -> Breach:

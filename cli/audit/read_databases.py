@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.rows import class_row
 
-from cli.audit.facts import EventFact, OrderFact, PaymentFact, ReservationFact, RestockFact, StockFact, TransitionFact
+from cli.audit.facts import (
+    DisputeFact,
+    EventFact,
+    OrderFact,
+    PaymentFact,
+    RefundFact,
+    ReservationFact,
+    RestockFact,
+    StockFact,
+    TransitionFact,
+)
 
 Fact = TypeVar("Fact")
 
@@ -54,11 +65,20 @@ _RESTOCKS: Final = """
 _PAYMENTS: Final = """
     SELECT p.id::text, p.order_id::text, p.status, p.amount, p.currency, p.amount_received, p.currency_received,
            p.intent_id, p.seq,
-           coalesce(sum(r.amount) FILTER (WHERE r.status = 'SUCCEEDED'), 0)::bigint AS refunded,
-           coalesce(jsonb_object_agg(r.stripe_refund_id, r.status) FILTER (WHERE r.stripe_refund_id IS NOT NULL), '{}')
-               AS refunds
-    FROM payments p LEFT JOIN refunds r ON r.payment_id = p.id
-    GROUP BY p.id
+           (SELECT coalesce(sum(amount), 0)::bigint FROM refunds
+             WHERE payment_id = p.id AND status = 'SUCCEEDED') AS refunded
+    FROM payments p
+"""
+_REFUNDS: Final = """
+    SELECT r.id::text, p.order_id::text, r.origin, r.status, r.amount, r.stripe_refund_id, r.version, r.saga_open,
+           r.created_at, r.updated_at
+    FROM refunds r JOIN payments p ON p.id = r.payment_id
+    ORDER BY r.created_at
+"""
+_DISPUTES: Final = """
+    SELECT d.id, p.order_id::text, d.status, d.amount, d.currency, d.withdrawn, d.version, d.saga_open, d.updated_at
+    FROM disputes d JOIN payments p ON p.id = d.payment_id
+    ORDER BY d.created_at
 """
 _WAITING_EVENTS: Final = "SELECT event_id, received_at FROM provider_events WHERE status = 'RECEIVED'"
 
@@ -80,12 +100,27 @@ async def read_inventory(dsn: str) -> tuple[Mapping[str, ReservationFact], list[
     return {reservation.order_id: reservation for reservation in reservations}, stock, restocks
 
 
-async def read_payments(dsn: str) -> tuple[Mapping[str, PaymentFact], list[EventFact]]:
-    """Payments by order id, and the provider events that wait."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFacts:
+    """What the payment database tells, of one moment."""
+
+    payments: Mapping[str, PaymentFact]
+    """By order id."""
+    refunds: list[RefundFact]
+    disputes: list[DisputeFact]
+    waiting_events: list[EventFact]
+
+
+async def read_payments(dsn: str) -> PaymentFacts:
+    """Payments with their refunds and disputes, and the provider events that wait."""
     async with await _connect(dsn) as connection:
         payments = await _fetch(connection, PaymentFact, _PAYMENTS)
-        waiting = await _fetch(connection, EventFact, _WAITING_EVENTS)
-    return {payment.order_id: payment for payment in payments}, waiting
+        return PaymentFacts(
+            payments={payment.order_id: payment for payment in payments},
+            refunds=await _fetch(connection, RefundFact, _REFUNDS),
+            disputes=await _fetch(connection, DisputeFact, _DISPUTES),
+            waiting_events=await _fetch(connection, EventFact, _WAITING_EVENTS),
+        )
 
 
 async def _connect(dsn: str) -> psycopg.AsyncConnection[Any]:

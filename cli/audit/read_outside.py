@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from cli.audit.facts import IntentFact, RunFact
 from domain.events import ORDER_EVENTS, PARTITIONS
-from domain.saga import ORDER_SAGA, order_workflow_id
+from domain.saga import DISPUTE_CASE, ORDER_SAGA, REFUND_SAGA
 from services.payment.stripe_amounts import from_stripe
 
 PAGE: Final = 100
@@ -20,7 +20,11 @@ PROBLEMS_ATTRIBUTE: Final = "TemporalReportedProblems"
 
 
 async def read_stripe(client: stripe.StripeClient, *, app: str) -> Mapping[str, IntentFact]:
-    """Every payment intent that carries our metadata, with its refunds, by id."""
+    """Every payment intent that carries our metadata, with its refunds and disputes, by id."""
+    disputes: dict[str, dict[str, str]] = defaultdict(dict)
+    disputed = await client.v1.disputes.list_async({"limit": PAGE})
+    async for dispute in disputed.auto_paging_iter():
+        disputes[str(dispute.payment_intent)][dispute.id] = dispute.status
     refunds: dict[str, list[stripe.Refund]] = defaultdict(list)
     listed = await client.v1.refunds.list_async({"limit": PAGE})
     async for refund in listed.auto_paging_iter():
@@ -30,18 +34,18 @@ async def read_stripe(client: stripe.StripeClient, *, app: str) -> Mapping[str, 
     async for intent in intents.auto_paging_iter():
         metadata = intent.metadata.to_dict() if intent.metadata else {}
         if metadata.get("app") == app:
-            facts[intent.id] = _to_fact(intent, metadata, refunds[intent.id])
+            facts[intent.id] = _to_fact(intent, metadata, refunds[intent.id], disputes[intent.id])
     return facts
 
 
 async def read_temporal(client: Client) -> Mapping[str, RunFact]:
-    """The runs of `OrderSaga`, by order id."""
-    prefix = order_workflow_id("")
-    runs = {}
-    async for run in client.list_workflows(f"WorkflowType = '{ORDER_SAGA}'"):
-        order_id = run.id.removeprefix(prefix)
-        runs[order_id] = RunFact(
-            order_id=order_id,
+    """The last run under each id of ours: Temporal lists the newest first."""
+    types = ", ".join(f"'{name}'" for name in (ORDER_SAGA, REFUND_SAGA, DISPUTE_CASE))
+    runs: dict[str, RunFact] = {}
+    async for run in client.list_workflows(f"WorkflowType IN ({types})"):
+        if run.id in runs and run.status is not WorkflowExecutionStatus.RUNNING:
+            continue
+        runs[run.id] = RunFact(
             is_running=run.status is WorkflowExecutionStatus.RUNNING,
             has_problems=_has_problems(run),
         )
@@ -79,7 +83,12 @@ def _has_problems(run: WorkflowExecution) -> bool:
     return bool(run.search_attributes.get(PROBLEMS_ATTRIBUTE))
 
 
-def _to_fact(intent: stripe.PaymentIntent, metadata: Mapping[str, str], refunds: list[stripe.Refund]) -> IntentFact:
+def _to_fact(
+    intent: stripe.PaymentIntent,
+    metadata: Mapping[str, str],
+    refunds: list[stripe.Refund],
+    disputes: Mapping[str, str],
+) -> IntentFact:
     currency = intent.currency.upper()
     succeeded = sum(refund.amount for refund in refunds if refund.status == "succeeded")
     return IntentFact(
@@ -90,4 +99,5 @@ def _to_fact(intent: stripe.PaymentIntent, metadata: Mapping[str, str], refunds:
         amount_received=from_stripe(intent.amount_received, currency),
         refunded=from_stripe(succeeded, currency),
         refunds={refund.id: str(refund.status) for refund in refunds},
+        disputes=disputes,
     )

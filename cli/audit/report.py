@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.audit.facts import Breach, Facts
-from cli.audit.invariants import CHECKS
+from cli.audit.invariants import CHECKS, list_lost_disputes
+from domain.money import format_money
 
 
 def print_invariants(console: Console, facts: Facts, breaches: Sequence[Breach]) -> None:
@@ -23,3 +24,6 @@ def print_invariants(console: Console, facts: Facts, breaches: Sequence[Breach])
         console.print(f"   {number}. {verdict}  {check.__name__.replace('_', ' ')}")
         for breach in broken:
             console.print(f"      [red]{escape(breach.subject)}: {escape(breach.what)}[/]", soft_wrap=True)
+    for dispute in list_lost_disputes(facts):
+        amount = format_money(dispute.withdrawn, dispute.currency)
+        console.print(f"   apart: dispute {escape(dispute.id)} took {amount} of order {dispute.order_id} for good")

@@ -47,7 +47,7 @@ async def read_facts(settings: Settings) -> Facts:
     ) as client:
         intents = await read_stripe(client, app=APP)
     reservations, stock, restocks = await read_inventory(dsns["inventory"])
-    payments, waiting = await read_payments(dsns["payment"])
+    paid = await read_payments(dsns["payment"])
     orders, transitions = await read_orders(dsns["order"])
     return Facts(
         read_at=read_at,
@@ -56,8 +56,10 @@ async def read_facts(settings: Settings) -> Facts:
         reservations=reservations,
         stock=stock,
         restocks=restocks,
-        payments=payments,
-        waiting_events=waiting,
+        payments=paid.payments,
+        refunds=paid.refunds,
+        disputes=paid.disputes,
+        waiting_events=paid.waiting_events,
         intents=intents,
         runs=runs,
         published=await read_kafka(settings.kafka_bootstrap),

@@ -66,7 +66,7 @@ async def _drive(var: Path, console: Console) -> Report:
     with interrupted_by_signals():
         async with Stack(var=var, ports=Ports.free()) as stack:
             console.print(f"Ready after {time.monotonic() - began:.1f} s. Placing orders at {stack.endpoints.gateway}")
-            async with Shop(stack.endpoints, stripe_key=stack.settings.required("stripe_api_key")) as shop:
+            async with Shop(stack.endpoints) as shop:
                 tried = await asyncio.gather(*(scenario(shop) for scenario in SCENARIOS))
                 for scenario in TROUBLED:
                     tried.append(await scenario(shop))

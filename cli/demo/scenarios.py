@@ -12,6 +12,7 @@ from domain.ids import new_id
 
 VISA: Final = "pm_card_visa"
 DECLINED: Final = "pm_card_chargeDeclined"
+DISPUTED: Final = "pm_card_createDispute"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,9 +247,9 @@ async def disputed(shop: Shop) -> Sequence[Outcome]:
     product = await shop.add_product("Wall clock", price=5_500, pieces=4)
     customer = await shop.add_customer("asks-the-bank")
     watch = await Watch.begin(shop, product)
-    placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=VISA)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=DISPUTED)
     paid = await shop.wait_until_closed(customer, placed.id)
-    dispute_id = await shop.dispute(paid)
+    dispute_id = await shop.wait_for_dispute(paid, "NEEDS_RESPONSE")
     try:
         await shop.refund(paid)
     except Refused as refused:

@@ -98,9 +98,8 @@ class Refused(Exception):
 class Shop:
     """The gateway, the mailbox and Stripe, as a shop and its customers use them. An async context manager."""
 
-    def __init__(self, endpoints: Endpoints, *, stripe_key: str) -> None:
+    def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._stripe_key = stripe_key
         self._gateway = httpx.AsyncClient(base_url=endpoints.gateway, timeout=PATIENCE)
         self._mailbox = httpx.AsyncClient(base_url=endpoints.mailbox, timeout=PATIENCE)
         self._stripe = httpx.AsyncClient(base_url=endpoints.stripe, timeout=PATIENCE)
@@ -232,25 +231,19 @@ class Shop:
             lambda: self.get_money(order), lambda found: found == money, wanted=f"{money} of order {order.id}"
         )
 
-    async def dispute(self, order: PlacedOrder) -> str:
-        """As the customer's bank: take the order's money back for now; the dispute's id, once the shop knows of it."""
-        charge = await self._find_charge(order)
-        opened = await self._switch(f"/_sandbox/charges/{charge}/dispute", {"reason": "product_not_received"})
-        await self.wait_for_dispute(order, "NEEDS_RESPONSE")
-        return str(opened["id"])
+    async def wait_for_dispute(self, order: PlacedOrder, status: str) -> str:
+        """The id of the dispute of the order's payment, once the shop knows that it stands there."""
+        payment = await _poll(
+            lambda: self._get_payment(order),
+            lambda payment: any(dispute["status"] == status for dispute in payment["disputes"]),
+            wanted=f"a dispute of order {order.id} to be {status}",
+        )
+        return str(payment["disputes"][0]["id"])
 
     async def decide_dispute(self, order: PlacedOrder, dispute_id: str, *, status: str) -> None:
         """As the customer's bank: decide the dispute; returns once the shop knows."""
         await self._switch(f"/_sandbox/disputes/{dispute_id}", {"status": status})
         await self.wait_for_dispute(order, status.upper())
-
-    async def wait_for_dispute(self, order: PlacedOrder, status: str) -> None:
-        """Return once the shop's payment has a dispute that stands there."""
-        await _poll(
-            lambda: self._get_payment(order),
-            lambda payment: any(dispute["status"] == status for dispute in payment["disputes"]),
-            wanted=f"a dispute of order {order.id} to be {status}",
-        )
 
     @asynccontextmanager
     async def stripe_troubled(self, **faults: Any) -> AsyncIterator[None]:
@@ -283,15 +276,6 @@ class Shop:
 
     async def _get_payment(self, order: PlacedOrder) -> dict[str, Any]:
         return await self._call("GET", f"/v1/payments/{order.payment_id}", token=self._admin)
-
-    async def _find_charge(self, order: PlacedOrder) -> str:
-        """The id of the charge that paid for the order, as the Stripe dashboard shows it."""
-        async with open_stripe(self._stripe_key, api_base=self._endpoints.stripe, call_seconds=PATIENCE) as client:
-            charges = await client.v1.charges.list_async({"limit": 100})
-            async for charge in charges.auto_paging_iter():
-                if charge.metadata.to_dict().get("order_id") == order.id and charge.paid:
-                    return charge.id
-        raise DemoError(f"no charge of order {order.id} is at Stripe")
 
     async def _switch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Do at Stripe what only Stripe, or somebody's bank, can do."""

@@ -198,7 +198,7 @@ class OrderService:
         async with self._database.autocommit() as connection:
             if not await OrderRepository(connection).raise_attention(order_id=order_id, step=step, why=why):
                 raise OrderNotFound(order_id)
-        ATTENTION_RAISED.labels(step).inc()
+        ATTENTION_RAISED.labels(step.partition(" ")[0]).inc()  # behind the step may stand an id
 
     async def clear_attention(self, *, order_id: str, step: str) -> None:
         """Note that the step got through. Clearing what was never raised changes nothing."""

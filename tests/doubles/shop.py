@@ -9,12 +9,14 @@ from cli.audit.facts import (
     IntentFact,
     OrderFact,
     PaymentFact,
+    RefundFact,
     ReservationFact,
     RestockFact,
     StockFact,
     TransitionFact,
 )
 from domain.orders import OrderLine
+from domain.refunds import RefundOrigin, RefundStatus
 from domain.stock import ReservationStatus
 from tests.doubles.orders import OrderRow, OrdersDouble
 from tests.doubles.payments import Meanwhile, Payment, PaymentsDouble
@@ -96,6 +98,12 @@ class DoubledShop:
             payments={
                 order_id: _payment(row, self.intent(order_id)) for order_id, row in self.payments.payments.items()
             },
+            refunds=[
+                refund
+                for order_id, row in self.payments.payments.items()
+                for refund in _refunds(row, self.intent(order_id))
+            ],
+            disputes=[],
             waiting_events=[],
             intents={intent.id: _intent(intent) for intent in self.stripe.intents.values()},
             runs={},
@@ -163,7 +171,6 @@ def _restocks(inventory: StockDouble) -> list[RestockFact]:
 
 def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:
     terms = payment.terms or ("", 0, "XXX", None)
-    known = intent.refunds if intent is not None and payment.refunded else ()
     return PaymentFact(
         id=payment.id,
         order_id=payment.order_id,
@@ -175,8 +182,26 @@ def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:
         intent_id=payment.intent_id,
         seq=0,
         refunded=payment.refunded,
-        refunds={refund.id: "SUCCEEDED" for refund in known},
     )
+
+
+def _refunds(payment: Payment, intent: Intent | None) -> list[RefundFact]:
+    known = intent.refunds if intent is not None and payment.refunded else ()
+    return [
+        RefundFact(
+            id=refund.id,
+            order_id=payment.order_id,
+            origin=RefundOrigin.VOID,
+            status=RefundStatus.SUCCEEDED,
+            amount=refund.amount,
+            stripe_refund_id=refund.id,
+            version=1,
+            saga_open=False,
+            created_at=THEN,
+            updated_at=THEN,
+        )
+        for refund in known
+    ]
 
 
 def _intent(intent: Intent) -> IntentFact:
@@ -188,4 +213,5 @@ def _intent(intent: Intent) -> IntentFact:
         amount_received=intent.amount_received,
         refunded=intent.refunded,
         refunds={refund.id: refund.status for refund in intent.refunds},
+        disputes={},
     )

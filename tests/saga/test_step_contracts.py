@@ -270,7 +270,7 @@ async def test_a_resumed_order_has_the_price_it_was_sold_at_once_it_was_pending(
     assert (after.quote.lines, after.quote.total, after.quote.currency) == (request.lines, 2_000, "EUR")
 
 
-async def sold(rig: Rig) -> str:
+async def paid(rig: Rig) -> str:
     """A PAID order of 20.00 EUR."""
     order_id, request = await accepted(rig)
     await rig.do(rig.order.mark_pending, request)
@@ -284,7 +284,7 @@ def refunding(order_id: str, refund_id: str, version: int, **changes: Any) -> Ma
 
 
 async def test_refunds_add_up_and_each_change_of_one_is_one_transition(rig: Rig) -> None:
-    order_id, first, second = await sold(rig), new_id(), new_id()
+    order_id, first, second = await paid(rig), new_id(), new_id()
 
     answers = [
         await rig.do(rig.order.mark_refunded, request)
@@ -312,7 +312,7 @@ async def test_refunds_add_up_and_each_change_of_one_is_one_transition(rig: Rig)
 
 
 async def test_an_older_version_of_a_refund_changes_nothing(rig: Rig) -> None:
-    order_id, refund_id = await sold(rig), new_id()
+    order_id, refund_id = await paid(rig), new_id()
     await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 5))
     await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 7))
 
@@ -323,7 +323,7 @@ async def test_an_older_version_of_a_refund_changes_nothing(rig: Rig) -> None:
 
 
 async def test_a_refund_keeps_the_amount_it_was_first_told_with(rig: Rig) -> None:
-    order_id, refund_id = await sold(rig), new_id()
+    order_id, refund_id = await paid(rig), new_id()
     await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 1))
 
     marked = await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 2, amount=1, succeeded=False))
