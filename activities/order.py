@@ -9,7 +9,15 @@ from temporalio import activity
 
 from activities.calling import call_service
 from domain import orders
-from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest, Quote, Resumption
+from domain.saga import (
+    AttentionRequest,
+    Marked,
+    MarkPendingRequest,
+    MarkRefundedRequest,
+    MarkRequest,
+    Quote,
+    Resumption,
+)
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
@@ -53,6 +61,20 @@ class OrderActivities(OrderSteps):
                 cause_id=request.cause_id,
                 status=TO_PROTO[request.status],
                 reason=request.reason or "",
+            ),
+        )
+        return Marked(status=FROM_PROTO[response.status], reason=response.reason or None, payment_deadline=None)
+
+    @activity.defn(name="mark_refunded")
+    async def mark_refunded(self, request: MarkRefundedRequest) -> Marked:
+        response = await call_service(
+            self._orders.MarkRefunded,
+            pb.MarkRefundedRequest(
+                order_id=request.order_id,
+                refund_id=request.refund_id,
+                amount=request.amount,
+                succeeded=request.succeeded,
+                version=request.version,
             ),
         )
         return Marked(status=FROM_PROTO[response.status], reason=response.reason or None, payment_deadline=None)

@@ -29,6 +29,7 @@ async def show_order(order: pb.Order, *, caller: Caller, services: Services) -> 
         reason=order.reason or None,
         currency=order.currency,
         total=order.total if order.HasField("total") else None,
+        refunded=order.refunded,
         items=[
             Item(
                 product_id=item.product_id,
@@ -62,6 +63,7 @@ def show_summary(order: pb.OrderSummary) -> OrderSummary:
         reason=order.reason or None,
         currency=order.currency,
         total=order.total if order.HasField("total") else None,
+        refunded=order.refunded,
         line_count=order.line_count,
         created_at=_to_datetime(order.created_at),
         payment_deadline=_to_datetime(order.payment_deadline) if order.HasField("payment_deadline") else None,

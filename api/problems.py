@@ -76,6 +76,10 @@ NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
 ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
+ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order can be refunded")
+REFUND_EXCEEDS_PAYMENT = Kind(409, "refund-exceeds-payment", "Less is left of what was paid")
+RESTOCK_EXCEEDS_ORDER = Kind(409, "restock-exceeds-order", "Fewer pieces of the order are left to be put back")
+PAYMENT_DISPUTED = Kind(409, "payment-disputed", "The customer's bank decides about the money")
 OUT_OF_STOCK = Kind(409, "out-of-stock", "There are not enough pieces")
 ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
 NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
@@ -102,6 +106,10 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.PAYMENT_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_CANCELLABLE: ORDER_NOT_CANCELLABLE,
+    Refusal.PAYMENT_NOT_REFUNDABLE: ORDER_NOT_REFUNDABLE,
+    Refusal.REFUND_EXCEEDS_PAYMENT: REFUND_EXCEEDS_PAYMENT,
+    Refusal.RESTOCK_EXCEEDS_SALE: RESTOCK_EXCEEDS_ORDER,
+    Refusal.PAYMENT_DISPUTED: PAYMENT_DISPUTED,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,
     Refusal.ADJUSTMENT_DIFFERS: ADJUSTMENT_DIFFERS,
     Refusal.NOTIFICATION_DIFFERS: NOTIFICATION_DIFFERS,

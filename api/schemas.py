@@ -17,6 +17,7 @@ from domain.orders import (
     OrderStatus,
 )
 from domain.payments import PaymentStatus
+from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from domain.stock import MAX_ON_HAND
 
 
@@ -199,6 +200,18 @@ class Cancellation(Request, frozen=True, kw_only=True):
     why: Annotated[str, _text(500)] | None = None
 
 
+class NewRefund(Request, frozen=True, kw_only=True):
+    """Money of an order to give back: so much in minor units, or all that is left without an `amount`.
+
+    `restock` says what of the order is put back into stock once the money is given back. `why` is kept for people, and
+    goes nowhere else.
+    """
+
+    amount: Annotated[int, _whole(1, MAX_AMOUNT)] | None = None
+    restock: Annotated[list[Line], Meta(max_length=MAX_LINES, description=f"at most {MAX_LINES} lines")] = []
+    why: Annotated[str, _text(500)] | None = None
+
+
 class User(Struct, frozen=True, kw_only=True):
     """An account."""
 
@@ -273,7 +286,8 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"from_status": "from
 class Order(Struct, frozen=True, kw_only=True):
     """An order as it stands, with its history.
 
-    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced.
+    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
+    `refunded` is what of it was given back so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
     `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
     """
 
@@ -282,6 +296,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     items: list[Item]
     shipping_address: Address
     created_at: datetime
@@ -294,7 +309,8 @@ class Order(Struct, frozen=True, kw_only=True):
 class OrderSummary(Struct, frozen=True, kw_only=True):
     """An order as a list shows it; the order itself has its items, address, client secret and history.
 
-    `line_count` is how many products it has; `total` is in minor units, null until the order is priced.
+    `line_count` is how many products it has; `total` is in minor units, null until the order is priced; `refunded` is
+    what of it was given back so far.
     """
 
     id: str
@@ -303,6 +319,7 @@ class OrderSummary(Struct, frozen=True, kw_only=True):
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     line_count: int
     created_at: datetime
     payment_deadline: datetime | None
@@ -314,6 +331,48 @@ class OrderPage(Struct, frozen=True, kw_only=True):
 
     items: list[OrderSummary]
     next_cursor: str | None
+
+
+class Refund(Struct, frozen=True, kw_only=True):
+    """Money of an order that is given back, or was to be; `amount` in minor units of `currency`.
+
+    `PENDING` may last for days. `SUCCEEDED` can turn `FAILED` when the customer's bank sends the money back. One that
+    `FAILED` or was `CANCELED` calls for our team, and is `RESOLVED` or `REPLACED` by another refund then. `origin` is
+    `ADMIN` for one that was asked for here, `VOID` for one that is owed because the order ended without being paid, and
+    `STRIPE` for one that was made in Stripe's dashboard.
+    """
+
+    id: str
+    order_id: str
+    payment_id: str
+    status: RefundStatus
+    origin: RefundOrigin
+    amount: int
+    currency: str
+    restock: list[Line]
+    failure_reason: str | None
+    created_at: datetime
+
+
+class Refunds(Struct, frozen=True, kw_only=True):
+    """The refunds of an order, oldest first."""
+
+    items: list[Refund]
+
+
+class Dispute(Struct, frozen=True, kw_only=True):
+    """A customer's dispute with their bank; `id`, `status` and `reason` are Stripe's, amounts in minor units.
+
+    `withdrawn` is what Stripe holds or took because of it. It is answered in Stripe's dashboard, until `respond_by`.
+    """
+
+    id: str
+    status: DisputeStatus
+    reason: str
+    amount: int
+    currency: str
+    withdrawn: int
+    respond_by: datetime | None
 
 
 class Payment(Struct, frozen=True, kw_only=True):
@@ -330,6 +389,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     amount_received: int
     amount_refunded: int
     failed_attempts: int
+    disputes: list[Dispute]
 
 
 class Notification(Struct, frozen=True, kw_only=True):

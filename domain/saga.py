@@ -12,7 +12,7 @@ from typing import Final
 
 from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.payments import PaymentStatus
-from domain.refunds import DisputeStatus, RefundStatus
+from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 
 ORDER_SAGA: Final = "OrderSaga"
 PAYMENT_CHANGED_SIGNAL: Final = "payment_changed"
@@ -223,6 +223,7 @@ class RefundState:
     amount: int
     currency: str
     failure_reason: str | None
+    origin: RefundOrigin
     restock: list[OrderLine]
     """Pieces to put back into stock once the money is given back."""
     version: int

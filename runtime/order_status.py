@@ -14,5 +14,7 @@ TO_PROTO: Final[Mapping[OrderStatus, pb.OrderStatus.ValueType]] = {
     OrderStatus.PAID: pb.ORDER_STATUS_PAID,
     OrderStatus.FAILED: pb.ORDER_STATUS_FAILED,
     OrderStatus.CANCELLED: pb.ORDER_STATUS_CANCELLED,
+    OrderStatus.PARTIALLY_REFUNDED: pb.ORDER_STATUS_PARTIALLY_REFUNDED,
+    OrderStatus.REFUNDED: pb.ORDER_STATUS_REFUNDED,
 }
 FROM_PROTO: Final[Mapping[pb.OrderStatus.ValueType, OrderStatus]] = {theirs: ours for ours, theirs in TO_PROTO.items()}

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     payment_event_patience: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
     )
-    order_sweep_interval: Seconds = Field(default=5, description="How often orders without a workflow are sought.")
+    saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
 
     # -- Kafka ------------------------------------------------------------------------------------------------------
     kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")

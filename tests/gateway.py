@@ -35,6 +35,7 @@ from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner, TokenVerifier
+from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
@@ -48,10 +49,10 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
 from services.payment.intake import EventIntake
+from services.payment.parts import put_together
+from services.payment.repository import REFUNDS_CHANNEL
 from services.payment.server import PaymentServicer
-from services.payment.service import PaymentService
 from services.payment.stripe_client import StripeClient
 from services.product.server import ProductServicer
 from services.product.service import ProductService
@@ -59,6 +60,7 @@ from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.server import UserServicer
 from services.user.service import UserService
+from tests.payment_rig import SagaRecorder
 from tests.stripe_double import API_KEY, WEBHOOK_SECRET
 
 NOWHERE = "127.0.0.1:1"
@@ -182,8 +184,12 @@ async def gateway_with_services(
         stripe = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
         stack.push_async_callback(stripe.close)
         payments = open_database("payment")
+        payment_sagas, refund_wakeups = SagaRecorder(), Wakeups()
+        await stack.enter_async_context(
+            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
+        )
         payment = PaymentServicer(
-            PaymentService(payments, stripe),
+            put_together(payments, stripe, payment_sagas, refund_wakeups),
             EventIntake(payments, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=lambda: None),
         )
         user_address = await serve(lambda server: add_user(user, server))

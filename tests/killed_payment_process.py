@@ -16,10 +16,12 @@ import msgspec
 import stripe
 
 from runtime.database import Database
-from services.payment.repository import NewPayment
-from services.payment.service import PaymentService
+from runtime.wakeups import Wakeups
+from services.payment.model import NewPayment
+from services.payment.parts import put_together
 from tests.failpoints import Life, MortalDatabase
 from tests.payment_process import MortalStripe
+from tests.payment_rig import SagaRecorder
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ async def work_on(task: Task) -> None:
     life = KilledLife(acts=task.acts)
     http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=5))
     database = MortalDatabase(Database(task.dsn, pool_size=2), life)
-    service = PaymentService(database, MortalStripe(http, life, api_base=task.api_base))
+    stripe_client = MortalStripe(http, life, api_base=task.api_base)
+    service = put_together(database, stripe_client, SagaRecorder(), Wakeups()).payments
     await (service.open(task.payment) if task.call == "open" else service.void(task.payment.order_id))
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from domain.payments import PaymentStatus
 from services.payment.errors import PaymentNotFound
-from services.payment.repository import Payment
+from services.payment.model import Payment
 from tests.payment_rig import Rig
 
 _STATUS_AT_STRIPE = {

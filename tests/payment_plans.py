@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from runtime.refusal import Refused, Unavailable
-from services.payment.repository import NewPayment, Payment
+from services.payment.model import NewPayment, Payment
 from tests.failpoints import MOST_ATTEMPTS, Life
 from tests.payment_books import read_books
 from tests.payment_process import PaymentProcess

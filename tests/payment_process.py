@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import stripe
 
+from runtime.wakeups import Wakeups
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
-from services.payment.service import PaymentService
-from services.payment.signals import OrderSignals
+from services.payment.parts import put_together
+from services.payment.sagas import Sagas
 from services.payment.stripe_client import StripeClient
 from services.payment.sweep import Sweep
 from tests.failpoints import Life, MortalDatabase
@@ -33,16 +34,24 @@ class MortalStripe(StripeClient):
         self._http.request_async = request  # type: ignore[method-assign]  # of this client alone
 
 
-class MortalSignals:
+class MortalSagas:
     """Temporal as one process sees it."""
 
-    def __init__(self, real: OrderSignals, life: Life) -> None:
+    def __init__(self, real: Sagas, life: Life) -> None:
         self._real = real
         self._life = life
 
     async def payment_changed(self, *, order_id: str, event_id: str) -> None:
         with self._life.act("signal"):
             await self._real.payment_changed(order_id=order_id, event_id=event_id)
+
+    async def follow_refund(self, *, refund_id: str, order_id: str, has_news: bool) -> None:
+        with self._life.act("follow refund"):
+            await self._real.follow_refund(refund_id=refund_id, order_id=order_id, has_news=has_news)
+
+    async def follow_dispute(self, *, dispute_id: str, order_id: str, has_news: bool) -> None:
+        with self._life.act("follow dispute"):
+            await self._real.follow_dispute(dispute_id=dispute_id, order_id=order_id, has_news=has_news)
 
 
 class PaymentProcess:
@@ -54,10 +63,10 @@ class PaymentProcess:
     def __init__(self, rig: Rig, life: Life) -> None:
         database = MortalDatabase(rig.database, life)
         client = MortalStripe(rig.client._http, life, api_base=str(rig.browser.base_url).rstrip("/"))
-        self.service = PaymentService(database, client)
-        self.inbox = Inbox(
-            database, self.service, MortalSignals(rig.signals, life), patience=timedelta(minutes=10), concurrency=1
-        )
+        sagas = MortalSagas(rig.sagas, life)
+        self.parts = put_together(database, client, sagas, Wakeups())
+        self.service = self.parts.payments
+        self.inbox = Inbox(database, self.service, sagas, patience=timedelta(minutes=10), concurrency=1)
         self._intake = EventIntake(
             database, secrets=(WEBHOOK_SECRET,), livemode=client.livemode, on_stored=self.inbox.wake
         )

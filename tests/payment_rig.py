@@ -18,13 +18,18 @@ import msgspec
 import stripe
 
 from domain.ids import new_id
-from runtime.database import Database
+from domain.refunds import RefundStatus
+from runtime.database import Database, Listener
+from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
-from services.payment.repository import NewPayment, Payment
+from services.payment.model import NewPayment, Payment
+from services.payment.parts import PaymentParts, put_together
+from services.payment.refund_service import RefundService
+from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.sagas import SignalUndelivered
 from services.payment.service import PaymentService
-from services.payment.signals import SignalUndelivered
 from services.payment.stripe_client import StripeClient
 from services.payment.sweep import Sweep
 from tests.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
@@ -33,19 +38,35 @@ PREVIOUS_SECRET = "whsec_previous"
 
 
 @dataclass
-class SignalRecorder:
-    """Stands for Temporal: keeps the signals it took, or is down."""
+class SagaRecorder:
+    """Stands for Temporal: keeps what it was told, or is down."""
 
     taken: list[tuple[str, str]] = field(default_factory=list)
+    """Order and event of each signal to an order's saga."""
+    refunds: list[tuple[str, bool]] = field(default_factory=list)
+    """Each refund that was to be followed, and whether there were news."""
+    disputes: list[tuple[str, bool]] = field(default_factory=list)
+    """Likewise."""
     down: bool = False
 
     async def payment_changed(self, *, order_id: str, event_id: str) -> None:
-        if self.down:
-            raise SignalUndelivered("Temporal: UNAVAILABLE")
+        self._check()
         self.taken.append((order_id, event_id))
+
+    async def follow_refund(self, *, refund_id: str, order_id: str, has_news: bool) -> None:
+        self._check()
+        self.refunds.append((refund_id, has_news))
+
+    async def follow_dispute(self, *, dispute_id: str, order_id: str, has_news: bool) -> None:
+        self._check()
+        self.disputes.append((dispute_id, has_news))
 
     def orders(self) -> set[str]:
         return {order_id for order_id, _ in self.taken}
+
+    def _check(self) -> None:
+        if self.down:
+            raise SignalUndelivered("Temporal: UNAVAILABLE")
 
 
 def new_payment(**changes: Any) -> NewPayment:
@@ -68,8 +89,8 @@ class Rig:
 
     database: Database
     client: StripeClient
-    service: PaymentService
-    signals: SignalRecorder
+    parts: PaymentParts
+    sagas: SagaRecorder
     inbox: Inbox
     intake: EventIntake
     sweep: Sweep
@@ -77,16 +98,37 @@ class Rig:
     browser: httpx.AsyncClient
     folder: Path
 
-    def another_service(self) -> PaymentService:
-        """A second process's, which shares nothing but the database and Stripe."""
-        return PaymentService(self.database, self.client)
+    @property
+    def service(self) -> PaymentService:
+        """Its payments."""
+        return self.parts.payments
+
+    @property
+    def refund_service(self) -> RefundService:
+        """Its refunds."""
+        return self.parts.refunds
+
+    def another_process(self) -> PaymentParts:
+        """A second process's parts, which share nothing but the database, Stripe and Temporal."""
+        return put_together(self.database, self.client, self.sagas, Wakeups())
+
+    async def give_back(self, payment: Payment) -> Payment:
+        """Do what the sagas of the payment's refunds do: carry each out, and close what has succeeded."""
+        for refund in (await self.service.check(payment.order_id, refresh=False)).refunds:
+            if not refund.saga_open:
+                continue
+            payment = await self.refund_service.carry_out(refund.id)
+            carried_out = payment.get_refund(refund.id)
+            if carried_out.status is RefundStatus.SUCCEEDED:
+                await self.refund_service.close(refund.id, version=carried_out.version)
+        return await self.service.check(payment.order_id, refresh=False)
 
     @asynccontextmanager
     async def service_that_stripe_refuses(self) -> AsyncIterator[PaymentService]:
         """One whose setting of payment method types Stripe does not know."""
         base = str(self.browser.base_url).rstrip("/")
         client = StripeClient(api_key=API_KEY, api_base=base, timeout=5, payment_method_types=["shells"])
-        yield PaymentService(self.database, client)
+        yield put_together(self.database, client, self.sagas, Wakeups()).payments
         await client.close()
 
     async def opened(self, payment_method: str | None = None, **changes: Any) -> Payment:
@@ -241,17 +283,18 @@ async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta
         stack.push_async_callback(database.close)
         client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
         stack.push_async_callback(client.close)
-        service = PaymentService(database, client)
-        signals = SignalRecorder()
-        inbox = Inbox(database, service, signals, patience=patience)
+        sagas, wakeups = SagaRecorder(), Wakeups()
+        parts = put_together(database, client, sagas, wakeups)
+        await stack.enter_async_context(Listener(dsn, channel=REFUNDS_CHANNEL, on_wake=wakeups.wake))
+        inbox = Inbox(database, parts.payments, sagas, patience=patience)
         intake = EventIntake(
             database, secrets=(WEBHOOK_SECRET, PREVIOUS_SECRET), livemode=client.livemode, on_stored=inbox.wake
         )
         rig = Rig(
             database=database,
             client=client,
-            service=service,
-            signals=signals,
+            parts=parts,
+            sagas=sagas,
             inbox=inbox,
             intake=intake,
             sweep=Sweep(database, client, intake),

@@ -36,22 +36,25 @@ from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_
 from runtime.caller import SERVICE
 from runtime.database import Database, Listener
 from runtime.rpc_server import RpcServer
+from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
 from services.inventory.repository import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.order.cancelling import CancelService
-from services.order.model import Address, NewOrder, Order
+from services.order.model import Address, NewOrder, Order, RefundNews
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
+from services.payment.parts import put_together
+from services.payment.refund_service import RefundService
+from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.sagas import TemporalSagas as PaymentSagas
 from services.payment.server import PaymentServicer
 from services.payment.service import PaymentService
-from services.payment.signals import TemporalSignals
 from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import APP
 from services.payment.sweep import Sweep
@@ -113,6 +116,7 @@ class Shop:
     cancelling: CancelService
     order_database: Database
     payments: PaymentService
+    refunds: RefundService
     inbox: Inbox
     sweep: Sweep
     stripe: stripe.StripeClient
@@ -168,6 +172,11 @@ class Shop:
         except stripe.CardError:
             return False
         return True
+
+    async def tell_refund(self, order_id: str, amount: int) -> None:
+        """The order is told that so much of it was given back; at Stripe nothing is."""
+        news = RefundNews(order_id=order_id, refund_id=new_id(), amount=amount, succeeded=True, version=1)
+        await self.orders.mark_refunded(news)
 
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""
@@ -229,8 +238,13 @@ async def open_shop(
         stack.push_async_callback(stripe_client.close)
 
         payment_database = open_database("payment")
-        payments = PaymentService(payment_database, stripe_client)
-        inbox = Inbox(payment_database, payments, TemporalSignals(env.client), patience=timedelta(minutes=10))
+        payment_sagas = PaymentSagas(env.client, task_queue=task_queue, attention_after=POLICY.attention_after_seconds)
+        refund_wakeups = Wakeups()
+        payments = put_together(payment_database, stripe_client, payment_sagas, refund_wakeups)
+        await stack.enter_async_context(
+            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
+        )
+        inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
         intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
         products = ProductService(open_database("product"))
         inventory = InventoryService(open_database("inventory"))
@@ -264,7 +278,8 @@ async def open_shop(
             orders=orders,
             cancelling=cancelling,
             order_database=order_database,
-            payments=payments,
+            payments=payments.payments,
+            refunds=payments.refunds,
             inbox=inbox,
             sweep=Sweep(payment_database, stripe_client, intake),
             stripe=await stack.enter_async_context(sdk(double)),

@@ -34,13 +34,13 @@ from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
+from runtime.wakeups import Wakeups
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
 from services.payment.server import PaymentServicer
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService
@@ -215,7 +215,7 @@ async def open_real_rig(databases: Mapping[str, str], folder: Path) -> AsyncIter
         orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
         cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
         payment_channel = await serve(
-            lambda server: add_payment(PaymentServicer(payments.service, payments.intake), server)
+            lambda server: add_payment(PaymentServicer(payments.parts, payments.intake), server)
         )
         rig = RealRig(payments, products, inventory, orders, order_database)
         rig.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))

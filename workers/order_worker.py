@@ -1,4 +1,4 @@
-"""The order worker: runs `OrderSaga` and its steps."""
+"""The order worker: runs the workflows of orders, refunds and disputes, and their steps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.order import OrderActivities
 from activities.payment import PaymentActivities
 from activities.pricing import PricingActivities
+from activities.refunds import DisputeActivities, RefundActivities
 from activities.stock import StockActivities
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
@@ -25,9 +26,11 @@ from runtime.process import Life
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 from runtime.temporal import wait_for_temporal
+from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
+from workflows.refund_saga import RefundSaga
 
-WORKFLOWS: Final[Sequence[type]] = (OrderSaga,)
+WORKFLOWS: Final[Sequence[type]] = (OrderSaga, RefundSaga, DisputeCase)
 MAX_CACHED: Final = 2_000
 """Waiting orders that are kept in memory; others are replayed when something happens to them."""
 MAX_CONCURRENT: Final = 40
@@ -70,7 +73,7 @@ def make_worker(
 
 
 async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) -> list[Callable[..., Any]]:
-    """Every step of the saga, over channels that `stack` closes."""
+    """Every step of the workflows, over channels that `stack` closes."""
 
     async def channel(address: str) -> grpc.aio.Channel:
         return await stack.enter_async_context(open_channel(address))
@@ -79,6 +82,8 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
     pricing = PricingActivities(products=ProductServiceStub(await channel(addresses.product)), payments=payments)
     stock = StockActivities(inventory=InventoryServiceStub(await channel(addresses.inventory)))
     payment = PaymentActivities(payments=payments)
+    refunds = RefundActivities(payments=payments)
+    disputes = DisputeActivities(payments=payments)
     order = OrderActivities(orders=OrderServiceStub(await channel(addresses.order)))
     return [
         pricing.quote,
@@ -90,8 +95,15 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
         payment.check_payment,
         payment.close_payment,
         payment.void_payment,
+        refunds.carry_out_refund,
+        refunds.replace_refund,
+        refunds.resolve_refund,
+        refunds.close_refund,
+        disputes.check_dispute,
+        disputes.close_dispute,
         order.mark_pending,
         order.mark,
+        order.mark_refunded,
         order.read_order,
         order.resume_order,
         order.attention,

@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from domain.orders import CancelledBy, OrderStatus, Reason
+from domain.orders import SOLD_STATUSES, CancelledBy, OrderStatus, Reason
 from domain.payments import PaymentStatus
 from domain.refusals import Refusal
 from domain.saga import (
@@ -30,6 +30,7 @@ from domain.saga import (
     ReserveRequest,
 )
 from workflows import story
+from workflows.shield import run_shielded
 from workflows.step_runner import OrderEnds, Request, Response, Step, StepRefused, StepRunner, Verdict
 from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
 
@@ -83,43 +84,32 @@ class OrderSaga:
     @workflow.update
     def retry(self) -> str:
         """Try the parked step again, after its cause was mended; answers with the step."""
-        return self._decide(Verdict.RETRY)
+        return self._runner.decide_parked(Verdict.RETRY)
 
     @retry.validator
     def _can_retry(self) -> None:
-        if self._runner.parked is None:
-            raise ValueError("no step is parked; nothing to retry")
+        self._runner.check_verdict(Verdict.RETRY)
 
     @workflow.update
     def resolve(self) -> str:
         """Go on without the parked compensation, because its work was done by hand; answers with the step."""
-        return self._decide(Verdict.RESOLVE)
+        return self._runner.decide_parked(Verdict.RESOLVE)
 
     @resolve.validator
     def _can_resolve(self) -> None:
-        if self._runner.parked is None:
-            raise ValueError("no step is parked; nothing to resolve")
-        if not self._runner.can_resolve:
-            raise ValueError(f"step {self._runner.parked} cannot be done by hand; mend its cause and send retry")
+        self._runner.check_verdict(Verdict.RESOLVE)
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         """Run the process in a task that no cancellation reaches: a request to cancel is a wish that it looks at."""
-        process = asyncio.create_task(self._process())
-        was_cancelled = False
-        while not process.done():
-            try:
-                await asyncio.shield(process)
-            except asyncio.CancelledError:
-                was_cancelled = True
-                self._runner.wish_cancelled(CancelledBy.OPERATOR)
-                if (task := asyncio.current_task()) is not None:
-                    task.uncancel()
-        self._result = process.result()
+        result, was_cancelled = await run_shielded(
+            self._process(), on_cancel=lambda: self._runner.wish_cancelled(CancelledBy.OPERATOR)
+        )
+        self._result = result
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if was_cancelled and self._result.status is OrderStatus.CANCELLED:
+        if was_cancelled and result.status is OrderStatus.CANCELLED:
             raise asyncio.CancelledError
-        return self._result
+        return result
 
     async def _process(self) -> OrderResult:
         """The steps of the saga, in their order.
@@ -141,7 +131,7 @@ class OrderSaga:
             stored = await self._runner.finish(
                 OrderSteps.read_order, self._order.order_id, summary="is the order still open?"
             )
-            if stored.status is OrderStatus.PAID:  # its workflow was reset, and fares otherwise this time
+            if stored.status in SOLD_STATUSES:  # its workflow was reset, and fares otherwise this time
                 return self._close(stored)
             story.tell_undoing(end.status, end.reason)
             for step, summary in UNDO:
@@ -151,8 +141,8 @@ class OrderSaga:
     async def _resume(self) -> Quote | None:
         """Find out how far an earlier run came; the price that the order is sold at, if it came to one.
 
-        An order that is closed only has its end repeated, which changes nothing that was done: PAID goes through every
-        step again, anything else through every undo.
+        An order that is closed only has its end repeated, which changes nothing that was done: PAID, refunded since or
+        not, goes through every step again, anything else through every undo.
         """
         resumed = await self._runner.finish(
             OrderSteps.resume_order, self._order.order_id, summary="how far did an earlier run come?"
@@ -184,7 +174,8 @@ class OrderSaga:
     async def _mark_pending(self, quote: Quote, payment: PaymentState) -> datetime:
         """Mark the order PENDING and answer with its payment deadline, which the order service keeps.
 
-        One that is PAID, because an operator reset its workflow, goes the same way again: it only repeats what is done.
+        One that is PAID, or was and is refunded, because an operator reset its workflow, goes the same way again: it
+        only repeats what is done.
         """
         request = MarkPendingRequest(
             order_id=self._order.order_id,
@@ -195,7 +186,7 @@ class OrderSaga:
             payment_deadline=workflow.now() + timedelta(seconds=self._order.payment_window_seconds),
         )
         marked = await self._step(OrderSteps.mark_pending, request, summary="mark PENDING")
-        if marked.status not in (OrderStatus.PENDING, OrderStatus.PAID) or marked.payment_deadline is None:
+        if marked.status not in (OrderStatus.PENDING, *SOLD_STATUSES) or marked.payment_deadline is None:
             raise OrderEnds(marked.status, marked.reason)
         story.tell_pending(quote)
         return marked.payment_deadline
@@ -278,10 +269,10 @@ class OrderSaga:
             raise OrderEnds(OrderStatus.FAILED, Reason.STOCK_LOST) from None
 
     async def _mark(self, status: OrderStatus, reason: str | None) -> OrderResult:
-        """Close the order, or follow whoever closed it before."""
+        """Close the order, or follow whoever closed it before: one that is refunded meanwhile was PAID."""
         request = MarkRequest(order_id=self._order.order_id, cause_id="order_saga:closed", status=status, reason=reason)
         marked: Marked = await self._runner.finish(OrderSteps.mark, request, summary=f"mark {status}")
-        if status is OrderStatus.PAID and marked.status is not OrderStatus.PAID:
+        if status is OrderStatus.PAID and marked.status not in SOLD_STATUSES:
             raise OrderEnds(marked.status, marked.reason)
         return self._close(marked)
 
@@ -295,11 +286,6 @@ class OrderSaga:
             return await self._runner.forward(step, request, summary=summary, refusals=frozenset(ENDS_THE_ORDER))
         except StepRefused as refused:
             raise OrderEnds(OrderStatus.FAILED, ENDS_THE_ORDER[refused.refusal]) from None
-
-    def _decide(self, verdict: Verdict) -> str:
-        step = self._runner.parked or ""
-        self._runner.decide(verdict)
-        return step
 
 
 def _check_amount(payment: PaymentState, quote: Quote) -> None:

@@ -62,11 +62,18 @@ class Verdict(StrEnum):
 
 
 class StepRunner:
-    """Runs the steps of one order's saga, one after the other."""
+    """Runs the steps of one workflow of an order, one after the other.
 
-    def __init__(self, order_id: str, *, attention_after: float) -> None:
+    Args:
+        order_id: whose attention is raised.
+        attention_after: seconds after which a step that does not get through raises it.
+        about: tells the steps of the order's other workflows from its own saga's; stands behind their names.
+    """
+
+    def __init__(self, order_id: str, *, attention_after: float, about: str = "") -> None:
         self._order_id = order_id
         self._attention_after = timedelta(seconds=attention_after)
+        self._about = about
         self._verdict: Verdict | None = None
         self.parked: str | None = None
         """The step that waits for a verdict."""
@@ -110,21 +117,52 @@ class StepRunner:
                 await self._park(step, refused, can_stop=False)
 
     async def undo(self, step: Step[str, None], *, summary: str) -> None:
-        """Run a compensation until it is done, or a person says that it was done by hand."""
+        """Run a compensation of the order until it is done, or a person says that it was done by hand."""
+        await self.finish_or_resolve(step, self._order_id, summary=summary)
+
+    async def finish_or_resolve(self, step: Step[Request, None], request: Request, *, summary: str) -> None:
+        """Run a step that nothing stops until it is done, or a person says that it was done by hand."""
         while True:
             try:
-                return await self._attempt(step, self._order_id, summary=summary, can_stop=False)
+                return await self._attempt(step, request, summary=summary, can_stop=False)
             except StepRefused as refused:
                 if await self._park(step, refused, can_stop=False, can_resolve=True) is Verdict.RESOLVE:
                     return None
+
+    async def ask(
+        self, step: Step[Any, Any], why: str, *, can_resolve: bool, news: Callable[[], bool]
+    ) -> Verdict | None:
+        """Ask for a person's verdict on a step; None when there were news first."""
+        self.parked, self.can_resolve, self._verdict = _name(step), can_resolve, None
+        await self._hold_attention(step, why, lambda: self._verdict is not None or news())
+        self.parked = None
+        return self._verdict
+
+    async def raise_attention(self, subject: str, why: str) -> None:
+        """Ask for people's attention until it is cleared; what asks already stays as it is."""
+        story.tell_attention(subject, why)
+        await _end(self._start_attention(subject, why))
+
+    async def clear_attention(self, subject: str) -> None:
+        """It is over."""
+        story.tell_attention_over()
+        await _end(self._start_attention(subject, None))
 
     def wish_cancelled(self, cancelled_by: CancelledBy) -> None:
         """Let the order end CANCELLED if nothing else ends it first; the first wish stands."""
         self.cancelled_by = self.cancelled_by or cancelled_by
 
-    def decide(self, verdict: Verdict) -> None:
-        """Say what becomes of the parked step."""
+    def check_verdict(self, verdict: Verdict) -> None:
+        """Raise ValueError unless a person may say this now: there has to be a parked step."""
+        if self.parked is None:
+            raise ValueError(f"no step is parked; nothing to {verdict}")
+        if verdict is Verdict.RESOLVE and not self.can_resolve:
+            raise ValueError(f"step {self.parked} cannot be done by hand; mend its cause and send retry")
+
+    def decide_parked(self, verdict: Verdict) -> str:
+        """Say what becomes of the parked step; answers with its name."""
         self._verdict = verdict
+        return self.parked or ""
 
     async def _attempt(
         self, step: Step[Request, Response], request: Request, *, summary: str, can_stop: bool
@@ -188,21 +226,20 @@ class StepRunner:
         """Keep people's attention on a step until it is over."""
         why = why[:LONGEST_WHY]
         story.tell_attention(_name(step), why)
-        raised = _start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=why))
+        raised = self._start_attention(_name(step), why)
         await workflow.wait_condition(is_over)
         await _end(raised)  # else the clearing could overtake it, and attention would stay for good
-        story.tell_attention_over()
-        await _end(_start_attention(AttentionRequest(order_id=self._order_id, step=_name(step), why=None)))
+        await self.clear_attention(_name(step))
 
-
-def _start_attention(request: AttentionRequest) -> workflow.ActivityHandle[None]:
-    return workflow.start_activity_method(
-        OrderSteps.attention,
-        request,
-        start_to_close_timeout=REMOTE_TIMEOUT,
-        retry_policy=UNTIL_DONE,
-        summary=f"attention: {request.step}",
-    )
+    def _start_attention(self, subject: str, why: str | None) -> workflow.ActivityHandle[None]:
+        step = f"{subject} {self._about}" if self._about else subject
+        return workflow.start_activity_method(
+            OrderSteps.attention,
+            AttentionRequest(order_id=self._order_id, step=step, why=why),
+            start_to_close_timeout=REMOTE_TIMEOUT,
+            retry_policy=UNTIL_DONE,
+            summary=f"attention: {subject}",
+        )
 
 
 async def _end(attention: workflow.ActivityHandle[None]) -> None:

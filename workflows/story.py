@@ -12,7 +12,16 @@ from temporalio.common import SearchAttributeKey
 from domain.money import format_money
 from domain.orders import OrderStatus
 from domain.payments import PaymentStatus
-from domain.saga import ORDER_ATTENTION_ATTRIBUTE, ORDER_STATUS_ATTRIBUTE, ORDER_TOTAL_ATTRIBUTE, PaymentState, Quote
+from domain.refunds import RefundStatus
+from domain.saga import (
+    ORDER_ATTENTION_ATTRIBUTE,
+    ORDER_STATUS_ATTRIBUTE,
+    ORDER_TOTAL_ATTRIBUTE,
+    DisputeState,
+    PaymentState,
+    Quote,
+    RefundState,
+)
 
 STATUS: Final = SearchAttributeKey.for_keyword(ORDER_STATUS_ATTRIBUTE)
 TOTAL: Final = SearchAttributeKey.for_int(ORDER_TOTAL_ATTRIBUTE)
@@ -81,6 +90,28 @@ def tell_closed(status: OrderStatus, reason: str | None) -> None:
     """The order is closed."""
     workflow.upsert_search_attributes([STATUS.value_set(status.value)])
     workflow.set_current_details(_ending(status, reason))
+
+
+def tell_refund(refund: RefundState) -> None:
+    """How a refund stands."""
+    meaning = {
+        RefundStatus.PENDING: "the payment provider has it and is not done with it, which may take days",
+        RefundStatus.SUCCEEDED: "the money is given back; order and stock follow",
+        RefundStatus.RESOLVED: "it had failed, and a person dealt with it",
+        RefundStatus.REPLACED: "it had failed, and another refund was made in its place",
+    }.get(refund.status, f"it did not reach the customer: {refund.failure_reason or 'no reason is known'}")
+    workflow.set_current_details(
+        f"**{refund.status}**, {format_money(refund.amount, refund.currency)} of order `{refund.order_id}`: {meaning}."
+    )
+
+
+def tell_dispute(dispute: DisputeState) -> None:
+    """How a dispute stands."""
+    workflow.set_current_details(
+        f"**{dispute.status}**: the customer of order `{dispute.order_id}` disputes "
+        f"{format_money(dispute.amount, dispute.currency)} with their bank ({dispute.reason}). "
+        + ("No refund is made meanwhile." if dispute.status.is_open else "It is decided.")
+    )
 
 
 def tell_attention(step: str, why: str) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from api.routes import health, inventory, notifications, orders, payments, products, tokens, users, webhooks
+from api.routes import health, inventory, notifications, orders, payments, products, refunds, tokens, users, webhooks
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.register_user,
@@ -23,6 +23,8 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     orders.cancel_order,
     orders.get_order,
     orders.list_orders,
+    refunds.refund_order,
+    refunds.list_refunds,
     payments.get_payment,
     notifications.send_notification,
     webhooks.receive_stripe_event,

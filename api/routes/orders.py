@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from api.auth import SECURITY, Connection, SignedInRequest, signed_in
+from api.auth import SECURITY, SignedInRequest, signed_in
 from api.order_answers import show_order, show_summary, status_to_proto
-from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError, declared
+from api.problems import declared
+from api.repeatable import (
+    REPLAYED,
+    IdempotencyKey,
+    Prefer,
+    check_key,
+    has_idempotency_key,
+    preferred_wait,
+    respond,
+)
 from api.schemas import Cancellation, Line, NewOrder, Order, OrderPage
 from api.services import Services
 from api.validation import StrictJson
@@ -25,45 +32,13 @@ from ordersaga.order.v1 import order_pb2 as pb
 from runtime.rpc_client import call
 from runtime.validation import Faults
 
-DEFAULT_WAIT: Final = 2
-LONGEST_WAIT: Final = 30
-_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
-
-
-IdempotencyKey: TypeAlias = Annotated[
-    str,
-    HeaderParameter(
-        name="Idempotency-Key",
-        description="1 to 255 printable ASCII characters, chosen anew for each request that is to have an effect.",
-    ),
-]
-Prefer: TypeAlias = Annotated[
-    str,
-    HeaderParameter(
-        name="Prefer",
-        description=f"`wait=N` (RFC 7240): seconds to wait for the outcome, 0 to {LONGEST_WAIT};"
-        f" {DEFAULT_WAIT} unless given.",
-    ),
-]
-REPLAYED: Final = ResponseHeader(
-    name="Idempotency-Replayed",
-    documentation_only=True,
-    description="`true` when an earlier request with this key had the effect.",
-)
-
-
-def _has_idempotency_key(connection: Connection, _: BaseRouteHandler) -> None:
-    if "idempotency-key" not in connection.headers:
-        raise ProblemError(IDEMPOTENCY_KEY_MISSING, "Send a key of your own choice as Idempotency-Key.")
-
 
 @post(
     "/v1/orders",
     operation_id="placeOrder",
     summary="Place an order",
     tags=["orders"],
-    guards=[signed_in, _has_idempotency_key],
+    guards=[signed_in, has_idempotency_key],
     security=SECURITY,
     dto=StrictJson[NewOrder],
     responses={
@@ -94,7 +69,7 @@ async def place_order(
         deadline=preferred_wait(prefer) + services.deadline,
     )
     order = await show_order(answer.order, caller=request.user, services=services)
-    return _answer(order, answer, done=201)
+    return respond(order, answer, location=f"/v1/orders/{order.id}", done=201)
 
 
 @post(
@@ -103,7 +78,7 @@ async def place_order(
     summary="Cancel an order",
     tags=["orders"],
     status_code=200,
-    guards=[signed_in, _has_idempotency_key],
+    guards=[signed_in, has_idempotency_key],
     security=SECURITY,
     dto=StrictJson[Cancellation],
     responses={
@@ -128,12 +103,13 @@ async def cancel_order(
     """Cancel an order that is not paid yet, once per Idempotency-Key: the owner or an admin.
 
     200 once it is CANCELLED, its stock given back and nothing charged; 202 when that takes longer than
-    `Prefer: wait=N`, for example while money is on its way; 409 `order-not-cancellable` once it is PAID or FAILED.
+    `Prefer: wait=N`, for example while money is on its way; 409 `order-not-cancellable` once it is FAILED or was PAID,
+    whatever of that was refunded.
     """
     wait = preferred_wait(prefer)
     with Faults() as faults:
         faults.check_id("order_id", order_id)
-        _check_key(faults, idempotency_key)
+        check_key(faults, idempotency_key)
     answer = await call(
         services.order.CancelOrder,
         pb.CancelOrderRequest(
@@ -143,7 +119,7 @@ async def cancel_order(
         deadline=wait + services.deadline,
     )
     order = await show_order(answer.order, caller=request.user, services=services)
-    return _answer(order, answer, done=200)
+    return respond(order, answer, location=f"/v1/orders/{order.id}", done=200)
 
 
 @get(
@@ -203,30 +179,7 @@ async def get_order(
     return Response(order, headers={"Cache-Control": "no-store"})
 
 
-def _check_key(faults: Faults, idempotency_key: str) -> None:
-    if not _KEY.fullmatch(idempotency_key):
-        faults.add("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
-
-
-def _answer(order: Order, answer: pb.CreateOrderResponse | pb.CancelOrderResponse, *, done: int) -> Response[Order]:
-    """The order, with the status code of the first answer under its key."""
-    headers = {"Location": f"/v1/orders/{order.id}", "Cache-Control": "no-store"}
-    if answer.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    if answer.accepted_only:
-        headers["Retry-After"] = "1"
-    return Response(order, status_code=202 if answer.accepted_only else done, headers=headers)
-
-
-def preferred_wait(prefer: str) -> int:
-    """Seconds that a Prefer header asks to wait, at most the longest; what makes no sense is ignored (RFC 7240)."""
-    for preference in prefer.split(","):
-        if match := _WAIT.fullmatch(preference):
-            return min(int(match[1]), LONGEST_WAIT)
-    return DEFAULT_WAIT
-
-
-def merge_lines(lines: Sequence[Line], faults: Faults) -> list[OrderLine]:
+def merge_lines(lines: Sequence[Line], faults: Faults, *, field: str = "lines") -> list[OrderLine]:
     """The lines with each product once, in the order of its first line; a faulty sum is named at that line."""
     first_seen: dict[str, int] = {}
     quantities: dict[str, int] = {}
@@ -236,7 +189,7 @@ def merge_lines(lines: Sequence[Line], faults: Faults) -> list[OrderLine]:
     for product_id, quantity in quantities.items():
         if quantity > MAX_QUANTITY:
             faults.add(
-                f"lines[{first_seen[product_id]}].quantity",
+                f"{field}[{first_seen[product_id]}].quantity",
                 f"must be at most {MAX_QUANTITY} over all lines of the product, is {quantity}",
             )
     return [OrderLine(product_id=product_id, quantity=quantity) for product_id, quantity in quantities.items()]
@@ -244,7 +197,7 @@ def merge_lines(lines: Sequence[Line], faults: Faults) -> list[OrderLine]:
 
 def _to_request(data: NewOrder, *, idempotency_key: str, wait: int) -> pb.CreateOrderRequest:
     with Faults() as faults:
-        _check_key(faults, idempotency_key)
+        check_key(faults, idempotency_key)
         lines = merge_lines(data.lines, faults)
     address = data.shipping_address
     return pb.CreateOrderRequest(

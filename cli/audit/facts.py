@@ -12,12 +12,13 @@ Lines = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFact:
-    """An order row with its lines."""
+    """An order row with its lines; `refunded` in minor units, given back so far."""
 
     id: str
     status: str
     seq: int
     total: int | None
+    refunded: int
     currency: str
     created_at: datetime
     updated_at: datetime

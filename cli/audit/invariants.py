@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Final
 
 from cli.audit.facts import Breach, Facts, OrderFact, PaymentFact
-from domain.orders import ALLOWED_FROM, OrderStatus
+from domain.orders import ALLOWED_FROM, REFUND_ARROWS, SOLD_STATUSES, OrderStatus, refunded_status
 from domain.payments import PaymentStatus
 from domain.stock import ReservationStatus
 
@@ -102,7 +102,7 @@ def stock_adds_up(facts: Facts) -> Iterator[Breach]:
 
 
 def histories_are_legal(facts: Facts) -> Iterator[Breach]:
-    """4: transitions are gapless from 1 and legal, and the last one is the order's status."""
+    """4: transitions are gapless from 1 and legal, and the last one is the order's status, as its refunds have it."""
     histories = {order_id: list(rows) for order_id, rows in groupby(facts.transitions, key=lambda row: row.order_id)}
     for order in facts.orders.values():
         rows = histories.get(order.id, [])
@@ -111,16 +111,13 @@ def histories_are_legal(facts: Facts) -> Iterator[Breach]:
             continue
         before = None
         for row in rows:
-            legal = (
-                row.from_status == before and before in ALLOWED_FROM[OrderStatus(row.to_status)]
-                if before is not None
-                else row.from_status is None and row.to_status == OrderStatus.RECEIVED
-            )
-            if not legal:
+            if row.from_status != before or not _is_legal(before, OrderStatus(row.to_status)):
                 yield _order_breach(4, facts, order, f"transition {row.seq} {row.from_status} → {row.to_status}")
             before = row.to_status
         if before != order.status:
             yield _order_breach(4, facts, order, f"is {order.status}, but its history ends {before}")
+        if not _fits_refunds(order):
+            yield _order_breach(4, facts, order, f"{order.status}, but refunded {order.refunded} of {order.total}")
 
 
 def transitions_are_published(facts: Facts) -> Iterator[Breach]:
@@ -202,6 +199,20 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Breach]], ...]] = (
     payments_equal_stripe,
     provider_events_are_worked_off,
 )
+
+
+def _is_legal(before: str | None, after: OrderStatus) -> bool:
+    if before is None:
+        return after is OrderStatus.RECEIVED
+    return before in ALLOWED_FROM.get(after, ()) or before in REFUND_ARROWS.get(after, ())
+
+
+def _fits_refunds(order: OrderFact) -> bool:
+    """Whether an order stands where its refunds put it: of a sale alone, and never of more than its total."""
+    if order.status not in SOLD_STATUSES:
+        return order.refunded == 0
+    total = order.total or 0
+    return order.refunded <= total and order.status == refunded_status(refunded=order.refunded, total=total)
 
 
 def _is_running(facts: Facts, order_id: str) -> bool:

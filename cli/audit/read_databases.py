@@ -13,7 +13,7 @@ from cli.audit.facts import EventFact, OrderFact, PaymentFact, ReservationFact, 
 Fact = TypeVar("Fact")
 
 _ORDERS: Final = """
-    SELECT o.id::text, o.status, o.seq, o.total, o.currency, o.created_at, o.updated_at,
+    SELECT o.id::text, o.status, o.seq, o.total, o.refunded, o.currency, o.created_at, o.updated_at,
            jsonb_object_agg(i.product_id::text, i.quantity) AS lines
     FROM orders o JOIN order_items i ON i.order_id = o.id
     GROUP BY o.id

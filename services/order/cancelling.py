@@ -10,14 +10,14 @@ import structlog
 from domain.orders import CancelledBy, OrderStatus
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database
+from runtime.fingerprint import fingerprint
+from runtime.wakeups import Wakeups, read_once
 from services.order.cancellations import Cancellation, CancellationRepository, NewCancellation
 from services.order.errors import IdempotencyKeyReused, OrderNotCancellable
 from services.order.idempotency import IdempotencyRepository
-from services.order.model import KnownKey, Order, fingerprint
+from services.order.model import KnownKey, Order
 from services.order.sagas import Sagas, SagaUnavailable
 from services.order.service import OrderService
-from services.order.waiting import read_once
-from services.order.wakeups import Wakeups
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class CancelService:
 
         Raises:
             OrderNotFound: there is none that the caller may see.
-            OrderNotCancellable: it is paid, or failed.
+            OrderNotCancellable: it is paid, refunded or not, or failed.
             IdempotencyKeyReused: the key stands for another request.
         """
         await self._orders.get(order_id, caller=caller)

@@ -7,7 +7,7 @@ from datetime import UTC
 from domain.orders import OrderLine, OrderStatus, PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.order_status import FROM_PROTO, TO_PROTO
-from services.order.model import Address, NewOrder, Order, OrderSummary, Pricing, Transition
+from services.order.model import Address, NewOrder, Order, OrderSummary, Pricing, RefundNews, Transition
 
 
 def status_to_proto(status: OrderStatus) -> pb.OrderStatus.ValueType:
@@ -54,6 +54,17 @@ def to_pricing(request: pb.MarkPendingRequest) -> Pricing:
     )
 
 
+def to_refund_news(request: pb.MarkRefundedRequest) -> RefundNews:
+    """What a checked request tells of a refund."""
+    return RefundNews(
+        order_id=request.order_id,
+        refund_id=request.refund_id,
+        amount=request.amount,
+        succeeded=request.succeeded,
+        version=request.version,
+    )
+
+
 def to_proto(order: Order) -> pb.Order:
     """An order on the wire."""
     address = order.shipping_address
@@ -64,6 +75,7 @@ def to_proto(order: Order) -> pb.Order:
         reason=order.reason or "",
         currency=order.currency,
         total=order.total,
+        refunded=order.refunded,
         items=[
             pb.OrderItem(product_id=item.product_id, quantity=item.quantity, unit_price=item.unit_price)
             for item in order.items
@@ -94,6 +106,7 @@ def summary_to_proto(order: OrderSummary) -> pb.OrderSummary:
         reason=order.reason or "",
         currency=order.currency,
         total=order.total,
+        refunded=order.refunded,
         line_count=order.line_count,
         payment_id=order.payment_id or "",
     )

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.orders import OrderLine, OrderStatus, PricedLine, refunded_status
 from domain.saga import OrderInput, SagaPolicy
-
-
-def fingerprint(request: Mapping[str, object]) -> str:
-    """SHA-256 of a request in a canonical form: the same request has the same, another one another."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+from runtime.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +36,7 @@ class NewOrder:
 
     @property
     def fingerprint(self) -> str:
-        """See the function."""
+        """What tells it from another request, see `runtime.fingerprint`."""
         return fingerprint(asdict(self))
 
 
@@ -69,7 +62,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order as it stands, with its history."""
+    """An order as it stands, with its history; `refunded` in minor units, given back so far."""
 
     id: str
     user_id: str
@@ -77,6 +70,7 @@ class Order:
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     items: list[OrderItem]
     shipping_address: Address
     payment_id: str | None
@@ -87,7 +81,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSummary:
-    """An order as it stands in a list: without items, address and history."""
+    """An order as it stands in a list: without items, address and history; `refunded` as in an order."""
 
     id: str
     user_id: str
@@ -95,6 +89,7 @@ class OrderSummary:
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     line_count: int
     created_at: datetime
     payment_deadline: datetime | None
@@ -121,6 +116,32 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefundNews:
+    """What became of a refund of an order. `version` numbers the refund's changes; `amount` in minor units."""
+
+    order_id: str
+    refund_id: str
+    amount: int
+    succeeded: bool
+    version: int
+
+    @property
+    def cause_id(self) -> str:
+        """Names it as the cause of a transition."""
+        return f"refund:{self.refund_id}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRefund:
+    """What an order was last told of a refund."""
+
+    order_id: str
+    amount: int
+    succeeded: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
     """What the mark to PENDING adds to an order."""
 
@@ -139,12 +160,20 @@ class OrderState:
     reason: str | None
     currency: str
     total: int | None
+    refunded: int
     payment_id: str | None
     payment_deadline: datetime | None
     seq: int
     """Number of the order's last transition."""
     updated_at: datetime
     items: list[OrderItem]
+
+    def refund(self, change: int, *, at: datetime) -> OrderState:
+        """Where a refund leaves a sold order; `change` in minor units, below zero when one was taken back."""
+        assert self.total is not None, "a sold order has its price"  # noqa: S101  # marked PENDING with one
+        refunded = self.refunded + change
+        status = refunded_status(refunded=refunded, total=self.total)
+        return replace(self, status=status, reason=None, refunded=refunded, seq=self.seq + 1, updated_at=at)
 
     def move(self, mark: Mark, pricing: Pricing | None, *, at: datetime) -> OrderState:
         """Where the mark leaves the order."""

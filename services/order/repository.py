@@ -35,9 +35,9 @@ _ACCEPT: Final = with_events("""
         RETURNING order_id
     ),
     received AS (
-        INSERT INTO orders (id, user_id, status, currency, expected_total, payment_method, payment_window_seconds,
-                            shipping_address, seq, created_at, updated_at)
-        SELECT order_id, %(user_id)s, 'RECEIVED', %(currency)s, %(expected_total)s, %(payment_method)s,
+        INSERT INTO orders (id, user_id, status, currency, refunded, expected_total, payment_method,
+                            payment_window_seconds, shipping_address, seq, created_at, updated_at)
+        SELECT order_id, %(user_id)s, 'RECEIVED', %(currency)s, 0, %(expected_total)s, %(payment_method)s,
                %(payment_window_seconds)s, %(shipping_address)s::jsonb, 1, %(at)s, %(at)s
           FROM changed
     ),
@@ -57,15 +57,15 @@ _ITEMS: Final = """
        FROM order_items WHERE order_id = orders.id) AS items
 """
 _READ: Final = f"""
-    SELECT id, user_id, status, reason, currency, total, shipping_address, payment_id, payment_deadline, created_at,
-           {_ITEMS},
+    SELECT id, user_id, status, reason, currency, total, refunded, shipping_address, payment_id, payment_deadline,
+           created_at, {_ITEMS},
            (SELECT json_agg(json_build_object('seq', seq, 'from_status', from_status, 'to_status', to_status,
                                               'reason', reason, 'at', at) ORDER BY seq)
               FROM order_transitions WHERE order_id = orders.id) AS transitions
       FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _STATE: Final = f"""
-    SELECT user_id, status, reason, currency, total, payment_id, payment_deadline, seq, updated_at, {_ITEMS}
+    SELECT user_id, status, reason, currency, total, refunded, payment_id, payment_deadline, seq, updated_at, {_ITEMS}
       FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _MOVE: Final = with_events(f"""
@@ -88,7 +88,7 @@ _MOVE: Final = with_events(f"""
     )
 """)  # noqa: S608 - put together from constants
 _SUMMARIES: Final = """
-    SELECT id, user_id, status, reason, currency, total, created_at, payment_deadline, payment_id,
+    SELECT id, user_id, status, reason, currency, total, refunded, created_at, payment_deadline, payment_id,
            (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
       FROM orders
 """

@@ -20,6 +20,7 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.validation import Faults
+from runtime.wakeups import Wakeups
 from services.order.cancelling import CancelService
 from services.order.lost_runs import LostRuns
 from services.order.messages import (
@@ -29,12 +30,12 @@ from services.order.messages import (
     to_order,
     to_pricing,
     to_proto,
+    to_refund_news,
 )
 from services.order.model import Mark, OrderState
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaSweep, TemporalSagas
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
 
 SERVICE_NAME = "ordersaga.order.v1.OrderService"
 LONGEST_WAIT_MS: Final = 30_000
@@ -148,6 +149,17 @@ class OrderServicer(OrderServiceServicer):
         state: OrderState = await self._service.mark(mark)
         return pb.MarkClosedResponse(status=status_to_proto(state.status), reason=state.reason or "")
 
+    async def MarkRefunded(self, request: pb.MarkRefundedRequest, context: Context) -> pb.MarkRefundedResponse:
+        current_caller().require(CallerRole.SERVICE)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            faults.check_id("refund_id", request.refund_id)
+            faults.check_amount("amount", request.amount, smallest=1)
+            if request.version < 0:
+                faults.add("version", "must not be below zero")
+        state = await self._service.mark_refunded(to_refund_news(request))
+        return pb.MarkRefundedResponse(status=status_to_proto(state.status), reason=state.reason or "")
+
     async def RaiseAttention(self, request: pb.RaiseAttentionRequest, context: Context) -> pb.RaiseAttentionResponse:
         current_caller().require(CallerRole.SERVICE)
         with Faults() as faults:
@@ -200,8 +212,8 @@ async def run(settings: Settings, life: Life) -> None:
     wakeups = Wakeups()
     orders = OrderService(database, sagas, wakeups, policy=policy)
     servicer = OrderServicer(orders, CancelService(database, orders, sagas, wakeups))
-    sweep = SagaSweep(database, sagas, policy=policy, interval=settings.order_sweep_interval)
-    lost_runs = LostRuns(database, orders, client, interval=settings.order_sweep_interval)
+    sweep = SagaSweep(database, sagas, policy=policy, interval=settings.saga_sweep_interval)
+    lost_runs = LostRuns(database, orders, client, interval=settings.saga_sweep_interval)
     try:
         async with Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
             background = [asyncio.create_task(sweep.run()), asyncio.create_task(lost_runs.run())]

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from domain.events import ORDER_EVENTS
 from domain.ids import new_id
-from domain.orders import ALLOWED_FROM, EVENT_TYPES, OrderStatus
+from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
-from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
-from runtime.outbox import Event
+from runtime.refusal import InvalidArgument, Unavailable
+from runtime.wakeups import Wakeups, read_once
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
+from services.order.events import refund_event, transition_event
 from services.order.idempotency import IdempotencyRepository
 from services.order.model import (
     Acceptance,
+    KnownRefund,
     Mark,
     NewOrder,
     Order,
@@ -30,12 +30,12 @@ from services.order.model import (
     OrderState,
     OrderSummary,
     Pricing,
+    RefundNews,
     saga_input,
 )
+from services.order.refunds import RefundRepository
 from services.order.repository import OrderRepository
 from services.order.sagas import Sagas, SagaUnavailable
-from services.order.waiting import read_once
-from services.order.wakeups import Wakeups
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -150,9 +150,43 @@ class OrderService:
                         )
                     return found
                 moved = found.move(mark, pricing, at=datetime.now(UTC))
-                event = _event(mark.order_id, found.status, moved)
+                event = transition_event(mark.order_id, found.status, moved)
                 if await repository.move(mark.order_id, origin=found, moved=moved, cause_id=mark.cause_id, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
+                    return moved
+
+    async def mark_refunded(self, news: RefundNews) -> OrderState:
+        """Take in what became of a refund: kept by one statement, which moves the order if its money did.
+
+        News that are not newer than what the order was told change nothing; nor does any news about an order that
+        ended without being paid. In each case the answer is the order as it stands.
+
+        Raises:
+            OrderNotFound: there is no such order.
+            InvalidArgument: the refund is another order's.
+            Unavailable: the order is still open; what its saga marks is on its way.
+        """
+        async with self._database.autocommit() as connection:
+            refunds, orders = RefundRepository(connection), OrderRepository(connection)
+            while True:
+                known = await refunds.find(news.refund_id)  # before the order, which then has what it was told
+                found = await orders.find_state(news.order_id)
+                if found is None:
+                    raise OrderNotFound(news.order_id)
+                if found.status.is_open:
+                    raise Unavailable(f"order {news.order_id} is still {found.status}; repeat once it is PAID")
+                if found.status not in SOLD_STATUSES or not _is_newer(news, known):
+                    return found
+                if news.succeeded == (known is not None and known.succeeded):
+                    if await refunds.keep(news, found=found, known=known):
+                        return found
+                    continue
+                amount = news.amount if known is None else known.amount
+                moved = found.refund(amount if news.succeeded else -amount, at=datetime.now(UTC))
+                event = refund_event(news, found.status, moved, amount=amount)
+                if await refunds.keep_and_move(news, found=found, known=known, moved=moved, event=event):
+                    ORDER_TRANSITIONS.labels(moved.status.value).inc()
+                    _look_at_sum(news.order_id, moved)
                     return moved
 
     async def raise_attention(self, *, order_id: str, step: str, why: str) -> None:
@@ -180,7 +214,7 @@ class OrderService:
             cause_id=ACCEPTED_CAUSE,
             at=datetime.now(UTC),
         )
-        event = _event(acceptance.order_id, None, _received(new, at=acceptance.at))
+        event = transition_event(acceptance.order_id, None, _received(new, at=acceptance.at))
         async with self._database.autocommit() as connection:
             if await OrderRepository(connection).accept(new, acceptance, request_hash=new.fingerprint, event=event):
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
@@ -200,6 +234,7 @@ def _received(new: NewOrder, *, at: datetime) -> OrderState:
         reason=None,
         currency=new.currency,
         total=None,
+        refunded=0,
         payment_id=None,
         payment_deadline=None,
         seq=1,
@@ -208,37 +243,22 @@ def _received(new: NewOrder, *, at: datetime) -> OrderState:
     )
 
 
-def _event(order_id: str, from_status: OrderStatus | None, state: OrderState) -> Event:
-    """The event that mirrors the transition to where the order stands."""
-    data = OrderTransitioned(
-        order_id=order_id,
-        user_id=state.user_id,
-        from_status=from_status or "",
-        to_status=state.status,
-        reason=state.reason or "",
-        currency=state.currency,
-        total=state.total,
-        lines=[
-            OrderedLine(product_id=item.product_id, quantity=item.quantity, unit_price=item.unit_price)
-            for item in state.items
-        ],
-        at=_timestamp(state.updated_at),
-        payment_deadline=None if state.payment_deadline is None else _timestamp(state.payment_deadline),
-    )
-    return Event(
-        topic=ORDER_EVENTS,
-        key=order_id,
-        type=EVENT_TYPES[state.status],
-        aggregate="order",
-        aggregate_id=order_id,
-        seq=state.seq,
-        cause_id=order_id,
-        data=data,
-        at=state.updated_at,
-    )
+def _is_newer(news: RefundNews, known: KnownRefund | None) -> bool:
+    """Whether the news of a refund are newer than what its order was told.
+
+    Raises:
+        InvalidArgument: it is another order's.
+    """
+    if known is None:
+        return True
+    if known.order_id != news.order_id:
+        raise InvalidArgument.of({"refund_id": f"is a refund of order {known.order_id}"})
+    if known.amount != news.amount:
+        log.error("order.refund_differs", refund_id=news.refund_id, known=known.amount, told=news.amount)
+    return news.version > known.version
 
 
-def _timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+def _look_at_sum(order_id: str, state: OrderState) -> None:
+    """More given back than was paid is for a person to look at; the order says REFUNDED, and how much."""
+    if state.total is not None and state.refunded > state.total:
+        log.error("order.refunded_too_much", order_id=order_id, refunded=state.refunded, total=state.total)

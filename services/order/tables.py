@@ -36,6 +36,8 @@ class Order(Base, table=True):
     reason: str | None = Field(default=None, sa_type=Text)
     currency: str = Field(sa_type=Text)
     total: int | None = Field(default=None, sa_type=BigInteger)
+    refunded: int = Field(default=0, sa_type=BigInteger)
+    """Minor units given back so far: the sum of its succeeded `order_refunds`."""
     expected_total: int | None = Field(default=None, sa_type=BigInteger)
     payment_method: str | None = Field(default=None, sa_type=Text)
     payment_window_seconds: int
@@ -75,6 +77,21 @@ class OrderTransition(Base, table=True):
     reason: str | None = Field(default=None, sa_type=Text)
     cause_id: str = Field(sa_type=Text)
     at: datetime = timestamp()
+
+
+class OrderRefund(Base, table=True):
+    """What the order was last told of one of its refunds."""
+
+    __tablename__ = "order_refunds"
+    __table_args__ = (CheckConstraint("amount > 0", name="amount"),)
+
+    refund_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    order_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="orders.id", index=True)
+    amount: int = Field(sa_type=BigInteger)
+    succeeded: bool
+    """Whether its money is given back; a refund that the order was told nothing of counts as one that is not."""
+    version: int = Field(sa_type=BigInteger)
+    """Number of the refund's change that the order knows of: whatever was before it changes nothing any more."""
 
 
 class Attention(Base, table=True):

@@ -76,6 +76,15 @@ class EventRepository:
         ]
         return await self._connection.execute(_ADD, events=encode_rows(rows))
 
+    async def find_known_intents(self, intent_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the intents that payments of ours have."""
+        rows: list[dict[str, str]] = await self._connection.fetch_all(
+            dict,
+            "SELECT intent_id FROM payments WHERE intent_id = ANY(%(intent_ids)s)",
+            intent_ids=list(intent_ids),
+        )
+        return frozenset(row["intent_id"] for row in rows)
+
     async def claim_due(self, *, limit: int, lease: timedelta) -> list[InboxEvent]:
         """Take events that are due. Nobody else gets them before the lease ends; one of a dead process is due then."""
         return await self._connection.fetch_all(InboxEvent, _CLAIM, limit=limit, lease=lease)

@@ -9,7 +9,7 @@ import msgspec
 
 from domain.ids import is_id
 from services.payment.errors import BadWebhookBody
-from services.payment.event_types import TELLING_TYPES
+from services.payment.event_types import DISPUTE_TYPES, REFUND_TYPES, TELLING_TYPES
 from services.payment.stripe_port import APP
 
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
@@ -33,7 +33,7 @@ class _Subject(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: _Word
     object: _Word
-    metadata: dict[str, str]
+    metadata: dict[str, str] | None = None
     status: str | None = None
     amount: int | None = None
     amount_received: int | None = None
@@ -49,7 +49,10 @@ class _Kept(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderEvent:
-    """An event of Stripe's; one that is not `ours` tells nothing more than its mode."""
+    """An event of Stripe's; one that is not `ours` tells nothing more than its mode.
+
+    Refunds and disputes that begin at Stripe's side have no metadata of ours: theirs are ours if the intent is.
+    """
 
     id: str
     type: str
@@ -96,16 +99,17 @@ def _to_event(envelope: _Envelope) -> ProviderEvent:
         id=envelope.id, type=envelope.type, created=envelope.created, livemode=envelope.livemode, ours=False
     )
     metadata = envelope.data.object.get("metadata")
-    if not isinstance(metadata, dict) or metadata.get("app") != APP:
+    is_ours = isinstance(metadata, dict) and metadata.get("app") == APP
+    if not is_ours and not envelope.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):
         return event
     subject = msgspec.convert(envelope.data.object, _Subject)
-    order_id = subject.metadata.get("order_id", "")
+    order_id = (subject.metadata or {}).get("order_id", "") if is_ours else ""
     return ProviderEvent(
         id=event.id,
         type=event.type,
         created=event.created,
         livemode=event.livemode,
-        ours=True,
+        ours=is_ours,
         intent_id=subject.id if subject.object == "payment_intent" else subject.payment_intent,
         order_id=order_id if is_id(order_id) else None,
         payload=msgspec.json.encode(_Kept(created=envelope.created, object=subject)).decode(),

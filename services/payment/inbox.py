@@ -1,4 +1,4 @@
-"""Works off the stored events: each makes us catch up with Stripe, and then wakes the order's workflow.
+"""Works off the stored events: each makes us catch up with Stripe, and then wakes the workflows that it concerns.
 
 An event is only a hint, so that late, doubled and reordered ones do no harm. It is done once Temporal took the signal,
 which it needs unless it tells of a cancellation that we asked for; until then it stays and is tried again.
@@ -18,10 +18,10 @@ from domain.payments import PaymentStatus
 from runtime.database import Database
 from runtime.metrics import PROVIDER_EVENTS
 from runtime.refusal import Unavailable
-from services.payment.errors import RefundFailed, RefundPending
 from services.payment.event_repository import EventRepository, InboxEvent
+from services.payment.event_types import DISPUTE_TYPES, REFUND_TYPES
+from services.payment.sagas import Sagas
 from services.payment.service import PaymentService
-from services.payment.signals import OrderSignals
 from services.payment.tables import EventStatus
 
 log = structlog.stdlib.get_logger(__name__)
@@ -46,7 +46,7 @@ class Inbox:
     Args:
         database: the payment database.
         payments: catches up with Stripe.
-        signals: wakes workflows.
+        sagas: the workflows of orders.
         patience: how long an event of an unknown payment is tried again before it is FLAGGED.
         concurrency: events under way at a time.
     """
@@ -55,14 +55,14 @@ class Inbox:
         self,
         database: Database,
         payments: PaymentService,
-        signals: OrderSignals,
+        sagas: Sagas,
         *,
         patience: timedelta,
         concurrency: int = 8,
     ) -> None:
         self._database = database
         self._payments = payments
-        self._signals = signals
+        self._sagas = sagas
         self._patience = patience
         self._concurrency = concurrency
         self._woken = asyncio.Event()
@@ -143,23 +143,13 @@ class Inbox:
             # The saga that asked for it has the answer; a signal would only make it repeat its last workflow task.
             return _Outcome(EventStatus.APPLIED, "cancelled by our own request")
         try:
-            flaw = await self._follow_up(event, payment.order_id)
-            await self._signals.payment_changed(order_id=payment.order_id, event_id=event.event_id)
+            await self._payments.follow_up(payment.order_id, event_type=event.type)
+            if not event.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):
+                await self._sagas.payment_changed(order_id=payment.order_id, event_id=event.event_id)
         except Unavailable as problem:
             log.info("event.postponed", event_id=event.event_id, attempts=event.attempts, problem=str(problem))
             return _Outcome(EventStatus.RECEIVED, str(problem))
-        return _Outcome(EventStatus.APPLIED) if flaw is None else _Outcome(EventStatus.FLAGGED, flaw)
-
-    async def _follow_up(self, event: InboxEvent, order_id: str) -> str | None:
-        """Catch up with Stripe; what somebody should look at."""
-        try:
-            await self._payments.follow_up(order_id, refund_changed=event.type.startswith("refund."))
-        except RefundFailed as refused:
-            return refused.message
-        except RefundPending as pending:
-            # Stripe tells by an event of its own how it ends.
-            log.info("refund.pending", event_id=event.event_id, order_id=order_id, problem=str(pending))
-        return None
+        return _Outcome(EventStatus.APPLIED)
 
 
 def _pause(event: InboxEvent) -> timedelta:

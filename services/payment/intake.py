@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -49,7 +49,9 @@ class EventIntake:
 
     async def store(self, events: Sequence[ProviderEvent]) -> None:
         """Store those of the events that are ours and not known yet."""
-        ours = [event for event in events if self._is_wanted(event)]
+        strange = [event.intent_id for event in events if not event.ours and event.intent_id is not None]
+        intents = await self._find_known(strange) if strange else frozenset()
+        ours = [event for event in events if self._is_wanted(event, intents)]
         if not ours:
             return
         async with self._database.autocommit() as connection:
@@ -57,10 +59,14 @@ class EventIntake:
         if stored:
             self._on_stored()
 
-    def _is_wanted(self, event: ProviderEvent) -> bool:
+    async def _find_known(self, intent_ids: Sequence[str]) -> frozenset[str]:
+        async with self._database.autocommit() as connection:
+            return await EventRepository(connection).find_known_intents(intent_ids)
+
+    def _is_wanted(self, event: ProviderEvent, intents: Collection[str]) -> bool:
         if event.livemode is not self._livemode:
             reason = "livemode"
-        elif not event.ours:
+        elif not event.ours and event.intent_id not in intents:
             reason = "metadata"
         else:
             return True

@@ -13,7 +13,7 @@ from typing import Final
 from domain.payments import PaymentStatus
 from services.payment.errors import PaymentUnsettled
 from services.payment.ledger import PaymentLedger
-from services.payment.repository import Payment
+from services.payment.model import Payment
 from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import (
     Intent,

@@ -1,69 +1,85 @@
-"""The one refund of a voided payment: all that was received goes back."""
+"""Giving money back at Stripe. Money leaves only here: a refund is looked for before any key is used, and made once."""
 
 from __future__ import annotations
 
-from services.payment.errors import RefundFailed, RefundPending
+from domain.refunds import RefundStatus
+from services.payment.disputes import Disputes
+from services.payment.errors import PaymentDisputed
 from services.payment.ledger import PaymentLedger
-from services.payment.repository import Payment, Refund
+from services.payment.model import Payment, Refund
+from services.payment.refund_ledger import RefundLedger
 from services.payment.stripe_client import StripeClient
-from services.payment.stripe_port import MadeRefund, StripeKeySpent, StripeRefused
-from services.payment.tables import RefundStatus
+from services.payment.stripe_port import StripeChargeDisputed, StripeKeySpent, StripeRefused
 
 
 class Refunds:
     """Refunds at Stripe, and what is written down about them."""
 
-    def __init__(self, ledger: PaymentLedger, stripe: StripeClient) -> None:
+    def __init__(self, payments: PaymentLedger, ledger: RefundLedger, disputes: Disputes, stripe: StripeClient) -> None:
+        self._payments = payments
         self._ledger = ledger
+        self._disputes = disputes
         self._stripe = stripe
 
-    async def carry_out(self, payment: Payment) -> None:
-        """Carry out the refund that the payment owes; returns once Stripe says that it succeeded. Repeats are harmless.
+    async def catch_up(self, payment: Payment) -> Payment:
+        """Write down what Stripe says of every refund of the payment, also of those that were made at its side.
 
         Raises:
-            RefundFailed: Stripe refused it. After a refused request a repeat asks once more; a refund that failed or
-                was canceled stays so.
-            RefundPending: Stripe has it and is not done; repeat.
             StripeUnavailable: repeat.
         """
-        if not payment.voided:
-            return
-        refund = await self._ledger.find_refund(payment)
-        if refund is not None and refund.status is not RefundStatus.SUCCEEDED:
-            await self._advance(payment, refund)
+        while payment.intent_id is not None:
+            made = await self._stripe.list_refunds(payment.intent_id)
+            applied = await self._ledger.apply(payment, made)
+            if applied is not None:
+                return applied
+            payment = await self._payments.get(payment.order_id)
+        return payment
 
-    async def recheck(self, payment: Payment) -> None:
-        """As `carry_out`, also for a refund that succeeded: Stripe can take that back."""
-        refund = await self._ledger.find_refund(payment)
-        if refund is not None:
-            await self._advance(payment, refund)
+    async def carry_out(self, refund_id: str) -> Payment:
+        """Ask Stripe for a refund unless it has it; the payment as it is then. Repeats are harmless.
 
-    async def _advance(self, payment: Payment, refund: Refund) -> None:
-        if payment.intent_id is None:
-            raise ValueError(f"payment {payment.id} owes a refund but has no intent")
+        A refund that Stripe refuses is FAILED: it needs a person, whom its saga calls.
+
+        Raises:
+            RefundNotFound: there is no such refund.
+            PaymentDisputed: the customer's bank decides about the money.
+            StripeUnavailable: repeat.
+        """
         # Looking first makes any number of keys safe: none is used while Stripe has a refund for our id.
-        made = await self._stripe.find_refund(refund_id=refund.id, intent_id=payment.intent_id)
-        if made is None:
-            made = await self._create(payment, refund, intent_id=payment.intent_id)
-        refund = await self._ledger.settle_refund(payment, refund, made)
-        if refund.status is RefundStatus.PENDING:
-            raise RefundPending(f"Stripe has refund {refund.id} and is not done with it")
-        if refund.status is not RefundStatus.SUCCEEDED:
-            raise RefundFailed(payment.order_id, refund.failure_reason or refund.status.lower())
+        payment = await self.catch_up(await self._ledger.get(refund_id))
+        refund = payment.get_refund(refund_id)
+        if refund.status is not RefundStatus.REQUESTED:
+            return payment
+        if payment.open_dispute is not None:
+            raise PaymentDisputed(payment.order_id, payment.open_dispute.id)
+        return await self._create(payment, refund)
 
-    async def _create(self, payment: Payment, refund: Refund, *, intent_id: str) -> MadeRefund:
+    async def _create(self, payment: Payment, refund: Refund) -> Payment:
+        if payment.intent_id is None:
+            raise ValueError(f"payment {payment.id} has a refund but no intent")
         try:
-            return await self._stripe.create_refund(
+            made = await self._stripe.create_refund(
                 refund_id=refund.id,
                 order_id=payment.order_id,
-                intent_id=intent_id,
+                intent_id=payment.intent_id,
                 amount=refund.amount,
                 currency=refund.currency,
                 key=f"{refund.id}:{refund.generation}",
             )
         except StripeKeySpent:
-            await self._ledger.next_refund_generation(payment, refund, reason=None)
+            await self._ledger.next_generation(refund)
             raise
         except StripeRefused as refused:
-            await self._ledger.next_refund_generation(payment, refund, reason=str(refused))
-            raise RefundFailed(payment.order_id, str(refused)) from refused
+            return await self._follow_refusal(payment, refund, refused)
+        return await self._ledger.apply(payment, [made]) or await self.catch_up(payment)
+
+    async def _follow_refusal(self, payment: Payment, refund: Refund, refused: StripeRefused) -> Payment:
+        """Find out why Stripe refuses: a dispute or a refund at its side may be news that has not come here yet."""
+        if isinstance(refused, StripeChargeDisputed):
+            payment = await self._disputes.catch_up(payment)
+            if payment.open_dispute is not None:
+                raise PaymentDisputed(payment.order_id, payment.open_dispute.id) from refused
+        payment = await self.catch_up(payment)
+        if payment.get_refund(refund.id).status is not RefundStatus.REQUESTED:
+            return payment
+        return await self._ledger.fail(refund.id, reason=str(refused))

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 
 from domain.ids import new_id
+from domain.money import MAX_AMOUNT
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
-from runtime.database import Database
+from runtime.database import Database, Listener
 from runtime.process import Life
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.validation import Faults
+from runtime.wakeups import Wakeups
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
-from services.payment.repository import NewPayment, Payment
-from services.payment.service import PaymentService
-from services.payment.signals import TemporalSignals
+from services.payment.messages import dispute_to_proto, payment_to_proto, refund_to_proto
+from services.payment.model import NewPayment, NewRefund
+from services.payment.parts import PaymentParts, put_together
+from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.sagas import TemporalSagas
 from services.payment.stripe_client import StripeClient
 from services.payment.sweep import Sweep
 
 SERVICE_NAME = "ordersaga.payment.v1.PaymentService"
+LONGEST_WAIT_MS: Final = 30_000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,8 +39,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PaymentServicer(PaymentServiceServicer):
     """The payment service over gRPC."""
 
-    def __init__(self, service: PaymentService, intake: EventIntake) -> None:
-        self._service = service
+    def __init__(self, parts: PaymentParts, intake: EventIntake) -> None:
+        self._service = parts.payments
+        self._refunds = parts.refunds
+        self._disputes = parts.disputes
         self._intake = intake
 
     async def CheckAmount(self, request: pb.CheckAmountRequest, context: Context) -> pb.CheckAmountResponse:
@@ -62,26 +69,26 @@ class PaymentServicer(PaymentServiceServicer):
             currency=request.currency,
             payment_method=request.payment_method or None,
         )
-        return pb.OpenPaymentResponse(payment=_to_proto(await self._service.open(new)))
+        return pb.OpenPaymentResponse(payment=payment_to_proto(await self._service.open(new)))
 
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         current_caller().require(CallerRole.SERVICE)
         with Faults() as faults:
             faults.check_id("order_id", request.order_id)
         payment = await self._service.check(request.order_id, refresh=request.refresh)
-        return pb.CheckPaymentResponse(payment=_to_proto(payment))
+        return pb.CheckPaymentResponse(payment=payment_to_proto(payment))
 
     async def GetPayment(self, request: pb.GetPaymentRequest, context: Context) -> pb.GetPaymentResponse:
         with Faults() as faults:
             faults.check_id("payment_id", request.payment_id)
         payment = await self._service.get(request.payment_id, caller=current_caller())
-        return pb.GetPaymentResponse(payment=_to_proto(payment))
+        return pb.GetPaymentResponse(payment=payment_to_proto(payment))
 
     async def ClosePayment(self, request: pb.ClosePaymentRequest, context: Context) -> pb.ClosePaymentResponse:
         current_caller().require(CallerRole.SERVICE)
         with Faults() as faults:
             faults.check_id("order_id", request.order_id)
-        return pb.ClosePaymentResponse(payment=_to_proto(await self._service.close(request.order_id)))
+        return pb.ClosePaymentResponse(payment=payment_to_proto(await self._service.close(request.order_id)))
 
     async def VoidPayment(self, request: pb.VoidPaymentRequest, context: Context) -> pb.VoidPaymentResponse:
         current_caller().require(CallerRole.SERVICE)
@@ -98,24 +105,91 @@ class PaymentServicer(PaymentServiceServicer):
         secret = await self._service.client_secret(request.order_id, caller)
         return pb.GetClientSecretResponse(client_secret=secret)
 
+    async def RequestRefund(self, request: pb.RequestRefundRequest, context: Context) -> pb.RequestRefundResponse:
+        caller = current_caller()
+        caller.require(CallerRole.ADMIN)
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+            faults.check_text("idempotency_key", request.idempotency_key, longest=255)
+            if request.HasField("amount"):
+                faults.check_range("amount", request.amount, smallest=1, largest=MAX_AMOUNT)
+            restock = faults.check_lines("restock", request.restock) if request.restock else []
+            ordered = faults.check_lines("ordered", request.ordered) if request.ordered else []
+            faults.check_text("why", request.why, shortest=0, longest=500)
+            faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
+        new = NewRefund(
+            order_id=request.order_id,
+            amount=request.amount if request.HasField("amount") else None,
+            restock=tuple(restock),
+            ordered=tuple(ordered),
+            requested_by=caller.id,
+            why=request.why,
+        )
+        requested = await self._refunds.request(
+            new, idempotency_key=request.idempotency_key, wait=request.wait_ms / 1000
+        )
+        return pb.RequestRefundResponse(
+            refund=refund_to_proto(requested.payment, requested.refund),
+            accepted_only=requested.accepted_only,
+            replayed=requested.replayed,
+        )
+
+    async def ListRefunds(self, request: pb.ListRefundsRequest, context: Context) -> pb.ListRefundsResponse:
+        with Faults() as faults:
+            faults.check_id("order_id", request.order_id)
+        payment = await self._refunds.list_refunds(request.order_id, caller=current_caller())
+        return pb.ListRefundsResponse(refunds=[refund_to_proto(payment, refund) for refund in payment.refunds])
+
+    async def CarryOutRefund(self, request: pb.CarryOutRefundRequest, context: Context) -> pb.CarryOutRefundResponse:
+        refund_id = _check_refund(request)
+        payment = await self._refunds.carry_out(refund_id)
+        return pb.CarryOutRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
+
+    async def ReplaceRefund(self, request: pb.ReplaceRefundRequest, context: Context) -> pb.ReplaceRefundResponse:
+        refund_id = _check_refund(request)
+        payment = await self._refunds.replace_failed(refund_id)
+        return pb.ReplaceRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
+
+    async def ResolveRefund(self, request: pb.ResolveRefundRequest, context: Context) -> pb.ResolveRefundResponse:
+        refund_id = _check_refund(request)
+        payment = await self._refunds.resolve(refund_id)
+        return pb.ResolveRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
+
+    async def CloseRefund(self, request: pb.CloseRefundRequest, context: Context) -> pb.CloseRefundResponse:
+        refund_id = _check_refund(request)
+        return pb.CloseRefundResponse(closed=await self._refunds.close(refund_id, version=request.version))
+
+    async def CheckDispute(self, request: pb.CheckDisputeRequest, context: Context) -> pb.CheckDisputeResponse:
+        dispute_id = _check_dispute(request)
+        payment = await self._disputes.check(dispute_id)
+        return pb.CheckDisputeResponse(dispute=dispute_to_proto(payment, payment.get_dispute(dispute_id)))
+
+    async def CloseDispute(self, request: pb.CloseDisputeRequest, context: Context) -> pb.CloseDisputeResponse:
+        dispute_id = _check_dispute(request)
+        return pb.CloseDisputeResponse(closed=await self._disputes.close(dispute_id, version=request.version))
+
     async def ReceiveWebhook(self, request: pb.ReceiveWebhookRequest, context: Context) -> pb.ReceiveWebhookResponse:
         # Any caller: whoever signs as Stripe is Stripe.
         await self._intake.receive_webhook(body=request.body, signature=request.signature)
         return pb.ReceiveWebhookResponse()
 
 
-def _to_proto(payment: Payment) -> pb.Payment:
-    """With the currency that came in, once money did, so that its amount is never read in another one."""
-    return pb.Payment(
-        id=payment.id,
-        order_id=payment.order_id,
-        status=pb.PaymentStatus.Value(f"PAYMENT_STATUS_{payment.status.value}"),
-        amount=payment.amount,
-        currency=payment.currency_received or payment.currency,
-        amount_received=payment.amount_received,
-        amount_refunded=payment.amount_refunded,
-        failed_attempts=payment.failed_attempts,
-    )
+def _check_refund(
+    request: pb.CarryOutRefundRequest | pb.ReplaceRefundRequest | pb.ResolveRefundRequest | pb.CloseRefundRequest,
+) -> str:
+    """The refund's id; its saga alone calls."""
+    current_caller().require(CallerRole.SERVICE)
+    with Faults() as faults:
+        faults.check_id("refund_id", request.refund_id)
+    return request.refund_id
+
+
+def _check_dispute(request: pb.CheckDisputeRequest | pb.CloseDisputeRequest) -> str:
+    """The dispute's id; its case alone calls."""
+    current_caller().require(CallerRole.SERVICE)
+    with Faults() as faults:
+        faults.check_text("dispute_id", request.dispute_id, longest=255)
+    return request.dispute_id
 
 
 async def run(settings: Settings, life: Life) -> None:
@@ -129,23 +203,29 @@ async def run(settings: Settings, life: Life) -> None:
     )
     database = Database(settings.required("payment_dsn"), pool_size=settings.database_pool_size)
     temporal = await connect_temporal(settings)
-    service = PaymentService(database, stripe)
+    sagas = TemporalSagas(temporal, task_queue=settings.temporal_task_queue, attention_after=settings.attention_after)
+    wakeups = Wakeups()
+    parts = put_together(database, stripe, sagas, wakeups)
     inbox = Inbox(
         database,
-        service,
-        TemporalSignals(temporal),
+        parts.payments,
+        sagas,
         patience=timedelta(seconds=settings.unknown_event_patience),
     )
     intake = EventIntake(
         database, secrets=settings.stripe_webhook_secrets, livemode=stripe.livemode, on_stored=inbox.wake
     )
     sweep = Sweep(database, stripe, intake)
-    servicer = PaymentServicer(service, intake)
+    servicer = PaymentServicer(parts, intake)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with (
+            Listener(database.dsn, channel=REFUNDS_CHANNEL, on_wake=wakeups.wake),
+            asyncio.TaskGroup() as group,
+        ):
             background = [
                 group.create_task(inbox.run()),
                 group.create_task(sweep.run(interval=settings.stripe_sweep_interval)),
+                group.create_task(parts.follow_ups.run(interval=settings.saga_sweep_interval)),
             ]
             await serve(
                 settings,

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from domain.payments import PaymentStatus
 from runtime.caller import Caller
-from runtime.database import Database
+from services.payment.disputes import Disputes
 from services.payment.errors import (
     NoSuchPayment,
     PaymentDiffers,
@@ -18,10 +18,12 @@ from services.payment.errors import (
     PaymentUnsettled,
     PaymentVoided,
 )
+from services.payment.event_types import DISPUTE_TYPES, REFUND_TYPES
+from services.payment.follow_ups import FollowUps
 from services.payment.intents import Intents, is_untried
 from services.payment.ledger import PaymentLedger
+from services.payment.model import NewPayment, Payment
 from services.payment.refunds import Refunds
-from services.payment.repository import NewPayment, Payment
 from services.payment.stripe_amounts import check_chargeable
 from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import StripeRefused
@@ -34,11 +36,21 @@ class PaymentService:
     moves once holds without it, by idempotency keys, Stripe's own state machine and the ledger's guard.
     """
 
-    def __init__(self, database: Database, stripe: StripeClient) -> None:
-        self._ledger = PaymentLedger(database)
+    def __init__(
+        self,
+        ledger: PaymentLedger,
+        stripe: StripeClient,
+        *,
+        refunds: Refunds,
+        disputes: Disputes,
+        follow_ups: FollowUps,
+    ) -> None:
+        self._ledger = ledger
         self._stripe = stripe
-        self._intents = Intents(self._ledger, stripe)
-        self._refunds = Refunds(self._ledger, stripe)
+        self._intents = Intents(ledger, stripe)
+        self._refunds = refunds
+        self._disputes = disputes
+        self._follow_ups = follow_ups
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def check_amount(self, amount: int, currency: str) -> None:
@@ -113,17 +125,19 @@ class PaymentService:
             return await self._intents.end(await self._ledger.close(order_id))
 
     async def void(self, order_id: str) -> None:
-        """Undo the order's payment: cancelled, or refunded in full. Without one, a late open is refused.
+        """Undo the order's payment: cancelled, or what came in is owed. Without one, a late open is refused.
+
+        What is owed is kept with the payment, and given back by a saga of its own: that may take days, and the order
+        need not wait for it.
 
         Raises:
-            RefundFailed: Stripe refused the refund.
-            PaymentUnsettled, RefundPending, StripeUnavailable: repeat.
+            PaymentUnsettled, StripeUnavailable: repeat.
         """
         async with self._alone(order_id):
             payment = await self._intents.end(await self._ledger.void(order_id))
             if payment.status is PaymentStatus.PROCESSING:
                 raise PaymentUnsettled(f"payment {payment.id} is still processing")
-            await self._refunds.carry_out(payment)
+        await self._follow_ups.wake_if_possible(payment)
 
     async def client_secret(self, order_id: str, caller: Caller) -> str:
         """What lets the customer's browser pay, straight from Stripe; empty once nobody shall pay any more.
@@ -143,19 +157,20 @@ class PaymentService:
         """The payment that an event tells of, if we know it."""
         return await self._ledger.find(intent_id=intent_id, order_id=order_id)
 
-    async def follow_up(self, order_id: str, *, refund_changed: bool) -> None:
-        """Catch up with Stripe after a hint of its: re-read the payment, and give late money back.
+    async def follow_up(self, order_id: str, *, event_type: str) -> None:
+        """Catch up with Stripe after a hint of its, and wake the workflows that it concerns but the order's own.
 
         Raises:
-            RefundFailed: Stripe refused the refund, or took it back.
-            RefundPending, StripeUnavailable: repeat.
+            StripeUnavailable, SignalUndelivered: repeat.
         """
+        is_dispute = event_type.startswith(DISPUTE_TYPES)
         async with self._alone(order_id):
             payment = await self._intents.reread(await self._ledger.get(order_id))
-            if refund_changed:
-                await self._refunds.recheck(payment)
-            else:
-                await self._refunds.carry_out(payment)
+            if event_type.startswith(REFUND_TYPES):
+                payment = await self._refunds.catch_up(payment)
+            if is_dispute:
+                payment = await self._disputes.catch_up(payment)
+        await self._follow_ups.wake(payment, dispute_changed=is_dispute)
 
     @asynccontextmanager
     async def _alone(self, order_id: str) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ import stripe
 import structlog
 
 from domain.payments import PaymentStatus
+from domain.refunds import DisputeStatus, RefundStatus
 from services.payment.errors import BadWebhookBody
 from services.payment.event_types import TELLING_TYPES
 from services.payment.events import ProviderEvent, convert_event
@@ -22,15 +23,16 @@ from services.payment.stripe_amounts import from_stripe, to_stripe
 from services.payment.stripe_port import (
     APP,
     FailedCharge,
+    FoundDispute,
     Intent,
     MadeRefund,
+    StripeChargeDisputed,
     StripeDeclined,
     StripeKeySpent,
     StripeRefused,
     StripeUnavailable,
     StripeUnexpectedState,
 )
-from services.payment.tables import RefundStatus
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -52,6 +54,7 @@ _REFUND_STATUS: Final = {
     "failed": RefundStatus.FAILED,
     "canceled": RefundStatus.CANCELED,
 }
+_DISPUTE_STATUS: Final = {status.value.lower(): status for status in DisputeStatus}
 _PAGE: Final = 100
 
 
@@ -161,7 +164,11 @@ class StripeClient:
     async def create_refund(
         self, *, refund_id: str, order_id: str, intent_id: str, amount: int, currency: str, key: str
     ) -> MadeRefund:
-        """Give `amount` of the intent's money back. With the `key` of an earlier call, what became of that one."""
+        """Give `amount` of the intent's money back. With the `key` of an earlier call, what became of that one.
+
+        Raises:
+            StripeChargeDisputed: a dispute holds the money, or took it.
+        """
         refund = await _answer(
             self._api.refunds.create_async(
                 {
@@ -176,13 +183,15 @@ class StripeClient:
             refund = await _read(self._api.refunds.retrieve_async(refund.id))
         return _refund(refund)
 
-    async def find_refund(self, *, refund_id: str, intent_id: str) -> MadeRefund | None:
-        """The intent's refund that was made for our refund id, if there is one."""
+    async def list_refunds(self, intent_id: str) -> list[MadeRefund]:
+        """Every refund of the intent, whoever made it."""
         page = await _read(self._api.refunds.list_async({"payment_intent": intent_id, "limit": _PAGE}))
-        async for refund in _all(page):
-            if refund.metadata is not None and refund.metadata.to_dict().get("refund_id") == refund_id:
-                return _refund(refund)
-        return None
+        return [_refund(refund) async for refund in _all(page)]
+
+    async def list_disputes(self, intent_id: str) -> list[FoundDispute]:
+        """Every dispute of the intent's charges."""
+        page = await _read(self._api.disputes.list_async({"payment_intent": intent_id, "limit": _PAGE}))
+        return [_dispute(dispute) async for dispute in _all(page)]
 
     async def list_events(self, *, created_from: datetime) -> AsyncIterator[ProviderEvent]:
         """The telling events from a time on, newest first; Stripe lists those of the last 30 days."""
@@ -225,10 +234,32 @@ def _intent(intent: stripe.PaymentIntent) -> Intent:
 
 
 def _refund(refund: stripe.Refund) -> MadeRefund:
+    currency = refund.currency.upper()
+    metadata = refund.metadata.to_dict() if refund.metadata is not None else {}
     return MadeRefund(
         id=refund.id,
         status=_REFUND_STATUS[refund.status or "pending"],
         failure_reason=getattr(refund, "failure_reason", None),
+        amount=from_stripe(refund.amount, currency),
+        currency=currency,
+        created_at=datetime.fromtimestamp(refund.created, UTC),
+        refund_id=metadata.get("refund_id") if metadata.get("app") == APP else None,
+    )
+
+
+def _dispute(dispute: stripe.Dispute) -> FoundDispute:
+    currency = dispute.currency.upper()
+    due_by = dispute.evidence_details.due_by
+    moved = sum(movement.amount for movement in dispute.balance_transactions)
+    return FoundDispute(
+        id=dispute.id,
+        status=_DISPUTE_STATUS[dispute.status],
+        reason=dispute.reason,
+        amount=from_stripe(dispute.amount, currency),
+        currency=currency,
+        withdrawn=from_stripe(max(-moved, 0), currency),
+        respond_by=None if due_by is None else datetime.fromtimestamp(due_by, UTC),
+        created_at=datetime.fromtimestamp(dispute.created, UTC),
     )
 
 
@@ -266,6 +297,8 @@ def _translated(error: stripe.StripeError) -> Exception:
     if isinstance(error, stripe.InvalidRequestError):
         if error.code == "payment_intent_unexpected_state":
             return StripeUnexpectedState(message)
+        if error.code == "charge_disputed":
+            return StripeChargeDisputed(message)
         return StripeRefused(message)
     if (error.http_status or 0) >= 500 and (error.headers or {}).get("idempotent-replayed") == "true":
         return StripeKeySpent(f"Stripe repeats its stored failure: {message}")

@@ -1,4 +1,4 @@
-"""What the service sees of Stripe: frozen values in our units and words, and five ways in which a call can fail."""
+"""What the service sees of Stripe: frozen values in our units and words, and the ways in which a call can fail."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from domain.payments import PaymentStatus
+from domain.refunds import DisputeStatus, RefundStatus
 from runtime.refusal import Unavailable
-from services.payment.tables import RefundStatus
 
 APP: Final = "ordersaga"
 """Our mark in the metadata of everything that we make at Stripe."""
@@ -37,11 +37,33 @@ class FailedCharge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeRefund:
-    """A refund that Stripe has; never REQUESTED."""
+    """A refund that Stripe has: PENDING, SUCCEEDED, FAILED or CANCELED."""
 
     id: str
     status: RefundStatus
     failure_reason: str | None
+    amount: int
+    """Minor units of `currency`."""
+    currency: str
+    created_at: datetime
+    refund_id: str | None
+    """Ours, unless it was made at Stripe's side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDispute:
+    """A dispute as it was when it was read."""
+
+    id: str
+    status: DisputeStatus
+    reason: str
+    amount: int
+    """Minor units of `currency`."""
+    currency: str
+    withdrawn: int
+    """What Stripe holds or took because of it."""
+    respond_by: datetime | None
+    created_at: datetime
 
 
 class StripeUnavailable(Unavailable):
@@ -57,6 +79,10 @@ class StripeKeySpent(StripeUnavailable):
 
 class StripeRefused(Exception):
     """Stripe refused the request itself; the message is Stripe's own, meant for whoever made the request."""
+
+
+class StripeChargeDisputed(StripeRefused):
+    """A dispute holds the money, or took it for good: it cannot be refunded."""
 
 
 class StripeUnexpectedState(StripeRefused):

@@ -6,21 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from domain.payments import PaymentStatus
+from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
-
-
-class RefundStatus(StrEnum):
-    """Where a refund stands: REQUESTED is ours, until Stripe has it; the rest is Stripe's word."""
-
-    REQUESTED = "REQUESTED"
-    PENDING = "PENDING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELED = "CANCELED"
 
 
 class EventStatus(StrEnum):
@@ -92,17 +84,35 @@ class AttemptRow(Base, table=True):
     at: datetime = timestamp()
 
 
-class RefundRow(Base, table=True):
-    """The one full refund of a voided payment."""
+class SagaColumns(SQLModel):
+    """The columns of what has a workflow of its own, for as long as something follows from it."""
+
+    version: int = Field(sa_type=BigInteger)
+    """Number of its last change."""
+    saga_open: bool
+    """Whether its workflow has still to do: cleared by the workflow, set by the next change."""
+    woken_version: int = Field(sa_type=BigInteger)
+    """The last version that the workflow was woken for."""
+    next_look_at: datetime = timestamp()
+    """When the sweep makes sure again that there is a workflow."""
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class RefundRow(Base, SagaColumns, table=True):
+    """Money of a payment that is given back, or was to be."""
 
     __tablename__ = "refunds"
     __table_args__ = (
         _one_of("status", RefundStatus),
+        _one_of("origin", RefundOrigin),
         CheckConstraint("amount > 0", name="amount"),
+        Index("ix_refunds_saga_open", "next_look_at", postgresql_where="saga_open"),
     )
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", unique=True)
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
+    origin: RefundOrigin = Field(sa_type=Text)
     amount: int = Field(sa_type=BigInteger)
     currency: str = Field(sa_type=Text)
     status: RefundStatus = Field(sa_type=Text)
@@ -110,8 +120,48 @@ class RefundRow(Base, table=True):
     failure_reason: str | None = Field(default=None, sa_type=Text)
     generation: int
     """Part of the idempotency key, as with payments."""
+    restock: list[dict[str, str | int]] = Field(sa_type=JSONB)
+    """Product ids and quantities to put back into stock once the money is given back."""
+    requested_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    """The admin who asked for it."""
+    why: str = Field(sa_type=Text)
+
+
+class DisputeRow(Base, SagaColumns, table=True):
+    """A customer's dispute with their bank."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        _one_of("status", DisputeStatus),
+        CheckConstraint("amount >= 0 AND withdrawn >= 0", name="amounts"),
+        Index("ix_disputes_saga_open", "next_look_at", postgresql_where="saga_open"),
+    )
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    """Stripe's."""
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
+    status: DisputeStatus = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    withdrawn: int = Field(sa_type=BigInteger)
+    """What Stripe holds or took because of it, in minor units."""
+    respond_by: datetime | None = timestamp(default=None, nullable=True)
+
+
+class IdempotencyKeyRow(Base, table=True):
+    """Which refund a client's key stands for."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    route: str = Field(primary_key=True, sa_type=Text)
+    key: str = Field(primary_key=True, sa_type=Text)
+    request_hash: str = Field(sa_type=Text)
+    refund_id: str = Field(sa_type=Uuid(as_uuid=False))
+    accepted_only: bool
+    """Whether the first answer came before the refund succeeded or failed."""
     created_at: datetime = timestamp()
-    updated_at: datetime = timestamp()
 
 
 class EventRow(Base, table=True):

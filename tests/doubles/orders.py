@@ -1,4 +1,4 @@
-"""The order service's steps in memory: status, history, payment deadline and attention of each order."""
+"""The order service's steps in memory: status, history, payment deadline, refunds and attention of each order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from domain.orders import ALLOWED_FROM, OrderStatus, PricedLine
+from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus, PricedLine, refunded_status
 from domain.refusals import Refusal
-from domain.saga import AttentionRequest, Marked, MarkPendingRequest, MarkRequest, Quote, Resumption
+from domain.saga import (
+    AttentionRequest,
+    Marked,
+    MarkPendingRequest,
+    MarkRefundedRequest,
+    MarkRequest,
+    Quote,
+    Resumption,
+)
 from tests.doubles.refusals import refused
 from workflows.steps import OrderSteps
 
@@ -20,6 +28,19 @@ class Transition:
     from_status: OrderStatus | None
     to_status: OrderStatus
     cause_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """What an order was last told of one of its refunds."""
+
+    amount: int
+    succeeded: bool
+    version: int
+
+
+class StillOpen(Exception):
+    """The order is not PAID yet: repeat."""
 
 
 @dataclass(slots=True)
@@ -34,9 +55,15 @@ class OrderRow:
     total: int | None = None
     payment_deadline: datetime | None = None
     prices: list[PricedLine] = field(default_factory=list)
+    refunds: dict[str, Refund] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=lambda: [Transition(None, OrderStatus.RECEIVED, "accepted")])
     attention: dict[str, str] = field(default_factory=dict)
     """Step to why, of what is not cleared."""
+
+    @property
+    def refunded(self) -> int:
+        """Minor units given back so far."""
+        return sum(refund.amount for refund in self.refunds.values() if refund.succeeded)
 
 
 class OrdersDouble(OrderSteps):
@@ -59,6 +86,18 @@ class OrdersDouble(OrderSteps):
     async def mark(self, request: MarkRequest) -> Marked:
         order = self._get(request.order_id)
         self._move(order, request.status, request.reason, request.cause_id)
+        return Marked(status=order.status, reason=order.reason, payment_deadline=None)
+
+    async def mark_refunded(self, request: MarkRefundedRequest) -> Marked:
+        order = self._get(request.order_id)
+        if order.status.is_open:
+            raise StillOpen(f"order {order.id} is {order.status}")
+        known = order.refunds.get(request.refund_id)
+        if order.status in SOLD_STATUSES and (known is None or known.version < request.version):
+            amount = request.amount if known is None else known.amount
+            order.refunds[request.refund_id] = Refund(amount, request.succeeded, request.version)
+            if request.succeeded != (known is not None and known.succeeded):
+                self._refund(order, f"refund:{request.refund_id}:{request.version}")
         return Marked(status=order.status, reason=order.reason, payment_deadline=None)
 
     async def read_order(self, order_id: str) -> Marked:
@@ -86,6 +125,12 @@ class OrdersDouble(OrderSteps):
         order.transitions.append(Transition(order.status, status, cause_id))
         order.status, order.reason = status, reason
         return True
+
+    def _refund(self, order: OrderRow, cause_id: str) -> None:
+        assert order.total is not None
+        status = refunded_status(refunded=order.refunded, total=order.total)
+        order.transitions.append(Transition(order.status, status, cause_id))
+        order.status, order.reason = status, None
 
     def _get(self, order_id: str) -> OrderRow:
         if order_id not in self.orders:

@@ -109,6 +109,7 @@ def _order(order: OrderRow) -> OrderFact:
         status=order.status,
         seq=len(order.transitions),
         total=order.total,
+        refunded=order.refunded,
         currency=order.currency,
         created_at=THEN,
         updated_at=THEN,

@@ -16,6 +16,7 @@ from domain.saga import (
     CheckPaymentRequest,
     Marked,
     MarkPendingRequest,
+    MarkRefundedRequest,
     MarkRequest,
     OpenPaymentRequest,
     PaymentState,
@@ -63,6 +64,7 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
             self.void_payment,
             self.mark_pending,
             self.mark,
+            self.mark_refunded,
             self.read_order,
             self.resume_order,
             self.attention,
@@ -118,6 +120,10 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
             return marked
 
         return await self._run("mark", mark)
+
+    @activity.defn(name="mark_refunded")
+    async def mark_refunded(self, request: MarkRefundedRequest) -> Marked:
+        return await self._run("mark_refunded", lambda case: case.shop.orders.mark_refunded(request))
 
     @activity.defn(name="read_order")
     async def read_order(self, order_id: str) -> Marked:

@@ -72,6 +72,7 @@ async def test_a_customer_lists_their_own_orders_the_newest_first(gateway: Gatew
         "reason": "OUT_OF_STOCK",
         "currency": "EUR",
         "total": None,
+        "refunded": 0,
         "line_count": 2,
         "created_at": placed[0]["created_at"],
         "payment_deadline": None,

@@ -97,6 +97,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "reason": None,
         "currency": "EUR",
         "total": None,
+        "refunded": 0,
         "items": [{"product_id": product_id, "quantity": 1, "unit_price": None}],
         "shipping_address": {**body["shipping_address"], "line2": None},
         "created_at": order["created_at"],

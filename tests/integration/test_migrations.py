@@ -172,3 +172,26 @@ def test_order_mails_outlive_the_way_down_and_up(empty_databases: Mapping[str, s
         rows = connection.execute("SELECT channel, template, ce_id FROM notifications").fetchall()
     assert rows == [("email", "order_paid", "order:1:3")]
     downgrade("notification", dsn)
+
+
+def test_orders_outlive_the_way_down_and_up(empty_databases: Mapping[str, str]) -> None:
+    dsn = empty_databases["order"]
+    upgrade("order", dsn, revision="0002")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO orders (id, user_id, status, currency, total, payment_window_seconds, shipping_address, seq,"
+            " created_at, updated_at) VALUES (gen_random_uuid(), gen_random_uuid(), 'PAID', 'EUR', 900, 900, '{}', 3,"
+            " now(), now())"
+        )
+
+    upgrade("order", dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        before = connection.execute("SELECT status, refunded FROM orders").fetchall()
+        connection.execute("UPDATE orders SET status = 'REFUNDED', refunded = 900")
+    downgrade("order", dsn, revision="0002")
+    upgrade("order", dsn)
+
+    with psycopg.connect(dsn) as connection:
+        after = connection.execute("SELECT status, refunded FROM orders").fetchall()
+    assert before == after == [("PAID", 0)]
+    downgrade("order", dsn)

@@ -16,12 +16,12 @@ from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database, Listener
+from runtime.wakeups import Wakeups
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
 from services.order.model import Address, Mark, NewOrder, Pricing
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaSweep, SagaUnavailable
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
 from tests.rows import fetch_rows
 
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)

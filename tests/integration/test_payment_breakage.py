@@ -16,7 +16,7 @@ import stripe
 from domain.payments import PaymentStatus
 from runtime.refusal import Unavailable
 from services.payment.errors import PaymentVoided
-from services.payment.repository import NewPayment
+from services.payment.model import NewPayment
 from tests.payment_rig import Rig, new_payment, payment_rig
 
 ORDERS = 8
@@ -44,7 +44,7 @@ async def persistently(call: Callable[[], Awaitable[object]]) -> None:
 
 async def one_order(rig: Rig, new: NewPayment, chance: random.Random) -> None:
     """The saga's calls by several processes, and a customer who pays meanwhile."""
-    services = [rig.another_service() for _ in range(3)]
+    services = [rig.another_process().payments for _ in range(3)]
     opening = [asyncio.create_task(persistently(partial(service.open, new))) for service in services[:2]]
     if chance.random() < 0.5:
         await opening[0]

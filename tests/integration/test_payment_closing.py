@@ -11,6 +11,7 @@ import pytest
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
+from domain.refunds import RefundStatus
 from services.payment.errors import (
     PaymentNotFound,
     PaymentRejected,
@@ -19,9 +20,8 @@ from services.payment.errors import (
     RefundFailed,
     RefundPending,
 )
-from services.payment.repository import Payment
+from services.payment.model import Payment
 from services.payment.stripe_port import Intent, MadeRefund, StripeUnavailable
-from services.payment.tables import RefundStatus
 from tests.payment_rig import Rig, new_payment, payment_rig
 
 CREATE = "payment_intents.create"
@@ -208,7 +208,9 @@ async def test_voids_by_several_processes_refund_once(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
     await rig.break_api(REFUND, delay_ms=(20, 60))
 
-    await asyncio.gather(*(rig.another_service().void(payment.order_id) for _ in range(5)), return_exceptions=True)
+    await asyncio.gather(
+        *(rig.another_process().payments.void(payment.order_id) for _ in range(5)), return_exceptions=True
+    )
     await rig.mend_api()
     await rig.service.void(payment.order_id)
 
@@ -265,8 +267,8 @@ async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(rig:
     await rig.break_api(CREATE, "payment_intents.confirm", delay_ms=(0, 40))
 
     await asyncio.gather(
-        *(rig.another_service().open(new) for new in news),
-        *(rig.another_service().void(new.order_id) for new in news),
+        *(rig.another_process().payments.open(new) for new in news),
+        *(rig.another_process().payments.void(new.order_id) for new in news),
         return_exceptions=True,
     )
     await rig.mend_api()

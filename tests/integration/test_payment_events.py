@@ -13,10 +13,10 @@ import pytest
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
+from domain.refunds import RefundStatus
 from services.payment.errors import BadWebhookBody, BadWebhookSignature
 from services.payment.event_repository import EventRepository
 from services.payment.stripe_port import MadeRefund, StripeUnavailable
-from services.payment.tables import RefundStatus
 from tests.payment_rig import PREVIOUS_SECRET, Rig, payment_rig, sign
 from tests.stripe_double import WEBHOOK_SECRET
 
@@ -76,7 +76,7 @@ async def test_an_event_makes_the_payment_catch_up_and_wakes_the_order(rig: Rig)
         SUCCEEDED: "APPLIED",
     }
     applied = await the_event(rig)
-    assert rig.signals.taken == [(payment.order_id, applied["event_id"])]
+    assert rig.sagas.taken == [(payment.order_id, applied["event_id"])]
 
 
 async def test_doubled_and_reordered_events_are_worked_off_once_each_and_do_no_harm(rig: Rig) -> None:
@@ -91,7 +91,7 @@ async def test_doubled_and_reordered_events_are_worked_off_once_each_and_do_no_h
 
     paid = await rig.service.check(payment.order_id, refresh=False)
     assert (paid.status, paid.amount_received) == (PaymentStatus.SUCCEEDED, 2_599)
-    assert len(rig.signals.taken) == 2
+    assert len(rig.sagas.taken) == 2
     seqs = [seq for _, seq, _ in await rig.published(payment.order_id)]
     assert seqs == list(range(1, len(seqs) + 1))
 
@@ -110,13 +110,13 @@ async def test_the_inbox_works_by_itself_when_a_webhook_comes(rig: Rig) -> None:
     payment = await rig.opened()
     await rig.customer_pays(payment, "pm_card_visa")
     signalled = asyncio.Event()
-    take = rig.signals.payment_changed
+    take = rig.sagas.payment_changed
 
     async def tell(*, order_id: str, event_id: str) -> None:
         await take(order_id=order_id, event_id=event_id)
         signalled.set()
 
-    rig.signals.payment_changed = tell  # type: ignore[method-assign]  # the recorder of this test
+    rig.sagas.payment_changed = tell  # type: ignore[method-assign]  # the recorder of this test
     working = asyncio.create_task(rig.inbox.run())
 
     await rig.deliver(await rig.webhook_bodies(SUCCEEDED))
@@ -130,11 +130,11 @@ async def test_the_inbox_works_by_itself_when_a_webhook_comes(rig: Rig) -> None:
 async def test_while_temporal_is_down_events_stay_and_are_tried_again(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
     await rig.deliver(await rig.webhook_bodies(SUCCEEDED))
-    rig.signals.down = True
+    rig.sagas.down = True
 
     await rig.inbox.work_off_due()
     waiting = await the_event(rig)
-    rig.signals.down = False
+    rig.sagas.down = False
     await rig.inbox.work_off_due()
     untouched = await the_event(rig)
     await rig.due_again()
@@ -144,7 +144,7 @@ async def test_while_temporal_is_down_events_stay_and_are_tried_again(rig: Rig) 
     assert waiting["next_attempt_at"] - waiting["received_at"] < timedelta(seconds=30)
     assert untouched == waiting
     assert (await the_event(rig))["status"] == "APPLIED"
-    assert rig.signals.orders() == {payment.order_id}
+    assert rig.sagas.orders() == {payment.order_id}
 
 
 async def test_while_stripe_is_down_events_stay_and_nobody_is_told(rig: Rig) -> None:
@@ -155,7 +155,7 @@ async def test_while_stripe_is_down_events_stay_and_nobody_is_told(rig: Rig) -> 
 
     await rig.inbox.work_off_due()
 
-    assert ((await the_event(rig))["status"], rig.signals.taken) == ("RECEIVED", [])
+    assert ((await the_event(rig))["status"], rig.sagas.taken) == ("RECEIVED", [])
     await rig.mend_api()
     await rig.due_again()
     await rig.inbox.work_off_due()
@@ -165,7 +165,7 @@ async def test_while_stripe_is_down_events_stay_and_nobody_is_told(rig: Rig) -> 
 async def test_an_event_that_hangs_does_not_hold_up_a_later_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await rig.opened("pm_card_visa")
     hanging, released, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    take = rig.signals.payment_changed
+    take = rig.sagas.payment_changed
 
     async def hang_once(*, order_id: str, event_id: str) -> None:
         if not hanging.is_set():
@@ -174,7 +174,7 @@ async def test_an_event_that_hangs_does_not_hold_up_a_later_one(rig: Rig, monkey
         await take(order_id=order_id, event_id=event_id)
         told.set()
 
-    monkeypatch.setattr(rig.signals, "payment_changed", hang_once)
+    monkeypatch.setattr(rig.sagas, "payment_changed", hang_once)
     working = asyncio.create_task(rig.inbox.run())
     await rig.deliver(await rig.webhook_bodies(SUCCEEDED))
     await asyncio.wait_for(hanging.wait(), 10)
@@ -183,11 +183,11 @@ async def test_an_event_that_hangs_does_not_hold_up_a_later_one(rig: Rig, monkey
     await rig.deliver(await rig.webhook_bodies(SUCCEEDED))
     await asyncio.wait_for(told.wait(), 10)
 
-    assert rig.signals.orders() == {later.order_id}
+    assert rig.sagas.orders() == {later.order_id}
     released.set()
     working.cancel()
     await asyncio.wait([working])
-    assert len(rig.signals.taken) == 2
+    assert len(rig.sagas.taken) == 2
 
 
 async def test_an_event_of_an_unknown_order_is_tried_again_for_a_while(rig: Rig) -> None:
@@ -199,7 +199,7 @@ async def test_an_event_of_an_unknown_order_is_tried_again_for_a_while(rig: Rig)
 
     unknown = await the_event(rig)
     assert (unknown["status"], unknown["attempts"]) == ("RECEIVED", 2)
-    assert rig.signals.taken == []
+    assert rig.sagas.taken == []
 
 
 async def test_an_event_of_an_order_that_stays_unknown_is_flagged(impatient: Rig) -> None:
@@ -285,7 +285,7 @@ async def test_the_sweep_finds_events_whose_webhooks_were_lost_and_only_once(rig
     await rig.inbox.work_off_due()
 
     assert (await rig.service.check(payment.order_id, refresh=False)).status is PaymentStatus.SUCCEEDED
-    assert len(rig.signals.taken) == 1
+    assert len(rig.sagas.taken) == 1
 
 
 async def test_the_sweep_reads_every_page_and_goes_on_where_it_ended(rig: Rig) -> None:
@@ -297,7 +297,7 @@ async def test_the_sweep_reads_every_page_and_goes_on_where_it_ended(rig: Rig) -
     await rig.sweep.sweep()
     await rig.inbox.work_off_due()
 
-    assert rig.signals.orders() == {payment.order_id for payment in paid}
+    assert rig.sagas.orders() == {payment.order_id for payment in paid}
     [mark] = await rig.rows("SELECT swept_until FROM event_sweep")
     events = await rig.sdk.v1.events.list_async({"limit": 1, "types": [SUCCEEDED]})
     assert mark["swept_until"].timestamp() == events.data[0].created
@@ -313,7 +313,7 @@ async def test_a_cancellation_that_we_asked_for_wakes_nobody(rig: Rig) -> None:
     assert (await rig.rows("SELECT type, status FROM provider_events WHERE status = 'APPLIED'")) == [
         {"type": "payment_intent.canceled", "status": "APPLIED"}
     ]
-    assert rig.signals.taken == []
+    assert rig.sagas.taken == []
 
 
 async def test_a_sweep_that_breaks_off_starts_again_where_it_started(rig: Rig) -> None:

@@ -16,7 +16,7 @@ import pytest_asyncio
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from services.payment.errors import PaymentVoided
-from services.payment.repository import NewPayment, Payment
+from services.payment.model import NewPayment, Payment
 from tests.failpoints import Case, Died, Life, explore
 from tests.payment_books import read_books
 from tests.payment_process import PaymentProcess
@@ -98,7 +98,7 @@ class Order:
     async def expect_signalled(self, status: PaymentStatus, **counts: int) -> None:
         """As `expect`, and its workflow was woken."""
         await self.expect(status, **counts)
-        assert self.id in self.rig.signals.orders()
+        assert self.id in self.rig.sagas.orders()
 
     def case(
         self, step: Callable[[Life], Awaitable[object]], status: PaymentStatus, *, days: bool = False, **counts: int

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from domain.payments import PaymentStatus
-from services.payment.repository import NewPayment
+from services.payment.model import NewPayment
 from tests.failpoints import Died, Life
 from tests.killed_payment_process import Task
 from tests.payment_books import Books, read_books

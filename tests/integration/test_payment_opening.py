@@ -114,7 +114,7 @@ async def test_opens_by_several_processes_make_one_intent_and_one_charge(rig: Ri
     await rig.break_api(CREATE, CONFIRM, delay_ms=(20, 60))
 
     await asyncio.gather(
-        *(rig.another_service().open(replace(new, id=new_id())) for _ in range(5)), return_exceptions=True
+        *(rig.another_process().payments.open(replace(new, id=new_id())) for _ in range(5)), return_exceptions=True
     )
     await rig.mend_api()
     payment = await rig.service.open(new)

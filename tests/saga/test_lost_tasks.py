@@ -198,6 +198,36 @@ async def test_a_paid_order_whose_workflow_goes_its_way_again_stays_paid(loss: L
     assert (await shop.stock(product)).on_hand == 3
 
 
+@pytest.mark.parametrize(("refunded", "status"), [(500, "PARTIALLY_REFUNDED"), (2_000, "REFUNDED")])
+@pytest.mark.parametrize("step", ["mark_pending", "mark"])
+async def test_an_order_refunded_while_its_workflow_goes_its_way_again_ends_as_it_is(
+    loss: Loss, step: str, refunded: int, status: str
+) -> None:
+    shop = loss.shop
+    product = await shop.product(price=1_000, pieces=5)
+    if step == "mark_pending":
+        shop.hooks.before["mark_pending"] = shop.deliver_events
+
+    async def go_all_the_way() -> None:
+        order_id = (activity.info().workflow_id or "").removeprefix("order-")
+        await shop.inventory.commit(order_id)
+        await shop.orders.mark(Mark(order_id=order_id, cause_id="order_saga:closed", to_status=OrderStatus.PAID))
+        await shop.tell_refund(order_id, refunded)
+
+    shop.hooks.after[step] = loss.task(go_all_the_way)
+    run = await shop.place((product, 2), payment_method=VISA, wait=10 if step == "mark" else 0)
+    await shop.deliver_events()
+
+    async with asyncio.timeout(PATIENCE):
+        result = await shop.result(run)
+
+    order = await shop.order(run)
+    assert (result.status, result.reason) == (order.status, order.reason) == (status, None)
+    assert [t.to_status for t in order.transitions] == ["RECEIVED", "PENDING", "PAID", status]
+    assert not {"void_payment", "release"} & set(shop.hooks.calls)
+    assert (await shop.stock(product)).on_hand == 3
+
+
 @pytest.mark.parametrize("what", ["signal", "cancel", "crash", "crash-cancel"])
 async def test_an_order_paid_in_the_task_that_opened_its_payment_stays_paid_when_that_task_is_lost(
     loss: Loss, what: str

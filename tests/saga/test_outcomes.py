@@ -192,7 +192,10 @@ async def test_a_wrong_amount_is_given_back_and_never_sold_for(shop: Shop) -> No
     await database.close()
 
 
-async def test_an_order_that_is_paid_is_not_undone_when_its_workflow_fares_otherwise_the_next_time(shop: Shop) -> None:
+@pytest.mark.parametrize(("refunded", "status"), [(0, "PAID"), (100, "PARTIALLY_REFUNDED"), (500, "REFUNDED")])
+async def test_an_order_that_was_paid_is_not_undone_when_its_workflow_fares_otherwise_the_next_time(
+    shop: Shop, refunded: int, status: str
+) -> None:
     """As after an operator's reset of a PAID order whose product was withdrawn meanwhile."""
 
     async def pay_in_an_earlier_life() -> None:
@@ -204,6 +207,8 @@ async def test_an_order_that_is_paid_is_not_undone_when_its_workflow_fares_other
             (Mark(order_id=order.id, cause_id="earlier:closed", to_status=OrderStatus.PAID), None),
         ):
             await shop.orders.mark(mark, priced)
+        if refunded:
+            await shop.tell_refund(order.id, refunded)
 
     placed = asyncio.Event()
 
@@ -215,5 +220,5 @@ async def test_an_order_that_is_paid_is_not_undone_when_its_workflow_fares_other
     run = await shop.place((new_id(), 1))
     placed.set()
 
-    assert await ending(shop, run) == ("PAID", None)
+    assert await ending(shop, run) == (status, None)
     assert shop.hooks.calls == ["read_order"]

@@ -86,6 +86,28 @@ async def test_an_order_terminated_at_any_step_is_paid_after_its_repair(shop: Sh
     assert await shop.disagreements(repaired) == []
 
 
+@pytest.mark.parametrize(("refunded", "status"), [(500, "PARTIALLY_REFUNDED"), (2_000, "REFUNDED")])
+async def test_an_order_refunded_before_its_repair_ends_as_it_is(shop: Shop, refunded: int, status: str) -> None:
+    product = await shop.product(price=1_000, pieces=5)
+    strike = Strike(shop)
+    shop.hooks.after["mark"] = strike
+    run = await shop.place((product, 2), payment_method="pm_card_visa", wait=10)
+    await shop.deliver_events()
+    await strike.done()
+    await shop.tell_refund(order_of(run), refunded)
+    done = len(shop.hooks.calls)
+
+    assert await repair(shop, order_of(run))
+    repaired = shop.env.client.get_workflow_handle(run.id, result_type=OrderResult)
+
+    assert (await shop.result(repaired)).status == status
+    order = await shop.order(repaired)
+    assert [t.to_status for t in order.transitions] == ["RECEIVED", "PENDING", "PAID", status]
+    assert shop.hooks.calls[done:][-1] == "mark"
+    assert not {"void_payment", "release"} & set(shop.hooks.calls)
+    assert (await shop.stock(product)).on_hand == 3
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", UNDO)
 async def test_an_order_terminated_while_it_was_undone_is_undone_by_its_repair(

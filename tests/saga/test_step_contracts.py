@@ -11,7 +11,14 @@ from temporalio.exceptions import ApplicationError
 
 from domain.ids import new_id
 from domain.orders import OrderStatus, PricedLine
-from domain.saga import AttentionRequest, MarkRequest, QuoteRequest, ReserveRequest, RestockRequest
+from domain.saga import (
+    AttentionRequest,
+    MarkRefundedRequest,
+    MarkRequest,
+    QuoteRequest,
+    ReserveRequest,
+    RestockRequest,
+)
 from tests.step_rigs import Rig, order_lines, pending
 
 DEADLINE: Final = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -263,6 +270,105 @@ async def test_a_resumed_order_has_the_price_it_was_sold_at_once_it_was_pending(
     assert (after.quote.lines, after.quote.total, after.quote.currency) == (request.lines, 2_000, "EUR")
 
 
+async def sold(rig: Rig) -> str:
+    """A PAID order of 20.00 EUR."""
+    order_id, request = await accepted(rig)
+    await rig.do(rig.order.mark_pending, request)
+    await rig.do(rig.order.mark, closing(order_id, OrderStatus.PAID))
+    return order_id
+
+
+def refunding(order_id: str, refund_id: str, version: int, **changes: Any) -> MarkRefundedRequest:
+    values = {"amount": 500, "succeeded": True, **changes}
+    return MarkRefundedRequest(order_id=order_id, refund_id=refund_id, version=version, **values)
+
+
+async def test_refunds_add_up_and_each_change_of_one_is_one_transition(rig: Rig) -> None:
+    order_id, first, second = await sold(rig), new_id(), new_id()
+
+    answers = [
+        await rig.do(rig.order.mark_refunded, request)
+        for request in (
+            refunding(order_id, first, 1, succeeded=False),
+            refunding(order_id, first, 2),
+            refunding(order_id, first, 2),
+            refunding(order_id, second, 1, amount=1_500),
+            refunding(order_id, first, 3, succeeded=False),
+            refunding(order_id, first, 4),
+        )
+    ]
+
+    assert [answer.status for answer in answers] == [
+        "PAID",
+        "PARTIALLY_REFUNDED",
+        "PARTIALLY_REFUNDED",
+        "REFUNDED",
+        "PARTIALLY_REFUNDED",
+        "REFUNDED",
+    ]
+    assert {(answer.reason, answer.payment_deadline) for answer in answers} == {(None, None)}
+    assert (await rig.history(order_id))[3:] == ["PARTIALLY_REFUNDED", "REFUNDED", "PARTIALLY_REFUNDED", "REFUNDED"]
+    assert (await rig.do(rig.order.read_order, order_id)).status is OrderStatus.REFUNDED
+
+
+async def test_an_older_version_of_a_refund_changes_nothing(rig: Rig) -> None:
+    order_id, refund_id = await sold(rig), new_id()
+    await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 5))
+    await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 7))
+
+    for version in (4, 5, 6, 7):
+        marked = await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, version, succeeded=False))
+        assert marked.status is OrderStatus.PARTIALLY_REFUNDED
+    assert (await rig.history(order_id))[3:] == ["PARTIALLY_REFUNDED"]
+
+
+async def test_a_refund_keeps_the_amount_it_was_first_told_with(rig: Rig) -> None:
+    order_id, refund_id = await sold(rig), new_id()
+    await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 1))
+
+    marked = await rig.do(rig.order.mark_refunded, refunding(order_id, refund_id, 2, amount=1, succeeded=False))
+
+    assert marked.status is OrderStatus.PAID
+    assert (await rig.history(order_id))[3:] == ["PARTIALLY_REFUNDED", "PAID"]
+
+
+async def test_a_refunded_order_is_marked_by_its_saga_as_one_that_is_paid(rig: Rig) -> None:
+    order_id, request = await accepted(rig)
+    await rig.do(rig.order.mark_pending, request)
+    await rig.do(rig.order.mark, closing(order_id, OrderStatus.PAID))
+    await rig.do(rig.order.mark_refunded, refunding(order_id, new_id(), 1))
+
+    pending_again = await rig.do(rig.order.mark_pending, request)
+    paid_again = await rig.do(rig.order.mark, closing(order_id, OrderStatus.PAID))
+    resumed = await rig.do(rig.order.resume_order, order_id)
+
+    assert (pending_again.status, pending_again.payment_deadline) == (OrderStatus.PARTIALLY_REFUNDED, DEADLINE)
+    assert paid_again.status is resumed.order.status is OrderStatus.PARTIALLY_REFUNDED
+    assert resumed.quote is not None
+    assert (await rig.history(order_id))[3:] == ["PARTIALLY_REFUNDED"]
+
+
+async def test_a_refund_of_an_order_that_ended_unpaid_leaves_it(rig: Rig) -> None:
+    order_id, _ = await accepted(rig)
+    await rig.do(rig.order.mark, closing(order_id, OrderStatus.FAILED, "STOCK_LOST"))
+
+    marked = await rig.do(rig.order.mark_refunded, refunding(order_id, new_id(), 1))
+
+    assert (marked.status, marked.reason) == (OrderStatus.FAILED, "STOCK_LOST")
+    assert await rig.history(order_id) == ["RECEIVED", "FAILED"]
+
+
+async def test_a_refund_of_an_open_order_is_to_be_told_again(rig: Rig) -> None:
+    order_id, request = await accepted(rig)
+    await rig.do(rig.order.mark_pending, request)
+
+    with pytest.raises(Exception, match="PENDING") as error:
+        await rig.do(rig.order.mark_refunded, refunding(order_id, new_id(), 1))
+
+    assert not isinstance(error.value, ApplicationError)  # which alone would not be tried again
+    assert await rig.history(order_id) == ["RECEIVED", "PENDING"]
+
+
 async def test_an_unknown_order_is_refused_by_name(rig: Rig) -> None:
     _, request = await accepted(rig)
     unknown = new_id()
@@ -271,6 +377,7 @@ async def test_an_unknown_order_is_refused_by_name(rig: Rig) -> None:
     for call in (
         rig.do(rig.order.mark_pending, mark_pending),
         rig.do(rig.order.mark, closing(unknown, OrderStatus.FAILED, "STOCK_LOST")),
+        rig.do(rig.order.mark_refunded, refunding(unknown, new_id(), 1)),
         rig.do(rig.order.read_order, unknown),
         rig.do(rig.order.resume_order, unknown),
         rig.do(rig.order.attention, AttentionRequest(order_id=unknown, step="reserve", why="away")),

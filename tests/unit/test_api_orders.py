@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.routes.orders import merge_lines, preferred_wait
+from api.repeatable import preferred_wait
+from api.routes.orders import merge_lines
 from api.schemas import Line
 from domain.ids import new_id
 from runtime.refusal import InvalidArgument

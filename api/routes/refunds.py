@@ -1,0 +1,148 @@
+"""Giving money of an order back, and what became of that."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from litestar import Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
+
+from api.auth import SECURITY, SignedInRequest, admin, signed_in
+from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
+from api.repeatable import (
+    REPLAYED,
+    IdempotencyKey,
+    Prefer,
+    check_key,
+    has_idempotency_key,
+    preferred_wait,
+    respond,
+)
+from api.routes.orders import merge_lines
+from api.schemas import Line, NewRefund, Refund, Refunds
+from api.services import Services
+from api.validation import StrictJson
+from domain.refunds import RefundOrigin, RefundStatus
+from domain.refusals import Refusal
+from ordersaga.common.v1.order_line_pb2 import OrderLine
+from ordersaga.order.v1 import order_pb2
+from ordersaga.payment.v1 import payment_pb2 as pb
+from runtime.caller import Caller
+from runtime.refusal import CallRefused
+from runtime.rpc_client import call
+from runtime.validation import Faults
+
+
+@post(
+    "/v1/orders/{order_id:str}/refunds",
+    operation_id="refundOrder",
+    summary="Refund an order",
+    tags=["refunds"],
+    guards=[admin, has_idempotency_key],
+    security=SECURITY,
+    dto=StrictJson[NewRefund],
+    responses={
+        202: ResponseSpec(
+            Refund, generate_examples=False, description="Asked for; see Location for what becomes of it."
+        ),
+        **declared(400, 401, 403, 404, 409, 413, 415, 422),
+    },
+    response_headers=[
+        ResponseHeader(name="Location", documentation_only=True, description="The order's refunds."),
+        REPLAYED,
+    ],
+)
+async def refund_order(
+    request: SignedInRequest,
+    order_id: FromPath[str],
+    data: JSONBody[NewRefund],
+    services: NamedDependency[Services],
+    idempotency_key: IdempotencyKey,
+    prefer: Prefer = "",
+) -> Response[Refund]:
+    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key: an admin.
+
+    201 once it succeeded, with order and stock following, or failed; 202 when that takes longer than `Prefer: wait=N`,
+    for some banks days. 409 when nothing was paid or less is left, and while the payment is disputed.
+    """
+    wait = preferred_wait(prefer)
+    with Faults() as faults:
+        faults.check_id("order_id", order_id)
+        check_key(faults, idempotency_key)
+        restock = merge_lines(data.restock, faults, field="restock")
+    order = await _get_order(order_id, caller=request.user, services=services)
+    try:
+        answer = await call(
+            services.payment.RequestRefund,
+            pb.RequestRefundRequest(
+                order_id=order_id,
+                idempotency_key=idempotency_key,
+                amount=data.amount,
+                restock=restock,
+                ordered=[OrderLine(product_id=item.product_id, quantity=item.quantity) for item in order.items],
+                why=data.why or "",
+                wait_ms=wait * 1_000,
+            ),
+            caller=request.user,
+            deadline=wait + services.deadline,
+        )
+    except CallRefused as refused:
+        if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
+            raise ProblemError(ORDER_NOT_REFUNDABLE, f"order {order_id} has no payment") from refused
+        raise
+    return respond(_to_refund(answer.refund), answer, location=f"/v1/orders/{order_id}/refunds", done=201)
+
+
+@get(
+    "/v1/orders/{order_id:str}/refunds",
+    operation_id="listRefunds",
+    summary="An order's refunds",
+    tags=["refunds"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses=declared(400, 401, 404),
+)
+async def list_refunds(
+    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+) -> Response[Refunds]:
+    """Every refund of an order, the oldest first. Another customer's order answers like one that does not exist."""
+    with Faults() as faults:
+        faults.check_id("order_id", order_id)
+    await _get_order(order_id, caller=request.user, services=services)
+    refunds: list[Refund] = []
+    try:
+        answer = await call(
+            services.payment.ListRefunds,
+            pb.ListRefundsRequest(order_id=order_id),
+            caller=request.user,
+            deadline=services.deadline,
+        )
+        refunds = [_to_refund(refund) for refund in answer.refunds]
+    except CallRefused as refused:
+        if refused.refusal is not Refusal.PAYMENT_NOT_FOUND:
+            raise
+    return Response(Refunds(items=refunds), headers={"Cache-Control": "no-store"})
+
+
+async def _get_order(order_id: str, *, caller: Caller, services: Services) -> order_pb2.Order:
+    """The order, if the caller may know of it."""
+    request = order_pb2.GetOrderRequest(order_id=order_id)
+    return (await call(services.order.GetOrder, request, caller=caller, deadline=services.deadline)).order
+
+
+def _to_refund(refund: pb.Refund) -> Refund:
+    return Refund(
+        id=refund.id,
+        order_id=refund.order_id,
+        payment_id=refund.payment_id,
+        status=RefundStatus(pb.RefundStatus.Name(refund.status).removeprefix("REFUND_STATUS_")),
+        origin=RefundOrigin(pb.RefundOrigin.Name(refund.origin).removeprefix("REFUND_ORIGIN_")),
+        amount=refund.amount,
+        currency=refund.currency,
+        restock=[Line(product_id=line.product_id, quantity=line.quantity) for line in refund.restock],
+        failure_reason=refund.failure_reason or None,
+        created_at=refund.created_at.ToDatetime(tzinfo=UTC),
+    )
