@@ -20,7 +20,7 @@ from runtime.caller import SERVICE
 from runtime.database import Database
 from services.order.model import Address, Mark, NewOrder, Order, Pricing, RefundNews
 from services.order.service import OrderService
-from services.order.wakeups import Wakeups
+from runtime.wakeups import Wakeups
 from tests.rows import fetch_rows
 
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)

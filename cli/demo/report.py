@@ -12,9 +12,17 @@ from rich.markup import escape
 from cli.audit.facts import Breach, Facts
 from cli.audit.report import print_invariants
 from cli.demo.scenarios import Outcome
+from cli.demo.shop import CURRENCY
+from domain.money import format_money
 from domain.saga import order_workflow_id
 
-COLOURS: Final[Mapping[str, str]] = {"PAID": "green", "FAILED": "yellow", "CANCELLED": "yellow"}
+COLOURS: Final[Mapping[str, str]] = {
+    "PAID": "green",
+    "PARTIALLY_REFUNDED": "green",
+    "REFUNDED": "green",
+    "FAILED": "yellow",
+    "CANCELLED": "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +72,14 @@ class Report:
         console.print(f"\n[bold]{number}. {escape(outcome.promise.scenario)}[/]  [bold {colour}]{ending}[/]")
         if not outcome.is_expected:
             wanted = ": ".join(part for part in outcome.promise.ends if part)
-            console.print(f"   [bold red]expected {wanted}, and stock {outcome.promise.available}[/]")
+            console.print(
+                f"   [bold red]expected {wanted}, stock {outcome.promise.available}, {outcome.promise.money}[/]"
+            )
         rows = {
             "tried": outcome.promise.tried,
             "history": " → ".join(f"{row.to} {row.at:%H:%M:%S.%f}"[:-3] for row in order.transitions),
             "stock": ", ".join(f"{change.product} {change.before} → {change.after}" for change in outcome.stock),
+            "money": self._show_money(outcome),
             "mails": " · ".join(outcome.mails),
             "workflow": self._workflow_url(order.id),
         }
@@ -87,9 +98,16 @@ class Report:
             "stock": [
                 {"product": change.product, "before": change.before, "after": change.after} for change in outcome.stock
             ],
+            "money": {"received": outcome.money.received, "refunded": outcome.money.refunded},
             "mails": outcome.mails,
             "workflow": self._workflow_url(outcome.order.id),
         }
+
+    @staticmethod
+    def _show_money(outcome: Outcome) -> str:
+        money = outcome.money
+        received = f"{format_money(money.received, CURRENCY)} received"
+        return f"{received}, {format_money(money.refunded, CURRENCY)} given back" if money.refunded else received
 
     def _workflow_url(self, order_id: str) -> str:
         return f"{self.temporal_ui}/namespaces/default/workflows/{order_workflow_id(order_id)}"

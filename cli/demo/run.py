@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from cli.audit.run import audit
 from cli.demo.report import Report
-from cli.demo.scenarios import SCENARIOS, Outcome
+from cli.demo.scenarios import SCENARIOS, TROUBLED, Outcome
 from cli.demo.shop import Shop
 from domain.saga import order_workflow_id
 from runtime.settings import Settings
@@ -66,8 +66,10 @@ async def _drive(var: Path, console: Console) -> Report:
     with interrupted_by_signals():
         async with Stack(var=var, ports=Ports.free()) as stack:
             console.print(f"Ready after {time.monotonic() - began:.1f} s. Placing orders at {stack.endpoints.gateway}")
-            async with Shop(stack.endpoints) as shop:
+            async with Shop(stack.endpoints, stripe_key=stack.settings.required("stripe_api_key")) as shop:
                 tried = await asyncio.gather(*(scenario(shop) for scenario in SCENARIOS))
+                for scenario in TROUBLED:
+                    tried.append(await scenario(shop))
             outcomes = [outcome for several in tried for outcome in several]
             facts, breaches = await audit(stack.settings)
             return Report(

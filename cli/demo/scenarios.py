@@ -1,4 +1,4 @@
-"""What the demo tries. Each scenario has customers and products of its own, so all run at once."""
+"""What the demo tries. Each scenario has customers and products of its own, so all can run at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cli.demo.shop import Customer, DemoError, Line, PlacedOrder, Product, Shop
+from cli.demo.shop import NO_MONEY, Customer, DemoError, Line, Money, PlacedOrder, Product, Refused, Shop
 from domain.ids import new_id
 
 VISA: Final = "pm_card_visa"
@@ -30,6 +30,7 @@ class Outcome:
     promise: Promise
     order: PlacedOrder
     stock: list[StockChange]
+    money: Money
     mails: list[str]
 
     @property
@@ -39,9 +40,10 @@ class Outcome:
 
     @property
     def is_expected(self) -> bool:
-        """Whether status, reason and stock are what the scenario promises."""
+        """Whether status, reason, stock and money are what the scenario promises."""
         ends = (self.order.status, self.order.reason)
-        return ends == self.promise.ends and [change.after for change in self.stock] == self.promise.available
+        available = [change.after for change in self.stock]
+        return (ends, available, self.money) == (self.promise.ends, self.promise.available, self.promise.money)
 
 
 Scenario = Callable[[Shop], Awaitable[Sequence[Outcome]]]
@@ -66,12 +68,13 @@ class Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """How a scenario has to end: its order's status and reason, and what is available of its products then."""
+    """How a scenario has to end: its order's status and reason, what is available of its products, and the money."""
 
     scenario: str
     tried: str
     ends: tuple[str, str | None]
     available: list[int]
+    money: Money = NO_MONEY
 
     async def outcome(self, shop: Shop, customer: Customer, placed: PlacedOrder, watch: Watch) -> Outcome:
         """Wait for the order's end and for its mails: one for each transition but the first."""
@@ -81,6 +84,7 @@ class Promise:
             promise=self,
             order=order,
             stock=stock,
+            money=await shop.get_money(order),
             mails=await shop.wait_for_mails(customer, len(order.transitions) - 1),
         )
 
@@ -91,6 +95,7 @@ async def paid_at_once(shop: Shop) -> Sequence[Outcome]:
         tried="a good card came with the order of 2 mugs",
         ends=("PAID", None),
         available=[8],
+        money=Money(received=2_500),
     )
     product = await shop.add_product("Coffee mug", price=1_250, pieces=10)
     customer = await shop.add_customer("prompt-payer")
@@ -105,6 +110,7 @@ async def declined_then_paid(shop: Shop) -> Sequence[Outcome]:
         tried="the first card was declined, the second one was good",
         ends=("PAID", None),
         available=[4],
+        money=Money(received=3_900),
     )
     product = await shop.add_product("Tea pot", price=3_900, pieces=5)
     customer = await shop.add_customer("second-card")
@@ -206,9 +212,89 @@ async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
             tried=f"customer {number} of 2 who order the last print at the same moment",
             ends=("PAID", None) if order.id == winner else ("FAILED", "OUT_OF_STOCK"),
             available=[0],
+            money=Money(received=12_000 if order.id == winner else 0),
         ).outcome(shop, customer, order, watch)
         for number, customer, order in zip((1, 2), customers, closed, strict=True)
     ]
+
+
+async def partly_refunded(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="partly refunded",
+        tried="an admin gave the money of 1 of 3 lamps back, and put it back into stock",
+        ends=("PARTIALLY_REFUNDED", None),
+        available=[8],
+        money=Money(received=6_000, refunded=2_000),
+    )
+    product = await shop.add_product("Reading lamp", price=2_000, pieces=10)
+    customer = await shop.add_customer("sends-one-back")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=3)], payment_method=VISA)
+    await shop.wait_until_closed(customer, placed.id)
+    await shop.refund(placed, amount=2_000, restock=[Line(product_id=product.id, quantity=1)])
+    return [await promise.outcome(shop, customer, placed, watch)]
+
+
+async def disputed(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="disputed, then refunded",
+        tried="the customer went to their bank; no refund while the bank decides, all of it after the shop has won",
+        ends=("REFUNDED", None),
+        available=[3],
+        money=Money(received=5_500, refunded=5_500),
+    )
+    product = await shop.add_product("Wall clock", price=5_500, pieces=4)
+    customer = await shop.add_customer("asks-the-bank")
+    watch = await Watch.begin(shop, product)
+    placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=VISA)
+    paid = await shop.wait_until_closed(customer, placed.id)
+    dispute_id = await shop.dispute(paid)
+    try:
+        await shop.refund(paid)
+    except Refused as refused:
+        if refused.name != "payment-disputed":
+            raise DemoError(f"the refund was refused otherwise: {refused}") from refused
+    else:
+        raise DemoError("a disputed payment was refunded")
+    await shop.decide_dispute(paid, dispute_id, status="won")
+    await shop.refund(paid)
+    return [await promise.outcome(shop, customer, placed, watch)]
+
+
+async def webhooks_doubled_and_reordered(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="webhooks doubled and reordered",
+        tried="Stripe sent each event of a declined and a good card three times, late and in any order",
+        ends=("PAID", None),
+        available=[6],
+        money=Money(received=6_400),
+    )
+    product = await shop.add_product("Egg cup", price=800, pieces=14)
+    customer = await shop.add_customer("hard-to-reach")
+    watch = await Watch.begin(shop, product)
+    async with shop.stripe_troubled(webhook={"duplicate": 3, "shuffle": True, "delay_ms": [0, 800]}):
+        placed = await shop.order(customer, [Line(product_id=product.id, quantity=8)], payment_method=DECLINED)
+        if not await shop.pay(placed, VISA):
+            raise DemoError("the good card was declined")
+        return [await promise.outcome(shop, customer, placed, watch)]
+
+
+async def money_comes_late(shop: Shop) -> Sequence[Outcome]:
+    promise = Promise(
+        scenario="money comes too late",
+        tried="the customer cancelled while Stripe took its time to charge the card",
+        ends=("CANCELLED", "CUSTOMER"),
+        available=[5],
+        money=Money(received=3_300, refunded=3_300),
+    )
+    product = await shop.add_product("Oil lamp", price=3_300, pieces=5)
+    customer = await shop.add_customer("too-quick-for-the-bank")
+    watch = await Watch.begin(shop, product)
+    async with shop.stripe_troubled(api={"delay_ms": [5_000, 5_000], "operations": ["payment_intents.confirm"]}):
+        placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=VISA, wait=0)
+        cancelled = await shop.cancel(customer, placed)
+    await shop.wait_for_money(cancelled, promise.money)
+    return [await promise.outcome(shop, customer, placed, watch)]
 
 
 SCENARIOS: Final[Sequence[Scenario]] = (
@@ -220,4 +306,8 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     nobody_pays,
     cancelled,
     two_customers_one_last_piece,
+    partly_refunded,
+    disputed,
 )
+TROUBLED: Final[Sequence[Scenario]] = (webhooks_doubled_and_reordered, money_comes_late)
+"""Faults of Stripe would trouble every other scenario too, so these run one after the other."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -18,7 +20,7 @@ from sandbox.endpoints import Endpoints
 Value = TypeVar("Value")
 
 CURRENCY: Final = "EUR"
-CLOSED: Final = frozenset({"PAID", "FAILED", "CANCELLED"})
+CLOSED: Final = frozenset({"PAID", "FAILED", "CANCELLED", "PARTIALLY_REFUNDED", "REFUNDED"})
 PATIENCE: Final = 30.0
 """Seconds that anything in the demo may take before it counts as broken."""
 POLL: Final = 0.05
@@ -69,16 +71,39 @@ class PlacedOrder:
     status: str
     reason: str | None
     client_secret: str | None
+    payment_id: str | None
     transitions: list[Transition]
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What an order's payment brought in, and what of it went back, in minor units."""
+
+    received: int = 0
+    refunded: int = 0
+
+
+NO_MONEY: Final = Money()
+
+
+class Refused(Exception):
+    """The gateway refuses a request; the name is the last part of the problem's type."""
+
+    def __init__(self, status: int, name: str, detail: str) -> None:
+        super().__init__(f"{status} {name}: {detail}")
+        self.status = status
+        self.name = name
 
 
 class Shop:
     """The gateway, the mailbox and Stripe, as a shop and its customers use them. An async context manager."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Endpoints, *, stripe_key: str) -> None:
         self._endpoints = endpoints
+        self._stripe_key = stripe_key
         self._gateway = httpx.AsyncClient(base_url=endpoints.gateway, timeout=PATIENCE)
         self._mailbox = httpx.AsyncClient(base_url=endpoints.mailbox, timeout=PATIENCE)
+        self._stripe = httpx.AsyncClient(base_url=endpoints.stripe, timeout=PATIENCE)
         self._admin = ""
 
     async def __aenter__(self) -> Shop:
@@ -89,6 +114,7 @@ class Shop:
     async def __aexit__(self, *_: object) -> None:
         await self._gateway.aclose()
         await self._mailbox.aclose()
+        await self._stripe.aclose()
 
     async def add_product(self, name: str, *, price: int, pieces: int) -> Product:
         """As admin: make a product and put pieces of it in stock."""
@@ -111,9 +137,15 @@ class Shop:
         return Customer(email=email, token=await self._sign_in(email, PASSWORD))
 
     async def order(
-        self, customer: Customer, lines: Sequence[Line], *, payment_method: str | None = None, window: int = 900
+        self,
+        customer: Customer,
+        lines: Sequence[Line],
+        *,
+        payment_method: str | None = None,
+        window: int = 900,
+        wait: int = 20,
     ) -> PlacedOrder:
-        """Place an order that can be paid for `window` seconds."""
+        """Place an order that can be paid for `window` seconds, and wait so long for its first outcome."""
         body = {
             "lines": [{"product_id": line.product_id, "quantity": line.quantity} for line in lines],
             "currency": CURRENCY,
@@ -132,7 +164,7 @@ class Shop:
             "/v1/orders",
             token=customer.token,
             body={name: value for name, value in body.items() if value is not None},
-            headers={"Idempotency-Key": new_id(), "Prefer": "wait=20"},
+            headers={"Idempotency-Key": new_id(), "Prefer": f"wait={wait}"},
         )
         return _to_order(answer)
 
@@ -165,8 +197,72 @@ class Shop:
         )
         return _to_order(answer)
 
+    async def refund(self, order: PlacedOrder, *, amount: int | None = None, restock: Sequence[Line] = ()) -> str:
+        """As admin: give money of an order back; the refund's status once it succeeded or failed.
+
+        Raises:
+            Refused: the order cannot be refunded now.
+        """
+        body: dict[str, Any] = {
+            "restock": [{"product_id": line.product_id, "quantity": line.quantity} for line in restock],
+            "why": "the customer sent it back",
+        }
+        answer = await self._call(
+            "POST",
+            f"/v1/orders/{order.id}/refunds",
+            token=self._admin,
+            body=body if amount is None else {**body, "amount": amount},
+            headers={"Idempotency-Key": new_id(), "Prefer": "wait=20"},
+        )
+        return str(answer["status"])
+
+    async def get_money(self, order: PlacedOrder) -> Money:
+        """As admin: what the order's payment brought in, and what of it went back."""
+        if order.payment_id is None:
+            refunds = (await self._call("GET", f"/v1/orders/{order.id}/refunds", token=self._admin))["items"]
+            if not refunds:
+                return NO_MONEY
+            order = replace(order, payment_id=refunds[0]["payment_id"])
+        payment = await self._get_payment(order)
+        return Money(payment["amount_received"], payment["amount_refunded"])
+
+    async def wait_for_money(self, order: PlacedOrder, money: Money) -> Money:
+        """What came in and went back, once it is so much."""
+        return await _poll(
+            lambda: self.get_money(order), lambda found: found == money, wanted=f"{money} of order {order.id}"
+        )
+
+    async def dispute(self, order: PlacedOrder) -> str:
+        """As the customer's bank: take the order's money back for now; the dispute's id, once the shop knows of it."""
+        charge = await self._find_charge(order)
+        opened = await self._switch(f"/_sandbox/charges/{charge}/dispute", {"reason": "product_not_received"})
+        await self.wait_for_dispute(order, "NEEDS_RESPONSE")
+        return str(opened["id"])
+
+    async def decide_dispute(self, order: PlacedOrder, dispute_id: str, *, status: str) -> None:
+        """As the customer's bank: decide the dispute; returns once the shop knows."""
+        await self._switch(f"/_sandbox/disputes/{dispute_id}", {"status": status})
+        await self.wait_for_dispute(order, status.upper())
+
+    async def wait_for_dispute(self, order: PlacedOrder, status: str) -> None:
+        """Return once the shop's payment has a dispute that stands there."""
+        await _poll(
+            lambda: self._get_payment(order),
+            lambda payment: any(dispute["status"] == status for dispute in payment["disputes"]),
+            wanted=f"a dispute of order {order.id} to be {status}",
+        )
+
+    @asynccontextmanager
+    async def stripe_troubled(self, **faults: Any) -> AsyncIterator[None]:
+        """Let webhooks or calls go wrong, as `POST /_sandbox/faults` of the Stripe double says."""
+        await self._switch("/_sandbox/faults", faults)
+        try:
+            yield
+        finally:
+            await self._switch("/_sandbox/faults", {})
+
     async def wait_until_closed(self, customer: Customer, order_id: str) -> PlacedOrder:
-        """The order once it is PAID, FAILED or CANCELLED."""
+        """The order once its saga has brought it to an end."""
         return await _poll(
             lambda: self.get_order(customer, order_id),
             lambda order: order.status in CLOSED,
@@ -185,6 +281,26 @@ class Shop:
         response = await self._mailbox.get("/messages.json", params={"to": customer.email})
         return [mail["subject"] for mail in response.raise_for_status().json()]
 
+    async def _get_payment(self, order: PlacedOrder) -> dict[str, Any]:
+        return await self._call("GET", f"/v1/payments/{order.payment_id}", token=self._admin)
+
+    async def _find_charge(self, order: PlacedOrder) -> str:
+        """The id of the charge that paid for the order, as the Stripe dashboard shows it."""
+        async with open_stripe(self._stripe_key, api_base=self._endpoints.stripe, call_seconds=PATIENCE) as client:
+            charges = await client.v1.charges.list_async({"limit": 100})
+            async for charge in charges.auto_paging_iter():
+                if charge.metadata.to_dict().get("order_id") == order.id and charge.paid:
+                    return charge.id
+        raise DemoError(f"no charge of order {order.id} is at Stripe")
+
+    async def _switch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Do at Stripe what only Stripe, or somebody's bank, can do."""
+        response = await self._stripe.post(path, json=body)
+        if response.is_error:
+            raise DemoError(f"POST {path} answered {response.status_code}: {response.text}")
+        answer: dict[str, Any] = response.json() if response.content else {}
+        return answer
+
     async def _sign_in(self, email: str, password: str) -> str:
         answer = await self._call("POST", "/v1/auth/token", body={"email": email, "password": password})
         return str(answer["access_token"])
@@ -202,6 +318,9 @@ class Shop:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         response = await self._gateway.request(method, path, json=body, headers=headers)
+        if response.status_code == HTTPStatus.CONFLICT:
+            problem = response.json()
+            raise Refused(response.status_code, problem["type"].rpartition(":")[2], problem["detail"])
         if response.is_error:
             raise DemoError(f"{method} {path} answered {response.status_code}: {response.text}")
         answer: dict[str, Any] = response.json()
@@ -224,5 +343,6 @@ def _to_order(answer: dict[str, Any]) -> PlacedOrder:
         status=answer["status"],
         reason=answer["reason"],
         client_secret=answer["client_secret"],
+        payment_id=answer["payment_id"],
         transitions=[Transition(to=row["to"], at=datetime.fromisoformat(row["at"])) for row in answer["transitions"]],
     )
