@@ -25,11 +25,20 @@ from tests.rows import fetch_rows
 from tests.stock_books import check_stock_books
 
 PRODUCTS, ORDERS, ADJUSTMENTS, REFUNDS = 3, 4, 6, 4
+SOLD = 2
 MOST_AT_ONCE = 5
 
 products = st.integers(0, PRODUCTS - 1)
 orders = st.integers(0, ORDERS - 1)
-lines = st.dictionaries(products, st.integers(1, 3), min_size=1).map(lambda wanted: tuple(sorted(wanted.items())))
+
+
+def lines_of(smallest: int, largest: int, *, fewest: int = 1) -> st.SearchStrategy[Lines]:
+    """Lines of some of the products, of so many pieces each."""
+    wanted = st.dictionaries(products, st.integers(smallest, largest), min_size=fewest)
+    return wanted.map(lambda found: tuple(sorted(found.items())))
+
+
+lines = lines_of(1, 3)
 calls = st.one_of(
     st.builds(Reserve, orders, lines),
     st.builds(Commit, orders),
@@ -38,10 +47,12 @@ calls = st.one_of(
     st.builds(Adjust, st.integers(0, ADJUSTMENTS - 1), products, st.integers(-3, 4).filter(bool)),
 )
 deliveries = st.lists(st.integers(0, 6), min_size=PRODUCTS, max_size=PRODUCTS)
-sales = st.lists(lines, max_size=2).map(
-    lambda wanted: [[call] for order, of in enumerate(wanted) for call in (Reserve(order, of), Commit(order))]
+sales = st.lists(lines_of(2, 5, fewest=2), min_size=1, max_size=SOLD)
+"""What each of the first orders bought before the rest begins."""
+restocks = st.builds(Restock, st.integers(0, REFUNDS - 1), st.integers(0, SOLD - 1), lines_of(1, 2))
+restock_bundles = st.lists(
+    st.lists(st.one_of(restocks, restocks, calls), min_size=2, max_size=MOST_AT_ONCE), min_size=1, max_size=4
 )
-"""Orders that are paid before the rest begins, so that there is something to put back."""
 bundles = st.lists(st.lists(calls, min_size=1, max_size=MOST_AT_ONCE), min_size=1, max_size=8)
 
 
@@ -132,13 +143,28 @@ class Shop:
         return found
 
 
-@given(pieces=deliveries, sold=sales, plan=bundles)
+@given(pieces=deliveries, plan=bundles)
 async def test_parallel_calls_are_answered_as_if_one_came_after_the_other(
-    database: Database, pieces: list[int], sold: list[list[Call]], plan: list[list[Call]]
+    database: Database, pieces: list[int], plan: list[list[Call]]
 ) -> None:
+    await follow(database, pieces, plan)
+
+
+@given(sold=sales, plan=restock_bundles)
+async def test_parallel_refunds_of_sold_orders_are_answered_as_if_one_came_after_the_other(
+    database: Database, sold: list[Lines], plan: list[list[Call]]
+) -> None:
+    pieces = [sum(dict(of).get(product, 0) for of in sold) for product in range(PRODUCTS)]
+    buying: list[list[Call]] = [[call] for order, of in enumerate(sold) for call in (Reserve(order, of), Commit(order))]
+
+    await follow(database, pieces, [*buying, *plan])
+
+
+async def follow(database: Database, pieces: Sequence[int], plan: Sequence[Sequence[Call]]) -> None:
+    """Ask bundle by bundle; after each, answers and tables must be such as the model can have."""
     shop = Shop(database)
     states = [await shop.stock(pieces)]
-    for bundle in [*sold, *plan]:
+    for bundle in plan:
         answers = await asyncio.gather(*(shop.ask(call) for call in bundle))
 
         possible = [end for state in states for end in states_after(state, list(zip(bundle, answers, strict=True)))]

@@ -140,7 +140,7 @@ def restocking(order_id: str, *lines: tuple[str, int], refund_id: str | None = N
     return RestockRequest(refund_id=refund_id or new_id(), order_id=order_id, lines=order_lines(*lines))
 
 
-async def sold(rig: Rig, *lines: tuple[str, int]) -> str:
+async def committed(rig: Rig, *lines: tuple[str, int]) -> str:
     """An order that bought these."""
     order_id = new_id()
     await rig.do(rig.stock.reserve, reserving(order_id, *lines))
@@ -150,7 +150,7 @@ async def sold(rig: Rig, *lines: tuple[str, int]) -> str:
 
 async def test_refunds_put_pieces_back_in_parts_once_each_however_often_they_ask(rig: Rig) -> None:
     product = await rig.product(pieces=5)
-    order_id = await sold(rig, (product, 3))
+    order_id = await committed(rig, (product, 3))
     for request in (restocking(order_id, (product, 2)), restocking(order_id, (product, 1))):
         for _ in range(2):
             await rig.do(rig.stock.restock, request)
@@ -160,7 +160,7 @@ async def test_refunds_put_pieces_back_in_parts_once_each_however_often_they_ask
 
 async def test_no_more_is_put_back_than_the_order_bought(rig: Rig) -> None:
     product, other, not_bought = [await rig.product(pieces=5) for _ in range(3)]
-    order_id = await sold(rig, (product, 3), (other, 1))
+    order_id = await committed(rig, (product, 3), (other, 1))
     await rig.do(rig.stock.restock, restocking(order_id, (product, 2)))
 
     for too_much in ((product, 2), (not_bought, 1)):
@@ -171,7 +171,7 @@ async def test_no_more_is_put_back_than_the_order_bought(rig: Rig) -> None:
 
 async def test_a_refund_puts_back_the_pieces_that_it_first_asked_for_and_no_others(rig: Rig) -> None:
     product = await rig.product(pieces=5)
-    order_id, other_order_id = await sold(rig, (product, 2)), await sold(rig, (product, 1))
+    order_id, other_order_id = await committed(rig, (product, 2)), await committed(rig, (product, 1))
     first = restocking(order_id, (product, 1))
     await rig.do(rig.stock.restock, first)
 
