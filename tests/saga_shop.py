@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import httpx
 import stripe
 from temporalio import activity
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
@@ -48,6 +49,7 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
+from services.payment.follow_ups import FollowUps
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
 from services.payment.parts import put_together
@@ -120,7 +122,10 @@ class Shop:
     refunds: RefundService
     inbox: Inbox
     sweep: Sweep
+    follow_ups: FollowUps
     stripe: stripe.StripeClient
+    switches: httpx.AsyncClient
+    """What only Stripe or somebody's bank can do: `POST /_sandbox/…` of its double."""
 
     async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
         """A new product with so many pieces in stock."""
@@ -178,6 +183,10 @@ class Shop:
         """The order is told that so much of it was given back; at Stripe nothing is."""
         news = RefundNews(order_id=order_id, refund_id=new_id(), amount=amount, succeeded=True, version=1)
         await self.orders.mark_refunded(news)
+
+    async def switch(self, path: str, **wish: Any) -> None:
+        """Let something happen at Stripe that no call of its API does."""
+        (await self.switches.post(f"/_sandbox/{path}", json=wish)).raise_for_status()
 
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""
@@ -295,5 +304,7 @@ async def open_shop(
             refunds=payments.refunds,
             inbox=inbox,
             sweep=Sweep(payment_database, stripe_client, intake),
+            follow_ups=payments.follow_ups,
             stripe=await stack.enter_async_context(sdk(double)),
+            switches=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runtime.caller import Caller
 from runtime.wakeups import Wakeups, read_once
-from services.payment.errors import PaymentNotFound
+from services.payment.errors import PaymentDisputed, PaymentNotFound
 from services.payment.follow_ups import FollowUps
 from services.payment.ledger import PaymentLedger
 from services.payment.model import NewRefund, Payment, Refund
@@ -81,7 +81,11 @@ class RefundService:
 
     async def carry_out(self, refund_id: str) -> Payment:
         """See `Refunds.carry_out`; whoever calls knows then how the refund stands."""
-        payment = await self._refunds.carry_out(refund_id)
+        try:
+            payment = await self._refunds.carry_out(refund_id)
+        except PaymentDisputed:  # it may have been found just now
+            await self._follow_ups.wake_if_possible(await self._ledger.get(refund_id))
+            raise
         await self._follow_ups.set_known(payment.get_refund(refund_id))
         await self._follow_ups.wake_if_possible(payment)
         return payment
