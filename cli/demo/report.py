@@ -14,7 +14,13 @@ from cli.audit.report import print_invariants
 from cli.demo.scenarios import Outcome
 from domain.saga import order_workflow_id
 
-COLOURS: Final[Mapping[str, str]] = {"PAID": "green", "FAILED": "yellow", "CANCELLED": "yellow"}
+COLOURS: Final[Mapping[str, str]] = {
+    "PAID": "green",
+    "PARTIALLY_REFUNDED": "green",
+    "REFUNDED": "green",
+    "FAILED": "yellow",
+    "CANCELLED": "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ import stripe
 
 from cli.stripe_sdk import open_stripe
 from domain.ids import new_id
+from domain.orders import OrderStatus
 from sandbox.endpoints import Endpoints
 
 Value = TypeVar("Value")
 
 CURRENCY: Final = "EUR"
-CLOSED: Final = frozenset({"PAID", "FAILED", "CANCELLED"})
+CLOSED: Final = frozenset(status.value for status in OrderStatus if not status.is_open)
 PATIENCE: Final = 30.0
 """Seconds that anything in the demo may take before it counts as broken."""
 POLL: Final = 0.05
@@ -166,7 +167,7 @@ class Shop:
         return _to_order(answer)
 
     async def wait_until_closed(self, customer: Customer, order_id: str) -> PlacedOrder:
-        """The order once it is PAID, FAILED or CANCELLED."""
+        """The order once it is neither RECEIVED nor PENDING."""
         return await _poll(
             lambda: self.get_order(customer, order_id),
             lambda order: order.status in CLOSED,
