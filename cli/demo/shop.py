@@ -15,12 +15,13 @@ import stripe
 
 from cli.stripe_sdk import open_stripe
 from domain.ids import new_id
+from domain.orders import OrderStatus
 from sandbox.endpoints import Endpoints
 
 Value = TypeVar("Value")
 
 CURRENCY: Final = "EUR"
-CLOSED: Final = frozenset({"PAID", "FAILED", "CANCELLED", "PARTIALLY_REFUNDED", "REFUNDED"})
+CLOSED: Final = frozenset(status.value for status in OrderStatus if not status.is_open)
 PATIENCE: Final = 30.0
 """Seconds that anything in the demo may take before it counts as broken."""
 POLL: Final = 0.05

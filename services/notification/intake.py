@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiokafka import ConsumerRecord
 from google.protobuf.json_format import ParseError
 
@@ -11,6 +13,9 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.kafka_consumer import Unprocessable
 from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
+
+_OF_REFUNDS: Final = frozenset({Template.ORDER_REFUNDED, Template.ORDER_REFUND_FAILED})
+_WITH_TOTAL: Final = frozenset({Template.ORDER_PLACED, Template.ORDER_PAID, *_OF_REFUNDS})
 
 
 def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
@@ -42,8 +47,10 @@ def _fault(data: OrderTransitioned, template: Template) -> str | None:
         return "order_id and user_id must be UUIDs"
     if data.currency not in EXPONENTS:
         return "currency is not one that we know"
-    if template in (Template.ORDER_PLACED, Template.ORDER_PAID) and not data.HasField("total"):
+    if template in _WITH_TOTAL and not data.HasField("total"):
         return "total is missing"
     if template is Template.ORDER_PLACED and not data.HasField("payment_deadline"):
         return "payment_deadline is missing"
+    if template in _OF_REFUNDS and data.refund_amount <= 0:
+        return "refund_amount is missing"
     return None

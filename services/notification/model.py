@@ -13,6 +13,7 @@ from typing import Final
 from google.protobuf.json_format import Parse
 
 from domain.notifications import Channel, NotificationStatus
+from domain.orders import REFUND_FAILED_EVENT, REFUNDED_EVENT
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 
 
@@ -23,6 +24,8 @@ class Template(StrEnum):
     ORDER_PAID = "order_paid"
     ORDER_FAILED = "order_failed"
     ORDER_CANCELLED = "order_cancelled"
+    ORDER_REFUNDED = "order_refunded"
+    ORDER_REFUND_FAILED = "order_refund_failed"
 
 
 TEMPLATE_OF: Final[Mapping[str, Template]] = {
@@ -30,8 +33,10 @@ TEMPLATE_OF: Final[Mapping[str, Template]] = {
     "order.paid": Template.ORDER_PAID,
     "order.failed": Template.ORDER_FAILED,
     "order.cancelled": Template.ORDER_CANCELLED,
+    REFUNDED_EVENT: Template.ORDER_REFUNDED,
+    REFUND_FAILED_EVENT: Template.ORDER_REFUND_FAILED,
 }
-"""The event types that owe the customer a mail. The others, such as order.received, owe none."""
+"""The event types that owe the customer a mail, one per event. The others, such as order.received, owe none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

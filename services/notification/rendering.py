@@ -10,7 +10,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from domain.money import format_money
-from domain.orders import CancelledBy, Reason
+from domain.orders import CancelledBy, OrderStatus, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from services.notification.model import Template
 
@@ -54,6 +54,8 @@ _SUBJECTS: Final = {
     Template.ORDER_PAID: _text.from_string("Your receipt: we received {{ total }}"),
     Template.ORDER_FAILED: _text.from_string("Your order could not be completed"),
     Template.ORDER_CANCELLED: _text.from_string("Your order was cancelled"),
+    Template.ORDER_REFUNDED: _text.from_string("Your refund: we have given {{ refund }} back to you"),
+    Template.ORDER_REFUND_FAILED: _text.from_string("Your refund of {{ refund }} did not reach you"),
 }
 
 
@@ -105,13 +107,18 @@ def render(
     )
 
 
-def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str]:
+def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str | bool]:
     """What only some events have; a template that asks for it without need fails loudly."""
-    facts = {}
+    facts: dict[str, str | bool] = {}
     if event.HasField("total"):
         facts["total"] = format_money(event.total, event.currency)
     if event.HasField("payment_deadline"):
         facts["deadline"] = _moment(event.payment_deadline.ToDatetime(UTC))
+    if event.refund_amount:
+        facts["refund"] = format_money(event.refund_amount, event.currency)
+        facts["refunded"] = format_money(event.refunded, event.currency)
+        facts["has_refunds"] = event.refunded > 0
+        facts["is_full"] = event.to_status == OrderStatus.REFUNDED
     return facts
 
 

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from domain.events import ORDER_EVENTS, PARTITIONS
 from domain.ids import new_id
-from domain.orders import EVENT_TYPES, OrderStatus
+from domain.orders import EVENT_TYPES, REFUND_FAILED_EVENT, REFUNDED_EVENT, OrderStatus
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from ordersaga.product.v1.product_pb2 import CreateProductRequest
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
@@ -158,11 +158,13 @@ class World:
             )
         return answer.product.id
 
-    async def publish(self, event: OrderTransitioned, *, seq: int, value: bytes | None = None) -> None:
-        """Put an event of an order into Kafka."""
+    async def publish(
+        self, event: OrderTransitioned, *, seq: int, value: bytes | None = None, kind: str | None = None
+    ) -> None:
+        """Put an event of an order into Kafka; of the kind that tells of its status, unless it is given."""
         headers = EventHeaders(
             id=f"order:{event.order_id}:{seq}",
-            type=EVENT_TYPES[OrderStatus(event.to_status)],
+            type=kind or EVENT_TYPES[OrderStatus(event.to_status)],
             source="/ordersaga/order",
             subject=event.order_id,
             seq=seq,
@@ -215,6 +217,13 @@ def event_of(
     )
     event.at.FromDatetime(AT)
     event.payment_deadline.FromDatetime(AT)
+    return event
+
+
+def refund_of(paid: OrderTransitioned, *, amount: int, refunded: int, status: OrderStatus) -> OrderTransitioned:
+    event = OrderTransitioned(refund_id=new_id(), refund_amount=amount, refunded=refunded)
+    event.MergeFrom(paid)
+    event.to_status = status
     return event
 
 
@@ -327,6 +336,39 @@ async def test_an_orders_story_is_told_in_its_order_and_order_received_tells_not
     assert await world.outbox(order_id) == [
         (f"notification:{order_id}:1", "notification.sent"),
         (f"notification:{order_id}:2", "notification.sent"),
+    ]
+
+
+async def test_each_refund_of_an_order_is_a_mail_of_its_own_in_the_order_of_the_story(world: World) -> None:
+    user_id, email = await world.register()
+    cup, order_id = await world.create_product("Cup"), new_id()
+    paid = event_of(user_id=user_id, product_id=cup, status=OrderStatus.PAID, order_id=order_id)
+    part = refund_of(paid, amount=500, refunded=500, status=OrderStatus.PARTIALLY_REFUNDED)
+    same_again = refund_of(paid, amount=500, refunded=1_000, status=OrderStatus.PARTIALLY_REFUNDED)
+    rest = refund_of(paid, amount=1_500, refunded=2_500, status=OrderStatus.REFUNDED)
+    taken_back = refund_of(paid, amount=1_500, refunded=1_000, status=OrderStatus.PARTIALLY_REFUNDED)
+
+    await world.publish(paid, seq=3)
+    for seq, event in enumerate((part, same_again, rest), start=4):
+        await world.publish(event, seq=seq, kind=REFUNDED_EVENT)
+    await world.publish(taken_back, seq=7, kind=REFUND_FAILED_EVENT)
+    await world.publish(same_again, seq=5, kind=REFUNDED_EVENT)  # comes again
+    await until(lambda: _has_outbox(world, order_id, 5))
+
+    mails = world.sink.to(email)
+    assert [(mail.message_id, mail.subject) for mail in mails] == [
+        (f"<order-{order_id}-3@ordersaga>", "Your receipt: we received 25.00 EUR"),
+        (f"<order-{order_id}-4@ordersaga>", "Your refund: we have given 5.00 EUR back to you"),
+        (f"<order-{order_id}-5@ordersaga>", "Your refund: we have given 5.00 EUR back to you"),
+        (f"<order-{order_id}-6@ordersaga>", "Your refund: we have given 15.00 EUR back to you"),
+        (f"<order-{order_id}-7@ordersaga>", "Your refund of 15.00 EUR did not reach you"),
+    ]
+    assert "So far, 10.00 EUR of the\n25.00 EUR" in (mails[2].text or "")
+    assert "refunded in full" in (mails[3].text or "")
+    assert [row[:2] for row in await world.notifications(order_id)] == [
+        ("order_paid", "SENT"),
+        *[("order_refunded", "SENT")] * 3,
+        ("order_refund_failed", "SENT"),
     ]
 
 

@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from domain.ids import new_id
-from domain.orders import CancelledBy, Reason
+from domain.orders import CancelledBy, OrderStatus, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from services.notification.model import Template
 from services.notification.rendering import RenderedMail, render
@@ -32,6 +32,14 @@ def order(*, reason: str = "", priced: bool = True) -> OrderTransitioned:
     if priced:
         event.total = 3400
         event.payment_deadline.FromDatetime(datetime(2026, 11, 22, 9, 20, 59, tzinfo=UTC))
+    return event
+
+
+def refunded_order(*, refund: int, refunded: int, status: OrderStatus) -> OrderTransitioned:
+    """An order of 34.00 EUR of which `refund` was given back, or sent back, which leaves `refunded` given back."""
+    event = order()
+    event.to_status, event.refund_id = status, new_id()
+    event.refund_amount, event.refunded = refund, refunded
     return event
 
 
@@ -97,6 +105,63 @@ def test_a_cancelled_order_says_who_cancelled_it() -> None:
     assert "Your order was cancelled. Our team cancelled it.\n\nNothing is owed." in cancelled.text
 
 
+def test_a_first_partial_refund_says_how_much_came_back_of_what_was_paid() -> None:
+    event = refunded_order(refund=900, refunded=900, status=OrderStatus.PARTIALLY_REFUNDED)
+
+    refunded = mail(Template.ORDER_REFUNDED, event)
+
+    assert refunded.subject == "Your refund: we have given 9.00 EUR back to you"
+    assert refunded.text == (
+        "Hello Ada,\n\n"
+        "We have given 9.00 EUR back to you. So far, 9.00 EUR of the\n"
+        "34.00 EUR that you paid is refunded.\n\n"
+        "The money goes to the card or account that you paid with. Your bank may take\n"
+        "some days to show it.\n\n"
+        "This was your order:\n\n"
+        "2 x Cup & saucer <blue>\n"
+        "    12.50 EUR each, 25.00 EUR\n"
+        "1 x Plate\n"
+        "    9.00 EUR each, 9.00 EUR\n\n"
+        "Total: 34.00 EUR\n\n"
+        "-- \n"
+        "Order 0198c0de-0000-7000-8000-000000000001\n"
+        "22 November 2026, 09:05 UTC\n"
+    )
+    assert "A part of your order is refunded" in refunded.html
+    assert "So far, 9.00 EUR of the 34.00 EUR that you paid is refunded." in refunded.html
+
+
+def test_the_refund_that_completes_it_says_that_all_came_back() -> None:
+    refunded = mail(Template.ORDER_REFUNDED, refunded_order(refund=2500, refunded=3400, status=OrderStatus.REFUNDED))
+
+    assert refunded.subject == "Your refund: we have given 25.00 EUR back to you"
+    assert "With that, your payment of\n34.00 EUR is refunded in full.\n\nThe money goes" in refunded.text
+    assert "Your order is refunded</h1>" in refunded.html
+    for form in (refunded.text, refunded.html):
+        assert "25.00 EUR" in form
+        assert "So far" not in form
+
+
+@pytest.mark.parametrize(
+    ("refunded", "status", "left"),
+    [(900, OrderStatus.PARTIALLY_REFUNDED, "9.00 EUR"), (0, OrderStatus.PAID, "nothing")],
+)
+def test_a_refund_that_came_back_says_who_is_at_it_and_what_is_left(
+    refunded: int, status: OrderStatus, left: str
+) -> None:
+    event = refunded_order(refund=2500, refunded=refunded, status=status)
+
+    failed = mail(Template.ORDER_REFUND_FAILED, event)
+
+    assert failed.subject == "Your refund of 25.00 EUR did not reach you"
+    for form in (failed.text, failed.html):
+        words = " ".join(form.replace("<strong>", "").replace("</strong>", "").split())
+        assert "We had given 25.00 EUR back to you, but your bank sent it back to us." in words
+        assert "Our team is at it" in words
+        assert f"Without this refund, {left} of the 34.00 EUR that you paid is refunded so far." in words
+    assert "\n\n\n" not in failed.text
+
+
 def test_names_are_escaped_in_html_and_plain_in_text() -> None:
     placed = mail(Template.ORDER_PLACED, order(), customer="<b>Ada</b>")
 
@@ -113,7 +178,10 @@ def test_a_product_that_is_gone_appears_with_its_id() -> None:
 
 @pytest.mark.parametrize("template", Template)
 def test_no_mail_links_anywhere_or_loads_anything(template: Template) -> None:
-    html = mail(template, order(reason=Reason.OUT_OF_STOCK)).html
+    event = refunded_order(refund=900, refunded=900, status=OrderStatus.PARTIALLY_REFUNDED)
+    event.reason = Reason.OUT_OF_STOCK
+
+    html = mail(template, event).html
 
     assert "http" not in html
     assert "src=" not in html
