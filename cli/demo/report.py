@@ -30,8 +30,8 @@ class Report:
     """What became of the demo's orders, and what the audit says."""
 
     outcomes: Sequence[Outcome]
-    histories: Sequence[str]
-    """The history of each outcome's workflow, as JSON."""
+    histories: Mapping[str, str]
+    """The history of each workflow, as JSON, by a name for its file."""
     facts: Facts
     breaches: Sequence[Breach]
     temporal_ui: str

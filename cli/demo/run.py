@@ -18,7 +18,6 @@ from cli.audit.run import audit
 from cli.demo.report import Report
 from cli.demo.scenarios import SCENARIOS, TROUBLED, Outcome
 from cli.demo.shop import Shop
-from domain.saga import order_workflow_id
 from runtime.settings import Settings
 from sandbox.folder import StackFolder
 from sandbox.ports import Ports
@@ -48,8 +47,8 @@ def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bo
     report = asyncio.run(_drive(var, console))
     if histories is not None:
         histories.mkdir(parents=True, exist_ok=True)
-        for outcome, history in zip(report.outcomes, report.histories, strict=True):
-            (histories / f"{outcome.slug}.json").write_text(history + "\n")
+        for name, history in report.histories.items():
+            (histories / f"{name}.json").write_text(history + "\n")
     report.print(console)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_data(), indent=2) + "\n")
@@ -81,7 +80,13 @@ async def _drive(var: Path, console: Console) -> Report:
             )
 
 
-async def _fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> list[str]:
+async def _fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """The history of every workflow, by the kind of workflow and how its order ended."""
     client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
-    runs = [client.get_workflow_handle(order_workflow_id(outcome.order.id)) for outcome in outcomes]
-    return [_STACK_TRACE.sub("", (await run.fetch_history()).to_json()) for run in runs]
+    histories = {}
+    for outcome in outcomes:
+        for workflow_id in outcome.workflow_ids:
+            history = await client.get_workflow_handle(workflow_id).fetch_history()
+            kind = workflow_id.partition("-")[0]
+            histories[f"{kind} {outcome.slug}".replace(" ", "-")] = _STACK_TRACE.sub("", history.to_json())
+    return histories

@@ -33,6 +33,8 @@ class Outcome:
     stock: list[StockChange]
     money: Money
     mails: list[str]
+    workflow_ids: list[str]
+    """The order's own first, then those of its refunds and disputes."""
 
     @property
     def slug(self) -> str:
@@ -87,6 +89,7 @@ class Promise:
             stock=stock,
             money=await shop.get_money(order),
             mails=await shop.wait_for_mails(customer, len(order.transitions) - 1),
+            workflow_ids=await shop.get_workflow_ids(order),
         )
 
 

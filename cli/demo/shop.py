@@ -16,6 +16,7 @@ import stripe
 from cli.stripe_sdk import open_stripe
 from domain.ids import new_id
 from domain.orders import OrderStatus
+from domain.saga import dispute_workflow_id, order_workflow_id, refund_workflow_id
 from sandbox.endpoints import Endpoints
 
 Value = TypeVar("Value")
@@ -219,12 +220,22 @@ class Shop:
     async def get_money(self, order: PlacedOrder) -> Money:
         """As admin: what the order's payment brought in, and what of it went back."""
         if order.payment_id is None:
-            refunds = (await self._call("GET", f"/v1/orders/{order.id}/refunds", token=self._admin))["items"]
+            refunds = await self._get_refunds(order)
             if not refunds:
                 return NO_MONEY
             order = replace(order, payment_id=refunds[0]["payment_id"])
         payment = await self._get_payment(order)
         return Money(payment["amount_received"], payment["amount_refunded"])
+
+    async def get_workflow_ids(self, order: PlacedOrder) -> list[str]:
+        """The ids of the order's workflow, and of those of its refunds and disputes."""
+        refunds = await self._get_refunds(order)
+        disputes = [] if order.payment_id is None else (await self._get_payment(order))["disputes"]
+        return [
+            order_workflow_id(order.id),
+            *(refund_workflow_id(refund["id"]) for refund in refunds),
+            *(dispute_workflow_id(dispute["id"]) for dispute in disputes),
+        ]
 
     async def wait_for_money(self, order: PlacedOrder, money: Money) -> Money:
         """What came in and went back, once it is so much."""
@@ -274,6 +285,11 @@ class Shop:
     async def _get_subjects(self, customer: Customer) -> list[str]:
         response = await self._mailbox.get("/messages.json", params={"to": customer.email})
         return [mail["subject"] for mail in response.raise_for_status().json()]
+
+    async def _get_refunds(self, order: PlacedOrder) -> list[dict[str, Any]]:
+        answer = await self._call("GET", f"/v1/orders/{order.id}/refunds", token=self._admin)
+        refunds: list[dict[str, Any]] = answer["items"]
+        return refunds
 
     async def _get_payment(self, order: PlacedOrder) -> dict[str, Any]:
         return await self._call("GET", f"/v1/payments/{order.payment_id}", token=self._admin)

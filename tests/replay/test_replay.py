@@ -1,6 +1,6 @@
 """Histories of released versions replay on the code as it is.
 
-`histories/<version>/` holds one history per outcome, recorded with `ordersaga demo --histories`, and is never recorded
+`histories/<version>/` holds histories by workflow and by how the order ended, recorded with `ordersaga demo --histories`, and is never recorded
 again: a workflow of that version may still be running somewhere. A change that breaks one of these wants
 `workflow.patched`.
 """
@@ -24,10 +24,18 @@ def replayer() -> Replayer:
     return Replayer(workflows=WORKFLOWS, workflow_runner=workflow_runner(sandbox=True))
 
 
-def test_there_is_a_history_of_every_outcome() -> None:
-    outcomes = {path.stem.rsplit("-", 1)[-1] for path in HISTORIES}
+def test_there_is_a_history_of_every_workflow_and_outcome() -> None:
+    outcomes = {(path.stem.split("-")[0], path.stem.rsplit("-", 1)[-1]) for path in HISTORIES}
 
-    assert outcomes == {"paid", "failed", "cancelled"}
+    assert outcomes == {
+        ("order", "paid"),
+        ("order", "failed"),
+        ("order", "cancelled"),
+        ("refund", "partially_refunded"),
+        ("refund", "refunded"),
+        ("refund", "cancelled"),
+        ("dispute", "refunded"),
+    }
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}-{path.stem}")
