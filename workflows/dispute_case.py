@@ -55,9 +55,9 @@ class DisputeCase:
             dispute = await self._runner.finish(
                 DisputeSteps.check_dispute, self._dispute.dispute_id, summary="read the dispute"
             )
-            story.tell_dispute(dispute)
             if dispute.status.is_open:
                 await self._runner.raise_attention(SUBJECT, _in_words(dispute))
+                story.tell_dispute(dispute)
                 await self._wait_for_news()
                 continue
             await self._runner.clear_attention(SUBJECT)

@@ -107,10 +107,15 @@ def tell_refund(refund: RefundState) -> None:
 
 def tell_dispute(dispute: DisputeState) -> None:
     """How a dispute stands."""
+    amount = format_money(dispute.amount, dispute.currency)
+    until = "" if dispute.respond_by is None else f" until **{dispute.respond_by:%Y-%m-%d %H:%M:%S} UTC**"
+    what_now = (
+        f"Answer it in the payment provider's dashboard{until}; this workflow ends when the bank has decided. "
+        "Refunds of the order are refused or wait meanwhile, unless this is an inquiry that took no money."
+    )
     workflow.set_current_details(
-        f"**{dispute.status}**: the customer of order `{dispute.order_id}` disputes "
-        f"{format_money(dispute.amount, dispute.currency)} with their bank ({dispute.reason}). "
-        + ("No refund is made meanwhile." if dispute.status.is_open else "It is decided.")
+        f"**{dispute.status}**: the customer of order `{dispute.order_id}` disputes **{amount}** with their bank "
+        f"({dispute.reason}).\n\n{what_now if dispute.status.is_open else 'The bank has decided.'}"
     )
 
 
