@@ -73,6 +73,7 @@ def _to_refund(refund: pb.Refund) -> RefundState:
         failure_reason=refund.failure_reason or None,
         origin=RefundOrigin(pb.RefundOrigin.Name(refund.origin).removeprefix("REFUND_ORIGIN_")),
         restock=[OrderLine(product_id=line.product_id, quantity=line.quantity) for line in refund.restock],
+        restock_id=refund.restock_id,
         version=refund.version,
     )
 

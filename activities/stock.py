@@ -38,7 +38,7 @@ class StockActivities(StockSteps):
     async def restock(self, request: RestockRequest) -> None:
         await call_service(
             self._inventory.Restock,
-            pb.RestockRequest(refund_id=request.refund_id, order_id=request.order_id, lines=_to_proto(request.lines)),
+            pb.RestockRequest(restock_id=request.restock_id, order_id=request.order_id, lines=_to_proto(request.lines)),
         )
 
 

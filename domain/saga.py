@@ -226,6 +226,8 @@ class RefundState:
     origin: RefundOrigin
     restock: list[OrderLine]
     """Pieces to put back into stock once the money is given back."""
+    restock_id: str
+    """Under which they are put back, once: a refund in the place of another has the other's."""
     version: int
     """Number of the refund's last change."""
 
@@ -243,9 +245,9 @@ class MarkRefundedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestockRequest:
-    """Put pieces of a refunded order back into stock, once per refund."""
+    """Put pieces of a refunded order back into stock, once per id."""
 
-    refund_id: str
+    restock_id: str
     order_id: str
     lines: list[OrderLine]
 

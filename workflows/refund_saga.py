@@ -125,7 +125,7 @@ class RefundSaga:
 
     async def _restock(self, refund: RefundState) -> None:
         if refund.restock:
-            request = RestockRequest(refund_id=refund.refund_id, order_id=refund.order_id, lines=refund.restock)
+            request = RestockRequest(restock_id=refund.restock_id, order_id=refund.order_id, lines=refund.restock)
             await self._runner.finish_or_resolve(StockSteps.restock, request, summary="put the pieces back")
 
     async def _ask_for_help(self, refund: RefundState) -> None:

@@ -63,7 +63,7 @@ async def refund_order(
     idempotency_key: IdempotencyKey,
     prefer: Prefer = "",
 ) -> Response[Refund]:
-    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key: an admin.
+    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key. Admins only.
 
     201 once it succeeded, with order and stock following, or failed; 202 when that takes longer than `Prefer: wait=N`,
     for some banks days. 409 when nothing was paid or less is left, and while the payment is disputed.

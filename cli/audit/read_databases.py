@@ -59,7 +59,7 @@ _RESTOCKS: Final = """
            (SELECT coalesce(sum(l.quantity), 0) FROM reservation_lines l JOIN reservations r USING (order_id)
             WHERE l.order_id = m.order_id AND l.product_id = m.product_id AND r.status = 'COMMITTED') AS sold
     FROM movements m
-    WHERE m.refund_id IS NOT NULL
+    WHERE m.restock_id IS NOT NULL
     GROUP BY m.order_id, m.product_id
 """
 _PAYMENTS: Final = """

@@ -76,8 +76,8 @@ class RestockDiffers(Refused):
 
     refusal = Refusal.RESTOCK_DIFFERS
 
-    def __init__(self, refund_id: str) -> None:
-        super().__init__(f"refund {refund_id} put other pieces back", refund_id=refund_id)
+    def __init__(self, restock_id: str) -> None:
+        super().__init__(f"refund {restock_id} put other pieces back", restock_id=restock_id)
 
 
 class AdjustmentDiffers(Refused):

@@ -49,7 +49,7 @@ class StockChange:
     reserved: int = 0
     order_id: str | None = None
     adjustment_id: str | None = None
-    refund_id: str | None = None
+    restock_id: str | None = None
     note: str = ""
 
     @property
@@ -97,10 +97,10 @@ _CHANGE_STOCK: Final = """
 _ADD_MOVEMENTS: Final = with_events("""
     changed AS (
         INSERT INTO movements
-               (product_id, seq, kind, on_hand_change, reserved_change, order_id, adjustment_id, refund_id, note, at)
+               (product_id, seq, kind, on_hand_change, reserved_change, order_id, adjustment_id, restock_id, note, at)
         SELECT * FROM json_to_recordset(%(movements)s::json) AS movement (
                product_id uuid, seq bigint, kind text, on_hand_change bigint, reserved_change bigint,
-               order_id uuid, adjustment_id uuid, refund_id uuid, note text, at timestamptz)
+               order_id uuid, adjustment_id uuid, restock_id uuid, note text, at timestamptz)
         RETURNING product_id
     )
 """)
@@ -159,7 +159,7 @@ class InventoryRepository:
                 "reserved_change": change.reserved,
                 "order_id": change.order_id,
                 "adjustment_id": change.adjustment_id,
-                "refund_id": change.refund_id,
+                "restock_id": change.restock_id,
                 "note": change.note,
                 "at": at,
             }
@@ -243,15 +243,15 @@ class InventoryRepository:
         )
         return None if status is None else ReservationStatus(status)
 
-    async def find_restock(self, refund_id: str) -> list[RestockedLine]:
+    async def find_restock(self, restock_id: str) -> list[RestockedLine]:
         """What the refund put back before, sorted by product; nothing when it did not."""
         return await self._connection.fetch_all(
             RestockedLine,
             """
             SELECT order_id, product_id, on_hand_change AS quantity
-              FROM movements WHERE refund_id = %(refund_id)s ORDER BY product_id
+              FROM movements WHERE restock_id = %(restock_id)s ORDER BY product_id
             """,
-            refund_id=refund_id,
+            restock_id=restock_id,
         )
 
     async def get_restockable(self, order_id: str) -> dict[str, int]:
@@ -263,7 +263,7 @@ class InventoryRepository:
               FROM reservation_lines AS line
               LEFT JOIN movements AS movement
                 ON movement.order_id = line.order_id AND movement.product_id = line.product_id
-               AND movement.refund_id IS NOT NULL
+               AND movement.restock_id IS NOT NULL
              WHERE line.order_id = %(order_id)s
              GROUP BY line.product_id, line.quantity
             """,

@@ -77,10 +77,10 @@ class InventoryServicer(InventoryServiceServicer):
     async def Restock(self, request: pb.RestockRequest, context: Context) -> pb.RestockResponse:
         current_caller().require(CallerRole.SERVICE)
         with Faults() as faults:
-            faults.check_id("refund_id", request.refund_id)
+            faults.check_id("restock_id", request.restock_id)
             faults.check_id("order_id", request.order_id)
             lines = faults.check_lines("lines", request.lines)
-        await self._service.restock(request.refund_id, request.order_id, lines)
+        await self._service.restock(request.restock_id, request.order_id, lines)
         return pb.RestockResponse()
 
 

@@ -152,7 +152,7 @@ class InventoryService:
                 ),
             )
 
-    async def restock(self, refund_id: str, order_id: str, lines: Sequence[OrderLine]) -> None:
+    async def restock(self, restock_id: str, order_id: str, lines: Sequence[OrderLine]) -> None:
         """Put sold pieces of the order back into stock, once per refund; a repeat changes nothing.
 
         Raises:
@@ -164,11 +164,11 @@ class InventoryService:
         wanted = sorted(lines, key=lambda line: line.product_id)
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
-            await repository.lock_id(refund_id)
-            known = await repository.find_restock(refund_id)
+            await repository.lock_id(restock_id)
+            known = await repository.find_restock(restock_id)
             if known:
                 if known != [RestockedLine(order_id, line.product_id, line.quantity) for line in wanted]:
-                    raise RestockDiffers(refund_id)
+                    raise RestockDiffers(restock_id)
                 return
             # Held before what is left is counted: the order's other refunds wait here, and count after this one.
             if await repository.lock_reservation(order_id) is not ReservationStatus.COMMITTED:
@@ -182,7 +182,7 @@ class InventoryService:
             levels = await _apply(
                 repository,
                 _changes(
-                    order_id, wanted, MovementKind.RESTOCKED, on_hand=lambda quantity: quantity, refund_id=refund_id
+                    order_id, wanted, MovementKind.RESTOCKED, on_hand=lambda quantity: quantity, restock_id=restock_id
                 ),
             )
             fields = {line.product_id: f"lines[{index}].quantity" for index, line in enumerate(lines)}
@@ -197,7 +197,7 @@ def _changes(
     *,
     reserved: Callable[[int], int] = lambda _: 0,
     on_hand: Callable[[int], int] = lambda _: 0,
-    refund_id: str | None = None,
+    restock_id: str | None = None,
 ) -> list[StockChange]:
     return [
         StockChange(
@@ -206,7 +206,7 @@ def _changes(
             on_hand=on_hand(line.quantity),
             reserved=reserved(line.quantity),
             order_id=order_id,
-            refund_id=refund_id,
+            restock_id=restock_id,
         )
         for line in lines
     ]

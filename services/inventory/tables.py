@@ -70,18 +70,18 @@ class Movement(Base, table=True):
             "product_id",
             "kind",
             unique=True,
-            postgresql_where="refund_id IS NULL",
+            postgresql_where="restock_id IS NULL",
         ),
         Index(
-            "uq_movements_refund_id_product_id",
-            "refund_id",
+            "uq_movements_restock_id_product_id",
+            "restock_id",
             "product_id",
             unique=True,
-            postgresql_where="refund_id IS NOT NULL",
+            postgresql_where="restock_id IS NOT NULL",
         ),
-        Index("ix_movements_restocked_order_id", "order_id", postgresql_where="refund_id IS NOT NULL"),
+        Index("ix_movements_restocked_order_id", "order_id", postgresql_where="restock_id IS NOT NULL"),
         CheckConstraint("kind IN ('reserved', 'committed', 'released', 'adjusted', 'restocked')", name="kind"),
-        CheckConstraint("(kind = 'restocked') = (refund_id IS NOT NULL)", name="restocked"),
+        CheckConstraint("(kind = 'restocked') = (restock_id IS NOT NULL)", name="restocked"),
     )
 
     product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
@@ -91,7 +91,7 @@ class Movement(Base, table=True):
     reserved_change: int = Field(sa_type=BigInteger)
     order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     adjustment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), unique=True)
-    refund_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    restock_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     note: str = Field(sa_type=Text)
     at: datetime = timestamp()
 

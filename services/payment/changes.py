@@ -128,8 +128,10 @@ def make_event(payment: Payment, news: News, *, at: datetime) -> Event:
 
 
 def _owed(payment: Payment, *, at: datetime) -> Refund:
+    refund_id = new_id()
     return Refund(
-        id=new_id(),
+        id=refund_id,
+        restock_id=refund_id,
         origin=RefundOrigin.VOID,
         amount=payment.amount_unowed,
         currency=payment.money,

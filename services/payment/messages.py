@@ -34,6 +34,7 @@ def refund_to_proto(payment: Payment, refund: Refund) -> pb.Refund:
         currency=refund.currency,
         failure_reason=refund.failure_reason or "",
         restock=[OrderLine(product_id=line.product_id, quantity=line.quantity) for line in refund.restock],
+        restock_id=refund.restock_id,
         version=refund.version,
         why=refund.why,
     )

@@ -38,6 +38,8 @@ class Refund:
     failure_reason: str | None = None
     generation: int = 0
     restock: tuple[OrderLine, ...] = ()
+    restock_id: str
+    """Under which the pieces are put back, once: a refund in the place of another has the other's."""
     requested_by: str | None = None
     why: str = ""
     version: int = 1
@@ -136,14 +138,11 @@ class Payment:
         return max(self.amount_received - owed, 0)
 
     def count_restocked(self, product_id: str) -> int:
-        """Pieces of a product that its refunds put back into stock, or are to."""
-        return sum(
-            line.quantity
-            for refund in self.refunds
-            if refund.status.is_live
-            for line in refund.restock
-            if line.product_id == product_id
-        )
+        """Pieces of a product that its refunds have put back into stock, or may still."""
+        restocks = {
+            refund.restock_id: refund.restock for refund in self.refunds if refund.status is not RefundStatus.RESOLVED
+        }
+        return sum(line.quantity for lines in restocks.values() for line in lines if line.product_id == product_id)
 
     @property
     def has_follow_ups(self) -> bool:

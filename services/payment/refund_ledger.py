@@ -235,6 +235,7 @@ def _requested(payment: Payment, new: NewRefund, *, refund_id: str) -> Refund:
         status=RefundStatus.REQUESTED,
         created_at=datetime.now(UTC),
         restock=new.restock,
+        restock_id=refund_id,
         requested_by=new.requested_by,
         why=new.why,
     )
@@ -268,8 +269,10 @@ def _find(payment: Payment, found: MadeRefund) -> Refund | None:
 
 
 def _adopted(found: MadeRefund) -> Refund:
+    refund_id = new_id()
     return Refund(
-        id=new_id(),
+        id=refund_id,
+        restock_id=refund_id,
         origin=RefundOrigin.STRIPE,
         amount=found.amount,
         currency=found.currency,

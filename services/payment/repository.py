@@ -48,16 +48,16 @@ _CHANGE_PAYMENT: Final = with_events(f"""
     ),
     refund AS (
         INSERT INTO refunds (id, payment_id, origin, amount, currency, status, stripe_refund_id, failure_reason,
-                             generation, restock, requested_by, why, version, saga_open, woken_version, next_look_at,
-                             created_at, updated_at)
+                             generation, restock, restock_id, requested_by, why, version, saga_open, woken_version,
+                             next_look_at, created_at, updated_at)
         SELECT refund.id, changed.id, refund.origin, refund.amount, refund.currency, refund.status,
-               refund.stripe_refund_id, refund.failure_reason, refund.generation, refund.restock,
+               refund.stripe_refund_id, refund.failure_reason, refund.generation, refund.restock, refund.restock_id,
                refund.requested_by, refund.why, refund.version, refund.saga_open, 0, now() + interval '5 s',
                refund.created_at, now()
           FROM changed, json_to_recordset(%(refunds)s::json) AS refund (
                id uuid, origin text, amount bigint, currency text, status text, stripe_refund_id text,
-               failure_reason text, generation int, restock jsonb, requested_by uuid, why text, version bigint,
-               saga_open bool, created_at timestamptz)
+               failure_reason text, generation int, restock jsonb, restock_id uuid, requested_by uuid, why text,
+               version bigint, saga_open bool, created_at timestamptz)
         ON CONFLICT (id) DO UPDATE
            SET status = excluded.status, stripe_refund_id = excluded.stripe_refund_id,
                failure_reason = excluded.failure_reason, generation = excluded.generation,
@@ -86,7 +86,8 @@ _PAYMENT: Final = """
            (SELECT json_agg(json_build_object(
                        'id', id, 'origin', origin, 'amount', amount, 'currency', currency, 'status', status,
                        'stripe_refund_id', stripe_refund_id, 'failure_reason', failure_reason,
-                       'generation', generation, 'restock', restock, 'requested_by', requested_by, 'why', why,
+                       'generation', generation, 'restock', restock, 'restock_id', restock_id,
+                       'requested_by', requested_by, 'why', why,
                        'version', version, 'saga_open', saga_open, 'created_at', created_at) ORDER BY created_at, id)
               FROM refunds WHERE payment_id = payments.id) AS refunds,
            (SELECT json_agg(json_build_object(

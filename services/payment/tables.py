@@ -122,6 +122,8 @@ class RefundRow(Base, SagaColumns, table=True):
     """Part of the idempotency key, as with payments."""
     restock: list[dict[str, str | int]] = Field(sa_type=JSONB)
     """Product ids and quantities to put back into stock once the money is given back."""
+    restock_id: str = Field(sa_type=Uuid(as_uuid=False))
+    """Under which they are put back, once: a refund in the place of another has the other's."""
     requested_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     """The admin who asked for it."""
     why: str = Field(sa_type=Text)

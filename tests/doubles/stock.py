@@ -94,9 +94,9 @@ class StockDouble(StockSteps):
 
     async def restock(self, request: RestockRequest) -> None:
         wanted = Restock(request.order_id, _quantities(request.lines))
-        if request.refund_id in self.restocks:
-            if self.restocks[request.refund_id] != wanted:
-                raise refused(Refusal.RESTOCK_DIFFERS, f"refund {request.refund_id}")
+        if request.restock_id in self.restocks:
+            if self.restocks[request.restock_id] != wanted:
+                raise refused(Refusal.RESTOCK_DIFFERS, f"refund {request.restock_id}")
             return
         known = self.reservations.get(request.order_id)
         if known is None or known.status is not ReservationStatus.COMMITTED:
@@ -105,7 +105,7 @@ class StockDouble(StockSteps):
             left = known.lines.get(product_id, 0) - self.restocked(request.order_id, product_id)
             if quantity > left:
                 raise refused(Refusal.RESTOCK_EXCEEDS_SALE, f"product {product_id}: {quantity} of {left}")
-        self.restocks[request.refund_id] = wanted
+        self.restocks[request.restock_id] = wanted
         for product_id, quantity in wanted.lines.items():
             self._move(product_id, "restocked", on_hand=quantity)
 

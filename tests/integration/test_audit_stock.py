@@ -73,10 +73,10 @@ async def test_pieces_that_came_back_are_on_hand_by_the_ledger(books: Books) -> 
 @pytest.mark.parametrize(
     ("statement", "back", "sold"),
     [
-        ("UPDATE movements SET on_hand_change = 2 WHERE refund_id IS NOT NULL AND order_id = %(order)s", 4, 3),
+        ("UPDATE movements SET on_hand_change = 2 WHERE restock_id IS NOT NULL AND order_id = %(order)s", 4, 3),
         ("UPDATE reservation_lines SET quantity = 1 WHERE order_id = %(order)s", 2, 1),
         ("UPDATE reservations SET status = 'RELEASED' WHERE order_id = %(order)s", 2, 0),
-        ("UPDATE movements SET order_id = %(product)s WHERE refund_id IS NOT NULL AND order_id = %(order)s", 2, 0),
+        ("UPDATE movements SET order_id = %(product)s WHERE restock_id IS NOT NULL AND order_id = %(order)s", 2, 0),
     ],
     ids=["more back", "fewer sold", "none sold", "sold to another order"],
 )

@@ -151,13 +151,13 @@ async def committing(database: Database) -> Case:
 async def restocking(database: Database, *, restocked_before: int = 0) -> Case:
     shop = await Shop.of(database, products=3)
     await shop.sell()
-    refund_id, back = new_id(), shop.lines[1:]
+    restock_id, back = new_id(), shop.lines[1:]
     before = [OrderLine(line.product_id, restocked_before) for line in shop.lines if restocked_before]
     if before:
         back = [OrderLine(line.product_id, line.quantity - restocked_before) for line in back]
         await shop.process().restock(new_id(), shop.order_id, before)
     return Case(
-        step=lambda life: shop.process(life).restock(refund_id, shop.order_id, back),
+        step=lambda life: shop.process(life).restock(restock_id, shop.order_id, back),
         check=partial(shop.expect, status="COMMITTED", sold=True, restocked=[*before, *back]),
     )
 
@@ -165,12 +165,12 @@ async def restocking(database: Database, *, restocked_before: int = 0) -> Case:
 async def restocking_too_much(database: Database) -> Case:
     shop = await Shop.of(database, products=2)
     await shop.sell()
-    refund_id = new_id()
+    restock_id = new_id()
     greedy = [shop.lines[0], OrderLine(shop.lines[1].product_id, shop.lines[1].quantity + 1)]
 
     async def step(life: Life) -> None:
         with pytest.raises(RestockExceedsSale):
-            await shop.process(life).restock(refund_id, shop.order_id, greedy)
+            await shop.process(life).restock(restock_id, shop.order_id, greedy)
 
     return Case(step=step, check=partial(shop.expect, status="COMMITTED", sold=True))
 

@@ -131,13 +131,13 @@ class Shop:
     async def _restocks(self) -> dict[int, tuple[int, Lines]]:
         rows = await fetch_rows(
             self.database,
-            """SELECT refund_id, order_id, product_id, on_hand_change
-                 FROM movements WHERE refund_id = ANY(%(refunds)s::uuid[])""",
+            """SELECT restock_id, order_id, product_id, on_hand_change
+                 FROM movements WHERE restock_id = ANY(%(refunds)s::uuid[])""",
             refunds=self.refunds,
         )
         found: dict[int, tuple[int, Lines]] = {}
-        for refund_id, order_id, product_id, quantity in rows:
-            refund, order = self.refunds.index(refund_id), self.orders.index(order_id)
+        for restock_id, order_id, product_id, quantity in rows:
+            refund, order = self.refunds.index(restock_id), self.orders.index(order_id)
             of_others = found[refund][1] if refund in found else ()
             found[refund] = order, tuple(sorted((*of_others, (self.products.index(product_id), quantity))))
         return found

@@ -80,8 +80,8 @@ async def test_parallel_refunds_of_an_order_put_back_what_was_sold_and_no_more(d
 
         answers = await asyncio.gather(
             *(
-                inventory.restock(refund_id, order_id, lines if number % 2 else lines[::-1])
-                for number, refund_id in enumerate(refunds)
+                inventory.restock(restock_id, order_id, lines if number % 2 else lines[::-1])
+                for number, restock_id in enumerate(refunds)
             ),
             return_exceptions=True,
         )
@@ -115,18 +115,18 @@ async def test_parallel_refunds_of_different_sizes_never_put_back_more_than_was_
         await check_stock_books(database, [product])
 
 
-async def test_parallel_restocks_of_several_orders_with_one_refund_id_are_one_and_a_refusal(
+async def test_parallel_restocks_of_several_orders_with_one_restock_id_are_one_and_a_refusal(
     database: Database,
 ) -> None:
     inventory = InventoryService(database)
     for _ in range(5):
         products = [new_id() for _ in range(4)]
         orders = [await sell(inventory, OrderLine(product, 1)) for product in products]
-        refund_id = new_id()
+        restock_id = new_id()
 
         answers = await asyncio.gather(
             *(
-                inventory.restock(refund_id, order_id, [OrderLine(product, 1)])
+                inventory.restock(restock_id, order_id, [OrderLine(product, 1)])
                 for order_id, product in zip(orders, products, strict=True)
             ),
             return_exceptions=True,

@@ -204,9 +204,9 @@ async def test_refunds_put_sold_pieces_back_in_parts_once_each(inventory: Invent
     product_id = await stocked(inventory, 5)
     order_id = await sold(inventory, OrderLine(product_id, 3))
 
-    for refund_id, quantity in ((new_id(), 2), (new_id(), 1)):
+    for restock_id, quantity in ((new_id(), 2), (new_id(), 1)):
         for _ in range(2):
-            await inventory.restock(refund_id, order_id, [OrderLine(product_id, quantity)])
+            await inventory.restock(restock_id, order_id, [OrderLine(product_id, quantity)])
 
     level = await inventory.get_stock(product_id)
     assert (level.on_hand, level.reserved) == (5, 0)
@@ -256,8 +256,8 @@ async def test_a_refund_cannot_put_back_other_pieces_than_at_first(inventory: In
     one, other = await stocked(inventory, 5), await stocked(inventory, 5)
     order_id = await sold(inventory, OrderLine(one, 2), OrderLine(other, 2))
     other_order_id = await sold(inventory, OrderLine(one, 1))
-    refund_id = new_id()
-    await inventory.restock(refund_id, order_id, [OrderLine(one, 1)])
+    restock_id = new_id()
+    await inventory.restock(restock_id, order_id, [OrderLine(one, 1)])
 
     for order, lines in (
         (order_id, [OrderLine(one, 2)]),
@@ -267,7 +267,7 @@ async def test_a_refund_cannot_put_back_other_pieces_than_at_first(inventory: In
         (new_id(), [OrderLine(one, 1)]),
     ):
         with pytest.raises(RestockDiffers):
-            await inventory.restock(refund_id, order, lines)
+            await inventory.restock(restock_id, order, lines)
 
     assert [(await inventory.get_stock(product)).on_hand for product in (one, other)] == [3, 3]
 
@@ -275,9 +275,9 @@ async def test_a_refund_cannot_put_back_other_pieces_than_at_first(inventory: In
 async def test_a_restock_names_every_field_that_is_wrong(stub: InventoryServiceStub) -> None:
     line = OrderLineMessage(product_id=new_id(), quantity=0)
     requests = {
-        ("lines",): pb.RestockRequest(refund_id=new_id(), order_id=new_id()),
-        ("refund_id", "order_id", "lines[0].quantity", "lines[1].quantity", "lines"): pb.RestockRequest(
-            refund_id="1", order_id="", lines=[line, line]
+        ("lines",): pb.RestockRequest(restock_id=new_id(), order_id=new_id()),
+        ("restock_id", "order_id", "lines[0].quantity", "lines[1].quantity", "lines"): pb.RestockRequest(
+            restock_id="1", order_id="", lines=[line, line]
         ),
     }
     for fields, request in requests.items():
@@ -289,7 +289,7 @@ async def test_a_restock_names_every_field_that_is_wrong(stub: InventoryServiceS
 
 async def test_only_services_restock(stub: InventoryServiceStub) -> None:
     request = pb.RestockRequest(
-        refund_id=new_id(), order_id=new_id(), lines=[OrderLineMessage(product_id=new_id(), quantity=1)]
+        restock_id=new_id(), order_id=new_id(), lines=[OrderLineMessage(product_id=new_id(), quantity=1)]
     )
 
     with pytest.raises(CallRefused) as refused:

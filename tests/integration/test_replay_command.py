@@ -12,7 +12,7 @@ import pytest
 from cli.replay import NoHistory, read_history
 from sandbox.processes import ROOT
 
-RECORDED = ROOT / "tests" / "replay" / "histories" / "0.1" / "paid-at-once-paid.json"
+RECORDED = ROOT / "tests" / "replay" / "histories" / "0.1" / "order-paid-at-once-paid.json"
 
 
 def replay(*files: Path) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,8 @@
 """Histories of released versions replay on the code as it is.
 
-`histories/<version>/` holds histories by workflow and by how the order ended, recorded with `ordersaga demo --histories`, and is never recorded
-again: a workflow of that version may still be running somewhere. A change that breaks one of these wants
-`workflow.patched`.
+`histories/<version>/` holds histories by workflow and by how the order ended, recorded with
+`ordersaga demo --histories`, and is never recorded again: a workflow of that version may still be running somewhere. A
+change that breaks one of these wants `workflow.patched`.
 """
 
 from __future__ import annotations

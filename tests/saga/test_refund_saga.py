@@ -291,7 +291,7 @@ async def test_a_refund_goes_on_when_somebody_cancels_its_workflow(shop: Shop) -
 async def test_pieces_that_cannot_be_put_back_wait_for_a_person_and_the_money_does_not(shop: Shop) -> None:
     product = await shop.product(pieces=10)
     run = await paid(shop, product, 1)
-    await shop.inventory.restock(refund_id=new_id(), order_id=id_of(run), lines=[OrderLine(product, 1)])
+    await shop.inventory.restock(restock_id=new_id(), order_id=id_of(run), lines=[OrderLine(product, 1)])
 
     requested = await ask(shop, run, None, OrderLine(product, 1), wait=0.5)
 

@@ -136,8 +136,8 @@ async def test_there_is_nothing_to_commit_before_a_reserve_or_after_a_release(ri
     assert await refusal(rig.do(rig.stock.commit, released)) == "RESERVATION_RELEASED"
 
 
-def restocking(order_id: str, *lines: tuple[str, int], refund_id: str | None = None) -> RestockRequest:
-    return RestockRequest(refund_id=refund_id or new_id(), order_id=order_id, lines=order_lines(*lines))
+def restocking(order_id: str, *lines: tuple[str, int], restock_id: str | None = None) -> RestockRequest:
+    return RestockRequest(restock_id=restock_id or new_id(), order_id=order_id, lines=order_lines(*lines))
 
 
 async def committed(rig: Rig, *lines: tuple[str, int]) -> str:
@@ -176,9 +176,9 @@ async def test_a_refund_puts_back_the_pieces_that_it_first_asked_for_and_no_othe
     await rig.do(rig.stock.restock, first)
 
     for request in (
-        restocking(order_id, (product, 2), refund_id=first.refund_id),
-        restocking(other_order_id, (product, 1), refund_id=first.refund_id),
-        restocking(new_id(), (product, 1), refund_id=first.refund_id),
+        restocking(order_id, (product, 2), restock_id=first.restock_id),
+        restocking(other_order_id, (product, 1), restock_id=first.restock_id),
+        restocking(new_id(), (product, 1), restock_id=first.restock_id),
     ):
         assert await refusal(rig.do(rig.stock.restock, request)) == "RESTOCK_DIFFERS"
     assert await rig.level(product) == (3, 0)

@@ -17,8 +17,8 @@ async def refunded_shop() -> DoubledShop:
     shop.add_product(PRODUCT, price=1_000, pieces=5)
     await shop.stock.reserve(ReserveRequest(order_id=ORDER, lines=[OrderLine(PRODUCT, 3)]))
     await shop.stock.commit(ORDER)
-    for refund_id in ("first", "second"):
-        await shop.stock.restock(RestockRequest(refund_id=refund_id, order_id=ORDER, lines=[OrderLine(PRODUCT, 1)]))
+    for restock_id in ("first", "second"):
+        await shop.stock.restock(RestockRequest(restock_id=restock_id, order_id=ORDER, lines=[OrderLine(PRODUCT, 1)]))
     return shop
 
 

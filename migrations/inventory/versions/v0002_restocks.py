@@ -10,11 +10,11 @@ _KINDS = "'reserved', 'committed', 'released', 'adjusted'"
 
 
 def upgrade() -> None:
-    op.add_column("movements", sa.Column("refund_id", sa.Uuid(as_uuid=False), nullable=True))
+    op.add_column("movements", sa.Column("restock_id", sa.Uuid(as_uuid=False), nullable=True))
     op.drop_constraint(op.f("ck_movements_kind"), "movements", type_="check")
     op.create_check_constraint(op.f("ck_movements_kind"), "movements", f"kind IN ({_KINDS}, 'restocked')")
     op.create_check_constraint(
-        op.f("ck_movements_restocked"), "movements", "(kind = 'restocked') = (refund_id IS NOT NULL)"
+        op.f("ck_movements_restocked"), "movements", "(kind = 'restocked') = (restock_id IS NOT NULL)"
     )
     # Several refunds of an order put one product back in parts, so the old constraint leaves out what they did.
     op.drop_constraint(op.f("uq_movements_order_id_product_id_kind"), "movements", type_="unique")
@@ -23,39 +23,43 @@ def upgrade() -> None:
         "movements",
         ["order_id", "product_id", "kind"],
         unique=True,
-        postgresql_where="refund_id IS NULL",
+        postgresql_where="restock_id IS NULL",
     )
     op.create_index(
-        "uq_movements_refund_id_product_id",
+        "uq_movements_restock_id_product_id",
         "movements",
-        ["refund_id", "product_id"],
+        ["restock_id", "product_id"],
         unique=True,
-        postgresql_where="refund_id IS NOT NULL",
+        postgresql_where="restock_id IS NOT NULL",
     )
     op.create_index(
         "ix_movements_restocked_order_id",
         "movements",
         ["order_id"],
         unique=False,
-        postgresql_where="refund_id IS NOT NULL",
+        postgresql_where="restock_id IS NOT NULL",
     )
 
 
 def downgrade() -> None:
     """What refunds put back stays in stock, as an adjustment: the first tables know no other way to keep it."""
-    op.drop_index("ix_movements_restocked_order_id", table_name="movements", postgresql_where="refund_id IS NOT NULL")
-    op.drop_index("uq_movements_refund_id_product_id", table_name="movements", postgresql_where="refund_id IS NOT NULL")
-    op.drop_index("uq_movements_order_id_product_id_kind", table_name="movements", postgresql_where="refund_id IS NULL")
+    op.drop_index("ix_movements_restocked_order_id", table_name="movements")
+    op.drop_index(
+        "uq_movements_restock_id_product_id", table_name="movements", postgresql_where="restock_id IS NOT NULL"
+    )
+    op.drop_index(
+        "uq_movements_order_id_product_id_kind", table_name="movements", postgresql_where="restock_id IS NULL"
+    )
     op.drop_constraint(op.f("ck_movements_restocked"), "movements", type_="check")
     op.drop_constraint(op.f("ck_movements_kind"), "movements", type_="check")
     op.execute("""
         UPDATE movements
            SET kind = 'adjusted', order_id = NULL,
-               note = 'restocked by refund ' || refund_id || ' of order ' || order_id
+               note = 'restocked by refund ' || restock_id || ' of order ' || order_id
          WHERE kind = 'restocked'
     """)
     op.create_check_constraint(op.f("ck_movements_kind"), "movements", f"kind IN ({_KINDS})")
     op.create_unique_constraint(
         op.f("uq_movements_order_id_product_id_kind"), "movements", ["order_id", "product_id", "kind"]
     )
-    op.drop_column("movements", "refund_id")
+    op.drop_column("movements", "restock_id")

@@ -28,6 +28,7 @@ def upgrade() -> None:
         (sa.Column("woken_version", sa.BigInteger(), nullable=False, server_default="0"), True),
         (sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()), True),
         (sa.Column("restock", postgresql.JSONB(), nullable=False, server_default="[]"), True),
+        (sa.Column("restock_id", sa.Uuid(as_uuid=False), nullable=True), False),
         (sa.Column("requested_by", sa.Uuid(as_uuid=False), nullable=True), False),
         (sa.Column("why", sa.Text(), nullable=False, server_default=""), True),
     )
@@ -35,7 +36,8 @@ def upgrade() -> None:
         op.add_column("refunds", column)
         if has_default:
             op.alter_column("refunds", column.name, server_default=None)
-    op.execute("UPDATE refunds SET saga_open = status <> 'SUCCEEDED'")
+    op.execute("UPDATE refunds SET saga_open = status <> 'SUCCEEDED', restock_id = id")
+    op.alter_column("refunds", "restock_id", nullable=False)
     op.create_check_constraint(op.f("ck_refunds_origin"), "refunds", "origin IN ('ADMIN', 'VOID', 'STRIPE')")
     op.create_index(
         "ix_refunds_saga_open", "refunds", ["next_look_at"], unique=False, postgresql_where=sa.text("saga_open")
@@ -83,7 +85,8 @@ def downgrade() -> None:
     op.drop_table("disputes")
     op.drop_index("ix_refunds_saga_open", table_name="refunds")
     op.drop_constraint(op.f("ck_refunds_origin"), "refunds", type_="check")
-    for column in ("origin", "version", "saga_open", "woken_version", "next_look_at", "restock", "requested_by", "why"):
+    added = "origin", "version", "saga_open", "woken_version", "next_look_at"
+    for column in (*added, "restock", "restock_id", "requested_by", "why"):
         op.drop_column("refunds", column)
     op.drop_constraint(op.f("ck_refunds_status"), "refunds", type_="check")
     op.create_check_constraint(op.f("ck_refunds_status"), "refunds", f"status IN ({_STATUSES})")
