@@ -59,6 +59,7 @@ async def test_the_owner_and_an_admin_read_where_a_payment_stands(
             "amount_received": received,
             "amount_refunded": 0,
             "failed_attempts": failed,
+            "disputes": [],
         }
 
 
@@ -67,6 +68,14 @@ async def test_what_was_refunded_shows(gateway: Gateway) -> None:
     payment = await open_payment(gateway, user_id=owner, payment_method="pm_card_visa")
     request = pb.VoidPaymentRequest(order_id=payment.order_id)
     await call(gateway.services.payment.VoidPayment, request, caller=SERVICE, deadline=10)
+    owed = await call(
+        gateway.services.payment.ListRefunds,
+        pb.ListRefundsRequest(order_id=payment.order_id),
+        caller=Caller(CallerRole.ADMIN, new_id()),
+        deadline=10,
+    )
+    carry_out = pb.CarryOutRefundRequest(refund_id=owed.refunds[0].id)
+    await call(gateway.services.payment.CarryOutRefund, carry_out, caller=SERVICE, deadline=10)
 
     answer = await gateway.http.get(f"/v1/payments/{payment.id}", headers=bearer(CallerRole.CUSTOMER, owner))
 
