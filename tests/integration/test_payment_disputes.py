@@ -212,6 +212,23 @@ async def test_a_dispute_of_which_stripe_tells_first_when_it_refuses_a_refund_is
     assert await told(rig, payment) == [("NEEDS_RESPONSE", "2599")]
 
 
+async def test_a_refund_that_stripe_refused_for_a_dispute_is_made_once_that_is_won(rig: Rig) -> None:
+    payment = await rig.opened(VISA)
+    refund = (await rig.request(payment, 600)).refund
+    dispute_id = await rig.dispute(payment)
+    with pytest.raises(PaymentDisputed):
+        await rig.refund_service.carry_out(refund.id)
+
+    await moved(rig, dispute_id, "won")
+    with pytest.raises(StripeUnavailable, match="stored"):  # the refusal of then, under the key of then
+        await rig.give_back(payment)
+    after = await rig.give_back(payment)
+
+    assert after.get_refund(refund.id).status is RefundStatus.SUCCEEDED
+    assert len(await rig.refunds(payment)) == 1
+    await check_settled(rig, payment)
+
+
 async def test_a_chargeback_fails_the_refund_that_is_under_way(rig: Rig) -> None:
     payment = await rig.opened(PENDING)
     refund = await rig.refunded(payment, 600)
