@@ -370,6 +370,23 @@ async def test_a_case_that_finds_its_dispute_decided_wakes_the_refunds_that_wait
     assert rig.sagas.refunds == [(waiting.id, True)]
 
 
+async def test_a_case_whose_wake_up_was_lost_wakes_the_refunds_when_it_is_repeated(rig: Rig) -> None:
+    payment = await rig.opened(VISA)
+    waiting = (await rig.request(payment, 600)).refund
+    dispute_id = await rig.dispute(payment)
+    await rig.hear(*DISPUTES)
+    await rig.move_dispute(dispute_id, "won")
+    rig.sagas.refunds.clear()
+    rig.sagas.down = True
+    with pytest.raises(SignalUndelivered):
+        await rig.parts.disputes.check(dispute_id)
+    rig.sagas.down = False
+
+    await rig.parts.disputes.check(dispute_id)
+
+    assert (waiting.id, True) in rig.sagas.refunds
+
+
 async def test_while_stripe_or_temporal_is_away_an_event_of_a_dispute_waits(rig: Rig) -> None:
     payment = await rig.opened(VISA)
     waiting = (await rig.request(payment, 600)).refund
