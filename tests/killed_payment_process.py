@@ -20,8 +20,8 @@ from runtime.wakeups import Wakeups
 from services.payment.model import NewPayment
 from services.payment.parts import put_together
 from tests.failpoints import Life, MortalDatabase
-from tests.payment_process import MortalStripe
-from tests.payment_rig import SagaRecorder
+from tests.payment_process import MortalSagas, MortalStripe
+from tests.payment_rig import SagaRecorder, run_sagas
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -46,8 +46,14 @@ async def work_on(task: Task) -> None:
     http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=5))
     database = MortalDatabase(Database(task.dsn, pool_size=2), life)
     stripe_client = MortalStripe(http, life, api_base=task.api_base)
-    service = put_together(database, stripe_client, SagaRecorder(), Wakeups()).payments
-    await (service.open(task.payment) if task.call == "open" else service.void(task.payment.order_id))
+    parts = put_together(database, stripe_client, MortalSagas(SagaRecorder(), life), Wakeups())
+    match task.call:
+        case "open":
+            await parts.payments.open(task.payment)
+        case "void":
+            await parts.payments.void(task.payment.order_id)
+        case "give back":
+            await run_sagas(parts, task.payment.order_id)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from domain.payments import PaymentStatus
+from domain.refunds import RefundOrigin, RefundStatus
 from services.payment.errors import PaymentNotFound
 from services.payment.model import Payment
 from tests.payment_rig import Rig
@@ -22,9 +23,17 @@ _STATUS_AT_STRIPE = {
     "canceled": PaymentStatus.CANCELLED,
 }
 
+_UNDER_WAY = frozenset({"pending", "requires_action"})
+_DEALT_WITH = frozenset({RefundStatus.RESOLVED, RefundStatus.REPLACED})
+
 _OBJECTS = """
     SELECT body FROM objects
      WHERE noun = :noun AND json_extract(CAST(body AS TEXT), '$.metadata.order_id') = :order_id ORDER BY seq
+"""
+# What was made in the dashboard has no metadata of ours.
+_OF_INTENT = """
+    SELECT body FROM objects
+     WHERE noun = :noun AND json_extract(CAST(body AS TEXT), '$.payment_intent') = :intent_id ORDER BY seq
 """
 
 
@@ -33,11 +42,11 @@ class Books:
     """Both sides of one order's payment."""
 
     payment: Payment | None
-    refund: dict[str, Any] | None
     published: list[tuple[str, int]]
     intents: list[dict[str, Any]]
     charges: list[dict[str, Any]]
     refunds: list[dict[str, Any]]
+    disputes: list[dict[str, Any]]
 
     @property
     def paid(self) -> list[dict[str, Any]]:
@@ -46,16 +55,29 @@ class Books:
 
     @property
     def kept(self) -> int:
-        """The customer's money that Stripe has and did not give back, minor units."""
+        """The customer's money that Stripe has and neither gave back nor is giving back, minor units."""
         taken: int = sum(charge["amount"] for charge in self.paid)
-        given_back: int = sum(refund["amount"] for refund in self.refunds)
-        return taken - given_back
+        going_back: int = sum(
+            refund["amount"] for refund in self.refunds if refund["status"] in _UNDER_WAY | {"succeeded"}
+        )
+        return taken - going_back - self.held
+
+    @property
+    def held(self) -> int:
+        """What disputes hold or took, minor units."""
+        moved: int = sum(move["amount"] for dispute in self.disputes for move in dispute["balance_transactions"])
+        return -moved
+
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether nobody but us moved money back: neither a person in the dashboard nor the customer's bank."""
+        return not self.disputes and all("refund_id" in refund["metadata"] for refund in self.refunds)
 
     def check_always(self) -> None:
         """What holds at any moment, whatever is under way: nothing is made twice, and our rows run ahead of nothing."""
         assert len(self.intents) <= 1
         assert len(self.paid) <= 1
-        assert len(self.refunds) <= len(self.paid)
+        assert self.kept >= 0 or self.disputes
         assert [seq for _, seq in self.published] == list(range(1, len(self.published) + 1))
         if self.payment is None:
             assert not self.intents
@@ -66,8 +88,25 @@ class Books:
         if self.payment.status.is_final and self.payment.intent_id is not None:
             assert self.status_at_stripe is self.payment.status
         assert self.payment.failed_attempts <= len(self.charges) - len(self.paid)
-        if self.refunds:
-            assert self.payment.voided
+        self._check_refunds(self.payment)
+
+    def _check_refunds(self, payment: Payment) -> None:
+        """No refund is made twice, nor without a row that was there before; and no more is given than came in."""
+        made_for = [refund["metadata"]["refund_id"] for refund in self.refunds if "refund_id" in refund["metadata"]]
+        assert len(set(made_for)) == len(made_for)
+        assert set(made_for) <= {refund.id for refund in payment.refunds}
+        known = [refund.stripe_refund_id for refund in payment.refunds if refund.stripe_refund_id is not None]
+        assert len(set(known)) == len(known)
+        assert set(known) <= {refund["id"] for refund in self.refunds}
+        live = sum(refund.amount for refund in payment.refunds if refund.status.is_live)
+        unasked = sum(refund.amount for refund in payment.refunds if refund.status is RefundStatus.REQUESTED)
+        assert live - unasked <= payment.amount_received
+        if self.is_ours_alone:
+            assert live <= payment.amount_received
+        if not payment.voided:
+            assert all(refund.origin is not RefundOrigin.VOID for refund in payment.refunds)
+        elif payment.status is PaymentStatus.SUCCEEDED:
+            assert payment.amount_unowed == 0
 
     def check_settled(self) -> None:
         """What holds once nothing is under way: both sides say the same."""
@@ -77,21 +116,49 @@ class Books:
         assert payment.status is (self.status_at_stripe or PaymentStatus.CANCELLED)
         assert payment.amount_received == sum(intent["amount_received"] for intent in self.intents)
         assert payment.amount_received == sum(charge["amount"] for charge in self.paid)
-        assert payment.amount_refunded == sum(refund["amount"] for refund in self.refunds)
         if payment.status is not PaymentStatus.SUCCEEDED:  # an attempt before one that succeeded is of no interest
             assert payment.failed_attempts == len(self.charges)
         if payment.closing:
             assert payment.status.is_final
+        self._check_same_refunds(payment)
+        self._check_same_disputes(payment)
         if payment.voided:
-            assert self.kept == 0
+            self._check_given_back(payment)
+
+    def _check_same_refunds(self, payment: Payment) -> None:
+        at_stripe = {refund["id"]: refund for refund in self.refunds}
+        ours = {refund.stripe_refund_id: refund for refund in payment.refunds if refund.stripe_refund_id is not None}
+        assert ours.keys() == at_stripe.keys()
+        for stripe_id, refund in ours.items():
+            status = at_stripe[stripe_id]["status"]
+            assert refund.amount == at_stripe[stripe_id]["amount"]
+            if refund.status in _DEALT_WITH:
+                assert status in ("failed", "canceled")
+            else:
+                assert refund.status == ("PENDING" if status in _UNDER_WAY else status.upper())
+        assert payment.amount_refunded == sum(
+            refund["amount"] for refund in self.refunds if refund["status"] == "succeeded"
+        )
         told = [kind for kind, _ in self.published]
-        assert told.count("payment.refunded") == len(self.refunds)
-        if self.refund is None:
-            assert not self.refunds
-        else:
-            assert [(self.refund["stripe_refund_id"], self.refund["status"])] == [
-                (refund["id"], refund["status"].upper()) for refund in self.refunds
-            ]
+        succeeded = sum(refund.status is RefundStatus.SUCCEEDED for refund in payment.refunds)
+        failed = sum(refund.status.has_failed for refund in payment.refunds)
+        assert succeeded <= told.count("payment.refunded") <= len(self.refunds)
+        assert failed <= told.count("payment.refund_failed") <= len(payment.refunds)
+
+    def _check_same_disputes(self, payment: Payment) -> None:
+        ours = {dispute.id: (dispute.status.lower(), dispute.amount) for dispute in payment.disputes}
+        assert ours == {dispute["id"]: (dispute["status"], dispute["amount"]) for dispute in self.disputes}
+        assert sum(dispute.withdrawn for dispute in payment.disputes) == self.held
+        assert [kind for kind, _ in self.published].count("payment.disputed") >= len(payment.disputes)
+
+    def _check_given_back(self, payment: Payment) -> None:
+        """Of a voided payment nothing is kept, but for what waits for a person or for the customer's bank."""
+        needs_a_person = any(refund.status.has_failed for refund in payment.refunds)
+        dealt_with = any(refund.status is RefundStatus.RESOLVED for refund in payment.refunds)
+        if not (needs_a_person or dealt_with or payment.open_dispute is not None):
+            assert self.kept == 0
+        if payment.open_dispute is None:
+            assert all(refund.status is not RefundStatus.REQUESTED for refund in payment.refunds)
 
     @property
     def status_at_stripe(self) -> PaymentStatus | None:
@@ -105,22 +172,25 @@ async def read_books(rig: Rig, order_id: str) -> Books:
         payment = await rig.service.check(order_id, refresh=False)
     except PaymentNotFound:
         payment = None
-    refunds, published = [], []
+    published = []
     if payment is not None:
-        refunds = await rig.rows("SELECT * FROM refunds WHERE payment_id = %(id)s", id=payment.id)
         ids = [f"payment:{payment.id}:{seq}" for seq in range(payment.seq + 2)]
         published = await rig.rows("SELECT ce_type, ce_seq FROM outbox WHERE ce_id = ANY(%(ids)s) ORDER BY id", ids=ids)
     with closing(sqlite3.connect(rig.folder / "stripe.sqlite3")) as stripe:
 
-        def find(noun: str) -> list[dict[str, Any]]:
-            found = stripe.execute(_OBJECTS, {"noun": noun, "order_id": order_id})
-            return [msgspec.json.decode(body) for (body,) in found]
+        def find(statement: str, noun: str, **of: str) -> list[dict[str, Any]]:
+            return [msgspec.json.decode(body) for (body,) in stripe.execute(statement, {"noun": noun, **of})]
+
+        intents = find(_OBJECTS, "payment_intent", order_id=order_id)
+
+        def find_of_intents(noun: str) -> list[dict[str, Any]]:
+            return [found for intent in intents for found in find(_OF_INTENT, noun, intent_id=intent["id"])]
 
         return Books(
             payment=payment,
-            refund=refunds[0] if refunds else None,
             published=[(row["ce_type"], row["ce_seq"]) for row in published],
-            intents=find("payment_intent"),
-            charges=find("charge"),
-            refunds=find("refund"),
+            intents=intents,
+            charges=find(_OBJECTS, "charge", order_id=order_id),
+            refunds=find_of_intents("refund"),
+            disputes=find_of_intents("dispute"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import sqlite3
@@ -22,11 +23,12 @@ from domain.refunds import RefundStatus
 from runtime.database import Database, Listener
 from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
+from services.payment.follow_ups import FollowUps
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
-from services.payment.model import NewPayment, Payment
+from services.payment.model import Dispute, NewPayment, NewRefund, Payment, Refund
 from services.payment.parts import PaymentParts, put_together
-from services.payment.refund_service import RefundService
+from services.payment.refund_service import RefundService, Requested
 from services.payment.repository import REFUNDS_CHANNEL
 from services.payment.sagas import SignalUndelivered
 from services.payment.service import PaymentService
@@ -35,6 +37,7 @@ from services.payment.sweep import Sweep
 from tests.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
 
 PREVIOUS_SECRET = "whsec_previous"
+ADMIN = new_id()
 
 
 @dataclass
@@ -48,6 +51,8 @@ class SagaRecorder:
     disputes: list[tuple[str, bool]] = field(default_factory=list)
     """Likewise."""
     down: bool = False
+    followed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a refund was to be followed."""
 
     async def payment_changed(self, *, order_id: str, event_id: str) -> None:
         self._check()
@@ -56,6 +61,7 @@ class SagaRecorder:
     async def follow_refund(self, *, refund_id: str, order_id: str, has_news: bool) -> None:
         self._check()
         self.refunds.append((refund_id, has_news))
+        self.followed.set()
 
     async def follow_dispute(self, *, dispute_id: str, order_id: str, has_news: bool) -> None:
         self._check()
@@ -83,6 +89,37 @@ def new_payment(**changes: Any) -> NewPayment:
     return NewPayment(**values)
 
 
+def new_refund(payment: Payment, amount: int | None = None, **changes: Any) -> NewRefund:
+    """What an admin asks to give back of a payment; without an amount, all that is left."""
+    values = {
+        "order_id": payment.order_id,
+        "amount": amount,
+        "restock": (),
+        "requested_by": ADMIN,
+        "why": "arrived broken",
+        **changes,
+    }
+    return NewRefund(**values)
+
+
+async def run_sagas(parts: PaymentParts, order_id: str) -> Payment:
+    """Do what the sagas of the payment's refunds do as far as they get by themselves; the payment after it.
+
+    Each is carried out, and closed unless Stripe is not done with it or it needs a person.
+    """
+    done = set[str]()
+    while True:
+        payment = await parts.payments.check(order_id, refresh=False)
+        due = [refund.id for refund in payment.refunds if refund.saga_open and refund.id not in done]
+        if not due:
+            return payment
+        done.update(due)
+        for refund_id in due:
+            refund = (await parts.refunds.carry_out(refund_id)).get_refund(refund_id)
+            if refund.status is not RefundStatus.PENDING and not refund.status.has_failed:
+                await parts.refunds.close(refund_id, version=refund.version)
+
+
 @dataclass(kw_only=True)
 class Rig:
     """The parts of one payment service, and Stripe's side of the story."""
@@ -108,20 +145,34 @@ class Rig:
         """Its refunds."""
         return self.parts.refunds
 
+    @property
+    def follow_ups(self) -> FollowUps:
+        """What keeps its workflows going."""
+        return self.parts.follow_ups
+
+    async def stored(self, payment: Payment) -> Payment:
+        """The payment as it is stored by now."""
+        return await self.service.check(payment.order_id, refresh=False)
+
     def another_process(self) -> PaymentParts:
         """A second process's parts, which share nothing but the database, Stripe and Temporal."""
         return put_together(self.database, self.client, self.sagas, Wakeups())
 
     async def give_back(self, payment: Payment) -> Payment:
-        """Do what the sagas of the payment's refunds do: carry each out, and close what has succeeded."""
-        for refund in (await self.service.check(payment.order_id, refresh=False)).refunds:
-            if not refund.saga_open:
-                continue
-            payment = await self.refund_service.carry_out(refund.id)
-            carried_out = payment.get_refund(refund.id)
-            if carried_out.status is RefundStatus.SUCCEEDED:
-                await self.refund_service.close(refund.id, version=carried_out.version)
-        return await self.service.check(payment.order_id, refresh=False)
+        """Do what the sagas of the payment's refunds do: carry each out, and close what is done."""
+        return await run_sagas(self.parts, payment.order_id)
+
+    async def request(
+        self, payment: Payment, amount: int | None = None, *, key: str = "", wait: float = 0, **changes: Any
+    ) -> Requested:
+        """An admin asks for a refund, with a key of its own unless one is given."""
+        new = new_refund(payment, amount, **changes)
+        return await self.refund_service.request(new, idempotency_key=key or new_id(), wait=wait)
+
+    async def refunded(self, payment: Payment, amount: int | None = None) -> Refund:
+        """A refund that an admin asked for, carried out as far as it gets."""
+        requested = await self.request(payment, amount)
+        return (await self.give_back(payment)).get_refund(requested.refund.id)
 
     @asynccontextmanager
     async def service_that_stripe_refuses(self) -> AsyncIterator[PaymentService]:
@@ -168,9 +219,38 @@ class Rig:
 
     async def refunds(self, payment: Payment) -> list[stripe.Refund]:
         """The payment's refunds at Stripe."""
-        stored = await self.service.check(payment.order_id, refresh=False)
+        stored = await self.stored(payment)
         page = await self.sdk.v1.refunds.list_async({"payment_intent": stored.intent_id or "", "limit": 100})
         return list(page.data)
+
+    async def refund_in_dashboard(self, payment: Payment, amount: int | None = None) -> stripe.Refund:
+        """Somebody gives money back in Stripe's dashboard: all that is left without an amount."""
+        wish: Any = {"payment_intent": payment.intent_id or ""}
+        return await self.sdk.v1.refunds.create_async(wish if amount is None else {**wish, "amount": amount})
+
+    async def move_refund(self, stripe_refund_id: str | None, status: str, **wish: str) -> None:
+        """Stripe, or the customer's bank, does this to a refund."""
+        await self._switch(f"refunds/{stripe_refund_id}", status=status, **wish)
+
+    async def dispute(self, payment: Payment, **wish: Any) -> str:
+        """The customer goes to their bank: a chargeback of what is left, or as it is wished; the dispute's id."""
+        [charge] = await self.charges(payment)
+        opened: str = (await self._switch(f"charges/{charge.id}/dispute", **wish))["id"]
+        return opened
+
+    async def move_dispute(self, dispute_id: str, status: str) -> None:
+        """The customer's bank, or Stripe, does this to a dispute."""
+        await self._switch(f"disputes/{dispute_id}", status=status)
+
+    async def the_dispute(self, payment: Payment) -> Dispute:
+        """The one dispute of a payment as it is stored."""
+        [dispute] = (await self.stored(payment)).disputes
+        return dispute
+
+    async def _switch(self, path: str, **wish: Any) -> Any:
+        answer = await self.browser.post(f"/_sandbox/{path}", json=wish)
+        answer.raise_for_status()
+        return answer.json()
 
     async def charges(self, payment: Payment) -> list[stripe.Charge]:
         """The payment's charges at Stripe, paid or failed."""
@@ -187,6 +267,11 @@ class Rig:
         """Send webhooks, well signed."""
         for body in bodies:
             await self.intake.receive_webhook(body=body, signature=sign(body))
+
+    async def hear(self, *types: str) -> None:
+        """All events of these types come in, once more if they were here before, and are worked off."""
+        await self.deliver(await self.webhook_bodies(*types))
+        await self.inbox.work_off_due()
 
     async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         """What a query finds in the service's database."""
@@ -206,6 +291,18 @@ class Rig:
         """As if Stripe had failed before it made the refund."""
         self._at_stripe("DELETE FROM objects WHERE id = ?", refund_id)
         self._change_at_stripe(charge_id, amount_refunded=0, refunded=False)
+
+    def refuse_refunds(self, charge: stripe.Charge) -> None:
+        """Let Stripe refuse every refund of the charge from here on."""
+        self._change_at_stripe(charge.id, status="failed")
+
+    def forget_dispute(self, charge: stripe.Charge) -> None:
+        """Let the charge be disputed once more, as banks allow though rarely."""
+        self._change_at_stripe(charge.id, disputed=False)
+
+    def allow_refunds(self, charge: stripe.Charge) -> None:
+        """Let it refuse no more."""
+        self._change_at_stripe(charge.id, status="succeeded")
 
     def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
         """What somebody with the secret key can do to an intent that is not paid yet."""
@@ -239,11 +336,29 @@ class Rig:
         async with self.database.autocommit() as connection:
             await connection.execute("UPDATE provider_events SET next_attempt_at = now() WHERE status = 'RECEIVED'")
 
+    async def look_now(self) -> None:
+        """As if it were time for the sweep to look at every open refund and dispute."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE refunds SET next_look_at = now()")
+            await connection.execute("UPDATE disputes SET next_look_at = now()")
+
+    async def unwoken(self) -> list[str]:
+        """Open refunds and disputes whose workflow has not been told how they stand."""
+        rows = await self.rows(
+            """
+            SELECT id::text FROM refunds WHERE saga_open AND woken_version < version
+            UNION ALL SELECT id FROM disputes WHERE saga_open AND woken_version < version
+            """
+        )
+        return [row["id"] for row in rows]
+
     async def empty_inbox(self) -> None:
         """It is worked off and swept as a whole, so what another test left would show up."""
         async with self.database.autocommit() as connection:
             await connection.execute("DELETE FROM provider_events")
             await connection.execute("DELETE FROM event_sweep")
+            await connection.execute("UPDATE refunds SET saga_open = false")
+            await connection.execute("UPDATE disputes SET saga_open = false")
 
     async def age_generation(self, order_id: str, age: timedelta) -> None:
         """As if the payment's present keys had been used for so long."""
@@ -277,7 +392,13 @@ async def payment_rig(dsn: str, folder: Path, *, patience: timedelta = timedelta
     """A payment service with a Stripe of its own."""
     async with AsyncExitStack() as stack:
         double = await stack.enter_async_context(
-            StripeDouble(data=folder, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
+            StripeDouble(
+                data=folder,
+                api_key=API_KEY,
+                webhook_secret=WEBHOOK_SECRET,
+                webhook_url=None,
+                refunds_late_after=None,  # a test says itself when they change
+            )
         )
         database = Database(dsn, pool_size=8)
         stack.push_async_callback(database.close)

@@ -23,9 +23,9 @@ class DisputeService:
             DisputeNotFound: there is no such dispute.
             StripeUnavailable, SignalUndelivered: repeat.
         """
-        before = await self._ledger.get(dispute_id)
-        payment = await self._disputes.catch_up(before)
-        if payment.open_dispute is None and before.open_dispute is not None:
+        payment = await self._disputes.catch_up(await self._ledger.get(dispute_id))
+        # Each time: an earlier attempt may have written that it is decided, and died before it woke anybody.
+        if payment.open_dispute is None:
             await self._follow_ups.wake(payment, dispute_changed=True)
         return payment
 

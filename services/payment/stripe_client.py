@@ -290,6 +290,7 @@ async def _all(page: stripe.ListObject[Item]) -> AsyncIterator[Item]:
 def _translated(error: stripe.StripeError) -> Exception:
     """What an error of the SDK means to us (https://docs.stripe.com/error-low-level)."""
     message = error.user_message or type(error).__name__
+    is_replayed = (error.headers or {}).get("idempotent-replayed") == "true"
     if isinstance(error, stripe.CardError):
         return StripeDeclined(message)
     if isinstance(error, stripe.IdempotencyError):
@@ -298,9 +299,11 @@ def _translated(error: stripe.StripeError) -> Exception:
         if error.code == "payment_intent_unexpected_state":
             return StripeUnexpectedState(message)
         if error.code == "charge_disputed":
-            return StripeChargeDisputed(message)
+            # The dispute of then may be won by now, and nothing was made.
+            stale = StripeKeySpent(f"Stripe repeats its stored refusal: {message}")
+            return stale if is_replayed else StripeChargeDisputed(message)
         return StripeRefused(message)
-    if (error.http_status or 0) >= 500 and (error.headers or {}).get("idempotent-replayed") == "true":
+    if (error.http_status or 0) >= 500 and is_replayed:
         return StripeKeySpent(f"Stripe repeats its stored failure: {message}")
     # Also 401 and 403, which mean that our key is wrong: somebody must mend it, and no order fails for it.
     return StripeUnavailable(f"Stripe: {type(error).__name__}: {message}")

@@ -71,7 +71,7 @@ class StripeUnavailable(Unavailable):
 
 
 class StripeKeySpent(StripeUnavailable):
-    """The idempotency key stands for a failure, or for another request: repeating it cannot help.
+    """The idempotency key stands for a failure, a refusal that has passed, or another request: repeating cannot help.
 
     Look for what it made before the next generation's key is used.
     """

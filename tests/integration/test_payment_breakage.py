@@ -17,7 +17,7 @@ from domain.payments import PaymentStatus
 from runtime.refusal import Unavailable
 from services.payment.errors import PaymentVoided
 from services.payment.model import NewPayment
-from tests.payment_rig import Rig, new_payment, payment_rig
+from tests.payment_rig import Rig, new_payment, payment_rig, run_sagas
 
 ORDERS = 8
 FAULTS = {"error_500_before": 0.1, "error_500_after": 0.1, "lose_response": 0.1, "delay_ms": (0, 15)}
@@ -44,7 +44,8 @@ async def persistently(call: Callable[[], Awaitable[object]]) -> None:
 
 async def one_order(rig: Rig, new: NewPayment, chance: random.Random) -> None:
     """The saga's calls by several processes, and a customer who pays meanwhile."""
-    services = [rig.another_process().payments for _ in range(3)]
+    processes = [rig.another_process() for _ in range(3)]
+    services = [process.payments for process in processes]
     opening = [asyncio.create_task(persistently(partial(service.open, new))) for service in services[:2]]
     if chance.random() < 0.5:
         await opening[0]
@@ -54,6 +55,8 @@ async def one_order(rig: Rig, new: NewPayment, chance: random.Random) -> None:
     match chance.randrange(3):
         case 0:
             await persistently(lambda: services[2].void(new.order_id))
+            sagas = [persistently(partial(run_sagas, process, new.order_id)) for process in processes]
+            await asyncio.gather(*sagas)
         case 1:
             await opening[0]
             await persistently(lambda: services[2].close(new.order_id))
@@ -71,12 +74,13 @@ async def test_stripe_and_our_books_agree_and_nothing_is_taken_or_given_back_twi
     chance = random.Random(seed)  # noqa: S311  # repeatable
     news = [new_payment(payment_method=chance.choice(CARDS)) for _ in range(ORDERS)]
     writes = ("payment_intents.create", "payment_intents.confirm", "payment_intents.cancel", "refunds.create")
-    await rig.break_api(*writes, "payment_intents.retrieve", "charges.list", **FAULTS)
+    await rig.break_api(*writes, "payment_intents.retrieve", "charges.list", "refunds.list", **FAULTS)
 
     await asyncio.gather(*(one_order(rig, new, chance) for new in news))
     await rig.mend_api()
-    await rig.deliver(await rig.webhook_bodies())
-    await rig.inbox.work_off_due()
+    await rig.hear()
+    for new in news:
+        await run_sagas(rig.parts, new.order_id)
 
     for new in news:
         payment = await rig.service.check(new.order_id, refresh=True)

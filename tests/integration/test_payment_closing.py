@@ -11,16 +11,15 @@ import pytest
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
-from domain.refunds import RefundStatus
+from domain.refunds import RefundOrigin, RefundStatus
 from services.payment.errors import (
     PaymentNotFound,
     PaymentRejected,
     PaymentUnsettled,
     PaymentVoided,
-    RefundFailed,
-    RefundPending,
 )
 from services.payment.model import Payment
+from services.payment.refund_ledger import RefundLedger
 from services.payment.stripe_port import Intent, MadeRefund, StripeUnavailable
 from tests.payment_rig import Rig, new_payment, payment_rig
 
@@ -179,40 +178,70 @@ async def test_voiding_an_open_payment_cancels_it(rig: Rig) -> None:
     assert await status_at_stripe(rig, payment.order_id) == "canceled"
 
 
-async def test_voiding_a_paid_payment_refunds_it_in_full(rig: Rig) -> None:
+async def test_voiding_a_paid_payment_owes_all_of_it_and_does_not_wait(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
 
     await rig.service.void(payment.order_id)
 
     voided = await stored(rig, payment)
-    assert (voided.status, voided.amount_refunded) == (PaymentStatus.SUCCEEDED, 2_599)
-    [refund] = await rig.refunds(payment)
-    [row] = await rig.rows("SELECT * FROM refunds WHERE payment_id = %(id)s", id=payment.id)
-    assert (refund.amount, refund.id, row["status"]) == (2_599, row["stripe_refund_id"], "SUCCEEDED")
-    assert refund.metadata is not None
-    assert refund.metadata.to_dict()["refund_id"] == str(row["id"])
+    [owed] = voided.refunds
+    assert (voided.status, voided.amount_refunded, voided.amount_refundable) == (PaymentStatus.SUCCEEDED, 0, 0)
+    assert (owed.origin, owed.amount, owed.status) == (RefundOrigin.VOID, 2_599, RefundStatus.REQUESTED)
+    assert rig.sagas.refunds == [(owed.id, True)]
+    assert await rig.refunds(payment) == []
+
+
+async def test_what_a_void_owes_is_given_back_in_full(rig: Rig) -> None:
+    payment = await rig.opened("pm_card_visa")
+    await rig.service.void(payment.order_id)
+
+    given_back = await rig.give_back(payment)
+
+    [owed] = given_back.refunds
+    [made] = await rig.refunds(payment)
+    assert (given_back.amount_refunded, owed.status, owed.saga_open) == (2_599, RefundStatus.SUCCEEDED, False)
+    assert (made.amount, made.id) == (2_599, owed.stripe_refund_id)
+    assert made.metadata is not None
+    assert made.metadata.to_dict()["refund_id"] == owed.id
     kind, _, data = (await rig.published(payment.order_id))[-1]
-    assert (kind, data["amountRefunded"]) == ("payment.refunded", "2599")
+    assert (kind, data["amountRefunded"], data["refundId"]) == ("payment.refunded", "2599", owed.id)
+
+
+async def test_a_void_while_temporal_is_down_owes_the_refund_and_the_sweep_starts_its_saga(rig: Rig) -> None:
+    payment = await rig.opened("pm_card_visa")
+    rig.sagas.down = True
+
+    await rig.service.void(payment.order_id)
+    rig.sagas.down = False
+    await rig.look_now()
+    await rig.follow_ups.sweep()
+
+    [owed] = (await stored(rig, payment)).refunds
+    assert rig.sagas.refunds == [(owed.id, True)]
 
 
 async def test_voiding_a_paid_payment_again_and_at_once_refunds_it_once(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
 
     await asyncio.gather(*(rig.service.void(payment.order_id) for _ in range(5)))
+    await rig.give_back(payment)
     await rig.service.void(payment.order_id)
+    await rig.give_back(payment)
 
-    assert len(await rig.refunds(payment)) == 1
+    assert len((await stored(rig, payment)).refunds) == len(await rig.refunds(payment)) == 1
 
 
 async def test_voids_by_several_processes_refund_once(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
+    processes = [rig.another_process() for _ in range(5)]
     await rig.break_api(REFUND, delay_ms=(20, 60))
 
-    await asyncio.gather(
-        *(rig.another_process().payments.void(payment.order_id) for _ in range(5)), return_exceptions=True
-    )
+    await asyncio.gather(*(process.payments.void(payment.order_id) for process in processes))
+    [owed] = (await stored(rig, payment)).refunds
+    await asyncio.gather(*(process.refunds.carry_out(owed.id) for process in processes), return_exceptions=True)
     await rig.mend_api()
     await rig.service.void(payment.order_id)
+    await rig.give_back(payment)
 
     assert len(await rig.refunds(payment)) == 1
     assert [kind for kind, _, _ in await rig.published(payment.order_id)].count("payment.refunded") == 1
@@ -221,12 +250,13 @@ async def test_voids_by_several_processes_refund_once(rig: Rig) -> None:
 @pytest.mark.parametrize("fault", ["lose_response", "error_500_before", "error_500_after"])
 async def test_a_broken_refund_is_made_good_once(rig: Rig, fault: str) -> None:
     payment = await rig.opened("pm_card_visa")
+    await rig.service.void(payment.order_id)
     await rig.break_api(REFUND, **{fault: 1.0})
     with pytest.raises(StripeUnavailable):
-        await rig.service.void(payment.order_id)
+        await rig.give_back(payment)
     await rig.mend_api()
 
-    await rig.service.void(payment.order_id)
+    await rig.give_back(payment)
 
     assert (await stored(rig, payment)).amount_refunded == 2_599
     assert len(await rig.refunds(payment)) == 1
@@ -234,32 +264,58 @@ async def test_a_broken_refund_is_made_good_once(rig: Rig, fault: str) -> None:
 
 async def test_a_stored_500_that_made_no_refund_is_followed_by_a_new_key(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
+    await rig.service.void(payment.order_id)
     await rig.break_api(REFUND, error_500_after=1.0)
     with pytest.raises(StripeUnavailable):
-        await rig.service.void(payment.order_id)
+        await rig.give_back(payment)
     [made] = await rig.refunds(payment)
     rig.forget_refund(made.id, str(made.charge))
     await rig.mend_api()
 
     with pytest.raises(StripeUnavailable):
-        await rig.service.void(payment.order_id)
-    await rig.service.void(payment.order_id)
+        await rig.give_back(payment)
+    await rig.give_back(payment)
 
     assert len(await rig.refunds(payment)) == 1
     assert (await stored(rig, payment)).amount_refunded == 2_599
 
 
-async def test_a_refund_that_stripe_refuses_is_a_refusal_and_may_be_asked_for_again(rig: Rig) -> None:
+async def test_money_that_the_dashboard_gave_back_before_the_void_is_not_given_back_again(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
-    # Somebody gave the money back in Stripe's dashboard.
-    await rig.sdk.v1.refunds.create_async({"payment_intent": payment.intent_id or ""})
+    await rig.refund_in_dashboard(payment)
+    await rig.service.void(payment.order_id)
+
+    given_back = await rig.give_back(payment)
+
+    assert sorted((refund.origin, refund.status) for refund in given_back.refunds) == [
+        (RefundOrigin.STRIPE, RefundStatus.SUCCEEDED),
+        (RefundOrigin.VOID, RefundStatus.REPLACED),
+    ]
+    assert given_back.amount_refunded == 2_599
+    assert not any(refund.saga_open for refund in given_back.refunds)
+    assert len(await rig.refunds(payment)) == 1
+
+
+async def test_an_owed_refund_that_stripe_refuses_has_failed_and_stays_owed_until_a_person_acts(rig: Rig) -> None:
+    payment = await rig.opened("pm_card_visa")
+    [charge] = await rig.charges(payment)
+    rig.refuse_refunds(charge)
+    await rig.service.void(payment.order_id)
 
     for _ in range(2):
-        with pytest.raises(RefundFailed, match="already been refunded"):
-            await rig.service.void(payment.order_id)
+        await rig.give_back(payment)
+        await rig.service.void(payment.order_id)
 
-    [row] = await rig.rows("SELECT * FROM refunds WHERE payment_id = %(id)s", id=payment.id)
-    assert (row["status"], row["generation"]) == ("REQUESTED", 2)
+    [owed] = (await stored(rig, payment)).refunds
+    assert (owed.status, owed.saga_open) == (RefundStatus.FAILED, True)
+    assert "successful charge" in (owed.failure_reason or "")
+    assert (await rig.published(payment.order_id))[-1][0] == "payment.refund_failed"
+
+    rig.allow_refunds(charge)
+    await rig.refund_service.replace_failed(owed.id)
+    given_back = await rig.give_back(payment)
+    assert [refund.status for refund in given_back.refunds] == [RefundStatus.REPLACED, RefundStatus.SUCCEEDED]
+    assert (given_back.amount_refunded, len(await rig.refunds(payment))) == (2_599, 1)
 
 
 async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(rig: Rig) -> None:
@@ -276,6 +332,7 @@ async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(rig:
         with suppress(PaymentVoided):
             await rig.service.open(new)
         await rig.service.void(new.order_id)
+        await rig.give_back(await rig.service.check(new.order_id, refresh=False))
 
     for new in news:
         payment = await rig.service.check(new.order_id, refresh=True)
@@ -285,12 +342,11 @@ async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(rig:
 
 
 class SlowBank:
-    """A client to whom Stripe says PROCESSING and pending, which the double's cards never are."""
+    """A client to whom Stripe says PROCESSING, which no intent of the double's cards ever is."""
 
     def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         self.intent_status: PaymentStatus | None = None
-        self.refund_status: RefundStatus | None = None
-        get_intent, find_refund = rig.client.get_intent, rig.client.find_refund
+        get_intent = rig.client.get_intent
 
         async def get(intent_id: str) -> Intent:
             intent = await get_intent(intent_id)
@@ -304,14 +360,7 @@ class SlowBank:
                 may_have_failed_charges=False,
             )
 
-        async def find(*, refund_id: str, intent_id: str) -> MadeRefund | None:
-            made = await find_refund(refund_id=refund_id, intent_id=intent_id)
-            if made is None or self.refund_status is None:
-                return made
-            return MadeRefund(id=made.id, status=self.refund_status, failure_reason="lost_or_stolen_card")
-
         monkeypatch.setattr(rig.client, "get_intent", get)
-        monkeypatch.setattr(rig.client, "find_refund", find)
 
 
 async def test_a_payment_under_way_can_be_closed_but_not_voided_yet(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,29 +371,25 @@ async def test_a_payment_under_way_can_be_closed_but_not_voided_yet(rig: Rig, mo
     assert (await rig.service.close(payment.order_id)).status is PaymentStatus.PROCESSING
     with pytest.raises(PaymentUnsettled, match="still processing"):
         await rig.service.void(payment.order_id)
+    assert (await stored(rig, payment)).refunds == ()
 
     bank.intent_status = None
     await rig.customer_pays(payment, "pm_card_visa")
     await rig.service.void(payment.order_id)
-    assert (await stored(rig, payment)).amount_refunded == 2_599
+    assert (await rig.give_back(payment)).amount_refunded == 2_599
 
 
-async def test_a_void_waits_for_a_pending_refund_and_reports_a_failed_one(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    payment = await rig.opened("pm_card_visa")
-    bank = SlowBank(rig, monkeypatch)
-    await rig.break_api(REFUND, lose_response=1.0)
-    with pytest.raises(StripeUnavailable):
-        await rig.service.void(payment.order_id)
-
-    bank.refund_status = RefundStatus.PENDING
-    with pytest.raises(RefundPending):
-        await rig.service.void(payment.order_id)
-    bank.refund_status = RefundStatus.FAILED
+async def test_an_owed_refund_may_be_pending_and_may_fail_and_is_made_once(rig: Rig) -> None:
+    payment = await rig.opened("pm_card_pendingRefund")
+    await rig.service.void(payment.order_id)
     for _ in range(2):
-        with pytest.raises(RefundFailed, match="lost_or_stolen_card"):
-            await rig.service.void(payment.order_id)
+        [pending] = (await rig.give_back(payment)).refunds
+        assert (pending.status, pending.saga_open) == (RefundStatus.PENDING, True)
+
+    await rig.move_refund(pending.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
+    for _ in range(2):
+        [failed] = (await rig.give_back(payment)).refunds
+        assert (failed.status, failed.failure_reason) == (RefundStatus.FAILED, "lost_or_stolen_card")
 
     assert len(await rig.refunds(payment)) == 1
     assert (await stored(rig, payment)).amount_refunded == 0
@@ -353,10 +398,20 @@ async def test_a_void_waits_for_a_pending_refund_and_reports_a_failed_one(
 async def test_an_older_look_at_a_refund_does_not_undo_a_newer_one(rig: Rig) -> None:
     payment = await rig.opened("pm_card_visa")
     await rig.service.void(payment.order_id)
-    refund = await rig.service._ledger.find_refund(payment)
-    assert refund is not None
+    before = await stored(rig, payment)
+    after = await rig.give_back(payment)
+    [refund] = after.refunds
 
-    older = MadeRefund(id=refund.stripe_refund_id or "", status=RefundStatus.PENDING, failure_reason=None)
-    await rig.service._ledger.settle_refund(payment, refund, older)
+    older = MadeRefund(
+        id=refund.stripe_refund_id or "",
+        status=RefundStatus.PENDING,
+        failure_reason=None,
+        amount=refund.amount,
+        currency=refund.currency,
+        created_at=refund.created_at,
+        refund_id=refund.id,
+    )
+    applied = await RefundLedger(rig.database).apply(before, [older])
 
-    assert await rig.service._ledger.find_refund(payment) == refund
+    assert applied is None
+    assert await stored(rig, payment) == after

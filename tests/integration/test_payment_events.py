@@ -16,7 +16,7 @@ from domain.payments import PaymentStatus
 from domain.refunds import RefundStatus
 from services.payment.errors import BadWebhookBody, BadWebhookSignature
 from services.payment.event_repository import EventRepository
-from services.payment.stripe_port import MadeRefund, StripeUnavailable
+from services.payment.stripe_port import StripeUnavailable
 from tests.payment_rig import PREVIOUS_SECRET, Rig, payment_rig, sign
 from tests.stripe_double import WEBHOOK_SECRET
 
@@ -233,45 +233,56 @@ async def test_late_money_on_a_voided_payment_goes_back_once(rig: Rig) -> None:
     with pytest.raises(StripeUnavailable):
         await rig.service.void(payment.order_id)
     await rig.customer_pays(payment, "pm_card_visa")
-    await rig.deliver(await rig.webhook_bodies(SUCCEEDED))
-
-    await rig.break_api("refunds.create", error_500_before=1.0)
-    await rig.inbox.work_off_due()
-    waiting = await the_event(rig)
     await rig.mend_api()
-    await rig.due_again()
-    await rig.inbox.work_off_due()
-    await rig.service.void(payment.order_id)
 
-    assert waiting["status"] == "RECEIVED"
+    await rig.hear(SUCCEEDED)
+    [owed] = (await rig.service.check(payment.order_id, refresh=False)).refunds
+    for _ in range(2):
+        await rig.give_back(payment)
+        await rig.service.void(payment.order_id)
+        await rig.hear()
+
+    assert rig.sagas.refunds[0] == (owed.id, True)
     assert (await rig.service.check(payment.order_id, refresh=False)).amount_refunded == 2_599
     assert len(await rig.refunds(payment)) == 1
 
 
-async def test_a_refund_that_stripe_takes_back_is_flagged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    payment = await rig.opened("pm_card_visa")
-    await rig.service.void(payment.order_id)
-    [refund] = await rig.refunds(payment)
+async def test_while_temporal_is_down_late_money_is_owed_and_its_event_waits(rig: Rig) -> None:
+    payment = await rig.opened()
+    await rig.break_api("payment_intents.cancel", error_500_before=1.0)
+    with pytest.raises(StripeUnavailable):
+        await rig.service.void(payment.order_id)
+    await rig.customer_pays(payment, "pm_card_visa")
+    rig.sagas.down = True
 
-    async def taken_back(**_: str) -> MadeRefund:
-        # The double's refunds never fail.
-        return MadeRefund(id=refund.id, status=RefundStatus.FAILED, failure_reason="expired_or_canceled_card")
-
-    monkeypatch.setattr(rig.client, "find_refund", taken_back)
-    subject = {
-        "id": refund.id,
-        "object": "refund",
-        "payment_intent": payment.intent_id,
-        "metadata": {"app": "ordersaga", "order_id": payment.order_id},
-    }
-
-    await rig.deliver([event(type="refund.failed", data={"object": subject})])
+    await rig.hear(SUCCEEDED)
+    waiting = await the_event(rig)
+    rig.sagas.down = False
+    await rig.due_again()
     await rig.inbox.work_off_due()
 
-    flagged = await the_event(rig)
-    assert (flagged["status"], "expired_or_canceled_card" in flagged["note"]) == ("FLAGGED", True)
-    assert (await rig.service.check(payment.order_id, refresh=False)).amount_refunded == 0
+    [owed] = (await rig.service.check(payment.order_id, refresh=False)).refunds
+    assert (waiting["status"], rig.sagas.refunds) == ("RECEIVED", [(owed.id, True)])
+    assert (await the_event(rig))["status"] == "APPLIED"
+
+
+async def test_a_refund_that_stripe_takes_back_has_failed_and_wakes_its_saga(rig: Rig) -> None:
+    payment = await rig.opened("pm_card_refundFail")
+    await rig.service.void(payment.order_id)
+    [given_back] = (await rig.give_back(payment)).refunds
+    rig.sagas.refunds.clear()
+
+    await rig.move_refund(given_back.stripe_refund_id, "failed", failure_reason="expired_or_canceled_card")
+    await rig.hear("refund.failed")
+
+    taken_back = await rig.service.check(payment.order_id, refresh=False)
+    [failed] = taken_back.refunds
+    assert ((await the_event(rig))["status"], failed.status, failed.saga_open) == ("APPLIED", RefundStatus.FAILED, True)
+    assert (failed.failure_reason, failed.version) == ("expired_or_canceled_card", given_back.version + 1)
+    assert taken_back.amount_refunded == 0
     assert (await rig.published(payment.order_id))[-1][0] == "payment.refund_failed"
+    assert rig.sagas.refunds == [(failed.id, True)]
+    assert rig.sagas.taken == []
 
 
 async def test_the_sweep_finds_events_whose_webhooks_were_lost_and_only_once(rig: Rig) -> None:

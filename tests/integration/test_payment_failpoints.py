@@ -20,7 +20,7 @@ from services.payment.model import NewPayment, Payment
 from tests.failpoints import Case, Died, Life, explore
 from tests.payment_books import read_books
 from tests.payment_process import PaymentProcess
-from tests.payment_rig import Rig, new_payment, payment_rig
+from tests.payment_rig import Rig, new_payment, payment_rig, run_sagas
 
 VISA, DECLINED, AUTHENTICATION = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired"
 
@@ -65,7 +65,10 @@ class Order:
         return await PaymentProcess(self.rig, life).service.close(self.id)
 
     async def void(self, life: Life) -> None:
-        await PaymentProcess(self.rig, life).service.void(self.id)
+        """The order's saga undoes the payment, and the refund's saga gives back what is owed."""
+        parts = PaymentProcess(self.rig, life).parts
+        await parts.payments.void(self.id)
+        await run_sagas(parts, self.id)
 
     async def refresh(self, life: Life) -> Payment:
         return await PaymentProcess(self.rig, life).service.check(self.id, refresh=True)

@@ -21,7 +21,7 @@ from tests.failpoints import Died, Life
 from tests.killed_payment_process import Task
 from tests.payment_books import Books, read_books
 from tests.payment_process import PaymentProcess
-from tests.payment_rig import Rig, new_payment, payment_rig
+from tests.payment_rig import Rig, new_payment, payment_rig, run_sagas
 
 
 @pytest.fixture
@@ -31,16 +31,24 @@ async def rig(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Rig
 
 
 async def placed(rig: Rig, call: str) -> NewPayment:
-    """An order whose payment is to be opened; or was opened and paid, and is to be voided."""
+    """An order whose payment is to be opened; or was opened and paid, and is to be voided and given back."""
     new = new_payment(payment_method="pm_card_visa")
-    if call == "void":
+    if call != "open":
         await rig.service.open(new)
+    if call == "give back":
+        await rig.service.void(new.order_id)
     return new
 
 
 async def work_on(rig: Rig, call: str, new: NewPayment, life: Life) -> None:
-    service = PaymentProcess(rig, life).service
-    await (service.open(new) if call == "open" else service.void(new.order_id))
+    parts = PaymentProcess(rig, life).parts
+    match call:
+        case "open":
+            await parts.payments.open(new)
+        case "void":
+            await parts.payments.void(new.order_id)
+        case "give back":
+            await run_sagas(parts, new.order_id)
 
 
 @asynccontextmanager
@@ -66,7 +74,7 @@ async def kill(child: asyncio.subprocess.Process, task: Task) -> int:
 
 def outline(books: Books) -> object:
     """All that is there, but for ids and times."""
-    payment, refund = books.payment, books.refund
+    payment = books.payment
     return (
         payment
         and (
@@ -78,14 +86,17 @@ def outline(books: Books) -> object:
             payment.generation,
             payment.version,
             payment.amount_refunded,
+            [
+                (refund.status, refund.stripe_refund_id is not None, refund.generation, refund.saga_open)
+                for refund in payment.refunds
+            ],
         ),
-        refund and (refund["status"], refund["stripe_refund_id"] is not None, refund["generation"]),
         books.published,
         [thing["status"] for things in (books.intents, books.charges, books.refunds) for thing in things],
     )
 
 
-@pytest.mark.parametrize("call", ["open", "void"])
+@pytest.mark.parametrize("call", ["open", "void", "give back"])
 async def test_a_killed_process_leaves_what_one_that_died_in_here_leaves(rig: Rig, call: str) -> None:
     counting = Life()
     await work_on(rig, call, await placed(rig, call), counting)
@@ -101,6 +112,7 @@ async def test_a_killed_process_leaves_what_one_that_died_in_here_leaves(rig: Ri
             left = await read_books(rig, killed.order_id)
             assert outline(left) == outline(await read_books(rig, died.order_id))
             await work_on(rig, call, killed, Life())
+            await run_sagas(rig.parts, killed.order_id)
             books = await read_books(rig, killed.order_id)
             books.check_settled()
             assert books.payment is not None

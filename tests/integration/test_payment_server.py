@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from pydantic import SecretStr
-from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 
 from domain.ids import new_id
+from domain.money import MAX_AMOUNT
 from domain.refusals import Refusal
+from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub, add_PaymentServiceServicer_to_server
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
@@ -26,11 +26,12 @@ from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from sandbox.ports import free_port
 from services.payment.server import SERVICE_NAME, PaymentServicer, run
-from services.payment.signals import SignalUndelivered, TemporalSignals
-from tests.payment_rig import Rig, payment_rig, sign
+from tests.payment_rig import ADMIN, Rig, payment_rig, sign
 from tests.stripe_double import API_KEY, WEBHOOK_SECRET
 
 DEADLINE = 10.0
+CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
+THE_ADMIN = Caller(CallerRole.ADMIN, ADMIN)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def rig(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Rig
 
 @pytest.fixture
 async def payments(rig: Rig) -> AsyncIterator[PaymentServiceStub]:
-    servicer = PaymentServicer(rig.service, rig.intake)
+    servicer = PaymentServicer(rig.parts, rig.intake)
     server = RpcServer(
         "127.0.0.1:0",
         services=(SERVICE_NAME,),
@@ -57,7 +58,21 @@ def open_request(**changes: object) -> pb.OpenPaymentRequest:
     return pb.OpenPaymentRequest(**values)  # type: ignore[arg-type]  # any values
 
 
-async def test_a_payment_is_opened_checked_closed_and_voided(payments: PaymentServiceStub) -> None:
+def refund_request(order_id: str, **changes: object) -> pb.RequestRefundRequest:
+    values = {"order_id": order_id, "idempotency_key": new_id(), "why": "arrived broken", **changes}
+    return pb.RequestRefundRequest(**values)  # type: ignore[arg-type]  # any values
+
+
+async def refusal(
+    method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: object, *, caller: Caller = SERVICE
+) -> CallRefused:
+    """How a call is refused."""
+    with pytest.raises(CallRefused) as refused:
+        await call(method, request, caller=caller, deadline=DEADLINE)
+    return refused.value
+
+
+async def test_a_payment_is_opened_checked_closed_and_voided(rig: Rig, payments: PaymentServiceStub) -> None:
     request = open_request(payment_method="pm_card_visa")
 
     opened = await call(payments.OpenPayment, request, caller=SERVICE, deadline=DEADLINE)
@@ -67,6 +82,7 @@ async def test_a_payment_is_opened_checked_closed_and_voided(payments: PaymentSe
     closed = await call(payments.ClosePayment, close, caller=SERVICE, deadline=DEADLINE)
     void = pb.VoidPaymentRequest(order_id=request.order_id)
     await call(payments.VoidPayment, void, caller=SERVICE, deadline=DEADLINE)
+    await rig.give_back(await rig.service.check(request.order_id, refresh=False))
     voided = await call(payments.CheckPayment, check, caller=SERVICE, deadline=DEADLINE)
 
     assert opened.payment == pb.Payment(
@@ -211,16 +227,194 @@ async def test_the_service_starts_and_stores_events_while_temporal_is_down(
     assert (await rig.service.check(payment.order_id, refresh=False)).amount_received == 2_599
 
 
-async def test_a_signal_for_an_order_without_a_workflow_decides_nothing() -> None:
-    server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
-    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server) as environment:
-        signals = TemporalSignals(environment.client)
+async def test_a_refund_is_asked_for_carried_out_listed_and_closed(rig: Rig, payments: PaymentServiceStub) -> None:
+    payment = await rig.opened("pm_card_visa")
+    product = new_id()
+    request = refund_request(payment.order_id, amount=600, restock=[OrderLine(product_id=product, quantity=2)])
 
-        await signals.payment_changed(order_id=new_id(), event_id="evt_1")
+    asked = await call(payments.RequestRefund, request, caller=THE_ADMIN, deadline=DEADLINE)
+    again = await call(payments.RequestRefund, request, caller=THE_ADMIN, deadline=DEADLINE)
+    carry_out = pb.CarryOutRefundRequest(refund_id=asked.refund.id)
+    carried_out = await call(payments.CarryOutRefund, carry_out, caller=SERVICE, deadline=DEADLINE)
+    close = pb.CloseRefundRequest(refund_id=asked.refund.id, version=carried_out.refund.version)
+    early = pb.CloseRefundRequest(refund_id=asked.refund.id, version=asked.refund.version)
+    too_early = await call(payments.CloseRefund, early, caller=SERVICE, deadline=DEADLINE)
+    closed = await call(payments.CloseRefund, close, caller=SERVICE, deadline=DEADLINE)
+    listing = pb.ListRefundsRequest(order_id=payment.order_id)
+    listed = await call(payments.ListRefunds, listing, caller=THE_ADMIN, deadline=DEADLINE)
+
+    assert (asked.accepted_only, asked.replayed, again.accepted_only, again.replayed) == (True, False, True, True)
+    expected = pb.Refund(
+        id=asked.refund.id,
+        order_id=payment.order_id,
+        payment_id=payment.id,
+        status=pb.REFUND_STATUS_REQUESTED,
+        origin=pb.REFUND_ORIGIN_ADMIN,
+        amount=600,
+        currency="EUR",
+        restock=[OrderLine(product_id=product, quantity=2)],
+        version=1,
+        why="arrived broken",
+        created_at=asked.refund.created_at,
+    )
+    assert asked.refund == again.refund == expected
+    assert (carried_out.refund.status, carried_out.refund.version) == (pb.REFUND_STATUS_SUCCEEDED, 2)
+    assert (too_early.closed, closed.closed) == (False, True)
+    assert list(listed.refunds) == [carried_out.refund]
 
 
-async def test_a_signal_that_reaches_no_temporal_is_undelivered() -> None:
-    client = await Client.connect("127.0.0.1:1", lazy=True)
+async def test_a_failed_refund_is_replaced_or_resolved_over_grpc(rig: Rig, payments: PaymentServiceStub) -> None:
+    payment = await rig.opened("pm_card_visa")
+    refunds = [await rig.refunded(payment, amount) for amount in (600, 700)]
+    for refund in refunds:
+        await rig.move_refund(refund.stripe_refund_id, "failed", failure_reason="declined")
+    await rig.hear("refund.failed")
 
-    with pytest.raises(SignalUndelivered):
-        await TemporalSignals(client).payment_changed(order_id=new_id(), event_id="evt_1")
+    replace = pb.ReplaceRefundRequest(refund_id=refunds[0].id)
+    replaced = await call(payments.ReplaceRefund, replace, caller=SERVICE, deadline=DEADLINE)
+    resolve = pb.ResolveRefundRequest(refund_id=refunds[1].id)
+    resolved = await call(payments.ResolveRefund, resolve, caller=SERVICE, deadline=DEADLINE)
+
+    assert (replaced.refund.status, resolved.refund.status) == (pb.REFUND_STATUS_REPLACED, pb.REFUND_STATUS_RESOLVED)
+    assert resolved.refund.failure_reason == "declined"
+
+
+async def test_a_dispute_is_checked_and_closed_over_grpc(rig: Rig, payments: PaymentServiceStub) -> None:
+    payment = await rig.opened("pm_card_visa")
+    dispute_id = await rig.dispute(payment)
+    await rig.hear("charge.dispute.created")
+    await rig.move_dispute(dispute_id, "lost")
+
+    check = pb.CheckDisputeRequest(dispute_id=dispute_id)
+    dispute = (await call(payments.CheckDispute, check, caller=SERVICE, deadline=DEADLINE)).dispute
+    answers = [
+        await call(
+            payments.CloseDispute,
+            pb.CloseDisputeRequest(dispute_id=dispute_id, version=version),
+            caller=SERVICE,
+            deadline=DEADLINE,
+        )
+        for version in (dispute.version - 1, dispute.version)
+    ]
+    whole = pb.CheckPaymentRequest(order_id=payment.order_id)
+    disputed = await call(payments.CheckPayment, whole, caller=SERVICE, deadline=DEADLINE)
+
+    assert dispute == pb.Dispute(
+        id=dispute_id,
+        order_id=payment.order_id,
+        status=pb.DISPUTE_STATUS_LOST,
+        reason="fraudulent",
+        amount=2_599,
+        currency="EUR",
+        withdrawn=2_599,
+        respond_by=dispute.respond_by,
+        version=2,
+    )
+    assert dispute.respond_by.seconds > 0
+    assert [answer.closed for answer in answers] == [False, True]
+    assert list(disputed.payment.disputes) == [dispute]
+
+
+@pytest.mark.parametrize("caller", [ANONYMOUS, CUSTOMER, SERVICE])
+async def test_only_admins_ask_for_refunds(rig: Rig, payments: PaymentServiceStub, caller: Caller) -> None:
+    payment = await rig.opened("pm_card_visa")
+
+    refused = await refusal(payments.RequestRefund, refund_request(payment.order_id), caller=caller)
+
+    assert refused.refusal is Refusal.PERMISSION_DENIED
+    assert (await rig.stored(payment)).refunds == ()
+
+
+@pytest.mark.parametrize("caller", [ANONYMOUS, CUSTOMER, THE_ADMIN])
+async def test_only_services_move_refunds_and_disputes_on(payments: PaymentServiceStub, caller: Caller) -> None:
+    for method, request in (
+        (payments.CarryOutRefund, pb.CarryOutRefundRequest(refund_id=new_id())),
+        (payments.ReplaceRefund, pb.ReplaceRefundRequest(refund_id=new_id())),
+        (payments.ResolveRefund, pb.ResolveRefundRequest(refund_id=new_id())),
+        (payments.CloseRefund, pb.CloseRefundRequest(refund_id=new_id(), version=1)),
+        (payments.CheckDispute, pb.CheckDisputeRequest(dispute_id="du_1")),
+        (payments.CloseDispute, pb.CloseDisputeRequest(dispute_id="du_1", version=1)),
+    ):
+        assert (await refusal(method, request, caller=caller)).refusal is Refusal.PERMISSION_DENIED
+
+
+async def test_refunds_and_disputes_that_do_not_exist_are_refused_by_name(payments: PaymentServiceStub) -> None:
+    for method, request, expected in (
+        (payments.CarryOutRefund, pb.CarryOutRefundRequest(refund_id=new_id()), Refusal.REFUND_NOT_FOUND),
+        (payments.ReplaceRefund, pb.ReplaceRefundRequest(refund_id=new_id()), Refusal.REFUND_NOT_FOUND),
+        (payments.ResolveRefund, pb.ResolveRefundRequest(refund_id=new_id()), Refusal.REFUND_NOT_FOUND),
+        (payments.CloseRefund, pb.CloseRefundRequest(refund_id=new_id(), version=1), Refusal.REFUND_NOT_FOUND),
+        (payments.CheckDispute, pb.CheckDisputeRequest(dispute_id="du_nobody"), Refusal.DISPUTE_NOT_FOUND),
+        (payments.CloseDispute, pb.CloseDisputeRequest(dispute_id="du_nobody", version=1), Refusal.DISPUTE_NOT_FOUND),
+    ):
+        assert (await refusal(method, request)).refusal is expected
+
+
+async def test_customers_see_their_own_refunds_alone(rig: Rig, payments: PaymentServiceStub) -> None:
+    payment = await rig.opened("pm_card_visa")
+    refund = await rig.refunded(payment, 600)
+    request = pb.ListRefundsRequest(order_id=payment.order_id)
+
+    owner = Caller(CallerRole.CUSTOMER, payment.user_id or "")
+    own = await call(payments.ListRefunds, request, caller=owner, deadline=DEADLINE)
+
+    assert [listed.id for listed in own.refunds] == [refund.id]
+    for stranger in (CUSTOMER, ANONYMOUS):
+        assert (await refusal(payments.ListRefunds, request, caller=stranger)).refusal is Refusal.PAYMENT_NOT_FOUND
+
+
+async def test_a_bad_request_for_a_refund_names_every_field(payments: PaymentServiceStub) -> None:
+    request = refund_request(
+        "1",
+        idempotency_key="",
+        amount=0,
+        restock=[OrderLine(product_id="x", quantity=0)],
+        why="w" * 501,
+        wait_ms=30_001,
+    )
+
+    refused = await refusal(payments.RequestRefund, request, caller=THE_ADMIN)
+
+    assert refused.refusal is Refusal.INVALID_ARGUMENT
+    assert {field.partition("[")[0] for field in refused.details} == {
+        "order_id",
+        "idempotency_key",
+        "amount",
+        "restock",
+        "why",
+        "wait_ms",
+    }
+
+
+@pytest.mark.parametrize("amount", [0, -1, MAX_AMOUNT + 1])
+async def test_a_refund_of_no_amount_that_money_has_is_a_bad_request(payments: PaymentServiceStub, amount: int) -> None:
+    refused = await refusal(payments.RequestRefund, refund_request(new_id(), amount=amount), caller=THE_ADMIN)
+
+    assert (refused.refusal, set(refused.details)) == (Refusal.INVALID_ARGUMENT, {"amount"})
+
+
+async def test_a_bad_id_of_a_refund_or_dispute_is_named(payments: PaymentServiceStub) -> None:
+    for method, request, field in (
+        (payments.CarryOutRefund, pb.CarryOutRefundRequest(refund_id="1"), "refund_id"),
+        (payments.ReplaceRefund, pb.ReplaceRefundRequest(refund_id=""), "refund_id"),
+        (payments.ResolveRefund, pb.ResolveRefundRequest(refund_id="re_1"), "refund_id"),
+        (payments.CloseRefund, pb.CloseRefundRequest(version=1), "refund_id"),
+        (payments.CheckDispute, pb.CheckDisputeRequest(), "dispute_id"),
+        (payments.CloseDispute, pb.CloseDisputeRequest(dispute_id="d" * 256), "dispute_id"),
+        (payments.ListRefunds, pb.ListRefundsRequest(order_id="1"), "order_id"),
+    ):
+        refused = await refusal(method, request)
+        assert (refused.refusal, set(refused.details)) == (Refusal.INVALID_ARGUMENT, {field})
+
+
+async def test_refusals_of_a_refund_say_what_is_left_or_which_dispute_it_is(
+    rig: Rig, payments: PaymentServiceStub
+) -> None:
+    payment = await rig.opened("pm_card_visa")
+    too_much = await refusal(payments.RequestRefund, refund_request(payment.order_id, amount=2_600), caller=THE_ADMIN)
+    dispute_id = await rig.dispute(payment)
+    await rig.hear("charge.dispute.created")
+    disputed = await refusal(payments.RequestRefund, refund_request(payment.order_id), caller=THE_ADMIN)
+
+    assert (too_much.refusal, too_much.details["left"]) == (Refusal.REFUND_EXCEEDS_PAYMENT, "2599")
+    assert (disputed.refusal, disputed.details["dispute_id"]) == (Refusal.PAYMENT_DISPUTED, dispute_id)

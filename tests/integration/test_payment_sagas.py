@@ -1,0 +1,216 @@
+"""The workflows that the payment service starts and wakes, at a Temporal whose workers only count signals."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio import workflow
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from domain.ids import new_id
+from domain.saga import (
+    DISPUTE_CASE,
+    DISPUTE_CHANGED_SIGNAL,
+    REFUND_CHANGED_SIGNAL,
+    REFUND_SAGA,
+    DisputeInput,
+    RefundInput,
+    dispute_workflow_id,
+    refund_workflow_id,
+)
+from services.payment.sagas import SignalUndelivered, TemporalSagas
+
+QUEUE = "sagas"
+ORDER = new_id()
+
+
+class Counting:
+    """Counts its signals until it is told to end."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+        self.is_over = False
+
+    async def _wait(self) -> int:
+        await workflow.wait_condition(lambda: self.is_over)
+        return self.signals
+
+
+@workflow.defn(name=REFUND_SAGA)
+class CountingRefundSaga(Counting):
+    """Stands for the refund's saga."""
+
+    @workflow.run
+    async def run(self, refund: RefundInput) -> int:
+        return await self._wait()
+
+    @workflow.signal(name=REFUND_CHANGED_SIGNAL)
+    def changed(self) -> None:
+        self.signals += 1
+
+    @workflow.signal
+    def end(self) -> None:
+        self.is_over = True
+
+    @workflow.query
+    def woken(self) -> int:
+        return self.signals
+
+
+@workflow.defn(name=DISPUTE_CASE)
+class CountingDisputeCase(Counting):
+    """Stands for the dispute's case."""
+
+    @workflow.run
+    async def run(self, dispute: DisputeInput) -> int:
+        return await self._wait()
+
+    @workflow.signal(name=DISPUTE_CHANGED_SIGNAL)
+    def changed(self) -> None:
+        self.signals += 1
+
+    @workflow.signal
+    def end(self) -> None:
+        self.is_over = True
+
+    @workflow.query
+    def woken(self) -> int:
+        return self.signals
+
+
+Follow = Callable[[TemporalSagas, str, bool], Awaitable[None]]
+
+
+async def follow_refund(sagas: TemporalSagas, subject: str, has_news: bool) -> None:
+    await sagas.follow_refund(refund_id=subject, order_id=ORDER, has_news=has_news)
+
+
+async def follow_dispute(sagas: TemporalSagas, subject: str, has_news: bool) -> None:
+    await sagas.follow_dispute(dispute_id=subject, order_id=ORDER, has_news=has_news)
+
+
+KINDS: dict[str, tuple[Follow, Callable[[str], str]]] = {
+    "refund": (follow_refund, refund_workflow_id),
+    "dispute": (follow_dispute, dispute_workflow_id),
+}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def client() -> AsyncIterator[Client]:
+    """Of a time-skipping server with a worker."""
+    server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server) as environment:
+        worker = Worker(
+            environment.client,
+            task_queue=QUEUE,
+            workflows=[CountingRefundSaga, CountingDisputeCase],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        )
+        async with worker:
+            yield environment.client
+
+
+@pytest.fixture
+def sagas(client: Client) -> TemporalSagas:
+    return TemporalSagas(client, task_queue=QUEUE, attention_after=60)
+
+
+async def events_of(client: Client, workflow_id: str) -> int:
+    """How many events its newest run has; it waits, so there are no more to come."""
+    history = await client.get_workflow_handle(workflow_id).fetch_history()
+    return len(history.events)
+
+
+async def end(client: Client, workflow_id: str) -> int:
+    """End a workflow; how often it was woken."""
+    handle = client.get_workflow_handle(workflow_id, result_type=int)
+    await handle.signal("end")
+    woken: int = await handle.result()
+    return woken
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_news_start_a_workflow_and_wake_it(client: Client, sagas: TemporalSagas, kind: str) -> None:
+    follow, workflow_id = KINDS[kind]
+    subject = new_id()
+
+    await follow(sagas, subject, True)
+
+    description = await client.get_workflow_handle(workflow_id(subject)).describe()
+    assert (description.status, description.task_queue) == (WorkflowExecutionStatus.RUNNING, QUEUE)
+    assert await end(client, workflow_id(subject)) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_news_wake_a_workflow_that_runs_and_start_no_other(
+    client: Client, sagas: TemporalSagas, kind: str
+) -> None:
+    follow, workflow_id = KINDS[kind]
+    subject = new_id()
+    await follow(sagas, subject, True)
+    first = (await client.get_workflow_handle(workflow_id(subject)).describe()).run_id
+
+    await follow(sagas, subject, True)
+    await asyncio.gather(*(follow(sagas, subject, True) for _ in range(5)))
+
+    assert (await client.get_workflow_handle(workflow_id(subject)).describe()).run_id == first
+    assert await end(client, workflow_id(subject)) == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("has_news", [True, False])
+async def test_one_that_has_closed_is_started_again(
+    client: Client, sagas: TemporalSagas, kind: str, has_news: bool
+) -> None:
+    follow, workflow_id = KINDS[kind]
+    subject = new_id()
+    await follow(sagas, subject, True)
+    first = (await client.get_workflow_handle(workflow_id(subject)).describe()).run_id
+    await end(client, workflow_id(subject))
+
+    await follow(sagas, subject, has_news)
+
+    again = await client.get_workflow_handle(workflow_id(subject)).describe()
+    assert (again.status, again.run_id == first) == (WorkflowExecutionStatus.RUNNING, False)
+    assert await end(client, workflow_id(subject)) == (1 if has_news else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_without_news_a_workflow_is_started_once_and_one_that_runs_gets_no_event(
+    client: Client, sagas: TemporalSagas, kind: str
+) -> None:
+    follow, workflow_id = KINDS[kind]
+    subject = new_id()
+    await asyncio.gather(*(follow(sagas, subject, False) for _ in range(5)))
+    handle = client.get_workflow_handle(workflow_id(subject))
+    assert await handle.query("woken") == 0  # it is answered once its first task is done
+    before, run_id = await events_of(client, workflow_id(subject)), (await handle.describe()).run_id
+
+    for _ in range(3):
+        await follow(sagas, subject, False)
+
+    assert (await events_of(client, workflow_id(subject)), (await handle.describe()).run_id) == (before, run_id)
+    assert await end(client, workflow_id(subject)) == 0
+
+
+async def test_a_signal_for_an_order_without_a_workflow_decides_nothing(sagas: TemporalSagas) -> None:
+    await sagas.payment_changed(order_id=new_id(), event_id="evt_1")
+
+
+async def test_what_reaches_no_temporal_is_undelivered() -> None:
+    sagas = TemporalSagas(await Client.connect("127.0.0.1:1", lazy=True), task_queue=QUEUE, attention_after=60)
+
+    with pytest.raises(SignalUndelivered):
+        await sagas.payment_changed(order_id=new_id(), event_id="evt_1")
+    for follow, _ in KINDS.values():
+        for has_news in (True, False):
+            with pytest.raises(SignalUndelivered):
+                await follow(sagas, new_id(), has_news)
