@@ -18,6 +18,7 @@ from domain.stock import ReservationStatus
 from tests.doubles.orders import OrderRow, OrdersDouble
 from tests.doubles.payments import Meanwhile, Payment, PaymentsDouble
 from tests.doubles.pricing import PricingDouble, Product
+from tests.doubles.refunds import DisputesDouble, RefundsDouble
 from tests.doubles.stock import Reservation, Stock, StockDouble
 from tests.doubles.stripe import Intent, StripeModel
 
@@ -33,6 +34,8 @@ class DoubledShop:
     def __init__(self, *, meanwhile: Meanwhile | None = None) -> None:
         self.stripe = StripeModel()
         self.payments = self.payments_type(self.stripe, meanwhile=meanwhile)
+        self.refunds = RefundsDouble(self.payments, self.stripe, meanwhile=meanwhile)
+        self.disputes = DisputesDouble(self.payments)
         self.pricing = PricingDouble(self.payments.check_amount)
         self.stock = self.stock_type()
         self.orders = OrdersDouble()
@@ -55,7 +58,8 @@ class DoubledShop:
     def take_events(self) -> list[str]:
         """Let Stripe's new events arrive: each makes the payment service catch up. The ids of those that tell a saga.
 
-        Like the inbox: of a cancellation that we asked for, the saga has the answer already.
+        Like the inbox: of a cancellation that we asked for, the saga has the answer already; and what becomes of
+        refunds and disputes concerns workflows of their own, see `PaymentsDouble.take_news`.
         """
         ids = []
         while self.delivered < len(self.stripe.events):
@@ -66,7 +70,8 @@ class DoubledShop:
             if payment.closing and payment.status == "CANCELLED":
                 continue
             self.payments.follow_up(order_id)
-            ids.append(event.id)
+            if not event.type.startswith(("refund.", "charge.dispute.")):
+                ids.append(event.id)
         return ids
 
     def facts(self) -> Facts:
@@ -91,9 +96,7 @@ class DoubledShop:
             transitions=transitions,
             reservations=reservations,
             stock=[_stock(product_id, row, self.stock) for product_id, row in self.stock.stock.items()],
-            payments={
-                order_id: _payment(row, self.intent(order_id)) for order_id, row in self.payments.payments.items()
-            },
+            payments={order_id: _payment(row) for order_id, row in self.payments.payments.items()},
             waiting_events=[],
             intents={intent.id: _intent(intent) for intent in self.stripe.intents.values()},
             runs={},
@@ -140,9 +143,8 @@ def _stock(product_id: str, stock: Stock, inventory: StockDouble) -> StockFact:
     )
 
 
-def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:
+def _payment(payment: Payment) -> PaymentFact:
     terms = payment.terms or ("", 0, "XXX", None)
-    known = intent.refunds if intent is not None and payment.refunded else ()
     return PaymentFact(
         id=payment.id,
         order_id=payment.order_id,
@@ -154,7 +156,7 @@ def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:
         intent_id=payment.intent_id,
         seq=0,
         refunded=payment.refunded,
-        refunds={refund.id: "SUCCEEDED" for refund in known},
+        refunds={row.made_id: row.status.value for row in payment.refunds.values() if row.made_id is not None},
     )
 
 
