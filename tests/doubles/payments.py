@@ -233,15 +233,13 @@ class PaymentsDouble(PaymentSteps):
 
     def take_news(self) -> list[RefundRow | DisputeRow]:
         """What is open and its workflow does not know of yet: each is to be started, and woken. It is told once."""
-        rows = [
-            row
-            for payment in self.payments.values()
-            for row in (*payment.refunds.values(), *payment.disputes.values())
-            if row.saga_open and row.woken_version < row.version
-        ]
-        for row in rows:
+        news = list[RefundRow | DisputeRow]()
+        for payment in self.payments.values():
+            rows: list[RefundRow | DisputeRow] = [*payment.refunds.values(), *payment.disputes.values()]
+            news += [row for row in rows if row.saga_open and row.woken_version < row.version]
+        for row in news:
             row.woken_version = row.version
-        return rows
+        return news
 
     def find_refund(self, refund_id: str) -> tuple[Payment, RefundRow]:
         """A refund, and the payment that it is of."""
