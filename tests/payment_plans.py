@@ -6,14 +6,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import httpx
+import stripe
+
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from runtime.refusal import Refused, Unavailable
+from services.payment.errors import PaymentDisputed, PaymentNotFound
 from services.payment.model import NewPayment, Payment
+from services.payment.parts import PaymentParts
 from tests.failpoints import MOST_ATTEMPTS, Life
 from tests.payment_books import read_books
 from tests.payment_process import PaymentProcess
-from tests.payment_rig import Rig, new_payment
+from tests.payment_rig import Rig, new_payment, new_refund, run_sagas
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,102 @@ class Sweep:
     """Stripe's events are listed."""
 
 
-Act = Open | Refresh | Close | Void | Pay | Authenticate | Hear | Sweep
+@dataclass(frozen=True)
+class Request:
+    """An admin asks for a refund; the same number is the same request."""
+
+    order: int
+    amount: int | None
+    number: int
+
+
+@dataclass(frozen=True)
+class CarryOut:
+    """The sagas of the order's refunds go on as far as they get."""
+
+    order: int
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A person lets the refunds that failed be tried anew or, with `resolve`, says that they are dealt with."""
+
+    order: int
+    resolve: bool
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Somebody gives money back in Stripe's dashboard, if Stripe lets them."""
+
+    order: int
+    amount: int
+
+
+@dataclass(frozen=True)
+class MoveRefund:
+    """Stripe or a bank does this to one of the order's refunds, by number, if it can become that."""
+
+    order: int
+    number: int
+    status: str
+
+
+@dataclass(frozen=True)
+class OpenDispute:
+    """The customer goes to their bank, if they paid and did not do so before."""
+
+    order: int
+    status: str
+
+
+@dataclass(frozen=True)
+class MoveDispute:
+    """The bank moves the order's dispute on, if it can become that."""
+
+    order: int
+    status: str
+
+
+@dataclass(frozen=True)
+class LookAtDispute:
+    """The case of the order's dispute reads it, and closes it when it is decided."""
+
+    order: int
+
+
+@dataclass(frozen=True)
+class SweepFollowUps:
+    """Open refunds and disputes are looked at."""
+
+
+Act = (
+    Open
+    | Refresh
+    | Close
+    | Void
+    | Pay
+    | Authenticate
+    | Hear
+    | Sweep
+    | Request
+    | CarryOut
+    | Retry
+    | Dashboard
+    | MoveRefund
+    | OpenDispute
+    | MoveDispute
+    | LookAtDispute
+    | SweepFollowUps
+)
+
+
+async def look_at_disputes(parts: PaymentParts, order_id: str) -> None:
+    """Do what the cases of the payment's disputes do: read each, and close it when it is decided."""
+    for known in (await parts.payments.check(order_id, refresh=False)).disputes:
+        dispute = (await parts.disputes.check(known.id)).get_dispute(known.id)
+        if not dispute.status.is_open:
+            await parts.disputes.close(dispute.id, version=dispute.version)
 
 
 class Scene:
@@ -86,6 +186,8 @@ class Scene:
         """What an order's payment was said to be in the end."""
         self.undone: set[str] = set()
         """Orders whose payment was said to be undone."""
+        self.requests: dict[str, str] = {}
+        """The refund that an admin's key was said to stand for."""
 
     @classmethod
     async def of(cls, rig: Rig, cards: Sequence[str | None]) -> Scene:
@@ -118,6 +220,18 @@ class Scene:
                         await process.take_webhook(bodies[number % len(bodies)])
                 case Sweep():
                     await process.sweep_up()
+                case Request(order, amount, number):
+                    await self._request(process.parts, order, amount, number)
+                case CarryOut(order):
+                    await run_sagas(process.parts, self.news[order].order_id)
+                case Retry(order, resolve):
+                    await self._retry(process.parts, order, resolve=resolve)
+                case LookAtDispute(order):
+                    await look_at_disputes(process.parts, self.news[order].order_id)
+                case SweepFollowUps():
+                    await process.parts.follow_ups.sweep()
+                case _:
+                    await self._happen_at_stripe(act)
 
     async def settle(self) -> None:
         """Every caller repeats until it has an answer; Stripe's events come in twice, the last one first."""
@@ -132,6 +246,21 @@ class Scene:
             await self.processes[0].take_webhook(body)
         await self.rig.due_again()
         await self.processes[1].inbox.work_off_due()
+        for new in self.news:
+            await self._follow_up(new.order_id)
+        await self.rig.look_now()
+        await self.rig.follow_ups.sweep()
+
+    async def _follow_up(self, order_id: str) -> None:
+        """Every saga and case goes on until only people, banks and Stripe can move it."""
+        for _ in range(MOST_ATTEMPTS):
+            with suppress(Unavailable):
+                with suppress(PaymentDisputed, PaymentNotFound):
+                    await run_sagas(self.rig.parts, order_id)
+                with suppress(PaymentNotFound):
+                    await look_at_disputes(self.rig.parts, order_id)
+                return
+        raise AssertionError(f"not done after {MOST_ATTEMPTS} attempts")
 
     async def check(self, *, settled: bool) -> None:
         """What holds at any time, or once all has settled; and that no answer was taken back."""
@@ -145,11 +274,14 @@ class Scene:
                 assert books.payment is not None
                 assert books.payment.status is self.answers[new.order_id]
             if new.order_id in self.undone:
-                assert books.kept == 0
+                payment = books.payment
+                assert payment is not None
+                assert payment.amount_unowed == 0
                 assert books.status_at_stripe in (None, PaymentStatus.CANCELLED, PaymentStatus.SUCCEEDED)
         if settled:
             waiting = await self.rig.rows("SELECT event_id, note FROM provider_events WHERE processed_at IS NULL")
             assert waiting == []
+            assert await self.rig.unwoken() == []
 
     def _note(self, payment: Payment) -> None:
         if payment.status.is_final:
@@ -161,6 +293,40 @@ class Scene:
                 await ask(order_id)
                 return
         raise AssertionError(f"no answer after {MOST_ATTEMPTS} attempts")
+
+    async def _payment(self, order: int) -> Payment:
+        return await self.rig.service.check(self.news[order].order_id, refresh=False)
+
+    async def _request(self, parts: PaymentParts, order: int, amount: int | None, number: int) -> None:
+        before = await self._payment(order)
+        key = f"{before.order_id}-{number}"
+        requested = await parts.refunds.request(new_refund(before, amount), idempotency_key=key, wait=0)
+        known = self.requests.setdefault(key, requested.refund.id)
+        assert requested.refund.id == known
+        assert requested.refund.amount <= before.amount
+
+    async def _retry(self, parts: PaymentParts, order: int, *, resolve: bool) -> None:
+        for refund in (await self._payment(order)).refunds:
+            if refund.status.has_failed:
+                await (parts.refunds.resolve if resolve else parts.refunds.replace_failed)(refund.id)
+
+    async def _happen_at_stripe(self, act: Act) -> None:
+        """What Stripe does not allow does not happen."""
+        with suppress(httpx.HTTPStatusError, stripe.InvalidRequestError):
+            match act:
+                case Dashboard(order, amount):
+                    await self.rig.refund_in_dashboard(await self._payment(order), amount)
+                case MoveRefund(order, number, status):
+                    refunds = await self.rig.refunds(await self._payment(order))
+                    if refunds:
+                        await self.rig.move_refund(refunds[number % len(refunds)].id, status)
+                case OpenDispute(order, status):
+                    payment = await self._payment(order)
+                    if [charge for charge in await self.rig.charges(payment) if charge.status == "succeeded"]:
+                        await self.rig.dispute(payment, status=status)
+                case MoveDispute(order, status):
+                    for dispute in (await read_books(self.rig, self.news[order].order_id)).disputes:
+                        await self.rig.move_dispute(dispute["id"], status)
 
     async def _pay(self, order: int, card: str) -> None:
         payment = await self.rig.service.check(self.news[order].order_id, refresh=False)

@@ -95,6 +95,7 @@ def new_refund(payment: Payment, amount: int | None = None, **changes: Any) -> N
         "order_id": payment.order_id,
         "amount": amount,
         "restock": (),
+        "ordered": changes.get("restock", ()),
         "requested_by": ADMIN,
         "why": "arrived broken",
         **changes,
@@ -226,7 +227,9 @@ class Rig:
     async def refund_in_dashboard(self, payment: Payment, amount: int | None = None) -> stripe.Refund:
         """Somebody gives money back in Stripe's dashboard: all that is left without an amount."""
         wish: Any = {"payment_intent": payment.intent_id or ""}
-        return await self.sdk.v1.refunds.create_async(wish if amount is None else {**wish, "amount": amount})
+        if amount is not None:
+            wish["amount"] = amount
+        return await self.sdk.v1.refunds.create_async(wish)
 
     async def move_refund(self, stripe_refund_id: str | None, status: str, **wish: str) -> None:
         """Stripe, or the customer's bank, does this to a refund."""
@@ -234,7 +237,7 @@ class Rig:
 
     async def dispute(self, payment: Payment, **wish: Any) -> str:
         """The customer goes to their bank: a chargeback of what is left, or as it is wished; the dispute's id."""
-        [charge] = await self.charges(payment)
+        [charge] = [charge for charge in await self.charges(payment) if charge.status == "succeeded"]
         opened: str = (await self._switch(f"charges/{charge.id}/dispute", **wish))["id"]
         return opened
 

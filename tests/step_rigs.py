@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from domain.ids import new_id
 from domain.orders import OrderLine
-from domain.saga import MarkPendingRequest, OpenPaymentRequest
+from domain.refunds import RefundStatus
+from domain.saga import CloseRefundRequest, MarkPendingRequest, OpenPaymentRequest
 from tests.doubles.shop import DoubledShop
 from tests.doubles.stripe import StripeDeclines
-from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
+from workflows.steps import DisputeSteps, OrderSteps, PaymentSteps, PricingSteps, RefundSteps, StockSteps
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -42,6 +43,8 @@ class Rig(ABC):
     pricing: PricingSteps
     stock: StockSteps
     payment: PaymentSteps
+    refund: RefundSteps
+    dispute: DisputeSteps
     order: OrderSteps
 
     @abstractmethod
@@ -81,6 +84,38 @@ class Rig(ABC):
         """Somebody with the secret key changes the amount of an intent that is not paid."""
 
     @abstractmethod
+    async def request_refund(self, order_id: str, amount: int | None = None) -> str:
+        """An admin asks for a refund, of all that is left without an amount; its id."""
+
+    @abstractmethod
+    async def open_refunds(self, order_id: str) -> list[str]:
+        """The ids of the order's refunds from which something still follows, oldest first."""
+
+    async def give_back(self, order_id: str) -> None:
+        """Do what the sagas of the order's refunds do: carry each out, and close what is done."""
+        for refund_id in await self.open_refunds(order_id):
+            refund = await self.do(self.refund.carry_out_refund, refund_id)
+            if refund.status is not RefundStatus.PENDING and not refund.status.has_failed:
+                request = CloseRefundRequest(refund_id=refund_id, version=refund.version)
+                await self.do(self.refund.close_refund, request)
+
+    @abstractmethod
+    async def refund_in_dashboard(self, order_id: str, amount: int) -> None:
+        """Somebody gives money back in Stripe's dashboard."""
+
+    @abstractmethod
+    async def move_refund(self, order_id: str, status: str) -> None:
+        """Stripe lets the order's newest refund succeed or fail."""
+
+    @abstractmethod
+    async def open_dispute(self, order_id: str) -> str:
+        """The customer goes to their bank; the dispute's id."""
+
+    @abstractmethod
+    async def move_dispute(self, dispute_id: str, status: str) -> None:
+        """The bank moves a dispute on."""
+
+    @abstractmethod
     async def deliver_events(self) -> None:
         """Stripe's events arrive and are worked off."""
 
@@ -108,6 +143,7 @@ class DoubledRig(Rig):
         self._shop = DoubledShop()
         self.pricing, self.stock = self._shop.pricing, self._shop.stock
         self.payment, self.order = self._shop.payments, self._shop.orders
+        self.refund, self.dispute = self._shop.refunds, self._shop.disputes
 
     async def do(self, step: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         return await step(request)
@@ -142,6 +178,27 @@ class DoubledRig(Rig):
 
     async def change_amount(self, order_id: str, amount: int) -> None:
         self._shop.stripe.change_amount(self._intent(order_id), amount)
+
+    async def request_refund(self, order_id: str, amount: int | None = None) -> str:
+        return self._shop.payments.request_refund(order_id, amount)
+
+    async def open_refunds(self, order_id: str) -> list[str]:
+        refunds = self._shop.payments.payments[order_id].refunds.values()
+        return [refund.id for refund in refunds if refund.saga_open]
+
+    async def refund_in_dashboard(self, order_id: str, amount: int) -> None:
+        self._shop.stripe.refund(self._intent(order_id), refund_id=None, amount=amount)
+
+    async def move_refund(self, order_id: str, status: str) -> None:
+        intent = self._shop.intent(order_id)
+        assert intent is not None
+        self._shop.stripe.move_refund(intent.refunds[-1].id, status)
+
+    async def open_dispute(self, order_id: str) -> str:
+        return self._shop.stripe.dispute(self._intent(order_id)).id
+
+    async def move_dispute(self, dispute_id: str, status: str) -> None:
+        self._shop.stripe.move_dispute(dispute_id, status)
 
     async def deliver_events(self) -> None:
         self._shop.take_events()

@@ -18,6 +18,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.order import OrderActivities
 from activities.payment import PaymentActivities
 from activities.pricing import PricingActivities
+from activities.refunds import DisputeActivities, RefundActivities
 from activities.stock import StockActivities
 from domain.ids import new_id
 from domain.orders import CancelledBy
@@ -41,6 +42,7 @@ from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder
 from services.order.server import OrderServicer
 from services.order.service import OrderService
+from services.payment.model import Payment
 from services.payment.server import PaymentServicer
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService
@@ -131,6 +133,25 @@ class RealRig(Rig):
     async def change_amount(self, order_id: str, amount: int) -> None:
         self._change_at_stripe(await self._intent(order_id), amount=amount)
 
+    async def request_refund(self, order_id: str, amount: int | None = None) -> str:
+        return (await self._payments.request(await self._payment(order_id), amount)).refund.id
+
+    async def open_refunds(self, order_id: str) -> list[str]:
+        return [refund.id for refund in (await self._payment(order_id)).refunds if refund.saga_open]
+
+    async def refund_in_dashboard(self, order_id: str, amount: int) -> None:
+        await self._payments.refund_in_dashboard(await self._payment(order_id), amount)
+
+    async def move_refund(self, order_id: str, status: str) -> None:
+        newest = (await self._payments.refunds(await self._payment(order_id)))[0]
+        await self._payments.move_refund(newest.id, status)
+
+    async def open_dispute(self, order_id: str) -> str:
+        return await self._payments.dispute(await self._payment(order_id))
+
+    async def move_dispute(self, dispute_id: str, status: str) -> None:
+        await self._payments.move_dispute(dispute_id, status)
+
     async def deliver_events(self) -> None:
         await self._payments.sweep.sweep()
         await self._payments.inbox.work_off_due()
@@ -161,7 +182,7 @@ class RealRig(Rig):
             intents=len(intents),
             status=intents[0].status if intents else None,
             captured=sum(intent.amount_received for intent in intents),
-            refunded=sum(refund.amount for refund in refunds),
+            refunded=sum(refund.amount for refund in refunds if refund.status == "succeeded"),
             refunds=len(refunds),
             failed_charges=sum(charge.status == "failed" for charge in charges),
         )
@@ -179,8 +200,11 @@ class RealRig(Rig):
             )
         )
 
+    async def _payment(self, order_id: str) -> Payment:
+        return await self._payments.service.check(order_id, refresh=False)
+
     async def _intent(self, order_id: str) -> str:
-        payment = await self._payments.service.check(order_id, refresh=False)
+        payment = await self._payment(order_id)
         assert payment.intent_id is not None
         return payment.intent_id
 
@@ -219,6 +243,8 @@ async def open_real_rig(databases: Mapping[str, str], folder: Path) -> AsyncIter
         )
         rig = RealRig(payments, products, inventory, orders, order_database)
         rig.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))
+        rig.refund = RefundActivities(payments=PaymentServiceStub(payment_channel))
+        rig.dispute = DisputeActivities(payments=PaymentServiceStub(payment_channel))
         rig.pricing = PricingActivities(
             products=ProductServiceStub(await serve(lambda server: add_product(ProductServicer(products), server))),
             payments=PaymentServiceStub(payment_channel),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cli.audit.facts import (
+    DisputeFact,
     Facts,
     IntentFact,
     OrderFact,
@@ -16,11 +17,11 @@ from cli.audit.facts import (
     TransitionFact,
 )
 from domain.orders import OrderLine
-from domain.refunds import RefundOrigin, RefundStatus
 from domain.stock import ReservationStatus
 from tests.doubles.orders import OrderRow, OrdersDouble
-from tests.doubles.payments import Meanwhile, Payment, PaymentsDouble
+from tests.doubles.payments import DisputeRow, Meanwhile, Payment, PaymentsDouble, RefundRow
 from tests.doubles.pricing import PricingDouble, Product
+from tests.doubles.refunds import DisputesDouble, RefundsDouble
 from tests.doubles.stock import Reservation, Stock, StockDouble
 from tests.doubles.stripe import Intent, StripeModel
 
@@ -36,6 +37,8 @@ class DoubledShop:
     def __init__(self, *, meanwhile: Meanwhile | None = None) -> None:
         self.stripe = StripeModel()
         self.payments = self.payments_type(self.stripe, meanwhile=meanwhile)
+        self.refunds = RefundsDouble(self.payments, self.stripe, meanwhile=meanwhile)
+        self.disputes = DisputesDouble(self.payments)
         self.pricing = PricingDouble(self.payments.check_amount)
         self.stock = self.stock_type()
         self.orders = OrdersDouble()
@@ -58,7 +61,8 @@ class DoubledShop:
     def take_events(self) -> list[str]:
         """Let Stripe's new events arrive: each makes the payment service catch up. The ids of those that tell a saga.
 
-        Like the inbox: of a cancellation that we asked for, the saga has the answer already.
+        Like the inbox: of a cancellation that we asked for, the saga has the answer already; and what becomes of
+        refunds and disputes concerns workflows of their own, see `PaymentsDouble.take_news`.
         """
         ids = []
         while self.delivered < len(self.stripe.events):
@@ -69,7 +73,8 @@ class DoubledShop:
             if payment.closing and payment.status == "CANCELLED":
                 continue
             self.payments.follow_up(order_id)
-            ids.append(event.id)
+            if not event.type.startswith(("refund.", "charge.dispute.")):
+                ids.append(event.id)
         return ids
 
     def facts(self) -> Facts:
@@ -95,15 +100,17 @@ class DoubledShop:
             reservations=reservations,
             stock=[_stock(product_id, row, self.stock) for product_id, row in self.stock.stock.items()],
             restocks=_restocks(self.stock),
-            payments={
-                order_id: _payment(row, self.intent(order_id)) for order_id, row in self.payments.payments.items()
-            },
+            payments={order_id: _payment(row) for order_id, row in self.payments.payments.items()},
             refunds=[
-                refund
-                for order_id, row in self.payments.payments.items()
-                for refund in _refunds(row, self.intent(order_id))
+                _refund(row.order_id, refund)
+                for row in self.payments.payments.values()
+                for refund in row.refunds.values()
             ],
-            disputes=[],
+            disputes=[
+                _dispute(row.order_id, dispute)
+                for row in self.payments.payments.values()
+                for dispute in row.disputes.values()
+            ],
             waiting_events=[],
             intents={intent.id: _intent(intent) for intent in self.stripe.intents.values()},
             runs={},
@@ -169,7 +176,7 @@ def _restocks(inventory: StockDouble) -> list[RestockFact]:
     ]
 
 
-def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:
+def _payment(payment: Payment) -> PaymentFact:
     terms = payment.terms or ("", 0, "XXX", None)
     return PaymentFact(
         id=payment.id,
@@ -185,23 +192,33 @@ def _payment(payment: Payment, intent: Intent | None) -> PaymentFact:
     )
 
 
-def _refunds(payment: Payment, intent: Intent | None) -> list[RefundFact]:
-    known = intent.refunds if intent is not None and payment.refunded else ()
-    return [
-        RefundFact(
-            id=refund.id,
-            order_id=payment.order_id,
-            origin=RefundOrigin.VOID,
-            status=RefundStatus.SUCCEEDED,
-            amount=refund.amount,
-            stripe_refund_id=refund.id,
-            version=1,
-            saga_open=False,
-            created_at=THEN,
-            updated_at=THEN,
-        )
-        for refund in known
-    ]
+def _refund(order_id: str, refund: RefundRow) -> RefundFact:
+    return RefundFact(
+        id=refund.id,
+        order_id=order_id,
+        origin=refund.origin,
+        status=refund.status,
+        amount=refund.amount,
+        stripe_refund_id=refund.made_id,
+        version=refund.version,
+        saga_open=refund.saga_open,
+        created_at=THEN,
+        updated_at=THEN,
+    )
+
+
+def _dispute(order_id: str, dispute: DisputeRow) -> DisputeFact:
+    return DisputeFact(
+        id=dispute.id,
+        order_id=order_id,
+        status=dispute.status,
+        amount=dispute.amount,
+        currency="EUR",
+        withdrawn=dispute.withdrawn,
+        version=dispute.version,
+        saga_open=dispute.saga_open,
+        updated_at=THEN,
+    )
 
 
 def _intent(intent: Intent) -> IntentFact:
@@ -213,5 +230,5 @@ def _intent(intent: Intent) -> IntentFact:
         amount_received=intent.amount_received,
         refunded=intent.refunded,
         refunds={refund.id: refund.status for refund in intent.refunds},
-        disputes={},
+        disputes={dispute.id: dispute.status for dispute in intent.disputes},
     )

@@ -1,8 +1,9 @@
 """Stripe as far as a saga can see it, in memory: intents, charges, refunds and events, with Stripe's own rules.
 
 An intent is made unconfirmed; a confirmation succeeds, is declined, asks for authentication or leaves it processing;
-only what took no money can be canceled, and no more can be refunded than was taken. A repeated idempotency key repeats
-the first answer and does nothing. Amounts are in minor units.
+only what took no money can be canceled, and no more can be refunded than was taken. A refund may be pending first, and
+fail after it succeeded; a chargeback forbids refunds until it is won. A repeated idempotency key repeats the first
+answer and does nothing. Amounts are in minor units.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Card(StrEnum):
     AUTHENTICATION = "pm_card_authenticationRequired"
     DELAYED = "pm_usBankAccount"
     """Leaves the intent processing until `settle` or `bounce`."""
+    PENDING_REFUND = "pm_card_pendingRefund"
+    """Pays like any other; its refunds are pending until they are moved on."""
 
 
 class StripeRefuses(Exception):
@@ -34,18 +37,41 @@ class StripeUnexpectedState(StripeRefuses):
     """The intent's status forbids the call."""
 
 
+class StripeChargeDisputed(StripeRefuses):
+    """A chargeback holds the money, or took it."""
+
+
 class StripeDeclines(Exception):
     """The charge failed: an answer, which a re-read tells too."""
 
 
 @dataclass(slots=True)
 class Refund:
-    """Money given back; `refund_id` is ours, from its metadata."""
+    """Money given back; `refund_id` is ours, from its metadata, unless it was made in the dashboard."""
 
     id: str
-    refund_id: str
+    refund_id: str | None
     amount: int
     status: str = "succeeded"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its money went back, or is about to."""
+        return self.status in ("pending", "succeeded")
+
+
+@dataclass(slots=True)
+class Dispute:
+    """A customer's dispute with their bank; an inquiry's status begins with warning."""
+
+    id: str
+    amount: int
+    status: str
+
+    @property
+    def withdrawn(self) -> int:
+        """What it holds or took."""
+        return self.amount if self.status in ("needs_response", "under_review", "lost") else 0
 
 
 @dataclass(slots=True)
@@ -62,11 +88,18 @@ class Intent:
     failed_charges: list[str] = field(default_factory=list)
     succeeded_charges: list[str] = field(default_factory=list)
     refunds: list[Refund] = field(default_factory=list)
+    refunds_take_time: bool = False
+    disputes: list[Dispute] = field(default_factory=list)
 
     @property
     def refunded(self) -> int:
         """What went back, in minor units."""
-        return sum(refund.amount for refund in self.refunds)
+        return sum(refund.amount for refund in self.refunds if refund.status == "succeeded")
+
+    @property
+    def left(self) -> int:
+        """What came in and neither went back nor is about to, in minor units."""
+        return self.amount_received - sum(refund.amount for refund in self.refunds if refund.is_live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +166,49 @@ class StripeModel:
         """What somebody with the secret key can do before it is paid."""
         self.intents[intent_id].amount = amount
 
-    def refund(self, intent_id: str, *, refund_id: str, amount: int, key: str | None = None) -> Refund:
-        """Give money back.
+    def refund(self, intent_id: str, *, refund_id: str | None, amount: int, key: str | None = None) -> Refund:
+        """Give money back; without our id, somebody does so in the dashboard.
 
         Raises:
+            StripeChargeDisputed: a chargeback holds the money, or took it.
             StripeRefuses: so much was not taken, or not left.
         """
         return self._once(key, lambda: self._refund(self.intents[intent_id], refund_id, amount))
+
+    def move_refund(self, made_id: str, status: str) -> None:
+        """Stripe, or a bank, lets a refund succeed or fail, also one that had succeeded."""
+        intent, refund = next(
+            (intent, refund) for intent in self.intents.values() for refund in intent.refunds if refund.id == made_id
+        )
+        refund.status = status
+        self._tell("refund.failed" if status == "failed" else "refund.updated", intent)
+
+    def dispute(self, intent_id: str, *, status: str = "needs_response") -> Dispute:
+        """The customer goes to their bank; a chargeback fails what is pending."""
+        intent = self.intents[intent_id]
+        dispute = Dispute(self._id("du"), intent.amount_received - intent.refunded, status)
+        intent.disputes.append(dispute)
+        self._tell("charge.dispute.created", intent)
+        self._fail_pending(intent, dispute)
+        return dispute
+
+    def move_dispute(self, dispute_id: str, status: str) -> None:
+        """The bank, or Stripe, moves a dispute on."""
+        intent, dispute = next(
+            (intent, dispute)
+            for intent in self.intents.values()
+            for dispute in intent.disputes
+            if dispute.id == dispute_id
+        )
+        dispute.status = status
+        self._tell("charge.dispute.updated", intent)
+        self._fail_pending(intent, dispute)
+
+    def _fail_pending(self, intent: Intent, dispute: Dispute) -> None:
+        if dispute.withdrawn:
+            for refund in intent.refunds:
+                if refund.status == "pending":
+                    self.move_refund(refund.id, "failed")
 
     def find_refund(self, intent_id: str, refund_id: str) -> Refund | None:
         """The intent's refund that was made for our refund id, if there is one."""
@@ -150,7 +219,8 @@ class StripeModel:
         if intent.status not in ("requires_payment_method", "requires_action"):
             raise StripeUnexpectedState(f"{intent.id} is {intent.status}")
         match card:
-            case Card.VISA:
+            case Card.VISA | Card.PENDING_REFUND:
+                intent.refunds_take_time = card == Card.PENDING_REFUND
                 self._succeed(intent)
             case Card.DECLINED:
                 self._fail(intent)
@@ -169,11 +239,13 @@ class StripeModel:
         self._change(intent, "canceled", "payment_intent.canceled")
         return intent
 
-    def _refund(self, intent: Intent, refund_id: str, amount: int) -> Refund:
-        if amount > intent.amount_received - intent.refunded:
-            self.refused_refunds.append(refund_id)
+    def _refund(self, intent: Intent, refund_id: str | None, amount: int) -> Refund:
+        if any(dispute.withdrawn for dispute in intent.disputes):
+            raise StripeChargeDisputed(f"{intent.id} has been charged back; cannot issue a refund")
+        if amount > intent.left:
+            self.refused_refunds.append(refund_id or "dashboard")
             raise StripeRefuses(f"{intent.id}: so much is not left to refund")
-        refund = Refund(self._id("re"), refund_id, amount)
+        refund = Refund(self._id("re"), refund_id, amount, "pending" if intent.refunds_take_time else "succeeded")
         intent.refunds.append(refund)
         self._tell("refund.updated", intent)
         return refund

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from ordersaga.payment.v1 import payment_pb2 as pb
-from runtime.caller import ANONYMOUS, SERVICE, CallerRole
+from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call
 from tests.gateway import Gateway, bearer, gateway_with_services

@@ -127,7 +127,7 @@ def test_pieces_that_refunds_put_back_stay_in_stock_on_the_way_down_and_up(empty
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("""
             INSERT INTO movements
-                   (product_id, seq, kind, on_hand_change, reserved_change, order_id, refund_id, note, at)
+                   (product_id, seq, kind, on_hand_change, reserved_change, order_id, restock_id, note, at)
             SELECT product, seq, kind, change, 0, ordered, refund, '', now()
               FROM (SELECT gen_random_uuid() AS product, gen_random_uuid() AS ordered) AS sale,
                    (VALUES (1, 'committed', -3, NULL::uuid), (2, 'restocked', 2, gen_random_uuid()),

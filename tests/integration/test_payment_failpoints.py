@@ -15,14 +15,16 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
-from services.payment.errors import PaymentVoided
+from domain.refunds import DisputeStatus, RefundStatus
+from services.payment.errors import PaymentDisputed, PaymentVoided
 from services.payment.model import NewPayment, Payment
 from tests.failpoints import Case, Died, Life, explore
 from tests.payment_books import read_books
 from tests.payment_process import PaymentProcess
-from tests.payment_rig import Rig, new_payment, payment_rig, run_sagas
+from tests.payment_rig import Rig, new_payment, new_refund, payment_rig, run_sagas
 
 VISA, DECLINED, AUTHENTICATION = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired"
+PENDING, FAILS_LATER = "pm_card_pendingRefund", "pm_card_refundFail"
 
 Figure = Callable[[str, object], None]
 
@@ -73,10 +75,40 @@ class Order:
     async def refresh(self, life: Life) -> Payment:
         return await PaymentProcess(self.rig, life).service.check(self.id, refresh=True)
 
-    async def take_webhooks(self, life: Life) -> None:
+    async def refund(self, life: Life, *, amount: int | None = 600) -> None:
+        """An admin asks for a refund, again with the same key, and its saga carries it out and closes it."""
+        parts = PaymentProcess(self.rig, life).parts
+        payment = await self.rig.service.check(self.id, refresh=False)
+        await parts.refunds.request(new_refund(payment, amount), idempotency_key=self.id, wait=0)
+        await run_sagas(parts, self.id)
+
+    async def give_back(self, life: Life) -> None:
+        await run_sagas(PaymentProcess(self.rig, life).parts, self.id)
+
+    async def replace_failed(self, life: Life) -> None:
+        """A person lets each refund that failed be tried anew."""
+        parts = PaymentProcess(self.rig, life).parts
+        for refund in (await self.rig.service.check(self.id, refresh=False)).refunds:
+            if refund.status.has_failed:
+                await parts.refunds.replace_failed(refund.id)
+        await run_sagas(parts, self.id)
+
+    async def decide_dispute(self, life: Life) -> None:
+        """The dispute's case finds it decided, and the refunds that waited for it go on."""
+        parts = PaymentProcess(self.rig, life).parts
+        [dispute] = (await self.rig.service.check(self.id, refresh=False)).disputes
+        decided = (await parts.disputes.check(dispute.id)).get_dispute(dispute.id)
+        await parts.disputes.close(dispute.id, version=decided.version)
+        await run_sagas(parts, self.id)
+
+    async def take_webhooks(self, life: Life, *types: str) -> None:
         process = PaymentProcess(self.rig, life)
-        for body in await self.rig.webhook_bodies("payment_intent.succeeded", "payment_intent.payment_failed"):
+        told = types or ("payment_intent.succeeded", "payment_intent.payment_failed")
+        for body in await self.rig.webhook_bodies(*told):
             await process.take_webhook(body)
+
+    async def take_webhooks_of(self, kind: str, life: Life) -> None:
+        await self.take_webhooks(life, kind)
 
     async def sweep_up(self, life: Life) -> None:
         await PaymentProcess(self.rig, life).sweep_up()
@@ -102,6 +134,50 @@ class Order:
         """As `expect`, and its workflow was woken."""
         await self.expect(status, **counts)
         assert self.id in self.rig.sagas.orders()
+
+    async def reach_temporal(self) -> None:
+        """The sweep tells Temporal of every refund and dispute from which something follows."""
+        await self.rig.look_now()
+        await self.rig.follow_ups.sweep()
+        assert await self.rig.unwoken() == []
+        books = await read_books(self.rig, self.id)
+        books.check_always()
+        payment, sagas = books.payment, self.rig.sagas
+        assert payment is not None
+        assert {refund.id for refund in payment.refunds} <= {refund_id for refund_id, _ in sagas.refunds}
+        assert {dispute.id for dispute in payment.disputes} <= {dispute_id for dispute_id, _ in sagas.disputes}
+
+    async def swept(self) -> None:
+        """What the first process left is swept before the next one comes; an event's lease is over."""
+        await self.reach_temporal()
+        await self.rig.due_again()
+
+    def followed(
+        self,
+        step: Callable[[Life], Awaitable[object]],
+        statuses: list[RefundStatus],
+        *,
+        days: bool = False,
+        disputes: list[DisputeStatus] | None = None,
+        **counts: int,
+    ) -> Case:
+        """A step after which both sides say this of its refunds and disputes, of all of which Temporal knows."""
+
+        async def meanwhile() -> None:
+            await self.swept()
+            if days:
+                await self.a_day_passes()
+
+        async def check() -> None:
+            await self.expect(PaymentStatus.SUCCEEDED, paid=1, **counts)
+            await self.reach_temporal()
+            payment = await self.rig.service.check(self.id, refresh=False)
+            assert sorted(refund.status for refund in payment.refunds) == sorted(statuses)
+            assert [dispute.status for dispute in payment.disputes] == (disputes or [])
+            for refund in payment.refunds:
+                assert refund.saga_open is (refund.status.has_failed or refund.status is RefundStatus.PENDING)
+
+        return Case(step=step, check=check, meanwhile=meanwhile)
 
     def case(
         self, step: Callable[[Life], Awaitable[object]], status: PaymentStatus, *, days: bool = False, **counts: int
@@ -180,13 +256,120 @@ async def hearing_of_late_money(rig: Rig) -> Case:
     payment = await order.opened()
     await rig.service._ledger.void(order.id)
     await rig.customer_pays(payment, VISA)
-    return order.told(order.take_webhooks, PaymentStatus.SUCCEEDED, paid=1, refunds=1)
+
+    async def step(life: Life) -> None:
+        await order.take_webhooks(life)
+        await order.give_back(life)
+
+    case = order.followed(step, [RefundStatus.SUCCEEDED], refunds=1)
+
+    async def check() -> None:
+        await case.check()
+        assert order.id in rig.sagas.orders()
+
+    return replace(case, check=check)
 
 
 async def sweeping(rig: Rig) -> Case:
     order = await Order.placed(rig)
     await order.opened(paid_with=VISA)
     return order.told(order.sweep_up, PaymentStatus.SUCCEEDED, paid=1)
+
+
+async def paid(rig: Rig, card: str = VISA) -> Order:
+    order = await Order.placed(rig, card)
+    await order.opened()
+    return order
+
+
+async def refunding(rig: Rig, *, days: bool = False) -> Case:
+    order = await paid(rig)
+    return order.followed(order.refund, [RefundStatus.SUCCEEDED], days=days, refunds=1)
+
+
+async def refunding_what_takes_days(rig: Rig) -> Case:
+    order = await paid(rig, PENDING)
+    return order.followed(order.refund, [RefundStatus.PENDING], days=True, refunds=1)
+
+
+async def refunding_what_stripe_refuses(rig: Rig) -> Case:
+    order = await paid(rig)
+    [charge] = await rig.charges(await rig.service.check(order.id, refresh=False))
+    rig.refuse_refunds(charge)
+
+    async def step(life: Life) -> None:
+        await order.refund(life)
+
+    async def check() -> None:
+        rig.allow_refunds(charge)
+        await order.followed(step, [RefundStatus.FAILED]).check()
+
+    return replace(order.followed(step, []), check=check, meanwhile=rig.due_again)
+
+
+async def giving_back_beside_the_dashboard(rig: Rig) -> Case:
+    """Of a voided payment somebody gives a part back in the dashboard, of which we do not know."""
+    order = await paid(rig)
+    await rig.service.void(order.id)
+    await rig.refund_in_dashboard(await rig.service.check(order.id, refresh=False), 1_000)
+
+    async def step(life: Life) -> None:
+        await order.give_back(life)
+
+    async def check() -> None:
+        statuses = [RefundStatus.SUCCEEDED, RefundStatus.SUCCEEDED, RefundStatus.REPLACED]
+        await order.followed(step, statuses, refunds=2).check()
+
+    return replace(order.followed(step, []), check=check, meanwhile=order.swept)
+
+
+async def hearing_of_a_dashboard_refund(rig: Rig) -> Case:
+    order = await paid(rig)
+    await rig.refund_in_dashboard(await rig.service.check(order.id, refresh=False), 600)
+
+    async def step(life: Life) -> None:
+        await order.take_webhooks(life, "refund.created")
+        await order.give_back(life)
+
+    return order.followed(step, [RefundStatus.SUCCEEDED], refunds=1)
+
+
+async def failing_later(rig: Rig) -> Order:
+    """A refund has succeeded, all is done, and Stripe takes it back."""
+    order = await paid(rig, FAILS_LATER)
+    refund = await rig.refunded(await rig.service.check(order.id, refresh=False), 600)
+    await rig.move_refund(refund.stripe_refund_id, "failed")
+    return order
+
+
+async def hearing_of_a_refund_taken_back(rig: Rig) -> Case:
+    order = await failing_later(rig)
+    return order.followed(partial(order.take_webhooks_of, "refund.failed"), [RefundStatus.FAILED], refunds=1)
+
+
+async def replacing_a_failed_refund(rig: Rig) -> Case:
+    order = await failing_later(rig)
+    await rig.hear("refund.failed")
+    return order.followed(order.replace_failed, [RefundStatus.REPLACED, RefundStatus.SUCCEEDED], refunds=2)
+
+
+async def hearing_of_a_dispute(rig: Rig) -> Case:
+    order = await paid(rig)
+    await rig.dispute(await rig.service.check(order.id, refresh=False))
+    step = partial(order.take_webhooks_of, "charge.dispute.created")
+    return order.followed(step, [], disputes=[DisputeStatus.NEEDS_RESPONSE])
+
+
+async def winning_a_dispute(rig: Rig) -> Case:
+    """A refund was refused by Stripe for a dispute, which is won by now; nobody told us of that."""
+    order = await paid(rig)
+    payment = await rig.service.check(order.id, refresh=False)
+    refund = (await rig.request(payment, 600)).refund
+    dispute_id = await rig.dispute(payment)
+    with pytest.raises(PaymentDisputed):
+        await rig.refund_service.carry_out(refund.id)
+    await rig.move_dispute(dispute_id, "won")
+    return order.followed(order.decide_dispute, [RefundStatus.SUCCEEDED], disputes=[DisputeStatus.WON], refunds=1)
 
 
 _WAITS, _DONE, _OVER = PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.SUCCEEDED, PaymentStatus.CANCELLED
@@ -214,11 +397,35 @@ STORIES: dict[str, Callable[[Rig], Awaitable[Case]]] = {
     "webhook of a decline": lambda rig: hearing(rig, DECLINED, _WAITS, failed=1),
     "webhook of late money": hearing_of_late_money,
     "sweep": sweeping,
+    "refund": refunding,
+    "refund, keys gone": partial(refunding, days=True),
+    "refund that takes days": refunding_what_takes_days,
+    "refund that Stripe refuses": refunding_what_stripe_refuses,
+    "what is owed beside the dashboard": giving_back_beside_the_dashboard,
+    "webhook of a dashboard refund": hearing_of_a_dashboard_refund,
+    "webhook of a refund taken back": hearing_of_a_refund_taken_back,
+    "a failed refund tried anew": replacing_a_failed_refund,
+    "webhook of a dispute": hearing_of_a_dispute,
+    "a dispute that is won": winning_a_dispute,
 }
 
 
 # Pairs of deaths in these would take too long here; `make test-more` has them.
-POINTS_ONLY = {"void what was paid unseen", "webhook of late money", "sweep"}
+POINTS_ONLY = {
+    "void what was paid unseen",
+    "webhook of late money",
+    "sweep",
+    "refund",
+    "refund, keys gone",
+    "refund that takes days",
+    "refund that Stripe refuses",
+    "what is owed beside the dashboard",
+    "webhook of a dashboard refund",
+    "webhook of a refund taken back",
+    "a failed refund tried anew",
+    "webhook of a dispute",
+    "a dispute that is won",
+}
 
 
 @pytest.mark.parametrize("story", STORIES)

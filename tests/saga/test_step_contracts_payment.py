@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
+from domain.refunds import RefundOrigin, RefundStatus
 from domain.saga import CheckPaymentRequest, PaymentState
 from tests.step_rigs import Money, Rig, opening
 
@@ -174,13 +175,22 @@ async def test_void_cancels_what_took_no_money(rig: Rig) -> None:
     assert await rig.money(order_id) == money(status="canceled")
 
 
-async def test_void_gives_all_money_back_once(rig: Rig) -> None:
+async def test_void_owes_all_money_and_returns_and_it_goes_back_once(rig: Rig) -> None:
     order_id = await opened(rig, payment_method=VISA)
     for _ in range(2):
         await rig.do(rig.payment.void_payment, order_id)
+    assert await rig.money(order_id) == money(status="succeeded", captured=2_000)
+
+    [owed] = await rig.open_refunds(order_id)
+    for _ in range(2):
+        state = await rig.do(rig.refund.carry_out_refund, owed)
+        assert (state.status, state.origin, state.amount) == (RefundStatus.SUCCEEDED, RefundOrigin.VOID, 2_000)
     await rig.deliver_events()
+    await rig.do(rig.payment.void_payment, order_id)
+    await rig.give_back(order_id)
 
     assert await rig.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
+    assert await rig.open_refunds(order_id) == []
 
 
 async def test_an_open_that_comes_after_its_void_is_refused_and_takes_no_money(rig: Rig) -> None:
@@ -204,11 +214,12 @@ async def test_money_on_its_way_can_be_closed_but_not_voided_yet_and_goes_back_w
 
     await rig.settle_slow_payment(order_id)
     await rig.do(rig.payment.void_payment, order_id)
+    await rig.give_back(order_id)
 
     assert await rig.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
 
 
-async def test_late_money_of_a_voided_payment_goes_back_by_its_event_alone(rig: Rig) -> None:
+async def test_late_money_of_a_voided_payment_is_owed_by_its_event_alone_and_goes_back_once(rig: Rig) -> None:
     order_id = await opened(rig)
     await rig.start_slow_payment(order_id)
     await fails_for_now(rig.do(rig.payment.void_payment, order_id))
@@ -216,6 +227,7 @@ async def test_late_money_of_a_voided_payment_goes_back_by_its_event_alone(rig: 
     await rig.settle_slow_payment(order_id)
     for _ in range(2):
         await rig.deliver_events()
+        await rig.give_back(order_id)
 
     assert await rig.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
 
