@@ -78,8 +78,6 @@ class Refunds:
         if isinstance(refused, StripeChargeDisputed):
             payment = await self._disputes.catch_up(payment)
             if payment.open_dispute is not None:
-                # The key stands for this refusal from now on, also when the dispute is over.
-                await self._ledger.next_generation(refund)
                 raise PaymentDisputed(payment.order_id, payment.open_dispute.id) from refused
         payment = await self.catch_up(payment)
         if payment.get_refund(refund.id).status is not RefundStatus.REQUESTED:
