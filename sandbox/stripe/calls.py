@@ -10,7 +10,7 @@ import msgspec
 import stripe
 
 from sandbox.stripe.auth import for_customers, is_customer
-from sandbox.stripe.errors import ApiError, invalid, unknown_failure
+from sandbox.stripe.errors import ApiError, invalid, too_many_calls, unknown_failure
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.faults import Draw, FaultSwitch, Operation
 from sandbox.stripe.idempotency import IdempotencyKeys
@@ -78,6 +78,8 @@ class Calls:
             params = Params(encoded, api_version=api_version)
             call = self._read_call(route, target, params, headers.get("authorization", ""), request_id)
             draw = self._faults.draw(route.operation)
+            if draw.too_many:
+                raise too_many_calls()
             if draw.error_before:
                 raise unknown_failure()
             key = None if route.method == "GET" else headers.get("idempotency-key")

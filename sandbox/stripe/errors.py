@@ -75,6 +75,12 @@ def unexpected_state(intent: Intent, message: str) -> ApiError:
     return ApiError(400, message, code="payment_intent_unexpected_state", intent=intent)
 
 
+def too_many_calls() -> ApiError:
+    """Stripe executes nothing for a while."""
+    message = "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits."
+    return ApiError(429, message, kind=ErrorType.INVALID_REQUEST, code="rate_limit")
+
+
 def unknown_failure() -> ApiError:
     """Stripe's own failure: nothing is known about what was done."""
     return ApiError(500, "An unknown error occurred", kind=ErrorType.API)

@@ -60,6 +60,8 @@ class WebhookFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 class ApiFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What happens to each call, with these probabilities."""
 
+    error_429: Probability = 0.0
+    """Answer that there are too many calls, nothing executed (https://docs.stripe.com/rate-limits)."""
     error_500_before: Probability = 0.0
     """Answer 500, nothing executed."""
     error_500_after: Probability = 0.0
@@ -87,6 +89,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Draw:
     """What befalls one call; `delay` is in seconds."""
 
+    too_many: bool = False
     error_before: bool = False
     error_after: bool = False
     lose_response: bool = False
@@ -123,8 +126,9 @@ class FaultSwitch:
         if faults is msgspec.UNSET or (faults.operations is not None and operation not in faults.operations):
             return Draw()
         # All are drawn every time, so that one probability does not shift the draws of another.
-        before, after, lose = (self._random.random() for _ in range(3))
+        before, after, lose, too_many = (self._random.random() for _ in range(4))
         return Draw(
+            too_many=too_many < faults.error_429,
             error_before=before < faults.error_500_before,
             error_after=after < faults.error_500_after,
             lose_response=lose < faults.lose_response,

@@ -110,7 +110,7 @@ async def test_closing_and_paying_at_once_ends_in_one_of_the_two(rig: Rig) -> No
         ]
 
 
-@pytest.mark.parametrize("fault", ["lose_response", "error_500_before", "error_500_after"])
+@pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
 async def test_a_broken_cancel_is_made_good(rig: Rig, fault: str) -> None:
     payment = await rig.opened()
     await rig.break_api(CANCEL, **{fault: 1.0})
@@ -125,7 +125,7 @@ async def test_a_broken_cancel_is_made_good(rig: Rig, fault: str) -> None:
 
 
 @pytest.mark.parametrize("undo", ["close", "void"])
-@pytest.mark.parametrize("fault", ["lose_response", "error_500_before", "error_500_after"])
+@pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
 async def test_an_intent_that_was_never_heard_of_is_learned_and_cancelled(rig: Rig, undo: str, fault: str) -> None:
     new = new_payment()
     await rig.break_api(CREATE, **{fault: 1.0})
@@ -247,7 +247,7 @@ async def test_voids_by_several_processes_refund_once(rig: Rig) -> None:
     assert [kind for kind, _, _ in await rig.published(payment.order_id)].count("payment.refunded") == 1
 
 
-@pytest.mark.parametrize("fault", ["lose_response", "error_500_before", "error_500_after"])
+@pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
 async def test_a_broken_refund_is_made_good_once(rig: Rig, fault: str) -> None:
     payment = await rig.opened("pm_card_visa")
     await rig.service.void(payment.order_id)

@@ -125,7 +125,7 @@ async def test_opens_by_several_processes_make_one_intent_and_one_charge(rig: Ri
 
 
 @pytest.mark.parametrize("operation", [CREATE, CONFIRM])
-@pytest.mark.parametrize("fault", ["lose_response", "error_500_before", "error_500_after"])
+@pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
 async def test_a_broken_call_is_made_good_without_a_second_intent_or_charge(
     rig: Rig, operation: str, fault: str
 ) -> None:

@@ -314,7 +314,7 @@ async def test_requests_and_a_void_at_once_give_no_more_back_than_came_in(rig: R
         await check_settled(rig, payment)
 
 
-@pytest.mark.parametrize("fault", ["lose_response", "error_500_before", "error_500_after"])
+@pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
 async def test_a_broken_create_is_made_good_once(rig: Rig, fault: str) -> None:
     payment = await rig.opened(VISA)
     refund = (await rig.request(payment, 600)).refund
@@ -322,7 +322,7 @@ async def test_a_broken_create_is_made_good_once(rig: Rig, fault: str) -> None:
     for _ in range(2):
         with pytest.raises(StripeUnavailable):
             await rig.give_back(payment)
-        if fault != "error_500_before":
+        if fault not in ("error_429", "error_500_before"):
             break
     assert await status_of(rig, payment, refund) is RefundStatus.REQUESTED
     await rig.mend_api()
