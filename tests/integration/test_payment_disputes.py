@@ -133,6 +133,23 @@ async def test_an_inquiry_takes_no_money_and_allows_refunds_until_it_is_a_charge
         await rig.request(payment, 600)
 
 
+@pytest.mark.parametrize(
+    ("moved_money", "withdrawn"), [((-2_801,), 2_599), ((-2_801, 2_750), 0), ((-2_801, 2_890), 0), ((), 0)]
+)
+async def test_what_a_dispute_took_is_told_in_its_own_currency_whatever_the_account_settles_in(
+    rig: Rig, moved_money: tuple[int, ...], withdrawn: int
+) -> None:
+    payment = await rig.opened(VISA)
+    dispute_id = await rig.dispute(payment)
+    rig.move_in_currency(dispute_id, "usd", *moved_money)
+
+    await rig.hear(*DISPUTES)
+
+    dispute = await rig.the_dispute(payment)
+    assert (dispute.amount, dispute.currency, dispute.withdrawn) == (2_599, "EUR", withdrawn)
+    assert (await rig.stored(payment)).amount_refundable == 2_599 - withdrawn
+
+
 @pytest.mark.parametrize("ends", [("warning_closed",), ("warning_under_review", "warning_closed")])
 async def test_an_inquiry_may_end_without_a_chargeback(rig: Rig, ends: tuple[str, ...]) -> None:
     payment, dispute_id = await disputed(rig, status="warning_needs_response")
