@@ -299,6 +299,25 @@ class Rig:
         """Let Stripe refuse every refund of the charge from here on."""
         self._change_at_stripe(charge.id, status="failed")
 
+    def move_in_currency(self, dispute_id: str, currency: str, *amounts: int) -> None:
+        """Let the money of a dispute have moved in the currency that the account settles in."""
+        moved = [
+            {
+                "id": f"txn_{number}",
+                "object": "balance_transaction",
+                "amount": amount,
+                "net": amount,
+                "fee": 0,
+                "currency": currency,
+                "created": 1_790_000_000,
+                "source": dispute_id,
+                "reporting_category": "dispute",
+                "type": "adjustment",
+            }
+            for number, amount in enumerate(amounts)
+        ]
+        self._change_at_stripe(dispute_id, balance_transactions=moved)
+
     def forget_dispute(self, charge: stripe.Charge) -> None:
         """Let the charge be disputed once more, as banks allow though rarely."""
         self._change_at_stripe(charge.id, disputed=False)
@@ -320,7 +339,7 @@ class Rig:
         self._at_stripe("DELETE FROM objects")
         self.forget_keys()
 
-    def _change_at_stripe(self, object_id: str, **changes: str | int | None) -> None:
+    def _change_at_stripe(self, object_id: str, **changes: object) -> None:
         for name, value in changes.items():
             self._at_stripe(
                 "UPDATE objects SET body = CAST(json_set(CAST(body AS TEXT), ?, json(?)) AS BLOB) WHERE id = ?",

@@ -250,17 +250,29 @@ def _refund(refund: stripe.Refund) -> MadeRefund:
 def _dispute(dispute: stripe.Dispute) -> FoundDispute:
     currency = dispute.currency.upper()
     due_by = dispute.evidence_details.due_by
-    moved = sum(movement.amount for movement in dispute.balance_transactions)
     return FoundDispute(
         id=dispute.id,
         status=_DISPUTE_STATUS[dispute.status],
         reason=dispute.reason,
         amount=from_stripe(dispute.amount, currency),
         currency=currency,
-        withdrawn=from_stripe(max(-moved, 0), currency),
+        withdrawn=from_stripe(_withdrawn(dispute), currency),
         respond_by=None if due_by is None else datetime.fromtimestamp(due_by, UTC),
         created_at=datetime.fromtimestamp(dispute.created, UTC),
     )
+
+
+def _withdrawn(dispute: stripe.Dispute) -> int:
+    """What Stripe holds or took because of it, in the dispute's currency.
+
+    The movements are in the currency that the account settles in, at the rate of each day. In another currency than
+    the dispute's their sum tells nothing, but that more of them took than gave back.
+    """
+    movements = dispute.balance_transactions
+    if any(movement.currency != dispute.currency for movement in movements):
+        taken, given_back = (sum(movement.amount * sign > 0 for movement in movements) for sign in (-1, 1))
+        return dispute.amount if taken > given_back else 0
+    return max(-sum(movement.amount for movement in movements), 0)
 
 
 async def _answer(call: Awaitable[Answer]) -> Answer:

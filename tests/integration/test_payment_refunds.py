@@ -441,7 +441,7 @@ async def test_a_refund_that_succeeded_may_be_taken_back_and_is_followed_up_agai
     failed = taken_back.get_refund(refund.id)
     assert (failed.status, failed.version, failed.saga_open) == (RefundStatus.FAILED, refund.version + 1, True)
     assert (failed.failure_reason, taken_back.amount_refunded) == ("expired_or_canceled_card", 0)
-    assert rig.sagas.refunds == [(refund.id, True)]
+    assert set(rig.sagas.refunds) == {(refund.id, True)}
     kind, _, data = (await rig.published(payment.order_id))[-1]
     assert (kind, data["refundId"], data.get("amountRefunded", "0")) == ("payment.refund_failed", refund.id, "0")
     assert (await kinds(rig, payment)).count("payment.refund_failed") == 1
@@ -586,7 +586,7 @@ async def test_a_refund_from_the_dashboard_is_adopted_when_its_webhook_comes(rig
     [adopted] = (await rig.stored(payment)).refunds
     assert (adopted.origin, adopted.amount, adopted.status) == (RefundOrigin.STRIPE, 600, RefundStatus.SUCCEEDED)
     assert (adopted.stripe_refund_id, adopted.saga_open, adopted.requested_by) == (made.id, True, None)
-    assert rig.sagas.refunds == [(adopted.id, True)]
+    assert set(rig.sagas.refunds) == {(adopted.id, True)}
     assert (await kinds(rig, payment)).count("payment.refunded") == 1
     with pytest.raises(RefundExceedsPayment):
         await rig.request(payment, 2_000)
@@ -603,7 +603,7 @@ async def test_a_refund_from_the_dashboard_is_adopted_by_the_sweep_when_its_webh
         await rig.inbox.work_off_due()
 
     [adopted] = (await rig.stored(payment)).refunds
-    assert (adopted.origin, rig.sagas.refunds) == (RefundOrigin.STRIPE, [(adopted.id, True)])
+    assert (adopted.origin, set(rig.sagas.refunds)) == (RefundOrigin.STRIPE, {(adopted.id, True)})
 
 
 async def test_a_dashboard_refund_that_fails_later_has_failed_here_too(rig: Rig) -> None:
@@ -617,7 +617,7 @@ async def test_a_dashboard_refund_that_fails_later_has_failed_here_too(rig: Rig)
     [adopted] = (await rig.stored(payment)).refunds
     assert (adopted.status, adopted.failure_reason, adopted.saga_open) == (RefundStatus.FAILED, "declined", True)
     replaced = await rig.refund_service.replace_failed(adopted.id)
-    assert [refund.origin for refund in replaced.refunds] == [RefundOrigin.STRIPE, RefundOrigin.ADMIN]
+    assert {refund.origin for refund in replaced.refunds} == {RefundOrigin.STRIPE, RefundOrigin.ADMIN}
 
 
 async def test_a_dashboard_refund_at_the_same_time_as_ours_is_told_apart_from_it(rig: Rig) -> None:
@@ -680,10 +680,8 @@ async def test_a_dashboard_refund_after_the_void_leaves_the_rest_to_be_owed_anew
 
     after = await rig.give_back(payment)
 
-    assert [(refund.origin, refund.amount, refund.status) for refund in after.refunds if refund.status.is_live] == [
-        (RefundOrigin.STRIPE, 1_000, RefundStatus.SUCCEEDED),
-        (RefundOrigin.VOID, 1_599, RefundStatus.SUCCEEDED),
-    ] or sorted(refund.amount for refund in after.refunds if refund.status.is_live) == [1_000, 1_599]
+    live = {refund.origin: refund.amount for refund in after.refunds if refund.status is RefundStatus.SUCCEEDED}
+    assert live == {RefundOrigin.STRIPE: 1_000, RefundOrigin.VOID: 1_599}
     assert [refund.status for refund in after.refunds if refund.amount == 2_599] == [RefundStatus.REPLACED]
     assert after.amount_refunded == 2_599
     assert not any(refund.saga_open for refund in after.refunds if refund.origin is RefundOrigin.VOID)
