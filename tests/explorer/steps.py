@@ -28,6 +28,7 @@ from tests.doubles.refusals import refused
 from tests.explorer import faults, oracle
 from tests.explorer.attendant import attend
 from tests.explorer.case import MOST_CALLS, Case
+from tests.explorer.clock import give_back_a_lock
 from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
 
 Answer = TypeVar("Answer")
@@ -141,12 +142,13 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
         case = self._case()
         await self._end_what_never_does(case)
         is_local = activity.info().is_local
+        await case.wish.begin_step(case.handle)
         try:
             async with case.turn.wait(is_local=is_local):
                 return await self._run_as_scheduled(case, step, act)
         finally:
-            if not is_local:
-                await case.wish.wait_until_heard(case.handle)
+            if not is_local and await case.wish.closes_before_end_of_activity(case.handle):
+                await give_back_a_lock(case.client)
 
     async def _run_as_scheduled(self, case: Case, step: str, act: Callable[[Case], Awaitable[Answer]]) -> Answer:
         kind = case.called(step)
@@ -202,8 +204,7 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
         if sum(case.calls.values()) > MOST_CALLS:
             if not case.is_endless:
                 case.is_endless = True
-                case.breaches.append(f"goes on for ever: {case.calls.most_common(3)}")
-                await case.handle.terminate()
+                await case.give_up(f"goes on for ever: {case.calls.most_common(3)}")
             raise _away("this case never ends")
 
 
