@@ -53,13 +53,13 @@ from workflows.order_saga import OrderSaga
 TASK_QUEUE: Final = "explorer"
 AT_ONCE: Final = 40
 """Cases side by side: more only fill the queues of the one event loop."""
-SILENCE: Final = 4
+SILENCE: Final = 15
 """Real seconds in which nothing happens, longer than anything that a step or a lost task can take."""
-PATIENCE: Final = 10
+PATIENCE: Final = 30
 """Real seconds in which nothing happens at all, until the server is given up."""
 LONGEST: Final = timedelta(days=2)
 """Of the server's time, for an order whose customer has 15 minutes."""
-TASK_TIMEOUT: Final = timedelta(seconds=2)
+TASK_TIMEOUT: Final = timedelta(seconds=10)
 """Real time that a workflow task of which nobody hears any more costs everybody."""
 TIMEOUT: Final = 1.0
 """Real seconds that stand for every time limit of a step in a batch of slow ones."""
@@ -160,11 +160,24 @@ async def _run_case(case: Case) -> Outcome:
     except WorkflowFailureError as error:
         if not isinstance(error.cause, CancelledError):
             case.breaches.append(f"the workflow failed: {error.cause}")
+    case.breaches.extend(await _breaches_of_the_answer(case))
     case.breaches.extend(await breaches_at_the_end(case, result=result))
     if case.took > LONGEST:
         case.breaches.append(f"took {case.took} of the server's time")
     case.trace.append(f"ends {result and result.status}")
     return Outcome(case.schedule, case.fingerprint, case.trace, case.seen, case.breaches)
+
+
+async def _breaches_of_the_answer(case: Case) -> list[str]:
+    """Whoever asks the saga to cancel is told how the order ended."""
+    try:
+        answer = await case.wish.read_answer()
+    except TimeoutError:
+        return ["the wish to cancel was never answered"]
+    order = case.shop.orders.orders[case.order_id]
+    if answer is None or (answer.status, answer.reason) == (order.status, order.reason):
+        return []
+    return [f"the wish was answered {answer.status} {answer.reason}, the order {order.status} {order.reason}"]
 
 
 @asynccontextmanager

@@ -141,13 +141,13 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
     async def _run(self, step: str, act: Callable[[Case], Awaitable[Answer]]) -> Answer:
         case = self._case()
         await self._end_what_never_does(case)
-        is_local = activity.info().is_local
+        info = activity.info()
         await case.wish.begin_step(case.handle)
         try:
-            async with case.turn.wait(is_local=is_local):
+            async with case.turn.wait(is_local=info.is_local):
                 return await self._run_as_scheduled(case, step, act)
         finally:
-            if not is_local and await case.wish.closes_before_end_of_activity(case.handle):
+            if not info.is_local and await case.wish.closes_before_end_of(info.activity_id, case.handle):
                 await give_back_a_lock(case.client)
 
     async def _run_as_scheduled(self, case: Case, step: str, act: Callable[[Case], Awaitable[Answer]]) -> Answer:

@@ -21,9 +21,10 @@ from typing import Final
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
-LONGEST: Final = 2.0
+from domain.saga import OrderResult
+
+LONGEST: Final = 30.0
 """Seconds; no order depends on it."""
-GIVEN_UP: Final = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
 
 Handle = WorkflowHandle[object, object]
 
@@ -32,61 +33,65 @@ Handle = WorkflowHandle[object, object]
 class Wish:
     """Whether somebody wishes the order cancelled, and what the saga did about it."""
 
-    _is_open: bool = False
-    """Whether it is sent, and its consequences not all seen."""
-    _gives_up: bool = False
-    """Whether the saga asked for an activity to be cancelled."""
+    answer: asyncio.Task[OrderResult | None] | None = None
+    """What the saga answers to the order service; None if it is closed by then."""
+    given_up: set[str] = field(default_factory=set)
+    """The ids of the activities that the saga asked to be cancelled."""
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
-    _is_reporting: bool = False
-    """Whether an activity has ended that was given up, and its report may be on its way to the server."""
+    """Whether the saga has every wish that was sent."""
+    _reporting: set[str] = field(default_factory=set)
+    """Those activities that were given up, and whose reports may be on their way to the server."""
+
+    def __post_init__(self) -> None:
+        self._heard.set()
 
     def send(self) -> None:
         """Somebody wishes it, perhaps once more."""
         self._heard.clear()
-        self._is_open = True
 
-    def hear(self, *, gives_up: bool, loop: asyncio.AbstractEventLoop) -> None:
+    def hear(self, loop: asyncio.AbstractEventLoop) -> None:
         """The saga has the wish; called from the thread of its task."""
-        self._gives_up = self._gives_up or gives_up
         loop.call_soon_threadsafe(self._heard.set)
 
-    async def closes_before_end_of_activity(self, handle: Handle) -> bool:
-        """Return when the activity that calls this may end; whether the workflow has closed by then."""
-        if not self._is_open:
-            return False
-        with suppress(TimeoutError):  # its task was lost
+    async def read_answer(self) -> OrderResult | None:
+        """What the saga answered, if it was asked before it closed.
+
+        Raises:
+            TimeoutError: it never did.
+        """
+        return None if self.answer is None else await asyncio.wait_for(self.answer, LONGEST)
+
+    async def closes_before_end_of(self, activity_id: str, handle: Handle) -> bool:
+        """Return when the activity, which calls this, may end; whether the workflow has closed by then."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(LONGEST):
                 await self._heard.wait()
-                self._is_open = False
-                if not self._gives_up:
+                if activity_id not in self.given_up:
                     return False
-                self._gives_up = False
-                async for states in _pending_activities(handle):
-                    if all(state == GIVEN_UP for state in states):
-                        self._is_reporting = True
+                async for pending in _pending_activities(handle):
+                    if pending.get(activity_id) != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
+                        self._reporting.add(activity_id)
                         return False
                 return True
         return False
 
     async def begin_step(self, handle: Handle) -> None:
         """Return when no report is on its way of an activity that was given up before this step."""
-        if self._heard.is_set():
-            self._is_open = self._gives_up = False  # what the saga gave up when it heard the wish is not this step
-        if not self._is_reporting:
+        if not self._reporting:
             return
-        self._is_reporting = False
         with suppress(TimeoutError):
             async with asyncio.timeout(LONGEST):
-                async for states in _pending_activities(handle):
-                    if GIVEN_UP not in states:
-                        return
+                async for pending in _pending_activities(handle):
+                    if self._reporting.isdisjoint(pending):
+                        break
+        self._reporting.clear()
 
 
-async def _pending_activities(handle: Handle) -> AsyncIterator[list[PendingActivityState.ValueType]]:
-    """Their states, again and again while the workflow is open; the server tells nobody that they change."""
+async def _pending_activities(handle: Handle) -> AsyncIterator[dict[str, PendingActivityState.ValueType]]:
+    """Their states by id, again and again while the workflow is open; the server tells nobody that they change."""
     while True:
         seen = await handle.describe()
         if seen.status is not WorkflowExecutionStatus.RUNNING:
             return
-        yield [activity.state for activity in seen.raw_description.pending_activities]
+        yield {activity.activity_id: activity.state for activity in seen.raw_description.pending_activities}
         await asyncio.sleep(0.005)
