@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from migrations.runner import upgrade_all
 from sandbox.postgres_temporary import temporary_postgres_in_thread
+from tests.explorer.explore import told
 
 # The same plans at each run, so that a red test is red because of its commit. No deadlines: the machine may be busy.
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -56,6 +57,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests counted and measured, their property `figure`: it is read by people and never asserted."""
     reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
     figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
+    explored = [dict(report.user_properties) for report in reports if "traces" in dict(report.user_properties)]
+    if explored:  # the explorer's shares ran side by side, and some traces are met in more than one
+        traces = {trace for share in explored for trace in share["traces"]}
+        figures.append(told(len(traces), max(share["seconds"] for share in explored)))
     if figures:
         terminalreporter.section("figures")
         for text in sorted(figures):

@@ -129,7 +129,7 @@ class Case:
     @property
     def fingerprint(self) -> str:
         """The same for the same trace."""
-        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:20]
 
     def order(self) -> OrderInput:
         """What the workflow starts with; the order is accepted first."""
