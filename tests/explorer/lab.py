@@ -53,13 +53,13 @@ from workflows.order_saga import OrderSaga
 TASK_QUEUE: Final = "explorer"
 AT_ONCE: Final = 40
 """Cases side by side: more only fill the queues of the one event loop."""
-SILENCE: Final = 15
+SILENCE: Final = 6
 """Real seconds in which nothing happens, longer than anything that a step or a lost task can take."""
-PATIENCE: Final = 30
+PATIENCE: Final = 20
 """Real seconds in which nothing happens at all, until the server is given up."""
 LONGEST: Final = timedelta(days=2)
 """Of the server's time, for an order whose customer has 15 minutes."""
-TASK_TIMEOUT: Final = timedelta(seconds=10)
+TASK_TIMEOUT: Final = timedelta(seconds=2)
 """Real time that a workflow task of which nobody hears any more costs everybody."""
 TIMEOUT: Final = 1.0
 """Real seconds that stand for every time limit of a step in a batch of slow ones."""
