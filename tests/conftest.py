@@ -13,7 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from migrations.runner import upgrade_all
 from sandbox.postgres_temporary import temporary_postgres_in_thread
-from tests.explorer.explore import told
 
 # The same plans at each run, so that a red test is red because of its commit. No deadlines: the machine may be busy.
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -60,7 +59,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     explored = [dict(report.user_properties) for report in reports if "traces" in dict(report.user_properties)]
     if explored:  # the explorer's shares ran side by side, and some traces are met in more than one
         traces = {trace for share in explored for trace in share["traces"]}
-        figures.append(told(len(traces), max(share["seconds"] for share in explored)))
+        figures.append(f"explored {len(traces)} traces in {max(share['seconds'] for share in explored):.0f} s")
     if figures:
         terminalreporter.section("figures")
         for text in sorted(figures):

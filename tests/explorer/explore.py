@@ -32,7 +32,7 @@ class Report:
     def __str__(self) -> str:
         again = f", {self.restarts} run again" if self.restarts else ""
         pushed = f", clock pushed {self.suspicions} times" if self.suspicions else ""
-        return f"{told(len(self.traces), self.seconds)} ({self.cases} cases{again}{pushed})"
+        return f"explored {len(self.traces)} traces in {self.seconds:.0f} s ({self.cases} cases{again}{pushed})"
 
 
 async def explore(
@@ -74,11 +74,6 @@ def describe(outcome: Outcome) -> str:
     """A failing case in words, with the schedule by which it runs alone."""
     lines = [f"make explore SCHEDULE='{outcome.schedule}'", *(f"  breach: {breach}" for breach in outcome.breaches)]
     return "\n".join([*lines, "  trace: " + ", ".join(outcome.trace)])
-
-
-def told(traces: int, seconds: float) -> str:
-    """The figure that is published."""
-    return f"explored {traces} traces in {seconds:.0f} s"
 
 
 def _split(schedules: Sequence[Schedule]) -> tuple[list[Schedule], list[Schedule]]:
