@@ -56,6 +56,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests counted and measured, their property `figure`: it is read by people and never asserted."""
     reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
     figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
+    explored = [dict(report.user_properties) for report in reports if "traces" in dict(report.user_properties)]
+    if explored:  # the explorer's shares ran side by side, and some traces are met in more than one
+        traces = {trace for share in explored for trace in share["traces"]}
+        figures.append(f"explored {len(traces)} traces in {max(share['seconds'] for share in explored):.0f} s")
     if figures:
         terminalreporter.section("figures")
         for text in sorted(figures):

@@ -21,8 +21,7 @@ async def attend(case: Case, *, step: str, why: str) -> None:
     case.parked[step] += 1
     if case.parked[step] > PATIENCE:
         if case.parked[step] == PATIENCE + 1:
-            case.breaches.append(f"{step} stays parked: {why}")
-            await case.handle.terminate()
+            await case.give_up(f"{step} stays parked: {why}")
         return
     verdict = "retry"
     if step in case.barred:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,24 +11,30 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.update.v1 import UpdateRef
+from temporalio.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.ids import new_id
-from domain.orders import OrderLine
+from domain.orders import CancelledBy, OrderLine
 from domain.saga import (
+    CANCEL_UPDATE,
     PAYMENT_CHANGED_SIGNAL,
+    CancelRequest,
     MarkPendingRequest,
     OpenPaymentRequest,
     OrderInput,
+    OrderResult,
     ReserveRequest,
     SagaPolicy,
     order_workflow_id,
 )
 from tests.doubles.shop import DoubledShop
 from tests.doubles.stripe import Intent
-from tests.explorer import events
+from tests.explorer import clock, events
 from tests.explorer.schedule import Arrival, Fault, Schedule, numbered
 from tests.explorer.shapes import SHAPES
 from tests.explorer.turn import Turn
@@ -122,7 +129,7 @@ class Case:
     @property
     def fingerprint(self) -> str:
         """The same for the same trace."""
-        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:20]
 
     def order(self) -> OrderInput:
         """What the workflow starts with; the order is accepted first."""
@@ -182,9 +189,41 @@ class Case:
 
     async def cancel_workflow(self) -> None:
         """Raw cancellation."""
-        self.wish.is_sent = True
+        self.wish.send()
         with _unless_closed():
             await self.handle.cancel()
+
+    async def ask_to_cancel(self) -> None:
+        """The order service tells the saga of a wish to cancel; returns when the server has it, not the saga."""
+        self.wish.send()
+        self.wish.answer = asyncio.create_task(self._ask_saga_to_cancel())
+        while not self.wish.answer.done() and not await self._knows_update():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.005)
+
+    async def _ask_saga_to_cancel(self) -> OrderResult | None:
+        request = CancelRequest(cancelled_by=CancelledBy.CUSTOMER)
+        with _unless_closed():
+            answer: object = await self.handle.execute_update(
+                CANCEL_UPDATE, request, id=CANCEL_UPDATE, result_type=OrderResult
+            )
+            return answer if isinstance(answer, OrderResult) else None
+        return None
+
+    async def _knows_update(self) -> bool:
+        reference = UpdateRef(
+            workflow_execution=WorkflowExecution(workflow_id=self.workflow_id), update_id=CANCEL_UPDATE
+        )
+        request = PollWorkflowExecutionUpdateRequest(namespace=self.client.namespace, update_ref=reference)
+        with _unless_closed():
+            await self.client.workflow_service.poll_workflow_execution_update(request)
+            return True
+        return False
+
+    async def give_up(self, breach: str) -> None:
+        """End a case that would never end; called from one of its steps, whose report then comes too late."""
+        self.breaches.append(breach)
+        await self.handle.terminate()
+        await clock.give_back_a_lock(self.client)
 
     async def meanwhile(self, step: str) -> None:
         """The payment service is between its look at Stripe and what follows."""

@@ -164,7 +164,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "doubled": Event(is_possible=lambda case: case.last_event_id is not None, happen=_repeat_signal),
     "stray": Event(is_possible=_always, happen=_stray_signal),
-    # whoever wants the order cancelled; the update `cancel` of the order service belongs here
+    # whoever wants the order cancelled
+    "cancel": Event(is_possible=_always, happen=lambda case: case.ask_to_cancel()),
     "raw": Event(is_possible=_always, happen=lambda case: case.cancel_workflow()),
     # the shop's people
     "withdrawn": Event(is_possible=_always, happen=_withdraw),

@@ -6,10 +6,9 @@ happens in a case is done from within one of its steps or workflow tasks: there 
 depends on how fast this process or the server is. Nothing waits in real time, except the few cases in which a step
 takes too long: while one of those does, nobody's time is skipped, so they run in a batch of their own.
 
-**A server that hangs.** Now and then the server's time stands still although nobody seems to be at work, for a cause
-that is not known; a sleep asked for by hand moves it nevertheless (`_push_the_clock`). When no case ends for `PATIENCE`
-seconds of real time, the server is replaced. Those that were under way are run again, each alone; only one that does
-not end there either is a breach.
+**A server whose time stands still.** `tests.explorer.clock` says why. When nothing happens at all for `SILENCE` seconds
+of real time, a lock is given back on suspicion. When nothing happens for `PATIENCE` seconds, the server is replaced.
+Those cases that were under way are run again, each alone; only one that does not end there either is a breach.
 """
 
 from __future__ import annotations
@@ -19,17 +18,15 @@ import logging
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.api.testservice.v1 import SleepRequest, UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
@@ -44,6 +41,7 @@ from domain.saga import (
     OrderResult,
 )
 from tests.doubles.shop import DoubledShop
+from tests.explorer import clock
 from tests.explorer.case import Case, Seen
 from tests.explorer.oracle import breaches_at_the_end
 from tests.explorer.schedule import Schedule
@@ -55,12 +53,12 @@ from workflows.order_saga import OrderSaga
 TASK_QUEUE: Final = "explorer"
 AT_ONCE: Final = 40
 """Cases side by side: more only fill the queues of the one event loop."""
+SILENCE: Final = 6
+"""Real seconds in which nothing happens, longer than anything that a step or a lost task can take."""
 PATIENCE: Final = 20
-"""Real seconds in which one case at least has to end."""
+"""Real seconds in which nothing happens at all, until the server is given up."""
 LONGEST: Final = timedelta(days=2)
 """Of the server's time, for an order whose customer has 15 minutes."""
-A_WHILE: Final = 0.5
-"""Real seconds without an end after which the clock is looked after."""
 TASK_TIMEOUT: Final = timedelta(seconds=2)
 """Real time that a workflow task of which nobody hears any more costs everybody."""
 TIMEOUT: Final = 1.0
@@ -95,6 +93,8 @@ class Lab:
     def __init__(self, *, saga: type = OrderSaga, make_shop: Callable[..., DoubledShop] = DoubledShop) -> None:
         self.restarts = 0
         """How often a case had to be run again, because it or its server hung."""
+        self.suspicions = 0
+        """How often a lock was given back on suspicion."""
         self._saga = saga
         self._make_shop = make_shop
 
@@ -128,26 +128,21 @@ class Lab:
                     del cases[case.workflow_id]
 
             pending = {asyncio.create_task(run(schedule)) for schedule in schedules}
-            idle = 0.0
-            while pending and idle < PATIENCE:
-                ended, pending = await asyncio.wait(pending, timeout=A_WHILE, return_when=asyncio.FIRST_COMPLETED)
+            silence, happened = 0, -1
+            while pending and silence < PATIENCE:
+                ended, pending = await asyncio.wait(pending, timeout=1, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     task.result()
-                idle = 0.0 if ended else idle + A_WHILE
-                if not ended:
-                    await _push_the_clock(client)
+                before, happened = happened, sum(len(case.seen) for case in cases.values())
+                silence = 0 if ended or happened != before else silence + 1
+                if silence == SILENCE:
+                    self.suspicions += 1
+                    await clock.give_back_a_lock(client)
             suspects = [case.schedule for case in cases.values()]
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
         return suspects
-
-
-async def _push_the_clock(client: Client) -> None:
-    """Skip a quarter of an hour by hand: after some cases the server counts a lock too many, and skips no more."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2 * A_WHILE):
-            await client.test_service.unlock_time_skipping_with_sleep(SleepRequest(duration=Duration(seconds=900)))
 
 
 async def _run_case(case: Case) -> Outcome:
@@ -165,11 +160,24 @@ async def _run_case(case: Case) -> Outcome:
     except WorkflowFailureError as error:
         if not isinstance(error.cause, CancelledError):
             case.breaches.append(f"the workflow failed: {error.cause}")
+    case.breaches.extend(await _breaches_of_the_answer(case))
     case.breaches.extend(await breaches_at_the_end(case, result=result))
     if case.took > LONGEST:
         case.breaches.append(f"took {case.took} of the server's time")
     case.trace.append(f"ends {result and result.status}")
     return Outcome(case.schedule, case.fingerprint, case.trace, case.seen, case.breaches)
+
+
+async def _breaches_of_the_answer(case: Case) -> list[str]:
+    """Whoever asks the saga to cancel is told how the order ended."""
+    try:
+        answer = await case.wish.read_answer()
+    except TimeoutError:
+        return ["the wish to cancel was never answered"]
+    order = case.shop.orders.orders[case.order_id]
+    if answer is None or (answer.status, answer.reason) == (order.status, order.reason):
+        return []
+    return [f"the wish was answered {answer.status} {answer.reason}, the order {order.status} {order.reason}"]
 
 
 @asynccontextmanager
@@ -201,7 +209,7 @@ async def _serve(saga: type, cases: dict[str, Case], *, slow: bool) -> AsyncIter
             max_concurrent_local_activities=2 * AT_ONCE,
         )
         await stack.enter_async_context(worker)
-        await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        await clock.start(client)
         yield client
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.explorer.case import Case
 
 CLOSED: Final = frozenset({OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED})
-WISHES: Final = ("raw",)
+WISHES: Final = ("cancel", "raw")
 """Events by which an order is wished cancelled."""
 UNPAID: Final = frozenset({Reason.PAYMENT_TIMEOUT, Reason.PAYMENT_DECLINED})
 

@@ -30,6 +30,7 @@ from tests.doubles.refusals import refused
 from tests.explorer import faults, oracle
 from tests.explorer.attendant import attend
 from tests.explorer.case import MOST_CALLS, Case
+from tests.explorer.clock import give_back_a_lock
 from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
 
 Answer = TypeVar("Answer")
@@ -152,13 +153,14 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
     async def _run(self, step: str, act: Callable[[Case], Awaitable[Answer]]) -> Answer:
         case = self._case()
         await self._end_what_never_does(case)
-        is_local = activity.info().is_local
+        info = activity.info()
+        await case.wish.begin_step(case.handle)
         try:
-            async with case.turn.wait(is_local=is_local):
+            async with case.turn.wait(is_local=info.is_local):
                 return await self._run_as_scheduled(case, step, act)
         finally:
-            if not is_local:
-                await case.wish.wait_until_heard(case.handle)
+            if not info.is_local and await case.wish.closes_before_end_of(info.activity_id, case.handle):
+                await give_back_a_lock(case.client)
 
     async def _run_as_scheduled(self, case: Case, step: str, act: Callable[[Case], Awaitable[Answer]]) -> Answer:
         kind = case.called(step)
@@ -214,8 +216,7 @@ class Steps(PricingSteps, StockSteps, PaymentSteps, OrderSteps):
         if sum(case.calls.values()) > MOST_CALLS:
             if not case.is_endless:
                 case.is_endless = True
-                case.breaches.append(f"goes on for ever: {case.calls.most_common(3)}")
-                await case.handle.terminate()
+                await case.give_up(f"goes on for ever: {case.calls.most_common(3)}")
             raise _away("this case never ends")
 
 

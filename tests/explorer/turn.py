@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-LONGEST: Final = 1.0
+LONGEST: Final = 10.0
 """Seconds; no order depends on it."""
 
 

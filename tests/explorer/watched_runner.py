@@ -15,6 +15,7 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from domain.saga import CANCEL_UPDATE
 from tests.explorer.case import Case
 
 LONGEST: Final = 1.5
@@ -65,8 +66,9 @@ class WatchedRunner(WorkflowRunner):
                 return completion
             if "schedule_activity" in kinds:
                 case.turn.expect_activity(self._loop)
-            if any(job.HasField("cancel_workflow") for job in act.jobs):
-                case.wish.hear(gives_up="request_cancel_activity" in kinds, loop=self._loop)
+            case.wish.given_up.update(_given_up(completion))
+            if any(job.HasField("cancel_workflow") or job.do_update.name == CANCEL_UPDATE for job in act.jobs):
+                case.wish.hear(self._loop)
             return completion
 
         instance.activate = activate_in_sight  # type: ignore[method-assign]  # the one place to see and lose a task
@@ -81,3 +83,11 @@ def _waits(kinds: Collection[str | None]) -> bool:
 def _kinds(completion: WorkflowActivationCompletion) -> set[str | None]:
     """What the workflow's code asked for."""
     return {command.WhichOneof("variant") for command in completion.successful.commands}
+
+
+def _given_up(completion: WorkflowActivationCompletion) -> set[str]:
+    """The ids of the activities that the workflow's code wants cancelled; the SDK names them by their number."""
+    commands = completion.successful.commands
+    return {
+        str(command.request_cancel_activity.seq) for command in commands if command.HasField("request_cancel_activity")
+    }
