@@ -25,16 +25,9 @@ async def attend(case: Case, *, step: str, why: str) -> None:
         return
     verdict = "retry"
     if step in case.barred:
-        await _do_by_hand(case, step)
+        await case.shop.stock.release(case.order_id)
         verdict = "resolve"
     try:
         await case.handle.execute_update(verdict)
     except (WorkflowUpdateFailedError, RPCError):
         return  # the order was cancelled meanwhile, which ends the parking too
-
-
-async def _do_by_hand(case: Case, step: str) -> None:
-    if case.intent is not None and case.intent.status == "processing":
-        case.shop.stripe.settle(case.intent.id)  # a person waits for the money before giving it back
-    work = {"void_payment": case.shop.payments.void_payment, "release": case.shop.stock.release}
-    await work[step](case.order_id)

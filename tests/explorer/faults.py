@@ -33,12 +33,11 @@ REFUSALS: Final[Mapping[str, Sequence[str]]] = {
     "close_payment": ("PAYMENT_NOT_FOUND",),
     "commit": ("RESERVATION_NOT_FOUND", "RESERVATION_RELEASED"),
     "read_order": ("ORDER_NOT_FOUND",),
-    "void_payment": ("REFUND_FAILED",),
     "release": ("RESERVATION_COMMITTED",),
     "mark": ("ORDER_NOT_FOUND",),
 }
 """By step, in the order of the saga; one that a saga has no answer to parks it."""
-CAN_BE_DONE_BY_HAND: Final = frozenset({"void_payment", "release"})
+CAN_BE_DONE_BY_HAND: Final = frozenset({"release"})
 
 
 def faults_of(step: str) -> list[str]:
