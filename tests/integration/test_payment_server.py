@@ -230,7 +230,8 @@ async def test_the_service_starts_and_stores_events_while_temporal_is_down(
 async def test_a_refund_is_asked_for_carried_out_listed_and_closed(rig: Rig, payments: PaymentServiceStub) -> None:
     payment = await rig.opened("pm_card_visa")
     product = new_id()
-    request = refund_request(payment.order_id, amount=600, restock=[OrderLine(product_id=product, quantity=2)])
+    lines = [OrderLine(product_id=product, quantity=2)]
+    request = refund_request(payment.order_id, amount=600, restock=lines, ordered=lines)
 
     asked = await call(payments.RequestRefund, request, caller=THE_ADMIN, deadline=DEADLINE)
     again = await call(payments.RequestRefund, request, caller=THE_ADMIN, deadline=DEADLINE)
@@ -252,7 +253,8 @@ async def test_a_refund_is_asked_for_carried_out_listed_and_closed(rig: Rig, pay
         origin=pb.REFUND_ORIGIN_ADMIN,
         amount=600,
         currency="EUR",
-        restock=[OrderLine(product_id=product, quantity=2)],
+        restock=lines,
+        restock_id=asked.refund.id,
         version=1,
         why="arrived broken",
         created_at=asked.refund.created_at,
