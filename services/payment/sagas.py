@@ -27,7 +27,7 @@ from domain.saga import (
 )
 from runtime.refusal import Unavailable
 
-_PATIENCE: Final = timedelta(seconds=5)
+_PATIENCE: Final = timedelta(seconds=2)
 
 
 class SignalUndelivered(Unavailable):
