@@ -6,12 +6,17 @@ import argparse
 import asyncio
 import os
 import sys
+from typing import Final
 
+from tests.explorer import refund_explore, refund_lab, refund_shapes
 from tests.explorer.explore import describe, explore
 from tests.explorer.lab import Lab
 from tests.explorer.schedule import parse
 from tests.explorer.shapes import SHAPES
 from tests.explorer.space import is_slow
+
+PAIRS_OF_REFUNDS: Final = 20
+"""One pair of moves of refunds for so many traces of orders: their singles are all run."""
 
 
 def tell(line: str) -> None:
@@ -23,6 +28,11 @@ def tell(line: str) -> None:
 async def run_one(text: str) -> int:
     """Run one schedule; 1 when it breaks a rule."""
     schedule = parse(text)
+    if schedule.shape in refund_shapes.SHAPES:
+        slow = refund_explore.is_slow(schedule)
+        [refunds] = await refund_lab.Lab().run([schedule], slow=slow)
+        tell(refund_explore.describe(refunds))
+        return 1 if refunds.breaches else 0
     [outcome] = await Lab().run([schedule], slow=is_slow(schedule))
     tell(describe(outcome))
     return 1 if outcome.breaches else 0
@@ -34,7 +44,11 @@ async def run_many(traces: int, seed: int) -> int:
     for outcome in report.breaches:
         tell(describe(outcome))
     tell(str(report))
-    return 1 if report.breaches else 0
+    refunds = await refund_explore.explore(list(refund_shapes.SHAPES), pairs=traces // PAIRS_OF_REFUNDS, seed=seed)
+    for breach in refunds.breaches:
+        tell(refund_explore.describe(breach))
+    tell(str(refunds))
+    return 1 if report.breaches or refunds.breaches else 0
 
 
 def main() -> int:

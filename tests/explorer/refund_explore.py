@@ -51,13 +51,12 @@ async def explore(
     *,
     pairs: int,
     only_faults_of: Sequence[str] = (),
-    with_slow: bool = False,
     seed: int = 0,
     lab: Lab | None = None,
 ) -> Report:
     """Run every single move, of some shapes the faults alone, and so many pairs of the others in the seed's order.
 
-    What takes real time, or stops its server's clock, is run only on request.
+    What takes real time, or stops its server's clock, is run only alone, by its schedule.
     """
     lab, report, began = lab or Lab(), Report(), time.monotonic()
     roots = await lab.run([Schedule(shape) for shape in (*shapes, *only_faults_of)])
@@ -67,11 +66,11 @@ async def explore(
         for outcome in roots
         for schedule in longer(outcome)
         if outcome.schedule.shape in shapes or isinstance(schedule.moves[-1], Fault)
-        if with_slow or not is_slow(schedule)
+        if not is_slow(schedule)
     ]
     outcomes = await _run_all(singles, lab, report)
     if pairs:
-        base = [each for each in outcomes if each.schedule.shape in shapes and not is_slow(each.schedule)]
+        base = [each for each in outcomes if each.schedule.shape in shapes]
         level = [schedule for outcome in base for schedule in longer(outcome)]
         chosen = sorted((each for each in level if not is_slow(each)), key=lambda each: _rank(each, seed))
         await _run_all(chosen[:pairs], lab, report)
@@ -98,17 +97,14 @@ def is_slow(schedule: Schedule) -> bool:
 
 def describe(outcome: Outcome) -> str:
     """A failing case in words, with the schedule by which it runs alone."""
-    lines = [f"REFUND_SCHEDULE='{outcome.schedule}'", *(f"  breach: {breach}" for breach in outcome.breaches)]
+    lines = [f"make explore SCHEDULE='{outcome.schedule}'", *(f"  breach: {breach}" for breach in outcome.breaches)]
     return "\n".join([*lines, "  trace: " + ", ".join(outcome.trace)])
 
 
 async def _run_all(schedules: Sequence[Schedule], lab: Lab, report: Report) -> list[Outcome]:
-    """Those that take real time apart from the others."""
     outcomes: list[Outcome] = []
-    for slow in (False, True):
-        kind = [schedule for schedule in schedules if is_slow(schedule) is slow]
-        for start in range(0, len(kind), BATCH):
-            outcomes += await lab.run(kind[start : start + BATCH], slow=slow)
+    for start in range(0, len(schedules), BATCH):
+        outcomes += await lab.run(schedules[start : start + BATCH])
     report.add(outcomes)
     return outcomes
 
