@@ -139,10 +139,10 @@ class Explored:
         return ", ".join(f"{count} {words[deaths]}" for deaths, count in sorted(self.schedules.items()) if deaths)
 
 
-async def explore(begin: Callable[[], Awaitable[Case]], *, deaths: int) -> Explored:
+async def explore(begin: Callable[[], Awaitable[Case]], *, deaths: int, one_in: int = 1) -> Explored:
     """Run a case with every sequence of up to so many deaths, each at every point that there is; check each.
 
-    How many points a process has is learned by letting it live, so a new act is a new point.
+    Of the sequences of more than one death only one in so many is run, evenly spread. How many points a process has is learned by letting it live, so a new act is a new point.
     """
     explored = Explored()
     schedules: list[tuple[int, ...]] = [()]
@@ -164,5 +164,6 @@ async def explore(begin: Callable[[], Awaitable[Case]], *, deaths: int) -> Explo
             raise
         explored.schedules[len(schedule)] += 1
         if len(schedule) < deaths:
-            schedules += [(*schedule, acts + 1) for acts in range(len(last.acts))]
+            points = range(1, len(last.acts) + 1)
+            schedules += [(*schedule, acts) for acts in points if not schedule or (sum(schedule) + acts) % one_in == 0]
     return explored
