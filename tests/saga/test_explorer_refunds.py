@@ -1,7 +1,8 @@
 """Every single fault and event of a refund and a dispute, and many pairs: money, stock, order and attention agree.
 
 `tests.explorer.refund_explore` says what is enumerated, `tests.explorer.refund_oracle` what is checked. How many
-distinct traces are met at least is asked for; seconds are only printed.
+distinct traces are met at least is asked for; seconds are only printed. The shares of the space are part of
+`make test-more`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ async def explore_share(record: Record, shapes: Sequence[str], *, traces: int, *
     assert len(report.traces) >= traces
 
 
+@pytest.mark.more
 @pytest.mark.timeout(900)
 class TestRefundsOfASale:
     async def test_no_schedule_breaks_a_rule(self, record_property: Record) -> None:
@@ -45,6 +47,7 @@ class TestRefundsOfASale:
         )
 
 
+@pytest.mark.more
 @pytest.mark.timeout(900)
 class TestRefundsThatTakeTime:
     async def test_no_schedule_breaks_a_rule(self, record_property: Record) -> None:
