@@ -42,7 +42,7 @@ test: generate ## Run the test suite
 test-more: generate ## Run the tests that take more time: parts killed on a running stack
 	$(BIN)/pytest -m more $(ARGS)
 
-explore: generate ## Explore N traces of the saga in the order of SEED, or run one SCHEDULE alone
+explore: generate ## Explore N traces of the saga in the order of SEED, then refunds, or run one SCHEDULE alone
 	@$(BIN)/python -m tests.explorer --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"
 
 $(VENV)/.plotting: requirements-plot.lock $(STAMP)

@@ -75,19 +75,11 @@ class FollowUpRepository:
 
     async def find_of_payment(self, payment_id: str) -> list[FollowUp]:
         """What of a payment is still to be followed up."""
-        return await self._connection.fetch_all(
-            _to_follow_up,
-            _OF_PAYMENT,
-            payment_id=payment_id,
-        )
+        return await self._connection.fetch_all(_to_follow_up, _OF_PAYMENT, payment_id=payment_id)
 
     async def find_due(self, *, limit: int) -> list[FollowUp]:
         """What has to be looked at again, the longest due first."""
-        return await self._connection.fetch_all(
-            _to_follow_up,
-            _DUE,
-            limit=limit,
-        )
+        return await self._connection.fetch_all(_to_follow_up, _DUE, limit=limit)
 
     async def set_woken(self, subject: Subject, subject_id: str, *, version: int) -> None:
         """Note that the workflow knows of this version."""

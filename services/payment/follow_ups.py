@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 _LIMIT: Final = 100
 _SOONEST: Final = timedelta(seconds=10)
 _LATEST: Final = timedelta(minutes=1)
-"""How long a refund may go without its workflow when that was ended from outside."""
+"""The longest between two looks, and so about how long one may go whose workflow was ended from outside."""
 
 
 class FollowUps:

@@ -125,7 +125,7 @@ class Payment:
     def amount_unowed(self) -> int:
         """What came in for an order that ended without being paid, and no refund stands for yet.
 
-        One that failed stands for its money until a person has dealt with it, and afterwards too.
+        One that was owed and failed stands for its money until a person has dealt with it, and afterwards too.
         """
         if not self.voided or self.status is not PaymentStatus.SUCCEEDED:
             return 0

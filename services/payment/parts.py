@@ -31,11 +31,9 @@ class PaymentParts:
 
 def put_together(database: Database, stripe: StripeClient, sagas: Sagas, wakeups: Wakeups) -> PaymentParts:
     """Every part on one database and one Stripe account; `wakeups` hears of refunds that changed."""
-    payment_ledger, refund_ledger, dispute_ledger = (
-        PaymentLedger(database),
-        RefundLedger(database),
-        DisputeLedger(database),
-    )
+    payment_ledger = PaymentLedger(database)
+    refund_ledger = RefundLedger(database)
+    dispute_ledger = DisputeLedger(database)
     follow_ups = FollowUps(database, sagas)
     disputes = Disputes(payment_ledger, dispute_ledger, stripe)
     refunds = Refunds(payment_ledger, refund_ledger, disputes, stripe)
