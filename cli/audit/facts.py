@@ -94,14 +94,12 @@ class RefundFact:
 
     id: str
     order_id: str
-    origin: str
     status: str
     amount: int
     stripe_refund_id: str | None
     version: int
     saga_open: bool
     """Whether its workflow has still to do."""
-    created_at: datetime
     updated_at: datetime
 
 

@@ -70,8 +70,8 @@ _PAYMENTS: Final = """
     FROM payments p
 """
 _REFUNDS: Final = """
-    SELECT r.id::text, p.order_id::text, r.origin, r.status, r.amount, r.stripe_refund_id, r.version, r.saga_open,
-           r.created_at, r.updated_at
+    SELECT r.id::text, p.order_id::text, r.status, r.amount, r.stripe_refund_id, r.version, r.saga_open,
+           r.updated_at
     FROM refunds r JOIN payments p ON p.id = r.payment_id
     ORDER BY r.created_at
 """

@@ -196,13 +196,11 @@ def _refund(order_id: str, refund: RefundRow) -> RefundFact:
     return RefundFact(
         id=refund.id,
         order_id=order_id,
-        origin=refund.origin,
         status=refund.status,
         amount=refund.amount,
         stripe_refund_id=refund.made_id,
         version=refund.version,
         saga_open=refund.saga_open,
-        created_at=THEN,
         updated_at=THEN,
     )
 

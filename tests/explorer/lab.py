@@ -14,14 +14,12 @@ Those cases that were under way are run again, each alone; only one that does no
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +27,6 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -46,8 +43,8 @@ from tests.explorer.case import Case, Seen
 from tests.explorer.oracle import breaches_at_the_end
 from tests.explorer.schedule import Schedule
 from tests.explorer.steps import Steps
+from tests.explorer.surroundings import quiet, runtime, time_limits
 from tests.explorer.watched_runner import WatchedRunner
-from workflows import step_runner
 from workflows.order_saga import OrderSaga
 
 TASK_QUEUE: Final = "explorer"
@@ -185,9 +182,9 @@ async def _serve(saga: type, cases: dict[str, Case], *, slow: bool) -> AsyncIter
     """A server whose time is skipped, and a worker."""
     server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
     async with AsyncExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
         env = await stack.enter_async_context(
-            await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server, runtime=_runtime())
+            await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server, runtime=runtime())
         )
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=_ATTRIBUTES)
@@ -196,7 +193,7 @@ async def _serve(saga: type, cases: dict[str, Case], *, slow: bool) -> AsyncIter
         client = Client(env.client.service_client, namespace=env.client.namespace)
         steps = Steps(cases, timeout=TIMEOUT * 1.5)
         if slow:
-            stack.enter_context(_time_limits(TIMEOUT))
+            stack.enter_context(time_limits(TIMEOUT))
         worker = Worker(
             client,
             task_queue=TASK_QUEUE,
@@ -211,34 +208,3 @@ async def _serve(saga: type, cases: dict[str, Case], *, slow: bool) -> AsyncIter
         await stack.enter_async_context(worker)
         await clock.start(client)
         yield client
-
-
-@contextmanager
-def _time_limits(seconds: float) -> Iterator[None]:
-    """Let every time limit of a step be so short; the saga reads them when it runs a step."""
-    limits = step_runner.LOCAL_TIMEOUT, step_runner.REMOTE_TIMEOUT
-    short = timedelta(seconds=seconds)
-    vars(step_runner).update(LOCAL_TIMEOUT=short, REMOTE_TIMEOUT=short)
-    try:
-        yield
-    finally:
-        vars(step_runner).update(LOCAL_TIMEOUT=limits[0], REMOTE_TIMEOUT=limits[1])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Steps fail on purpose; the SDK would log each of them with its traceback."""
-    logger = logging.getLogger("temporalio.activity")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-@cache
-def _runtime() -> Runtime:
-    """A runtime that does not warn of what the test server lacks."""
-    quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
-    return Runtime(telemetry=TelemetryConfig(logging=quiet))

@@ -28,7 +28,6 @@ class Report:
 
     cases: int = 0
     restarts: int = 0
-    forced: int = 0
     seconds: float = 0
     traces: dict[str, Schedule] = field(default_factory=dict)
     breaches: list[Outcome] = field(default_factory=list)
@@ -40,7 +39,6 @@ class Report:
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Some more cases were run."""
         self.cases += len(outcomes)
-        self.forced += sum(outcome.forced for outcome in outcomes)
         for outcome in outcomes:
             self.traces.setdefault(outcome.fingerprint, outcome.schedule)
         self.breaches.extend(outcome for outcome in outcomes if outcome.breaches)

@@ -51,8 +51,6 @@ class Gate:
 
     flows: dict[str, Flow] = field(default_factory=dict)
     """By workflow id."""
-    forced: int = 0
-    """How often nobody came for so long that the counts were given up."""
     _is_held: bool = False
     _waiting: dict[asyncio.Future[None], tuple[bool, int, int, bool]] = field(default_factory=dict)
 
@@ -101,7 +99,6 @@ class Gate:
         self._grant()
 
     def _give_up_counting(self) -> None:
-        self.forced += 1
         for flow in self.flows.values():
             flow.coming = flow.due = 0
         self._grant()

@@ -8,14 +8,11 @@ depends on no clock. A batch whose server hangs is run on by a new one, each cas
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +22,6 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.testservice.v1 import SleepRequest, UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -39,7 +35,7 @@ from tests.explorer.refund_runner import CountingRunner
 from tests.explorer.refund_shapes import SHAPES
 from tests.explorer.refund_steps import RefundStepsOfCases, away
 from tests.explorer.schedule import Schedule
-from workflows import step_runner
+from tests.explorer.surroundings import quiet, runtime, time_limits
 from workflows.dispute_case import DisputeCase
 from workflows.refund_saga import RefundSaga
 
@@ -72,7 +68,6 @@ class Outcome:
     trace: Sequence[str]
     seen: Sequence[Seen]
     breaches: Sequence[str]
-    forced: int = 0
 
 
 class Lab:
@@ -206,7 +201,7 @@ async def _run_case(case: Case) -> Outcome:
     order = case.shop.orders.orders["order"]
     case.trace.append(f"ends {order.status} {[str(row.status) for row in case.rows]}")
     breaches = list(dict.fromkeys(case.breaches))
-    return Outcome(case.schedule, case.fingerprint, case.trace, case.seen, breaches, case.gate.forced)
+    return Outcome(case.schedule, case.fingerprint, case.trace, case.seen, breaches)
 
 
 async def _all_closed(case: Case) -> None:
@@ -236,9 +231,9 @@ async def _serve(workflows: Sequence[type], cases: dict[str, Case], *, slow: boo
     """A server whose time is skipped, and a worker."""
     server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
     async with AsyncExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
         env = await stack.enter_async_context(
-            await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server, runtime=_runtime())
+            await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server, runtime=runtime())
         )
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=_ATTRIBUTES)
@@ -246,7 +241,7 @@ async def _serve(workflows: Sequence[type], cases: dict[str, Case], *, slow: boo
         # Not the environment's own client, which locks and unlocks the clock around each result that it waits for.
         client = Client(env.client.service_client, namespace=env.client.namespace)
         if slow:
-            stack.enter_context(_time_limits(TIMEOUT))
+            stack.enter_context(time_limits(TIMEOUT))
         worker = Worker(
             client,
             task_queue=TASK_QUEUE,
@@ -261,34 +256,3 @@ async def _serve(workflows: Sequence[type], cases: dict[str, Case], *, slow: boo
         await stack.enter_async_context(worker)
         await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
         yield client
-
-
-@contextmanager
-def _time_limits(seconds: float) -> Iterator[None]:
-    """Let every time limit of a step be so short; the workflows read them when they run a step."""
-    limits = step_runner.LOCAL_TIMEOUT, step_runner.REMOTE_TIMEOUT
-    short = timedelta(seconds=seconds)
-    vars(step_runner).update(LOCAL_TIMEOUT=short, REMOTE_TIMEOUT=short)
-    try:
-        yield
-    finally:
-        vars(step_runner).update(LOCAL_TIMEOUT=limits[0], REMOTE_TIMEOUT=limits[1])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Steps fail on purpose; the SDK would log each of them with its traceback."""
-    logger = logging.getLogger("temporalio.activity")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-@cache
-def _runtime() -> Runtime:
-    """A runtime that does not warn of what the test server lacks."""
-    quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
-    return Runtime(telemetry=TelemetryConfig(logging=quiet))
