@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
@@ -20,12 +20,12 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def expected_versions(if_match: str | None, faults: Faults) -> list[int]:
+def expected_versions(if_match: str | None, violations: Violations) -> list[int]:
     """The versions, one of which an If-Match header demands; empty when any will do."""
     if if_match is None or if_match.strip() == "*":
         return []
     if not _LIST.fullmatch(if_match):
-        faults.add("If-Match", 'must be * or entity tags in quotes, for example "3"')
+        violations.add("If-Match", 'must be * or entity tags in quotes, for example "3"')
         return []
     return [_version(tag) for tag in _EACH.findall(if_match)]
 

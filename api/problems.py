@@ -26,7 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 
 
-class FieldFault(msgspec.Struct, frozen=True):
+class FieldError(msgspec.Struct, frozen=True):
     """What is wrong with one field, header or parameter of a request."""
 
     field: str
@@ -41,7 +41,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     instance: str | None = None
-    errors: list[FieldFault] = []
+    errors: list[FieldError] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,11 @@ _HTTP_NAMES: Final[Mapping[str, str]] = {
 class ProblemError(Exception):
     """Ends a request with a problem."""
 
-    def __init__(self, kind: Kind, detail: str, *, faults: Sequence[FieldFault] = ()) -> None:
+    def __init__(self, kind: Kind, detail: str, *, violations: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
-        self.faults = list(faults)
+        self.violations = list(violations)
 
 
 def declared(*statuses: int) -> dict[int, ResponseSpec]:
@@ -158,7 +158,7 @@ def _respond(
     kind: Kind,
     detail: str,
     *,
-    faults: Sequence[FieldFault] = (),
+    violations: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response[Problem]:
     answer_headers = dict(headers or {})
@@ -173,13 +173,13 @@ def _respond(
         status=kind.status,
         detail=detail,
         instance=request.url.path,
-        errors=list(faults),
+        errors=list(violations),
     )
     return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=answer_headers)
 
 
 def _from_problem(request: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
-    return _respond(request, error.kind, error.detail, faults=error.faults)
+    return _respond(request, error.kind, error.detail, violations=error.violations)
 
 
 def _from_refusal(request: Request[Any, Any, Any], error: Refused | CallRefused) -> Response[Problem]:
@@ -188,8 +188,10 @@ def _from_refusal(request: Request[Any, Any, Any], error: Refused | CallRefused)
         log.error("request.refused_unexpectedly", refusal=error.refusal.value, problem=error.message)
         return _respond(request, INTERNAL, "The request could not be served.")
     if kind is VALIDATION:
-        faults = [FieldFault(_HTTP_NAMES.get(field, field), fault) for field, fault in error.details.items()]
-        return _respond(request, kind, f"{error.message}; see errors.", faults=faults)
+        violations = [
+            FieldError(_HTTP_NAMES.get(field, field), violation) for field, violation in error.details.items()
+        ]
+        return _respond(request, kind, f"{error.message}; see errors.", violations=violations)
     return _respond(request, kind, error.message)
 
 
@@ -204,10 +206,12 @@ def _from_unavailable(request: Request[Any, Any, Any], error: ServiceUnavailable
 
 def _from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     if isinstance(error.extra, list):  # Litestar's list of parameters that do not fit
-        faults = [FieldFault(str(fault.get("key", "")), str(fault.get("message", ""))) for fault in error.extra]
-        if any(fault.field == "data" for fault in faults):  # a body reaches us decoded, or not at all
+        violations = [
+            FieldError(str(violation.get("key", "")), str(violation.get("message", ""))) for violation in error.extra
+        ]
+        if any(violation.field == "data" for violation in violations):  # a body reaches us decoded, or not at all
             return _respond(request, MALFORMED_JSON, "The body is empty.")
-        return _respond(request, VALIDATION, "Some parameters are wrong; see errors.", faults=faults)
+        return _respond(request, VALIDATION, "Some parameters are wrong; see errors.", violations=violations)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _from_defect(request, error)
     kind = _BY_STATUS.get(error.status_code, BAD_REQUEST)

@@ -93,7 +93,7 @@ class Credentials(Request, frozen=True, kw_only=True):
     password: Annotated[str, _text(128)]
 
 
-class HeldToken(Request, frozen=True, kw_only=True):
+class RefreshTokenRequest(Request, frozen=True, kw_only=True):
     """The refresh token that its holder was given last."""
 
     refresh_token: Annotated[str, _text(255)]
@@ -400,5 +400,5 @@ class Notification(Struct, frozen=True, kw_only=True):
     status: NotificationStatus
 
 
-class Nothing(Struct, frozen=True):
+class Empty(Struct, frozen=True):
     """An empty object: all is well."""

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 from api.app import create_app
 from api.services import open_services
 from runtime.http_server import http_server
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve HTTP until the process stops; running requests get the grace to end.
 
     Raises:
@@ -26,5 +26,5 @@ async def run(settings: Settings, life: Life) -> None:
             await stack.enter_async_context(http_server(app, host=host, port=port, grace=settings.shutdown_grace))
         except OSError as error:
             raise SettingsError(f"ORDERSAGA_GATEWAY_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
-        life.ready()
-        await life.stopping.wait()
+        lifecycle.ready()
+        await lifecycle.stopping.wait()

@@ -1,4 +1,4 @@
-"""Decoding of request bodies: strict JSON into Structs, with every fault named at once.
+"""Decoding of request bodies: strict JSON into Structs, with every violation named at once.
 
 A Struct's fields carry their rule as ``Meta(description=…)``: the same words document the field and say what it must
 be when it is not.
@@ -16,7 +16,7 @@ from litestar.dto import AbstractDTO, DTOConfig
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
-from api.problems import MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE, VALIDATION, FieldFault, ProblemError
+from api.problems import MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE, VALIDATION, FieldError, ProblemError
 
 if TYPE_CHECKING:
     from litestar._openapi.schema_generation import SchemaCreator  # private, but part of AbstractDTO's signature
@@ -26,8 +26,8 @@ T = TypeVar("T")
 WHOLE_BODY: Final = "body"
 """Stands for the field when the body as a whole is wrong."""
 
-MOST_FAULTS: Final = 2_000
-"""Faults named in one answer: both fields of each line of the largest order. The search ends there."""
+MAX_VIOLATIONS: Final = 2_000
+"""Violations named in one answer: both fields of each line of the largest order. The search ends there."""
 
 
 class StrictJson(AbstractDTO[T], Generic[T]):
@@ -71,11 +71,11 @@ def decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        faults = list(islice(_find_faults(_parse(body), kind, ""), MOST_FAULTS))
-        faults = faults or [FieldFault(WHOLE_BODY, str(error))]
-        more = " and maybe more" if len(faults) == MOST_FAULTS else ""
-        detail = f"{len(faults)} field(s){more} are wrong; see errors."
-        raise ProblemError(VALIDATION, detail, faults=faults) from None
+        violations = list(islice(_find_field_errors(_parse(body), kind, ""), MAX_VIOLATIONS))
+        violations = violations or [FieldError(WHOLE_BODY, str(error))]
+        more = " and maybe more" if len(violations) == MAX_VIOLATIONS else ""
+        detail = f"{len(violations)} field(s){more} are wrong; see errors."
+        raise ProblemError(VALIDATION, detail, violations=violations) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
 
@@ -92,34 +92,34 @@ def _malformed(error: Exception) -> ProblemError:
     return ProblemError(MALFORMED_JSON, f"The body could not be read: {reason}")
 
 
-def _find_faults(value: object, kind: Any, field: str) -> Iterator[FieldFault]:
-    """Every fault of a parsed JSON value, found field by field, because msgspec stops at the first."""
+def _find_field_errors(value: object, kind: Any, field: str) -> Iterator[FieldError]:
+    """Every violation of a parsed JSON value, found field by field, because msgspec stops at the first."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if tagged := _tagged(bare):
-        yield from _find_tagged_faults(value, tagged, field)
+        yield from _find_tagged_errors(value, tagged, field)
     elif isinstance(bare, type) and issubclass(bare, msgspec.Struct):
-        yield from _find_object_faults(value, bare, field)
+        yield from _find_object_errors(value, bare, field)
     elif get_origin(bare) is list and isinstance(value, list):
         if not _fits([None] * len(value), Annotated[list[Any], *kind.__metadata__]):
-            yield FieldFault(field, _rule(kind))
+            yield FieldError(field, _rule(kind))
         for index, item in enumerate(value):
-            yield from _find_faults(item, get_args(bare)[0], f"{field}[{index}]")
+            yield from _find_field_errors(item, get_args(bare)[0], f"{field}[{index}]")
     elif not _fits(value, kind):
-        yield FieldFault(field, _rule(kind))
+        yield FieldError(field, _rule(kind))
 
 
-def _find_tagged_faults(value: object, kinds: Mapping[str, type[msgspec.Struct]], field: str) -> Iterator[FieldFault]:
-    """The faults of an object that a field of its own tells the kind of."""
+def _find_tagged_errors(value: object, kinds: Mapping[str, type[msgspec.Struct]], field: str) -> Iterator[FieldError]:
+    """The violations of an object that a field of its own tells the kind of."""
     tag_field = next(iter(kinds.values())).__struct_config__.tag_field
     if not isinstance(value, dict):
-        yield FieldFault(field or WHOLE_BODY, "must be a JSON object")
+        yield FieldError(field or WHOLE_BODY, "must be a JSON object")
         return
     tag = value.get(tag_field)
     if isinstance(tag, str) and tag in kinds:
-        yield from _find_object_faults(value, kinds[tag], field)
+        yield from _find_object_errors(value, kinds[tag], field)
         return
     rule = f"must be {' or '.join(kinds)}"
-    yield FieldFault(
+    yield FieldError(
         f"{field}.{tag_field}" if field else str(tag_field), rule if tag_field in value else f"is missing; {rule}"
     )
 
@@ -134,20 +134,20 @@ def _tagged(kind: Any) -> Mapping[str, type[msgspec.Struct]]:
     }
 
 
-def _find_object_faults(value: object, kind: type[msgspec.Struct], field: str) -> Iterator[FieldFault]:
+def _find_object_errors(value: object, kind: type[msgspec.Struct], field: str) -> Iterator[FieldError]:
     if not isinstance(value, dict):
-        yield FieldFault(field or WHOLE_BODY, _rule(kind))
+        yield FieldError(field or WHOLE_BODY, _rule(kind))
         return
     prefix = f"{field}." if field else ""
     known = {each.encode_name: each for each in msgspec.structs.fields(kind)}
     for name in value:
         if name not in known and name != kind.__struct_config__.tag_field:
-            yield FieldFault(f"{prefix}{name}", "is not a field of this request")
+            yield FieldError(f"{prefix}{name}", "is not a field of this request")
     for name, each in known.items():
         if name in value:
-            yield from _find_faults(value[name], each.type, f"{prefix}{name}")
+            yield from _find_field_errors(value[name], each.type, f"{prefix}{name}")
         elif each.required:
-            yield FieldFault(f"{prefix}{name}", f"is missing; {_rule(each.type)}")
+            yield FieldError(f"{prefix}{name}", f"is missing; {_rule(each.type)}")
 
 
 def _fits(value: object, kind: Any) -> bool:

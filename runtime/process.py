@@ -24,7 +24,7 @@ from runtime.settings import Settings, SettingsError
 log = structlog.stdlib.get_logger(__name__)
 
 
-class Life:
+class Lifecycle:
     """One part's view of its process: tells readiness, learns that it is time to stop."""
 
     def __init__(self, stopping: asyncio.Event) -> None:
@@ -36,10 +36,10 @@ class Life:
         self.started.set()
 
 
-PartRunner = Callable[[Settings, Life], Awaitable[None]]
+ComponentRunner = Callable[[Settings, Lifecycle], Awaitable[None]]
 
 
-def run_process(parts: Mapping[str, PartRunner]) -> None:
+def run_process(parts: Mapping[str, ComponentRunner]) -> None:
     """Run the parts in one event loop until SIGTERM or SIGINT, then exit.
 
     Exits with 0 after a clean stop, 1 when a part failed, 2 when a setting does not fit. The exit skips
@@ -62,19 +62,19 @@ def run_process(parts: Mapping[str, PartRunner]) -> None:
     os._exit(code)
 
 
-async def _run_all(parts: Mapping[str, PartRunner], settings: Settings) -> int:
+async def _run_all(parts: Mapping[str, ComponentRunner], settings: Settings) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     code = 0
     async with asyncio.TaskGroup() as group:
-        lives = [Life(stopping) for _ in parts]
+        lifecycles = [Lifecycle(stopping) for _ in parts]
         tasks = [
-            group.create_task(_run_part(name, run, settings, life))
-            for (name, run), life in zip(parts.items(), lives, strict=True)
+            group.create_task(_run_part(name, run, settings, lifecycle))
+            for (name, run), lifecycle in zip(parts.items(), lifecycles, strict=True)
         ]
-        ready = group.create_task(_tell_when_ready(lives))
+        ready = group.create_task(_tell_when_ready(lifecycles))
         for task in asyncio.as_completed(tasks):
             code = max(code, await task)
             stopping.set()
@@ -82,25 +82,25 @@ async def _run_all(parts: Mapping[str, PartRunner], settings: Settings) -> int:
     return code
 
 
-async def _run_part(name: str, run: PartRunner, settings: Settings, life: Life) -> int:
+async def _run_part(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:
     try:
-        await run(settings, life)
+        await run(settings, lifecycle)
     except SettingsError as error:
         log.error("part.settings", part=name, problem=str(error))
         return 2
     except Exception:  # the border of the process: whatever it was is logged, and every other part is stopped
         log.exception("part.failed", part=name)
         return 1
-    if not life.stopping.is_set():
+    if not lifecycle.stopping.is_set():
         log.error("part.ended_early", part=name)
         return 1
     log.info("part.stopped", part=name)
     return 0
 
 
-async def _tell_when_ready(lives: list[Life]) -> None:
-    for life in lives:
-        await life.started.wait()
+async def _tell_when_ready(lifecycles: list[Lifecycle]) -> None:
+    for lifecycle in lifecycles:
+        await lifecycle.started.wait()
     log.info("process.ready")
     address = os.environ.get("NOTIFY_SOCKET")
     if address:

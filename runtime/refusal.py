@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from domain.refusals import ERROR_DOMAIN, Refusal
 
 _DETAILS_KEY = "grpc-status-details-bin"
-MOST_FAULTS: Final = 30
+MAX_VIOLATIONS: Final = 30
 
 
 class Refused(Exception):
@@ -38,14 +38,14 @@ class InvalidArgument(Refused):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
     @classmethod
-    def of(cls, faults: Mapping[str, str]) -> InvalidArgument:
+    def of(cls, violations: Mapping[str, str]) -> InvalidArgument:
         """One refusal for all faulty fields; of very many it names the first and counts the rest.
 
         The details travel in HTTP/2 trailers, of which gRPC takes 16 KB.
         """
-        named = dict(list(faults.items())[:MOST_FAULTS])
-        more = len(faults) - len(named)
-        message = f"{len(faults)} field(s) are wrong" + (f"; the first {len(named)} are named" if more else "")
+        named = dict(list(violations.items())[:MAX_VIOLATIONS])
+        more = len(violations) - len(named)
+        message = f"{len(violations)} field(s) are wrong" + (f"; the first {len(named)} are named" if more else "")
         return cls(message, **named)
 
 

@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from runtime.caller import set_current_caller
 from runtime.deadline import set_time_left
 from runtime.metrics import RPC_SECONDS
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.refusal import Refused, Unavailable, to_status
 from runtime.settings import Settings
 
@@ -149,7 +149,7 @@ class RpcServer:
 
 async def serve(
     settings: Settings,
-    life: Life,
+    lifecycle: Lifecycle,
     *,
     address: str,
     services: tuple[str, ...],
@@ -157,5 +157,5 @@ async def serve(
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`."""
     async with RpcServer(address, services=services, add=add, grace=settings.shutdown_grace):
-        life.ready()
-        await life.stopping.wait()
+        lifecycle.ready()
+        await lifecycle.stopping.wait()

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     # -- Saga: copied into each workflow's input, so that a change touches new orders only -----------------------------
     payment_attempts: int = Field(default=3, ge=1, le=20, description="Failed charges after which an order FAILS.")
     attention_after: Seconds = Field(default=60, description="A step that fails this long raises attention, seconds.")
-    payment_event_patience: Seconds = Field(
+    payment_event_timeout: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
     )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         default=["card"], min_length=1, description="JSON array: payment method types offered to customers."
     )
     stripe_sweep_interval: Seconds = Field(default=30, description="How often Stripe's event list is read, seconds.")
-    unknown_event_patience: Seconds = Field(
+    unknown_event_grace_period: Seconds = Field(
         default=600, description="How long an event for an unknown order is retried before it is flagged, seconds."
     )
 

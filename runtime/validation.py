@@ -1,4 +1,4 @@
-"""Checks of what comes in over gRPC: collect every fault, then refuse once, naming each field."""
+"""Checks of what comes in over gRPC: collect every violation, then refuse once, naming each field."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from runtime.cursors import decode_cursor
 from runtime.refusal import InvalidArgument
 
 
-class Faults:
-    """Collects what is wrong with a request, by field; use as ``with Faults() as faults:``."""
+class Violations:
+    """Collects what is wrong with a request, by field; use as ``with Violations() as violations:``."""
 
     def __init__(self) -> None:
-        self._faults: dict[str, str] = {}
+        self._violations: dict[str, str] = {}
 
-    def __enter__(self) -> Faults:
+    def __enter__(self) -> Violations:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._faults:
-            raise InvalidArgument.of(self._faults)
+        if kind is None and self._violations:
+            raise InvalidArgument.of(self._violations)
 
-    def add(self, field: str, fault: str) -> None:
-        """Note what is wrong with a field; the first fault of a field stands."""
-        self._faults.setdefault(field, fault)
+    def add(self, field: str, violation: str) -> None:
+        """Note what is wrong with a field; the first violation of a field stands."""
+        self._violations.setdefault(field, violation)
 
     def check_id(self, field: str, value: str) -> None:
         """A UUID in canonical form."""

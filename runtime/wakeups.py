@@ -39,13 +39,13 @@ class Wakeups:
             event.set()
 
 
-async def read_once(
+async def wait_until(
     is_over: Callable[[Subject], bool],
     read: Callable[[], Awaitable[Subject]],
     moved: asyncio.Event,
     *,
     wait: float,
-    look_first: bool,
+    check_first: bool,
 ) -> Subject:
     """The subject once `is_over` says so, or as it is after `wait` seconds.
 
@@ -54,20 +54,20 @@ async def read_once(
         read: reads the subject as it stands.
         moved: set whenever the subject may have moved, from before the wait on.
         wait: seconds.
-        look_first: whether it may be there already; else the look before the first wake-up is spared.
+        check_first: whether it may be there already; else the look before the first wake-up is spared.
     """
     deadline = asyncio.get_running_loop().time() + wait
-    if not look_first:
-        await _wait_until(deadline, moved)
+    if not check_first:
+        await _wait_for_move(deadline, moved)
     while True:
         moved.clear()
         subject = await read()
         if is_over(subject) or asyncio.get_running_loop().time() >= deadline:
             return subject
-        await _wait_until(deadline, moved)
+        await _wait_for_move(deadline, moved)
 
 
-async def _wait_until(deadline: float, moved: asyncio.Event) -> None:
+async def _wait_for_move(deadline: float, moved: asyncio.Event) -> None:
     """Until it is set, or in vain: the wake-up may have been lost."""
     with suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):

@@ -1,4 +1,4 @@
-"""One child process of the embedded stack: on a leash, with a log, known to be ready, and stopped for certain."""
+"""One child process of the embedded stack: with a log, known to be ready, and never outliving its parent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.errors import ChildDiedError, NotReadyError
 
 T = TypeVar("T")
 
-LEASH = Path(__file__).with_name("leash.py")
+PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 TAIL_LINES = 20
 INSIST_SECONDS = 0.5
 
@@ -67,7 +67,7 @@ class Child:
 
     @classmethod
     async def start(cls, command: Command, *, notify_socket: Path | None = None, again: bool = False) -> Child:
-        """Start the command from the main thread (a leash belongs to a thread).
+        """Start the command from the main thread (the parent-death signal is bound to the thread).
 
         Args:
             command: what to run.
@@ -208,10 +208,18 @@ def is_alive(pid: int) -> bool:
 
 async def _spawn(command: Command, environment: Mapping[str, str], *, again: bool) -> asyncio.subprocess.Process:
     owner = "-" if command.owner is None else f"{command.owner.uid}:{command.owner.gid}"
-    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(command.stop_signal)), owner]
+    prefix = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(PARENT_DEATH),
+        str(os.getpid()),
+        str(int(command.stop_signal)),
+        owner,
+    ]
     with _open_log(command.log, again=again) as log:
         return await asyncio.create_subprocess_exec(
-            *leash,
+            *prefix,
             *command.arguments,
             stdin=asyncio.subprocess.PIPE if command.held else asyncio.subprocess.DEVNULL,
             stdout=log,

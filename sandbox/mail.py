@@ -16,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from runtime.http_server import http_server
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.settings import Settings
 from sandbox.mailbox import Mailbox, Message
 from sandbox.settings import SandboxSettings
@@ -31,7 +31,7 @@ _templates = Environment(
 )
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """The part: take every mail, and every SMS of the settings' Twilio account, until the process stops."""
     sandbox = SandboxSettings.load()
     mailbox = Mailbox(sandbox.mail_folder)
@@ -45,8 +45,8 @@ async def run(settings: Settings, life: Life) -> None:
     try:
         async with http_server(app, host=HOST, port=sandbox.mailbox_port, grace=settings.shutdown_grace):
             log.info("mail_sink.ready", smtp_port=sandbox.smtp_port, mailbox_port=sandbox.mailbox_port)
-            life.ready()
-            await life.stopping.wait()
+            lifecycle.ready()
+            await lifecycle.stopping.wait()
     finally:
         smtp.close()
 

@@ -16,7 +16,6 @@ from sandbox.environment import process_environment, sandbox_settings, stack_set
 from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
-from sandbox.keeper import Failure, Keeper, News, ReadyAgain
 from sandbox.ports import Ports, address
 from sandbox.postgres import Postgres
 from sandbox.postgres_databases import SERVICES as DATABASE_SERVICES
@@ -24,6 +23,7 @@ from sandbox.processes import GROUPED, SPLIT, Group, Tier, group_command, setup_
 from sandbox.setup import digest, publish_again, set_up_databases
 from sandbox.temporal import Temporal
 from sandbox.temporal_config import TemporalConfig
+from sandbox.watchdog import Failure, ReadyAgain, Update, Watchdog
 
 ADMIN_EMAIL: Final = "admin@example.test"
 
@@ -46,7 +46,7 @@ class Stack:
         ports: Ports,
         split: bool = False,
         restart: bool = False,
-        on_news: Callable[[News], None] = lambda news: None,
+        on_update: Callable[[Update], None] = lambda update: None,
     ) -> None:
         """Describe the stack; nothing runs yet.
 
@@ -55,15 +55,15 @@ class Stack:
             ports: where everything listens.
             split: each part has a process of its own.
             restart: a process of ours that dies is started again; else the first death ends the stack.
-            on_news: is told of such deaths and starts.
+            on_update: is told of such deaths and starts.
         """
         self._var = var
         self._ports = ports
         self._groups = SPLIT if split else GROUPED
         self._restart = restart
-        self._tell = on_news
+        self._tell = on_update
         self._servers: dict[str, Child] = {}
-        self._keepers: dict[str, Keeper] = {}
+        self._watchdogs: dict[str, Watchdog] = {}
         self._watches: list[asyncio.Task[None]] = []
         self._stop_task: asyncio.Task[None] | None = None
         self._is_up = False
@@ -181,14 +181,14 @@ class Stack:
         )
 
     async def _run(self, group: Group, *needs: asyncio.Task[None]) -> None:
-        keeper = self._keepers[group.name] = Keeper(
+        watchdog = self._watchdogs[group.name] = Watchdog(
             group_command(group, logs=self._folder.logs, environment=self._environment),
             notify_socket=self._folder.sockets / f"{group.name}.notify",
             restart=self._restart,
-            on_news=self._on_news,
+            on_update=self._notify,
             on_failure=self._fail,
         )
-        await keeper.start(needs)
+        await watchdog.start(needs)
 
     # -- While it runs ----------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Stack:
         if name in self._servers:
             await self._servers[name].kill()
         else:
-            await self._keeper(name).take_down()
+            await self._watchdog(name).take_down()
 
     async def bring_back(self, name: str) -> None:
         """Start what was taken down; return when it is ready. The broker comes back empty and is filled again.
@@ -210,16 +210,16 @@ class Stack:
         if name in self._servers:
             await self._serve(name)
         else:
-            await self._keeper(name).bring_back()
+            await self._watchdog(name).bring_back()
         self._publish()
 
-    def _keeper(self, part: str) -> Keeper:
-        return next(self._keepers[group.name] for group in self._groups if part in group.parts)
+    def _watchdog(self, part: str) -> Watchdog:
+        return next(self._watchdogs[group.name] for group in self._groups if part in group.parts)
 
-    def _on_news(self, news: News) -> None:
-        if self._is_up and isinstance(news, ReadyAgain):
+    def _notify(self, update: Update) -> None:
+        if self._is_up and isinstance(update, ReadyAgain):
             self._publish()
-        self._tell(news)
+        self._tell(update)
 
     def _fail(self, failure: Failure) -> None:
         if self.failure is None:
@@ -247,7 +247,7 @@ class Stack:
             accounts={"admin": Account(email=ADMIN_EMAIL, password=self._credentials.admin_password)},
             processes={
                 **{name: child.pid for name, child in self._servers.items()},
-                **{part: self._keeper(part).pid for group in self._groups for part in group.parts},
+                **{part: self._watchdog(part).pid for group in self._groups for part in group.parts},
             },
         )
 
@@ -282,14 +282,14 @@ class Stack:
         await asyncio.gather(*self._watches)
         self._folder.release()
 
-    def _kept(self, tier: Tier) -> list[Keeper]:
-        return [self._keepers[group.name] for group in self._of(tier) if group.name in self._keepers]
+    def _kept(self, tier: Tier) -> list[Watchdog]:
+        return [self._watchdogs[group.name] for group in self._of(tier) if group.name in self._watchdogs]
 
     def _served(self, *names: str) -> list[Child]:
         return [self._servers[name] for name in names if name in self._servers]
 
 
-async def _stop_all(running: Sequence[Keeper | Child]) -> None:
+async def _stop_all(running: Sequence[Watchdog | Child]) -> None:
     await asyncio.gather(*(one.stop() for one in running))
 
 

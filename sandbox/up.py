@@ -29,7 +29,7 @@ async def up(var: Path, ports: Ports, *, split: bool = False) -> None:
                 ports=ports,
                 split=split,
                 restart=True,
-                on_news=lambda news: console.print(str(news), highlight=False),
+                on_update=lambda news: console.print(str(news), highlight=False),
             )
             async with stack:
                 status.stop()

@@ -22,7 +22,7 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 from runtime.temporal import wait_for_temporal
@@ -110,7 +110,7 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
     ]
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Work until the process stops."""
     addresses = ServiceAddresses(
         product=settings.product_address,
@@ -118,7 +118,7 @@ async def run(settings: Settings, life: Life) -> None:
         payment=settings.payment_address,
         order=settings.order_address,
     )
-    client = await wait_for_temporal(settings, life)
+    client = await wait_for_temporal(settings, lifecycle)
     if client is None:
         return
     async with AsyncExitStack() as stack:
@@ -132,5 +132,5 @@ async def run(settings: Settings, life: Life) -> None:
             grace=settings.shutdown_grace,
         )
         async with worker:
-            life.ready()
-            await life.stopping.wait()
+            lifecycle.ready()
+            await lifecycle.stopping.wait()

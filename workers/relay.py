@@ -8,12 +8,12 @@ import socket
 
 from domain.ids import new_id
 from runtime.kafka import Publisher
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
 from workers.relay_database import DatabaseRelay
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Relay until the process stops. Ready when every database has answered; the broker may be away.
 
     Raises:
@@ -36,15 +36,15 @@ async def run(settings: Settings, life: Life) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             for relay in relays:
-                group.create_task(relay.run(life.stopping))
-            ready = group.create_task(_tell_when_reached(relays, life))
-            await life.stopping.wait()
+                group.create_task(relay.run(lifecycle.stopping))
+            ready = group.create_task(_tell_when_reached(relays, lifecycle))
+            await lifecycle.stopping.wait()
             ready.cancel()
     finally:
         await publisher.close()
 
 
-async def _tell_when_reached(relays: list[DatabaseRelay], life: Life) -> None:
+async def _tell_when_reached(relays: list[DatabaseRelay], lifecycle: Lifecycle) -> None:
     for relay in relays:
         await relay.reached.wait()
-    life.ready()
+    lifecycle.ready()

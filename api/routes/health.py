@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from api.problems import NOT_READY, ProblemError, declared
-from api.schemas import Nothing
+from api.schemas import Empty
 from api.services import HealthCheck, Services
 from runtime.metrics import CONTENT_TYPE, render_metrics
 
@@ -20,9 +20,9 @@ _PATIENCE: Final = 1.0
 
 
 @get("/livez", operation_id="getLiveness", summary="Whether the gateway lives", tags=["health"])
-async def get_liveness() -> Nothing:
+async def get_liveness() -> Empty:
     """200 as long as the gateway answers at all."""
-    return Nothing()
+    return Empty()
 
 
 @get(
@@ -32,13 +32,13 @@ async def get_liveness() -> Nothing:
     tags=["health"],
     responses=declared(),
 )
-async def get_readiness(services: NamedDependency[Services]) -> Nothing:
+async def get_readiness(services: NamedDependency[Services]) -> Empty:
     """200 when every service says that it serves; else 503, naming those that do not."""
     serving = await asyncio.gather(*(_serves(check) for check in services.health.values()))
     away = [service for service, serves in zip(services.health, serving, strict=True) if not serves]
     if away:
         raise ProblemError(NOT_READY, f"These services are away: {', '.join(away)}.")
-    return Nothing()
+    return Empty()
 
 
 @get("/metrics", operation_id="getMetrics", summary="Metrics for Prometheus", tags=["health"], sync_to_thread=False)

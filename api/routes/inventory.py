@@ -15,7 +15,7 @@ from domain.ids import new_id
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.product.v1.product_pb2 import GetProductRequest
 from runtime.rpc_client import call
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 
 @get(
@@ -29,8 +29,8 @@ from runtime.validation import Faults
 )
 async def get_stock(request: SignedInRequest, product_id: FromPath[str], services: NamedDependency[Services]) -> Stock:
     """Stock of one product; one that was never adjusted has none. Admins only."""
-    with Faults() as faults:
-        faults.check_id("product_id", product_id)
+    with Violations() as violations:
+        violations.check_id("product_id", product_id)
     answer = await call(
         services.inventory.GetStock,
         pb.GetStockRequest(product_id=product_id),
@@ -57,10 +57,10 @@ async def adjust_stock(
     services: NamedDependency[Services],
 ) -> Stock:
     """Change what is on hand, with a ledger row. The same `adjustment_id` changes it once. Admins only."""
-    with Faults() as faults:
-        faults.check_id("product_id", product_id)
+    with Violations() as violations:
+        violations.check_id("product_id", product_id)
         if data.delta == 0:
-            faults.add("delta", "must not be 0")
+            violations.add("delta", "must not be 0")
     await call(
         services.product.GetProduct,
         GetProductRequest(product_id=product_id),

@@ -12,9 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in
-from api.order_answers import show_order, show_summary, status_to_proto
-from api.problems import declared
-from api.repeatable import (
+from api.idempotency import (
     REPLAYED,
     IdempotencyKey,
     Prefer,
@@ -23,6 +21,8 @@ from api.repeatable import (
     preferred_wait,
     respond,
 )
+from api.order_views import show_order, show_summary, status_to_proto
+from api.problems import declared
 from api.schemas import Cancellation, Line, NewOrder, Order, OrderPage
 from api.services import Services
 from api.validation import StrictJson
@@ -30,7 +30,7 @@ from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.rpc_client import call
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 
 @post(
@@ -107,9 +107,9 @@ async def cancel_order(
     whatever of that was refunded.
     """
     wait = preferred_wait(prefer)
-    with Faults() as faults:
-        faults.check_id("order_id", order_id)
-        check_key(faults, idempotency_key)
+    with Violations() as violations:
+        violations.check_id("order_id", order_id)
+        check_key(violations, idempotency_key)
     answer = await call(
         services.order.CancelOrder,
         pb.CancelOrderRequest(
@@ -167,8 +167,8 @@ async def get_order(
     request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
 ) -> Response[Order]:
     """One order with its history. Another customer's answers like one that does not exist."""
-    with Faults() as faults:
-        faults.check_id("order_id", order_id)
+    with Violations() as violations:
+        violations.check_id("order_id", order_id)
     answer = await call(
         services.order.GetOrder,
         pb.GetOrderRequest(order_id=order_id),
@@ -179,7 +179,7 @@ async def get_order(
     return Response(order, headers={"Cache-Control": "no-store"})
 
 
-def merge_lines(lines: Sequence[Line], faults: Faults, *, field: str = "lines") -> list[OrderLine]:
+def merge_lines(lines: Sequence[Line], violations: Violations, *, field: str = "lines") -> list[OrderLine]:
     """The lines with each product once, in the order of its first line; a faulty sum is named at that line."""
     first_seen: dict[str, int] = {}
     quantities: dict[str, int] = {}
@@ -188,7 +188,7 @@ def merge_lines(lines: Sequence[Line], faults: Faults, *, field: str = "lines") 
         quantities[line.product_id] = quantities.get(line.product_id, 0) + line.quantity
     for product_id, quantity in quantities.items():
         if quantity > MAX_QUANTITY:
-            faults.add(
+            violations.add(
                 f"{field}[{first_seen[product_id]}].quantity",
                 f"must be at most {MAX_QUANTITY} over all lines of the product, is {quantity}",
             )
@@ -196,9 +196,9 @@ def merge_lines(lines: Sequence[Line], faults: Faults, *, field: str = "lines") 
 
 
 def _to_request(data: NewOrder, *, idempotency_key: str, wait: int) -> pb.CreateOrderRequest:
-    with Faults() as faults:
-        check_key(faults, idempotency_key)
-        lines = merge_lines(data.lines, faults)
+    with Violations() as violations:
+        check_key(violations, idempotency_key)
+        lines = merge_lines(data.lines, violations)
     address = data.shipping_address
     return pb.CreateOrderRequest(
         idempotency_key=idempotency_key,

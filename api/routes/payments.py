@@ -16,7 +16,7 @@ from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.rpc_client import call
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 
 @get(
@@ -32,8 +32,8 @@ async def get_payment(
     request: SignedInRequest, payment_id: FromPath[str], services: NamedDependency[Services]
 ) -> Response[Payment]:
     """One payment, by the `payment_id` of its order. Another customer's answers like one that does not exist."""
-    with Faults() as faults:
-        faults.check_id("payment_id", payment_id)
+    with Violations() as violations:
+        violations.check_id("payment_id", payment_id)
     answer = await call(
         services.payment.GetPayment,
         pb.GetPaymentRequest(payment_id=payment_id),

@@ -20,7 +20,7 @@ from api.validation import StrictJson
 from ordersaga.product.v1 import product_pb2 as pb
 from runtime.caller import ANONYMOUS
 from runtime.rpc_client import call
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 _ETAG = ResponseHeader(name="ETag", documentation_only=True, description="The product's version, for If-Match.")
 _IfMatch: TypeAlias = Annotated[
@@ -99,8 +99,8 @@ async def create_product(
 )
 async def get_product(product_id: FromPath[str], services: NamedDependency[Services]) -> Response[Product]:
     """One product, whether it is for sale or not; a deleted one is not found."""
-    with Faults() as faults:
-        faults.check_id("product_id", product_id)
+    with Violations() as violations:
+        violations.check_id("product_id", product_id)
     answer = await call(
         services.product.GetProduct,
         pb.GetProductRequest(product_id=product_id),
@@ -132,9 +132,9 @@ async def update_product(
 
     Orders that were priced already keep their price. Admins only.
     """
-    with Faults() as faults:
-        faults.check_id("product_id", product_id)
-        versions = expected_versions(if_match, faults)
+    with Violations() as violations:
+        violations.check_id("product_id", product_id)
+        versions = expected_versions(if_match, violations)
     answer = await call(
         services.product.UpdateProduct,
         pb.UpdateProductRequest(
@@ -167,9 +167,9 @@ async def delete_product(
     if_match: _IfMatch = None,
 ) -> None:
     """Take a product out of the catalogue for good. Orders and mails keep its name. Admins only."""
-    with Faults() as faults:
-        faults.check_id("product_id", product_id)
-        versions = expected_versions(if_match, faults)
+    with Violations() as violations:
+        violations.check_id("product_id", product_id)
+        versions = expected_versions(if_match, violations)
     await call(
         services.product.DeleteProduct,
         pb.DeleteProductRequest(product_id=product_id, expected_versions=versions),

@@ -11,8 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin, signed_in
-from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
-from api.repeatable import (
+from api.idempotency import (
     REPLAYED,
     IdempotencyKey,
     Prefer,
@@ -21,6 +20,7 @@ from api.repeatable import (
     preferred_wait,
     respond,
 )
+from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
 from api.routes.orders import merge_lines
 from api.schemas import Line, NewRefund, Refund, Refunds
 from api.services import Services
@@ -33,7 +33,7 @@ from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import Caller
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 
 @post(
@@ -69,10 +69,10 @@ async def refund_order(
     for some banks days. 409 when nothing was paid or less is left, and while the payment is disputed.
     """
     wait = preferred_wait(prefer)
-    with Faults() as faults:
-        faults.check_id("order_id", order_id)
-        check_key(faults, idempotency_key)
-        restock = merge_lines(data.restock, faults, field="restock")
+    with Violations() as violations:
+        violations.check_id("order_id", order_id)
+        check_key(violations, idempotency_key)
+        restock = merge_lines(data.restock, violations, field="restock")
     order = await _get_order(order_id, caller=request.user, services=services)
     try:
         answer = await call(
@@ -109,8 +109,8 @@ async def list_refunds(
     request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
 ) -> Response[Refunds]:
     """Every refund of an order, the oldest first. Another customer's order answers like one that does not exist."""
-    with Faults() as faults:
-        faults.check_id("order_id", order_id)
+    with Violations() as violations:
+        violations.check_id("order_id", order_id)
     await _get_order(order_id, caller=request.user, services=services)
     refunds: list[Refund] = []
     try:

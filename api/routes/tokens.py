@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 
 from api.problems import declared
 from api.routes.users import to_user
-from api.schemas import Credentials, HeldToken, Token
+from api.schemas import Credentials, RefreshTokenRequest, Token
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb
@@ -44,10 +44,10 @@ async def create_token(data: JSONBody[Credentials], services: NamedDependency[Se
     summary="Trade a refresh token for new tokens",
     tags=["users"],
     status_code=200,
-    dto=StrictJson[HeldToken],
+    dto=StrictJson[RefreshTokenRequest],
     responses=declared(400, 401, 413, 415),
 )
-async def refresh_token(data: JSONBody[HeldToken], services: NamedDependency[Services]) -> Response[Token]:
+async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]) -> Response[Token]:
     """Trade a refresh token for a new access token and the next refresh token.
 
     Each refresh token works once. One that comes again, be it from a thief or from a client that lost the answer, is a
@@ -68,10 +68,10 @@ async def refresh_token(data: JSONBody[HeldToken], services: NamedDependency[Ser
     summary="Revoke a login's refresh tokens",
     tags=["users"],
     status_code=204,
-    dto=StrictJson[HeldToken],
+    dto=StrictJson[RefreshTokenRequest],
     responses=declared(400, 413, 415),
 )
-async def log_out(data: JSONBody[HeldToken], services: NamedDependency[Services]) -> None:
+async def log_out(data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]) -> None:
     """Revoke all refresh tokens of a login, given any of them. A repeat, or an unknown token, is no error (RFC 7009).
 
     Access tokens that were issued already live on for their few minutes.

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, RawBody
 
 from api.problems import declared
-from api.schemas import Nothing
+from api.schemas import Empty
 from api.services import Services
 from ordersaga.payment.v1.payment_pb2 import ReceiveWebhookRequest
 from runtime.caller import ANONYMOUS
@@ -30,7 +30,7 @@ async def receive_stripe_event(
     stripe_signature: Annotated[
         str, HeaderParameter(name="Stripe-Signature", description="Over the raw body; proves that Stripe sent it.")
     ] = "",
-) -> Nothing:
+) -> Empty:
     """Take an event. 200 once it is stored; Stripe repeats it after every other answer."""
     await call(
         services.payment.ReceiveWebhook,
@@ -38,4 +38,4 @@ async def receive_stripe_event(
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
-    return Nothing()
+    return Empty()

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.settings import Settings
 from sandbox.settings import SandboxSettings
 from sandbox.stripe.app import create_app
@@ -29,7 +29,7 @@ from sandbox.stripe.webhooks import Deliverer
 _HOST = "127.0.0.1"
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """The double as a part of a process; see `StripeDouble`."""
     sandbox = SandboxSettings.load()
     double = StripeDouble(
@@ -41,8 +41,8 @@ async def run(settings: Settings, life: Life) -> None:
         webhook_events=sandbox.stripe_webhook_events,
     )
     async with double:
-        life.ready()
-        await double.serve_until(life.stopping)
+        lifecycle.ready()
+        await double.serve_until(lifecycle.stopping)
 
 
 class StripeDouble:

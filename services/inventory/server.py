@@ -11,10 +11,10 @@ from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer, add_InventoryServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
 from runtime.database import Database
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
-from runtime.validation import Faults
+from runtime.validation import Violations
 from services.inventory.repository import StockLevel
 from services.inventory.service import InventoryService
 
@@ -31,19 +31,19 @@ class InventoryServicer(InventoryServiceServicer):
 
     async def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.GetStockResponse:
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("product_id", request.product_id)
+        with Violations() as violations:
+            violations.check_id("product_id", request.product_id)
         return pb.GetStockResponse(stock=_to_proto(await self._service.get_stock(request.product_id)))
 
     async def AdjustStock(self, request: pb.AdjustStockRequest, context: Context) -> pb.AdjustStockResponse:
         current_caller().require(CallerRole.ADMIN)
-        with Faults() as faults:
-            faults.check_id("adjustment_id", request.adjustment_id)
-            faults.check_id("product_id", request.product_id)
-            faults.check_range("delta", request.delta, smallest=-MAX_ON_HAND, largest=MAX_ON_HAND)
-            faults.check_text("note", request.note, shortest=0, longest=500)
+        with Violations() as violations:
+            violations.check_id("adjustment_id", request.adjustment_id)
+            violations.check_id("product_id", request.product_id)
+            violations.check_range("delta", request.delta, smallest=-MAX_ON_HAND, largest=MAX_ON_HAND)
+            violations.check_text("note", request.note, shortest=0, longest=500)
             if request.delta == 0:
-                faults.add("delta", "must not be 0")
+                violations.add("delta", "must not be 0")
         level = await self._service.adjust(
             adjustment_id=request.adjustment_id,
             product_id=request.product_id,
@@ -54,32 +54,32 @@ class InventoryServicer(InventoryServiceServicer):
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            lines = faults.check_lines("lines", request.lines)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            lines = violations.check_lines("lines", request.lines)
         await self._service.reserve(request.order_id, lines)
         return pb.ReserveResponse()
 
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         await self._service.release(request.order_id)
         return pb.ReleaseResponse()
 
     async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.CommitResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         await self._service.commit(request.order_id)
         return pb.CommitResponse()
 
     async def Restock(self, request: pb.RestockRequest, context: Context) -> pb.RestockResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("restock_id", request.restock_id)
-            faults.check_id("order_id", request.order_id)
-            lines = faults.check_lines("lines", request.lines)
+        with Violations() as violations:
+            violations.check_id("restock_id", request.restock_id)
+            violations.check_id("order_id", request.order_id)
+            lines = violations.check_lines("lines", request.lines)
         await self._service.restock(request.restock_id, request.order_id, lines)
         return pb.RestockResponse()
 
@@ -93,14 +93,14 @@ def _to_proto(level: StockLevel) -> pb.Stock:
     )
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     database = Database(settings.required("inventory_dsn"), pool_size=settings.database_pool_size)
     servicer = InventoryServicer(InventoryService(database))
     try:
         await serve(
             settings,
-            life,
+            lifecycle,
             address=settings.inventory_address,
             services=(SERVICE_NAME,),
             add=lambda server: add_InventoryServiceServicer_to_server(servicer, server),

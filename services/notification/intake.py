@@ -36,9 +36,9 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
         data = parse_order_event(text)
     except (ParseError, UnicodeDecodeError):
         raise Unprocessable("the data is not the JSON of an OrderTransitioned") from None
-    fault = _fault(data, template)
-    if fault is not None:
-        raise Unprocessable(fault)
+    violation = _fault(data, template)
+    if violation is not None:
+        raise Unprocessable(violation)
     return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data, text=text)
 
 

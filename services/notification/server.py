@@ -31,11 +31,11 @@ from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import CallerRole, current_caller
 from runtime.database import Database, DatabaseAway
 from runtime.kafka_consumer import Consumer, Subscription
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import serve
 from runtime.settings import Settings
-from runtime.validation import Faults
+from runtime.validation import Violations
 from services.notification.directory import Directory
 from services.notification.intake import to_order_event
 from services.notification.model import WrittenMessage
@@ -66,14 +66,14 @@ class NotificationServicer(NotificationServiceServicer):
 
     async def SendEmail(self, request: pb.SendEmailRequest, context: Context) -> pb.SendEmailResponse:
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
-        with Faults() as faults:
-            _check_ids(faults, request)
+        with Violations() as violations:
+            _check_ids(violations, request)
             if request.to and not is_email(request.to):
-                faults.add("to", f"must be an e-mail address of at most {MAX_EMAIL} characters")
-            _check_written(faults, "subject", request.subject, longest=MAX_SUBJECT)
+                violations.add("to", f"must be an e-mail address of at most {MAX_EMAIL} characters")
+            _check_written(violations, "subject", request.subject, longest=MAX_SUBJECT)
             if not is_one_line(request.subject):
-                faults.add("subject", "must be one line")
-            _check_written(faults, "body", request.body, longest=MAX_BODY)
+                violations.add("subject", "must be one line")
+            _check_written(violations, "body", request.body, longest=MAX_BODY)
         message = WrittenMessage(
             channel=Channel.EMAIL,
             user_id=request.user_id,
@@ -85,11 +85,11 @@ class NotificationServicer(NotificationServiceServicer):
 
     async def SendSms(self, request: pb.SendSmsRequest, context: Context) -> pb.SendSmsResponse:
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
-        with Faults() as faults:
-            _check_ids(faults, request)
+        with Violations() as violations:
+            _check_ids(violations, request)
             if not is_phone(request.phone):
-                faults.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
-            _check_written(faults, "message", request.message, longest=MAX_SMS)
+                violations.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
+            _check_written(violations, "message", request.message, longest=MAX_SMS)
         message = WrittenMessage(
             channel=Channel.SMS,
             user_id=request.user_id,
@@ -105,25 +105,25 @@ class NotificationServicer(NotificationServiceServicer):
         return pb.Notification(id=notification_id, channel=_CHANNELS[message.channel], status=_STATUSES[status])
 
 
-def _check_ids(faults: Faults, request: pb.SendEmailRequest | pb.SendSmsRequest) -> None:
-    faults.check_id("notification_id", request.notification_id)
-    faults.check_id("user_id", request.user_id)
+def _check_ids(violations: Violations, request: pb.SendEmailRequest | pb.SendSmsRequest) -> None:
+    violations.check_id("notification_id", request.notification_id)
+    violations.check_id("user_id", request.user_id)
 
 
-def _check_written(faults: Faults, field: str, text: str, *, longest: int) -> None:
-    faults.check_text(field, text, longest=longest)
+def _check_written(violations: Violations, field: str, text: str, *, longest: int) -> None:
+    violations.check_text(field, text, longest=longest)
     if text.isspace():
-        faults.add(field, "must not be blank")
+        violations.add(field, "must not be blank")
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops. Neither broker, SMTP relay nor Twilio needs to be there for it to be ready.
 
     Raises:
         SettingsError: there is no database, or the Twilio account lacks its token or sender.
     """
     async with _open_service(settings) as service:
-        await _consume_and_send(settings, life, service)
+        await _consume_and_send(settings, lifecycle, service)
 
 
 @asynccontextmanager
@@ -145,7 +145,7 @@ async def _open_service(settings: Settings) -> AsyncIterator[NotificationService
             await sms.close()
 
 
-async def _consume_and_send(settings: Settings, life: Life, service: NotificationService) -> None:
+async def _consume_and_send(settings: Settings, lifecycle: Lifecycle, service: NotificationService) -> None:
     sender = Sender(service)
 
     async def handle(record: ConsumerRecord) -> None:
@@ -158,11 +158,11 @@ async def _consume_and_send(settings: Settings, life: Life, service: Notificatio
     )
     servicer = NotificationServicer(service, on_queued=sender.wake)
     async with asyncio.TaskGroup() as group:
-        group.create_task(sender.run(life.stopping, grace=settings.shutdown_grace))
+        group.create_task(sender.run(lifecycle.stopping, grace=settings.shutdown_grace))
         consuming = group.create_task(consumer.run())
         await serve(
             settings,
-            life,
+            lifecycle,
             address=settings.notification_address,
             services=(SERVICE_NAME,),
             add=lambda server: add_NotificationServiceServicer_to_server(servicer, server),

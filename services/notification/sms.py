@@ -93,6 +93,6 @@ class TwilioSms:
 
 
 def _verdict(*, status: int, code: int) -> MessageDelayed | MessageRefused:
-    """A 400 is about the message; what else fails, a wrong login included, is not its fault."""
+    """A 400 is about the message; what else fails, a wrong login included, is not its violation."""
     kind = MessageRefused if status == 400 and code not in _SENDER_FAULTS else MessageDelayed
     return kind(f"Twilio {status} {code}")

@@ -90,7 +90,7 @@ class Smtp:
     async def send(self, message: Message) -> None:
         """See `Messenger`. The relay refuses for good with a 5xx answer to sender, recipient or content.
 
-        Anything else is a delay, a wrong login included: that is not the mail's fault.
+        Anything else is a delay, a wrong login included: that is not the mail's violation.
         """
         mail = _Mail(recipient=message.recipient.address, content=compose(message, sender=self._settings.mail_sender))
         try:

@@ -11,7 +11,7 @@ from domain.orders import CancelledBy, OrderStatus
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database
 from runtime.fingerprint import fingerprint
-from runtime.wakeups import Wakeups, read_once
+from runtime.wakeups import Wakeups, wait_until
 from services.order.cancellations import Cancellation, CancellationRepository, NewCancellation
 from services.order.errors import IdempotencyKeyReused, OrderNotCancellable
 from services.order.idempotency import IdempotencyRepository
@@ -69,12 +69,12 @@ class CancelService:
                     await self._sagas.cancel(order_id, wish.cancelled_by)
                 except SagaUnavailable as error:
                     log.warning("order.saga_not_told", order_id=order_id, error=str(error))
-            order = await read_once(
+            order = await wait_until(
                 lambda order: not order.status.is_open,
                 lambda: self._orders.get(order_id, caller=caller),
                 moved,
                 wait=wait,
-                look_first=True,
+                check_first=True,
             )
         accepted_only = known is not None and known.accepted_only
         if order.status.is_open and not accepted_only:

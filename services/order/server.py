@@ -15,11 +15,11 @@ from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderSer
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.database import Database, Listener
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
-from runtime.validation import Faults
+from runtime.validation import Violations
 from runtime.wakeups import Wakeups
 from services.order.cancelling import CancelService
 from services.order.lost_runs import LostRuns
@@ -53,20 +53,20 @@ class OrderServicer(OrderServiceServicer):
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
         caller = current_caller()
         caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
-        with Faults() as faults:
-            lines = faults.check_lines("lines", request.lines)
-            faults.check_text("idempotency_key", request.idempotency_key, longest=255)
-            faults.check_currency("currency", request.currency)
-            faults.check_text("payment_method", request.payment_method, shortest=0, longest=255)
-            faults.check_amount("expected_total", request.expected_total)
-            faults.check_range(
+        with Violations() as violations:
+            lines = violations.check_lines("lines", request.lines)
+            violations.check_text("idempotency_key", request.idempotency_key, longest=255)
+            violations.check_currency("currency", request.currency)
+            violations.check_text("payment_method", request.payment_method, shortest=0, longest=255)
+            violations.check_amount("expected_total", request.expected_total)
+            violations.check_range(
                 "payment_window_seconds",
                 request.payment_window_seconds,
                 smallest=1,
                 largest=MAX_PAYMENT_WINDOW_SECONDS,
             )
-            faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
-            _check_address(faults, request.shipping_address)
+            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
+            _check_address(violations, request.shipping_address)
         created = await self._service.create(
             to_order(request, user_id=caller.id, lines=lines),
             idempotency_key=request.idempotency_key,
@@ -77,8 +77,8 @@ class OrderServicer(OrderServiceServicer):
         )
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(order))
 
@@ -86,11 +86,11 @@ class OrderServicer(OrderServiceServicer):
         caller = current_caller()
         caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
         status = status_from_proto(request.status)
-        with Faults() as faults:
-            faults.check_range("page_size", request.page_size, smallest=1, largest=100)
-            before = faults.check_page_token("page_token", request.page_token)
+        with Violations() as violations:
+            violations.check_range("page_size", request.page_size, smallest=1, largest=100)
+            before = violations.check_page_token("page_token", request.page_token)
             if status is None and request.status != pb.ORDER_STATUS_UNSPECIFIED:
-                faults.add("status", f"must be {', '.join(OrderStatus)}")
+                violations.add("status", f"must be {', '.join(OrderStatus)}")
         page = await self._service.list_orders(caller=caller, status=status, before=before, page_size=request.page_size)
         return pb.ListOrdersResponse(
             orders=[summary_to_proto(order) for order in page.orders],
@@ -100,11 +100,11 @@ class OrderServicer(OrderServiceServicer):
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
         caller = current_caller()
         caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            faults.check_text("idempotency_key", request.idempotency_key, longest=255)
-            faults.check_text("why", request.why, shortest=0, longest=500)
-            faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_text("idempotency_key", request.idempotency_key, longest=255)
+            violations.check_text("why", request.why, shortest=0, longest=500)
+            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
         cancelled = await self._cancelling.cancel(
             request.order_id,
             caller=caller,
@@ -118,12 +118,12 @@ class OrderServicer(OrderServiceServicer):
 
     async def MarkPending(self, request: pb.MarkPendingRequest, context: Context) -> pb.MarkPendingResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            _check_cause(faults, request.order_id, request.cause_id)
-            faults.check_id("payment_id", request.payment_id)
-            faults.check_range("total", request.total, smallest=0, largest=MAX_AMOUNT)
+        with Violations() as violations:
+            _check_cause(violations, request.order_id, request.cause_id)
+            violations.check_id("payment_id", request.payment_id)
+            violations.check_range("total", request.total, smallest=0, largest=MAX_AMOUNT)
             if not request.HasField("payment_deadline"):
-                faults.add("payment_deadline", "must be set")
+                violations.add("payment_deadline", "must be set")
         mark = Mark(order_id=request.order_id, cause_id=request.cause_id, to_status=OrderStatus.PENDING)
         state = await self._service.mark(mark, to_pricing(request))
         response = pb.MarkPendingResponse(status=status_to_proto(state.status), reason=state.reason or "")
@@ -135,11 +135,11 @@ class OrderServicer(OrderServiceServicer):
         current_caller().require(CallerRole.SERVICE)
         closed = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
         statuses = {status_to_proto(status): status for status in closed}
-        with Faults() as faults:
-            _check_cause(faults, request.order_id, request.cause_id)
-            faults.check_text("reason", request.reason, shortest=0, longest=100)
+        with Violations() as violations:
+            _check_cause(violations, request.order_id, request.cause_id)
+            violations.check_text("reason", request.reason, shortest=0, longest=100)
             if request.status not in statuses:
-                faults.add("status", f"must be {', '.join(closed)}")
+                violations.add("status", f"must be {', '.join(closed)}")
         mark = Mark(
             order_id=request.order_id,
             cause_id=request.cause_id,
@@ -151,47 +151,47 @@ class OrderServicer(OrderServiceServicer):
 
     async def MarkRefunded(self, request: pb.MarkRefundedRequest, context: Context) -> pb.MarkRefundedResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            faults.check_id("refund_id", request.refund_id)
-            faults.check_amount("amount", request.amount, smallest=1)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_id("refund_id", request.refund_id)
+            violations.check_amount("amount", request.amount, smallest=1)
             if request.version < 0:
-                faults.add("version", "must not be below zero")
+                violations.add("version", "must not be below zero")
         state = await self._service.mark_refunded(to_refund_news(request))
         return pb.MarkRefundedResponse(status=status_to_proto(state.status), reason=state.reason or "")
 
     async def RaiseAttention(self, request: pb.RaiseAttentionRequest, context: Context) -> pb.RaiseAttentionResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            faults.check_text("step", request.step, longest=100)
-            faults.check_text("why", request.why, longest=2_000)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_text("step", request.step, longest=100)
+            violations.check_text("why", request.why, longest=2_000)
         await self._service.raise_attention(order_id=request.order_id, step=request.step, why=request.why)
         return pb.RaiseAttentionResponse()
 
     async def ClearAttention(self, request: pb.ClearAttentionRequest, context: Context) -> pb.ClearAttentionResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            faults.check_text("step", request.step, longest=100)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_text("step", request.step, longest=100)
         await self._service.clear_attention(order_id=request.order_id, step=request.step)
         return pb.ClearAttentionResponse()
 
 
-def _check_cause(faults: Faults, order_id: str, cause_id: str) -> None:
-    faults.check_id("order_id", order_id)
-    faults.check_text("cause_id", cause_id, longest=200)
+def _check_cause(violations: Violations, order_id: str, cause_id: str) -> None:
+    violations.check_id("order_id", order_id)
+    violations.check_text("cause_id", cause_id, longest=200)
 
 
-def _check_address(faults: Faults, address: pb.Address) -> None:
+def _check_address(violations: Violations, address: pb.Address) -> None:
     field = "shipping_address"
-    faults.check_text(f"{field}.name", address.name, longest=200)
-    faults.check_text(f"{field}.line1", address.line1, longest=200)
-    faults.check_text(f"{field}.line2", address.line2, shortest=0, longest=200)
-    faults.check_text(f"{field}.city", address.city, longest=100)
-    faults.check_text(f"{field}.postal_code", address.postal_code, longest=20)
+    violations.check_text(f"{field}.name", address.name, longest=200)
+    violations.check_text(f"{field}.line1", address.line1, longest=200)
+    violations.check_text(f"{field}.line2", address.line2, shortest=0, longest=200)
+    violations.check_text(f"{field}.city", address.city, longest=100)
+    violations.check_text(f"{field}.postal_code", address.postal_code, longest=20)
     if not (len(address.country) == 2 and address.country.isascii() and address.country.isupper()):
-        faults.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
+        violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
 
 
 def saga_policy(settings: Settings) -> SagaPolicy:
@@ -199,11 +199,11 @@ def saga_policy(settings: Settings) -> SagaPolicy:
     return SagaPolicy(
         payment_attempts=settings.payment_attempts,
         attention_after_seconds=settings.attention_after,
-        payment_event_patience_seconds=settings.payment_event_patience,
+        payment_event_patience_seconds=settings.payment_event_timeout,
     )
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops; the sweep and the listener run beside."""
     database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
     client = await connect_temporal(settings)
@@ -219,7 +219,7 @@ async def run(settings: Settings, life: Life) -> None:
             background = [asyncio.create_task(sweep.run()), asyncio.create_task(lost_runs.run())]
             await serve(
                 settings,
-                life,
+                lifecycle,
                 address=settings.order_address,
                 services=(SERVICE_NAME,),
                 add=lambda server: add_OrderServiceServicer_to_server(servicer, server),

@@ -15,7 +15,7 @@ from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
-from runtime.wakeups import Wakeups, read_once
+from runtime.wakeups import Wakeups, wait_until
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
 from services.order.events import refund_event, transition_event
 from services.order.idempotency import IdempotencyRepository
@@ -85,12 +85,12 @@ class OrderService:
                     await self._sagas.start(saga_input(order_id, new, self._policy))
                 except SagaUnavailable as error:
                     log.warning("order.saga_not_started", order_id=order_id, error=str(error))
-            order = await read_once(
+            order = await wait_until(
                 lambda order: order.status is not OrderStatus.RECEIVED,
                 lambda: self.get(order_id, caller=SERVICE),
                 moved,
                 wait=wait,
-                look_first=replayed,
+                check_first=replayed,
             )
         async with self._database.autocommit() as connection:
             keys = IdempotencyRepository(connection)

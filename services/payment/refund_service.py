@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.caller import Caller
-from runtime.wakeups import Wakeups, read_once
+from runtime.wakeups import Wakeups, wait_until
 from services.payment.errors import PaymentDisputed, PaymentNotFound
 from services.payment.follow_ups import FollowUps
 from services.payment.ledger import PaymentLedger
@@ -54,12 +54,12 @@ class RefundService:
         with self._wakeups.subscribe(refund_id) as moved:
             if known is None:
                 await self._follow_ups.wake_if_possible(payment)
-            payment = await read_once(
+            payment = await wait_until(
                 lambda payment: _is_over(payment.get_refund(refund_id)),
                 lambda: self._ledger.get(refund_id),
                 moved,
                 wait=wait,
-                look_first=known is not None,
+                check_first=known is not None,
             )
         refund = payment.get_refund(refund_id)
         accepted_only = known is not None and known.accepted_only

@@ -14,11 +14,11 @@ from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
 from runtime.database import Database, Listener
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
-from runtime.validation import Faults
+from runtime.validation import Violations
 from runtime.wakeups import Wakeups
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
@@ -47,20 +47,20 @@ class PaymentServicer(PaymentServiceServicer):
 
     async def CheckAmount(self, request: pb.CheckAmountRequest, context: Context) -> pb.CheckAmountResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_amount("amount", request.amount)
-            faults.check_currency("currency", request.currency)
+        with Violations() as violations:
+            violations.check_amount("amount", request.amount)
+            violations.check_currency("currency", request.currency)
         self._service.check_amount(request.amount, request.currency)
         return pb.CheckAmountResponse()
 
     async def OpenPayment(self, request: pb.OpenPaymentRequest, context: Context) -> pb.OpenPaymentResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            faults.check_id("user_id", request.user_id)
-            faults.check_amount("amount", request.amount)
-            faults.check_currency("currency", request.currency)
-            faults.check_text("payment_method", request.payment_method, shortest=0, longest=255)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_id("user_id", request.user_id)
+            violations.check_amount("amount", request.amount)
+            violations.check_currency("currency", request.currency)
+            violations.check_text("payment_method", request.payment_method, shortest=0, longest=255)
         new = NewPayment(
             id=new_id(),
             order_id=request.order_id,
@@ -73,50 +73,50 @@ class PaymentServicer(PaymentServiceServicer):
 
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         payment = await self._service.check(request.order_id, refresh=request.refresh)
         return pb.CheckPaymentResponse(payment=payment_to_proto(payment))
 
     async def GetPayment(self, request: pb.GetPaymentRequest, context: Context) -> pb.GetPaymentResponse:
-        with Faults() as faults:
-            faults.check_id("payment_id", request.payment_id)
+        with Violations() as violations:
+            violations.check_id("payment_id", request.payment_id)
         payment = await self._service.get(request.payment_id, caller=current_caller())
         return pb.GetPaymentResponse(payment=payment_to_proto(payment))
 
     async def ClosePayment(self, request: pb.ClosePaymentRequest, context: Context) -> pb.ClosePaymentResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         return pb.ClosePaymentResponse(payment=payment_to_proto(await self._service.close(request.order_id)))
 
     async def VoidPayment(self, request: pb.VoidPaymentRequest, context: Context) -> pb.VoidPaymentResponse:
         current_caller().require(CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         await self._service.void(request.order_id)
         return pb.VoidPaymentResponse()
 
     async def GetClientSecret(self, request: pb.GetClientSecretRequest, context: Context) -> pb.GetClientSecretResponse:
         caller = current_caller()
         caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN, CallerRole.SERVICE)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         secret = await self._service.client_secret(request.order_id, caller)
         return pb.GetClientSecretResponse(client_secret=secret)
 
     async def RequestRefund(self, request: pb.RequestRefundRequest, context: Context) -> pb.RequestRefundResponse:
         caller = current_caller()
         caller.require(CallerRole.ADMIN)
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
-            faults.check_text("idempotency_key", request.idempotency_key, longest=255)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_text("idempotency_key", request.idempotency_key, longest=255)
             if request.HasField("amount"):
-                faults.check_range("amount", request.amount, smallest=1, largest=MAX_AMOUNT)
-            restock = faults.check_lines("restock", request.restock) if request.restock else []
-            ordered = faults.check_lines("ordered", request.ordered) if request.ordered else []
-            faults.check_text("why", request.why, shortest=0, longest=500)
-            faults.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
+                violations.check_range("amount", request.amount, smallest=1, largest=MAX_AMOUNT)
+            restock = violations.check_lines("restock", request.restock) if request.restock else []
+            ordered = violations.check_lines("ordered", request.ordered) if request.ordered else []
+            violations.check_text("why", request.why, shortest=0, longest=500)
+            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
         new = NewRefund(
             order_id=request.order_id,
             amount=request.amount if request.HasField("amount") else None,
@@ -135,8 +135,8 @@ class PaymentServicer(PaymentServiceServicer):
         )
 
     async def ListRefunds(self, request: pb.ListRefundsRequest, context: Context) -> pb.ListRefundsResponse:
-        with Faults() as faults:
-            faults.check_id("order_id", request.order_id)
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
         payment = await self._refunds.list_refunds(request.order_id, caller=current_caller())
         return pb.ListRefundsResponse(refunds=[refund_to_proto(payment, refund) for refund in payment.refunds])
 
@@ -179,20 +179,20 @@ def _check_refund(
 ) -> str:
     """The refund's id; its saga alone calls."""
     current_caller().require(CallerRole.SERVICE)
-    with Faults() as faults:
-        faults.check_id("refund_id", request.refund_id)
+    with Violations() as violations:
+        violations.check_id("refund_id", request.refund_id)
     return request.refund_id
 
 
 def _check_dispute(request: pb.CheckDisputeRequest | pb.CloseDisputeRequest) -> str:
     """The dispute's id; its case alone calls."""
     current_caller().require(CallerRole.SERVICE)
-    with Faults() as faults:
-        faults.check_text("dispute_id", request.dispute_id, longest=255)
+    with Violations() as violations:
+        violations.check_text("dispute_id", request.dispute_id, longest=255)
     return request.dispute_id
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve, work off the inbox and sweep Stripe's events until the process stops."""
     settings.required("stripe_webhook_secret")
     stripe = StripeClient(
@@ -210,7 +210,7 @@ async def run(settings: Settings, life: Life) -> None:
         database,
         parts.payments,
         sagas,
-        patience=timedelta(seconds=settings.unknown_event_patience),
+        patience=timedelta(seconds=settings.unknown_event_grace_period),
     )
     intake = EventIntake(
         database, secrets=settings.stripe_webhook_secrets, livemode=stripe.livemode, on_stored=inbox.wake
@@ -229,7 +229,7 @@ async def run(settings: Settings, life: Life) -> None:
             ]
             await serve(
                 settings,
-                life,
+                lifecycle,
                 address=settings.payment_address,
                 services=(SERVICE_NAME,),
                 add=lambda server: add_PaymentServiceServicer_to_server(servicer, server),

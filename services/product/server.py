@@ -12,10 +12,10 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_Pr
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.database import Database
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
-from runtime.validation import Faults
+from runtime.validation import Violations
 from services.product.repository import Product
 from services.product.service import Changes, ProductService
 
@@ -32,11 +32,11 @@ class ProductServicer(ProductServiceServicer):
 
     async def CreateProduct(self, request: pb.CreateProductRequest, context: Context) -> pb.CreateProductResponse:
         current_caller().require(CallerRole.ADMIN)
-        with Faults() as faults:
-            _check_name(faults, request.name)
-            _check_description(faults, request.description)
-            faults.check_amount("unit_price", request.unit_price)
-            faults.check_currency("currency", request.currency)
+        with Violations() as violations:
+            _check_name(violations, request.name)
+            _check_description(violations, request.description)
+            violations.check_amount("unit_price", request.unit_price)
+            violations.check_currency("currency", request.currency)
         product = await self._service.create(
             name=request.name,
             description=request.description,
@@ -46,20 +46,20 @@ class ProductServicer(ProductServiceServicer):
         return pb.CreateProductResponse(product=_to_proto(product))
 
     async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
-        with Faults() as faults:
-            faults.check_id("product_id", request.product_id)
+        with Violations() as violations:
+            violations.check_id("product_id", request.product_id)
         sees_deleted = current_caller().role in (CallerRole.ADMIN, CallerRole.SERVICE)
         product = await self._service.get(request.product_id, deleted_too=sees_deleted)
         return pb.GetProductResponse(product=_to_proto(product))
 
     async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Context) -> pb.UpdateProductResponse:
         current_caller().require(CallerRole.ADMIN)
-        with Faults() as faults:
-            faults.check_id("product_id", request.product_id)
+        with Violations() as violations:
+            violations.check_id("product_id", request.product_id)
             if request.HasField("name"):
-                _check_name(faults, request.name)
-            _check_description(faults, request.description)
-            faults.check_amount("unit_price", request.unit_price)
+                _check_name(violations, request.name)
+            _check_description(violations, request.description)
+            violations.check_amount("unit_price", request.unit_price)
         changes = Changes(
             name=request.name if request.HasField("name") else None,
             description=request.description if request.HasField("description") else None,
@@ -71,15 +71,15 @@ class ProductServicer(ProductServiceServicer):
 
     async def DeleteProduct(self, request: pb.DeleteProductRequest, context: Context) -> pb.DeleteProductResponse:
         current_caller().require(CallerRole.ADMIN)
-        with Faults() as faults:
-            faults.check_id("product_id", request.product_id)
+        with Violations() as violations:
+            violations.check_id("product_id", request.product_id)
         await self._service.delete(request.product_id, expected_versions=request.expected_versions)
         return pb.DeleteProductResponse()
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
-        with Faults() as faults:
-            faults.check_range("page_size", request.page_size, smallest=1, largest=100)
-            after = faults.check_page_token("page_token", request.page_token)
+        with Violations() as violations:
+            violations.check_range("page_size", request.page_size, smallest=1, largest=100)
+            after = violations.check_page_token("page_token", request.page_token)
         page = await self._service.list_active(after=after, page_size=request.page_size)
         return pb.ListProductsResponse(
             products=[_to_proto(product) for product in page.products],
@@ -89,11 +89,11 @@ class ProductServicer(ProductServiceServicer):
     async def Quote(self, request: pb.QuoteRequest, context: Context) -> pb.QuoteResponse:
         current_caller().require(CallerRole.SERVICE)
         expected_total = request.expected_total if request.HasField("expected_total") else None
-        with Faults() as faults:
-            lines = faults.check_lines("lines", request.lines)
-            faults.check_currency("currency", request.currency)
+        with Violations() as violations:
+            lines = violations.check_lines("lines", request.lines)
+            violations.check_currency("currency", request.currency)
             if expected_total is not None:
-                faults.check_amount("expected_total", expected_total)
+                violations.check_amount("expected_total", expected_total)
         quote = await self._service.quote(lines, currency=request.currency, expected_total=expected_total)
         return pb.QuoteResponse(
             lines=[
@@ -104,14 +104,14 @@ class ProductServicer(ProductServiceServicer):
         )
 
 
-def _check_name(faults: Faults, name: str) -> None:
-    faults.check_text("name", name, longest=200)
+def _check_name(violations: Violations, name: str) -> None:
+    violations.check_text("name", name, longest=200)
     if name.isspace():
-        faults.add("name", "must not be blank")
+        violations.add("name", "must not be blank")
 
 
-def _check_description(faults: Faults, description: str) -> None:
-    faults.check_text("description", description, shortest=0, longest=5_000)
+def _check_description(violations: Violations, description: str) -> None:
+    violations.check_text("description", description, shortest=0, longest=5_000)
 
 
 def _to_proto(product: Product) -> pb.Product:
@@ -129,14 +129,14 @@ def _to_proto(product: Product) -> pb.Product:
     return message
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     database = Database(settings.required("product_dsn"), pool_size=settings.database_pool_size)
     servicer = ProductServicer(ProductService(database))
     try:
         await serve(
             settings,
-            life,
+            lifecycle,
             address=settings.product_address,
             services=(SERVICE_NAME,),
             add=lambda server: add_ProductServiceServicer_to_server(servicer, server),

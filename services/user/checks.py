@@ -6,7 +6,7 @@ import unicodedata
 from typing import Final
 
 from domain.emails import MAX_EMAIL, is_email
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 MIN_PASSWORD: Final = 8
 MAX_PASSWORD: Final = 128
@@ -24,16 +24,16 @@ def check_account(*, email: str, password: str, name: str) -> None:
     What an e-mail address is, `domain.emails` says. A name is one line that is not blank.
 
     Raises:
-        InvalidArgument: naming each field at fault.
+        InvalidArgument: naming each field at violation.
     """
-    with Faults() as faults:
-        faults.check_text("email", email, longest=MAX_EMAIL)
+    with Violations() as violations:
+        violations.check_text("email", email, longest=MAX_EMAIL)
         if not is_email(email):
-            faults.add("email", "must be an e-mail address, for example customer@example.test")
-        faults.check_text("password", password, shortest=MIN_PASSWORD, longest=MAX_PASSWORD)
-        faults.check_text("name", name, longest=MAX_NAME)
+            violations.add("email", "must be an e-mail address, for example customer@example.test")
+        violations.check_text("password", password, shortest=MIN_PASSWORD, longest=MAX_PASSWORD)
+        violations.check_text("name", name, longest=MAX_NAME)
         if name.isspace() or any(unicodedata.category(letter) in _LINE_BREAKERS for letter in name):
-            faults.add("name", "must be one line that is not blank")
+            violations.add("name", "must be one line that is not blank")
 
 
 def check_refresh_token(token: str) -> None:
@@ -42,16 +42,16 @@ def check_refresh_token(token: str) -> None:
     Raises:
         InvalidArgument: naming the field.
     """
-    with Faults() as faults:
-        faults.check_text("refresh_token", token, longest=MAX_REFRESH_TOKEN)
+    with Violations() as violations:
+        violations.check_text("refresh_token", token, longest=MAX_REFRESH_TOKEN)
 
 
 def check_credentials(*, email: str, password: str) -> None:
     """Check what is compared with an account: only its size, so that the answer says nothing about accounts.
 
     Raises:
-        InvalidArgument: naming each field at fault.
+        InvalidArgument: naming each field at violation.
     """
-    with Faults() as faults:
-        faults.check_text("email", email, longest=MAX_EMAIL)
-        faults.check_text("password", password, longest=MAX_PASSWORD)
+    with Violations() as violations:
+        violations.check_text("email", email, longest=MAX_EMAIL)
+        violations.check_text("password", password, longest=MAX_PASSWORD)

@@ -12,11 +12,11 @@ from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from runtime.caller import Caller, CallerRole, current_caller
 from runtime.database import Database
-from runtime.process import Life
+from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
-from runtime.validation import Faults
+from runtime.validation import Violations
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
 from services.user.passwords import Passwords
@@ -77,8 +77,8 @@ class UserServicer(UserServiceServicer):
         return pb.RevokeTokenResponse()
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
-        with Faults() as faults:
-            faults.check_id("user_id", request.user_id)
+        with Violations() as violations:
+            violations.check_id("user_id", request.user_id)
         if not current_caller().may_see(request.user_id):
             raise UserNotFound(request.user_id)
         return pb.GetUserResponse(user=_to_proto(await self._service.get(request.user_id)))
@@ -100,7 +100,7 @@ def _timestamp(moment: datetime) -> Timestamp:
     return stamp
 
 
-async def run(settings: Settings, life: Life) -> None:
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
     database = Database(settings.required("user_dsn"), pool_size=settings.database_pool_size)
@@ -109,7 +109,7 @@ async def run(settings: Settings, life: Life) -> None:
     try:
         await serve(
             settings,
-            life,
+            lifecycle,
             address=settings.user_address,
             services=(SERVICE_NAME,),
             add=lambda server: add_UserServiceServicer_to_server(servicer, server),

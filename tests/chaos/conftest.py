@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from cli.audit.run import audit
-from tests.outside import Outside, running_stack, until
+from tests.support.client import StackClient, running_stack, until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,11 @@ class Chaos:
     Names are those of `endpoints.json`: parts ("order-worker", "inventory", …) and "postgres", "temporal", "kafka".
     """
 
-    outside: Outside
+    client: StackClient
 
     async def pid(self, name: str) -> int:
         """The process that runs it, or ran it last; after a restart the new one as soon as it is ready."""
-        processes: dict[str, int] = json.loads((self.outside.var / "endpoints.json").read_text())["processes"]
+        processes: dict[str, int] = json.loads((self.client.var / "endpoints.json").read_text())["processes"]
         return processes[name]
 
     async def kill(self, part: str) -> int:
@@ -43,11 +43,11 @@ class Chaos:
     @asynccontextmanager
     async def down(self, name: str) -> AsyncIterator[None]:
         """SIGKILL a part or a server; it is down inside the context, and ready again after it."""
-        await self.outside.stack.take_down(name)
+        await self.client.stack.take_down(name)
         try:
             yield
         finally:
-            await self.outside.stack.bring_back(name)
+            await self.client.stack.bring_back(name)
 
     @asynccontextmanager
     async def hanging(self, name: str) -> AsyncIterator[None]:
@@ -61,7 +61,7 @@ class Chaos:
 
     async def orders_agree(self) -> None:
         """Fail unless the audit finds that money, stock and orders agree."""
-        _, breaches = await audit(self.outside.stack.settings)
+        _, breaches = await audit(self.client.stack.settings)
         assert breaches == []
 
 
@@ -77,5 +77,5 @@ async def chaos(tmp_path_factory: pytest.TempPathFactory, limits: Mapping[str, s
     with pytest.MonkeyPatch.context() as environment:
         for name, value in limits.items():
             environment.setenv(name, value)
-        async with running_stack(tmp_path_factory.mktemp("var"), split=True, restart=True) as outside:
-            yield Chaos(outside=outside)
+        async with running_stack(tmp_path_factory.mktemp("var"), split=True, restart=True) as client:
+            yield Chaos(client=client)

@@ -9,32 +9,32 @@ import pytest
 
 from domain.ids import new_id
 from tests.chaos.conftest import Chaos
-from tests.outside import order_of, until
+from tests.support.client import order_of, until
 
 pytestmark = pytest.mark.more
 
 
 async def test_an_order_whose_answer_died_with_the_gateway_is_found_again_by_its_key(chaos: Chaos) -> None:
-    outside = chaos.outside
-    customer, product_id = await outside.sign_up(), await outside.add_product(pieces=10)
+    client = chaos.client
+    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
     body, key = order_of(product_id, quantity=1), new_id()
     orders_of = "SELECT id::text FROM orders WHERE user_id = %s"
 
     # while inventory says nothing the saga gets nowhere, so the answer is still owed when the gateway dies
     async with chaos.hanging("inventory"):
-        unanswered = asyncio.create_task(outside.place(customer, body, key=key, wait=30))
-        [(order_id,)] = await until(lambda: outside.rows("order", orders_of, customer.id), lambda rows: len(rows) > 0)
+        unanswered = asyncio.create_task(client.place(customer, body, key=key, wait=30))
+        [(order_id,)] = await until(lambda: client.rows("order", orders_of, customer.id), lambda rows: len(rows) > 0)
         killed = await chaos.kill("gateway")
         with pytest.raises(httpx.TransportError):
             await unanswered
         await chaos.until_back("gateway", killed=killed)
-    again = await outside.place(customer, body, key=key)
+    again = await client.place(customer, body, key=key)
 
     assert (again.status_code, again.json()["id"]) == (201, order_id)
     assert again.headers["idempotency-replayed"] == "true"
-    await outside.pay(again.json())
-    await outside.until_status(customer, order_id, "PAID")
-    assert await outside.rows("order", orders_of, customer.id) == [(order_id,)]
-    assert len(await outside.rows("payment", "SELECT FROM payments WHERE user_id = %s", customer.id)) == 1
-    assert await outside.stock(product_id) == (9, 0)
+    await client.pay(again.json())
+    await client.until_status(customer, order_id, "PAID")
+    assert await client.rows("order", orders_of, customer.id) == [(order_id,)]
+    assert len(await client.rows("payment", "SELECT FROM payments WHERE user_id = %s", customer.id)) == 1
+    assert await client.stock(product_id) == (9, 0)
     await chaos.orders_agree()

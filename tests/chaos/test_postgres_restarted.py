@@ -11,7 +11,7 @@ import pytest
 
 from domain.ids import new_id
 from tests.chaos.conftest import Chaos
-from tests.outside import Customer, Outside, order_of, until
+from tests.support.client import Customer, StackClient, order_of, until
 
 pytestmark = pytest.mark.more
 
@@ -23,7 +23,7 @@ ORDERS_EACH = 3
 class Crowd:
     """Customers who buy at the same time; each tries again, with the same key, until the order is acknowledged."""
 
-    outside: Outside
+    client: StackClient
     customer: Customer
     product_id: str
     acknowledged: list[str] = field(default_factory=list)
@@ -43,34 +43,34 @@ class Crowd:
         return len(self.refused)
 
     async def _place(self, key: str) -> httpx.Response:
-        answer = await self.outside.place(self.customer, order_of(self.product_id, quantity=1), key=key, wait=2)
+        answer = await self.client.place(self.customer, order_of(self.product_id, quantity=1), key=key, wait=2)
         if not answer.is_success:
             self.refused.append(answer)
         return answer
 
 
 async def test_nothing_acknowledged_is_lost_and_what_was_refused_is_placed_once(chaos: Chaos) -> None:
-    outside = chaos.outside
-    customer, product_id = await outside.sign_up(), await outside.add_product(pieces=20)
-    before = (await outside.place(customer, order_of(product_id, quantity=1), key=new_id())).json()
-    crowd = Crowd(outside=outside, customer=customer, product_id=product_id)
+    client = chaos.client
+    customer, product_id = await client.sign_up(), await client.add_product(pieces=20)
+    before = (await client.place(customer, order_of(product_id, quantity=1), key=new_id())).json()
+    crowd = Crowd(client=client, customer=customer, product_id=product_id)
 
     async with asyncio.TaskGroup() as buying:
         for _ in range(BUYERS):
             buying.create_task(crowd.buy())
         await until(crowd.acknowledgements, lambda count: count >= 1)
         async with chaos.down("postgres"):
-            await outside.pay(before)
+            await client.pay(before)
             await until(crowd.refusals, lambda count: count >= BUYERS)
 
     assert {answer.status_code for answer in crowd.refused} == {503}
     assert len(crowd.acknowledged) == BUYERS * ORDERS_EACH
     order_ids = [before["id"], *crowd.acknowledged]
     for order_id in crowd.acknowledged:
-        await outside.pay(await outside.until_payable(customer, order_id))
+        await client.pay(await client.until_payable(customer, order_id))
     for order_id in order_ids:
-        await outside.until_status(customer, order_id, "PAID")
-    stored = await outside.rows("order", "SELECT id::text FROM orders WHERE user_id = %s", customer.id)
+        await client.until_status(customer, order_id, "PAID")
+    stored = await client.rows("order", "SELECT id::text FROM orders WHERE user_id = %s", customer.id)
     assert sorted(order_id for (order_id,) in stored) == sorted(order_ids)
-    assert await outside.stock(product_id) == (20 - len(order_ids), 0)
+    assert await client.stock(product_id) == (20 - len(order_ids), 0)
     await chaos.orders_agree()

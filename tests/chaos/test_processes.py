@@ -8,10 +8,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from cli.parts import PARTS
+from cli.components import COMPONENTS
 from domain.ids import new_id
 from tests.chaos.conftest import Chaos
-from tests.outside import Customer, order_of, until
+from tests.support.client import Customer, order_of, until
 
 pytestmark = pytest.mark.more
 
@@ -20,12 +20,12 @@ SERVERS = ("postgres", "temporal", "kafka")
 
 @pytest_asyncio.fixture(scope="module")
 async def customer(chaos: Chaos) -> Customer:
-    return await chaos.outside.sign_up()
+    return await chaos.client.sign_up()
 
 
 @pytest_asyncio.fixture(scope="module")
 async def product_id(chaos: Chaos) -> str:
-    return await chaos.outside.add_product(pieces=100)
+    return await chaos.client.add_product(pieces=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +38,15 @@ class Buyer:
 
     async def buy(self) -> str:
         """What becomes of an order that is paid at once."""
-        outside, key = self.chaos.outside, new_id()
+        client, key = self.chaos.client, new_id()
         body = order_of(self.product_id, quantity=1)
-        placed = await until(lambda: outside.place(self.customer, body, key=key), lambda answer: answer.is_success)
-        await outside.pay(placed.json())
+        placed = await until(lambda: client.place(self.customer, body, key=key), lambda answer: answer.is_success)
+        await client.pay(placed.json())
         read = await until(lambda: self._read(placed.json()["id"]), _is_decided)
         return str(read.json()["status"])
 
     async def _read(self, order_id: str) -> httpx.Response:
-        return await self.chaos.outside.gateway.get(f"/v1/orders/{order_id}", headers=self.customer.token)
+        return await self.chaos.client.gateway.get(f"/v1/orders/{order_id}", headers=self.customer.token)
 
 
 def _is_decided(answer: httpx.Response) -> bool:
@@ -59,13 +59,13 @@ def buyer(chaos: Chaos, customer: Customer, product_id: str) -> Buyer:
 
 
 async def test_each_part_has_a_process_and_orders_get_paid(chaos: Chaos, buyer: Buyer) -> None:
-    pids = [await chaos.pid(name) for name in (*PARTS, *SERVERS)]
+    pids = [await chaos.pid(name) for name in (*COMPONENTS, *SERVERS)]
 
     assert len(set(pids)) == len(pids)
     assert await buyer.buy() == "PAID"
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", COMPONENTS)
 async def test_a_killed_part_comes_back_and_orders_get_paid(chaos: Chaos, buyer: Buyer, part: str) -> None:
     killed = await chaos.kill(part)
     await chaos.until_back(part, killed=killed)

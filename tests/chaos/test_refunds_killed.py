@@ -9,7 +9,7 @@ import pytest
 
 from domain.ids import new_id
 from tests.chaos.conftest import Chaos
-from tests.outside import Customer, order_of, until
+from tests.support.client import Customer, order_of, until
 
 pytestmark = pytest.mark.more
 
@@ -19,33 +19,33 @@ STRIPE_KEEPS_REFUNDS_WAITING = {"api": {"delay_ms": [600_000, 600_000], "operati
 
 async def paid(chaos: Chaos, customer: Customer, product_id: str) -> str:
     """An order of two pieces that is PAID."""
-    placed = (await chaos.outside.place(customer, order_of(product_id, quantity=2), key=new_id())).json()
-    await chaos.outside.pay(placed)
-    await chaos.outside.until_status(customer, placed["id"], "PAID")
+    placed = (await chaos.client.place(customer, order_of(product_id, quantity=2), key=new_id())).json()
+    await chaos.client.pay(placed)
+    await chaos.client.until_status(customer, placed["id"], "PAID")
     return str(placed["id"])
 
 
 async def refund(chaos: Chaos, order_id: str, product_id: str, *, amount: int, key: str) -> httpx.Response:
     """Ask for a refund that puts one piece back, without waiting for what comes of it."""
-    return await chaos.outside.gateway.post(
+    return await chaos.client.gateway.post(
         f"/v1/orders/{order_id}/refunds",
         json={"amount": amount, "restock": [{"product_id": product_id, "quantity": 1}]},
-        headers={**chaos.outside.admin, "Idempotency-Key": key, "Prefer": "wait=0"},
+        headers={**chaos.client.admin, "Idempotency-Key": key, "Prefer": "wait=0"},
     )
 
 
 async def count_running(chaos: Chaos) -> int:
     """Refunds under way."""
     query = "WorkflowType = 'RefundSaga' AND ExecutionStatus = 'Running'"
-    return (await chaos.outside.temporal.count_workflows(query)).count
+    return (await chaos.client.temporal.count_workflows(query)).count
 
 
 @pytest.mark.parametrize("victim", ["payment", "order-worker"])
 async def test_refunds_in_whose_middle_a_part_was_killed_are_made_once(chaos: Chaos, victim: str) -> None:
-    outside = chaos.outside
-    customer, product_id = await outside.sign_up(), await outside.add_product(pieces=10)
+    client = chaos.client
+    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
     orders = [await paid(chaos, customer, product_id) for _ in range(3)]
-    await outside.break_stripe(STRIPE_KEEPS_REFUNDS_WAITING)
+    await client.break_stripe(STRIPE_KEEPS_REFUNDS_WAITING)
     keys = {order_id: new_id() for order_id in orders}
     for order_id, key in keys.items():
         assert (await refund(chaos, order_id, product_id, amount=100, key=key)).status_code == 202
@@ -53,13 +53,13 @@ async def test_refunds_in_whose_middle_a_part_was_killed_are_made_once(chaos: Ch
 
     killed = await chaos.kill(victim)
     await chaos.until_back(victim, killed=killed)
-    await outside.break_stripe({})
+    await client.break_stripe({})
     for order_id, key in keys.items():
         ask_again = partial(refund, chaos, order_id, product_id, amount=100, key=key)
         again = await until(ask_again, lambda answer: answer.is_success)
         assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
 
     for order_id in orders:
-        await outside.until_status(customer, order_id, "PARTIALLY_REFUNDED")
-    assert await outside.stock(product_id) == (7, 0)
+        await client.until_status(customer, order_id, "PARTIALLY_REFUNDED")
+    assert await client.stock(product_id) == (7, 0)
     await chaos.orders_agree()

@@ -69,10 +69,10 @@ async def happen(case: Case, flow: Flow | None, event: str) -> None:
     if (mine := AT_HOME.get(event)) is not None:
         await mine.happen(case, flow)
         return
-    outside = AT_STRIPE[base(event)]
-    if not outside.is_possible(case):
+    client = AT_STRIPE[base(event)]
+    if not client.is_possible(case):
         return
-    outside.happen(case)
+    client.happen(case)
     if not event.endswith(UNHEARD):
         await case.deliver()
     if event.endswith(DOUBLED) and not case.is_inside:

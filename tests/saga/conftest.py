@@ -21,9 +21,9 @@ from domain.saga import (
     ORDER_STATUS_ATTRIBUTE,
     ORDER_TOTAL_ATTRIBUTE,
 )
-from tests.saga_shop import Shop, open_shop
-from tests.step_rigs import DoubledRig, Rig
-from tests.step_rigs_real import RealRig, open_real_rig
+from tests.support.saga_shop import Shop, open_shop
+from tests.support.step_harness import DoublesHarness, StepHarness
+from tests.support.step_harness_services import ServicesHarness, open_services_harness
 
 SEARCH_ATTRIBUTES = {
     ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -76,16 +76,18 @@ def shop(open_session_shop: Shop) -> Iterator[Shop]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def real_rig(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealRig]:
+async def services_harness(
+    databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ServicesHarness]:
     """The steps of the real services."""
-    async with open_real_rig(databases, tmp_path_factory.mktemp("stripe")) as rig:
-        yield rig
+    async with open_services_harness(databases, tmp_path_factory.mktemp("stripe")) as harness:
+        yield harness
 
 
 @pytest.fixture(params=["service", "double"])
-def rig(request: pytest.FixtureRequest) -> Rig:
+def harness(request: pytest.FixtureRequest) -> StepHarness:
     """The saga's steps, once of the real services and once of their doubles in memory."""
     if request.param == "double":
-        return DoubledRig()
-    real: RealRig = request.getfixturevalue("real_rig")
+        return DoublesHarness()
+    real: ServicesHarness = request.getfixturevalue("services_harness")
     return real

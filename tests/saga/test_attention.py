@@ -12,8 +12,8 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpda
 from domain.orders import OrderLine
 from domain.saga import OrderResult, order_workflow_id
 from runtime.database import Database
-from tests.rows import fetch_rows
-from tests.saga_shop import Hook, Shop
+from tests.support.rows import fetch_rows
+from tests.support.saga_shop import Hook, Shop
 from workflows.order_saga import OrderSaga
 from workflows.story import ATTENTION
 

@@ -15,7 +15,7 @@ from domain.saga import CANCEL_UPDATE, CancelRequest, OrderResult, order_workflo
 from runtime.caller import Caller, CallerRole
 from services.order.cancelling import Cancelled
 from services.order.errors import OrderNotCancellable
-from tests.saga_shop import Shop
+from tests.support.saga_shop import Shop
 
 Run = WorkflowHandle[Any, OrderResult]
 

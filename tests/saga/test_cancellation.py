@@ -11,7 +11,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
 from domain.saga import OrderResult
-from tests.saga_shop import Hook, Shop
+from tests.support.saga_shop import Hook, Shop
 
 Run = WorkflowHandle[Any, OrderResult]
 

@@ -11,9 +11,9 @@ from domain.ids import new_id
 from runtime.database import Database
 from services.payment.errors import BadWebhookSignature
 from services.payment.intake import EventIntake
-from tests.payment_rig import sign
-from tests.saga_shop import Shop
-from tests.stripe_double import WEBHOOK_SECRET
+from tests.support.payment_harness import sign
+from tests.support.saga_shop import Shop
+from tests.support.stripe_double import WEBHOOK_SECRET
 
 DECLINED = "pm_card_chargeDeclined"
 

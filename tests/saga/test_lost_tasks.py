@@ -25,7 +25,7 @@ from domain.orders import OrderStatus
 from domain.saga import PAYMENT_CHANGED_SIGNAL, OrderResult
 from runtime.database import Database
 from services.order.model import Mark
-from tests.saga_shop import Hook, Shop, open_shop
+from tests.support.saga_shop import Hook, Shop, open_shop
 from workers.order_worker import workflow_runner
 
 Run = WorkflowHandle[Any, OrderResult]

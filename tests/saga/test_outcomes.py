@@ -13,7 +13,7 @@ from domain.orders import OrderStatus, PricedLine
 from domain.saga import OrderResult
 from runtime.database import Database
 from services.order.model import Mark, Pricing
-from tests.saga_shop import Shop
+from tests.support.saga_shop import Shop
 
 Run = WorkflowHandle[Any, OrderResult]
 

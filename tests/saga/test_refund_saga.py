@@ -20,8 +20,8 @@ from runtime.database import Database
 from services.payment.errors import PaymentDisputed
 from services.payment.model import NewRefund, Payment, Refund
 from services.payment.refund_service import Requested
-from tests.rows import fetch_rows
-from tests.saga_shop import Shop, open_shop
+from tests.support.rows import fetch_rows
+from tests.support.saga_shop import Shop, open_shop
 
 Run = WorkflowHandle[Any, OrderResult]
 

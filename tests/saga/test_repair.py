@@ -19,7 +19,7 @@ from domain.saga import OrderResult, order_workflow_id
 from services.order.model import saga_input
 from services.order.repository import OrderRepository
 from services.order.sagas import TemporalSagas
-from tests.saga_shop import POLICY, TASK_QUEUE, Shop, open_shop
+from tests.support.saga_shop import POLICY, TASK_QUEUE, Shop, open_shop
 
 IMPATIENT = replace(POLICY, payment_event_patience_seconds=0.1)
 """After a termination the test server skips no time, so what would be waited for is."""

@@ -12,7 +12,7 @@ from domain.ids import new_id
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
 from domain.saga import CheckPaymentRequest, PaymentState
-from tests.step_rigs import Money, Rig, opening
+from tests.support.step_harness import Money, StepHarness, opening
 
 VISA = "pm_card_visa"
 DECLINED = "pm_card_chargeDeclined"
@@ -34,21 +34,21 @@ async def fails_for_now(call: Awaitable[Any]) -> None:
     assert not (isinstance(error.value, ApplicationError) and error.value.non_retryable)
 
 
-async def opened(rig: Rig, **changes: Any) -> str:
+async def opened(harness: StepHarness, **changes: Any) -> str:
     """An order whose payment is open."""
     order_id = new_id()
-    await rig.do(rig.payment.open_payment, opening(order_id, **changes))
+    await harness.do(harness.payment.open_payment, opening(order_id, **changes))
     return order_id
 
 
-async def look(rig: Rig, order_id: str) -> PaymentState:
+async def look(harness: StepHarness, order_id: str) -> PaymentState:
     """The payment as it is stored."""
-    return await rig.do(rig.payment.check_payment, CheckPaymentRequest(order_id=order_id, refresh=False))
+    return await harness.do(harness.payment.check_payment, CheckPaymentRequest(order_id=order_id, refresh=False))
 
 
-async def reread(rig: Rig, order_id: str) -> PaymentState:
+async def reread(harness: StepHarness, order_id: str) -> PaymentState:
     """The payment as Stripe has it."""
-    return await rig.do(rig.payment.check_payment, CheckPaymentRequest(order_id=order_id, refresh=True))
+    return await harness.do(harness.payment.check_payment, CheckPaymentRequest(order_id=order_id, refresh=True))
 
 
 def money(**changes: Any) -> Money:
@@ -72,171 +72,175 @@ def money(**changes: Any) -> Money:
     ],
 )
 async def test_a_payment_opens_once_and_charges_once_however_often_it_is_asked(
-    rig: Rig, card: str | None, status: PaymentStatus, received: int, attempts: int, at_stripe: Money
+    harness: StepHarness, card: str | None, status: PaymentStatus, received: int, attempts: int, at_stripe: Money
 ) -> None:
     order_id = new_id()
-    states = [await rig.do(rig.payment.open_payment, opening(order_id, payment_method=card)) for _ in range(2)]
+    states = [await harness.do(harness.payment.open_payment, opening(order_id, payment_method=card)) for _ in range(2)]
 
-    assert states[0] == states[1] == await look(rig, order_id)
+    assert states[0] == states[1] == await look(harness, order_id)
     state = states[0]
     assert (state.status, state.amount_received, state.failed_attempts) == (status, received, attempts)
     assert state.currency == "EUR"
-    assert await rig.money(order_id) == at_stripe
+    assert await harness.money(order_id) == at_stripe
 
 
-async def test_an_unknown_payment_method_or_too_small_an_amount_is_rejected(rig: Rig) -> None:
+async def test_an_unknown_payment_method_or_too_small_an_amount_is_rejected(harness: StepHarness) -> None:
     for changes in ({"payment_method": "pm_unknown"}, {"amount": 49}):
         order_id = new_id()
         for _ in range(2):
-            call = rig.do(rig.payment.open_payment, opening(order_id, **changes))
+            call = harness.do(harness.payment.open_payment, opening(order_id, **changes))
             assert await refusal(call) == "PAYMENT_REJECTED"
-        assert (await rig.money(order_id)).captured == 0
+        assert (await harness.money(order_id)).captured == 0
 
 
-async def test_a_payment_of_other_terms_is_refused(rig: Rig) -> None:
-    order_id = await opened(rig)
+async def test_a_payment_of_other_terms_is_refused(harness: StepHarness) -> None:
+    order_id = await opened(harness)
 
     for changes in ({"amount": 2_001}, {"payment_method": VISA}, {"user_id": new_id()}):
-        call = rig.do(rig.payment.open_payment, opening(order_id, **changes))
+        call = harness.do(harness.payment.open_payment, opening(order_id, **changes))
         assert await refusal(call) == "PAYMENT_DIFFERS"
-    assert (await rig.money(order_id)).intents == 1
+    assert (await harness.money(order_id)).intents == 1
 
 
-async def test_a_re_read_tells_what_the_customer_did_and_a_look_does_not(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.pay(order_id, VISA)
+async def test_a_re_read_tells_what_the_customer_did_and_a_look_does_not(harness: StepHarness) -> None:
+    order_id = await opened(harness)
+    await harness.pay(order_id, VISA)
 
-    assert (await look(rig, order_id)).status is PaymentStatus.REQUIRES_PAYMENT_METHOD
-    state = await reread(rig, order_id)
+    assert (await look(harness, order_id)).status is PaymentStatus.REQUIRES_PAYMENT_METHOD
+    state = await reread(harness, order_id)
     assert (state.status, state.amount_received) == (PaymentStatus.SUCCEEDED, 2_000)
-    assert await look(rig, order_id) == state
+    assert await look(harness, order_id) == state
 
 
-async def test_an_event_makes_the_payment_catch_up(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.pay(order_id, VISA)
+async def test_an_event_makes_the_payment_catch_up(harness: StepHarness) -> None:
+    order_id = await opened(harness)
+    await harness.pay(order_id, VISA)
     for _ in range(2):
-        await rig.deliver_events()
+        await harness.deliver_events()
 
-    assert (await look(rig, order_id)).status is PaymentStatus.SUCCEEDED
+    assert (await look(harness, order_id)).status is PaymentStatus.SUCCEEDED
 
 
-async def test_each_failed_charge_counts_once_however_it_is_seen(rig: Rig) -> None:
-    order_id = await opened(rig, payment_method=DECLINED)
-    await rig.pay(order_id, DECLINED)
-    await rig.deliver_events()
+async def test_each_failed_charge_counts_once_however_it_is_seen(harness: StepHarness) -> None:
+    order_id = await opened(harness, payment_method=DECLINED)
+    await harness.pay(order_id, DECLINED)
+    await harness.deliver_events()
 
     for _ in range(2):
-        assert (await reread(rig, order_id)).failed_attempts == 2
-    repeated = await rig.do(rig.payment.open_payment, opening(order_id, payment_method=DECLINED))
-    assert repeated.failed_attempts == (await rig.money(order_id)).failed_charges == 2
+        assert (await reread(harness, order_id)).failed_attempts == 2
+    repeated = await harness.do(harness.payment.open_payment, opening(order_id, payment_method=DECLINED))
+    assert repeated.failed_attempts == (await harness.money(order_id)).failed_charges == 2
 
 
-async def test_what_came_in_is_told_and_not_what_was_asked_for(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.change_amount(order_id, 1_500)
-    await rig.pay(order_id, VISA)
+async def test_what_came_in_is_told_and_not_what_was_asked_for(harness: StepHarness) -> None:
+    order_id = await opened(harness)
+    await harness.change_amount(order_id, 1_500)
+    await harness.pay(order_id, VISA)
 
-    assert (await reread(rig, order_id)).amount_received == 1_500
+    assert (await reread(harness, order_id)).amount_received == 1_500
 
 
-async def test_close_cancels_the_intent_and_a_late_open_takes_no_money(rig: Rig) -> None:
-    order_id = await opened(rig)
+async def test_close_cancels_the_intent_and_a_late_open_takes_no_money(harness: StepHarness) -> None:
+    order_id = await opened(harness)
     for _ in range(2):
-        assert (await rig.do(rig.payment.close_payment, order_id)).status is PaymentStatus.CANCELLED
-    late = await rig.do(rig.payment.open_payment, opening(order_id))
+        assert (await harness.do(harness.payment.close_payment, order_id)).status is PaymentStatus.CANCELLED
+    late = await harness.do(harness.payment.open_payment, opening(order_id))
 
     assert late.status is PaymentStatus.CANCELLED
-    assert await rig.money(order_id) == money(status="canceled")
+    assert await harness.money(order_id) == money(status="canceled")
 
 
-async def test_close_finds_the_money_that_was_faster(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.pay(order_id, VISA)
+async def test_close_finds_the_money_that_was_faster(harness: StepHarness) -> None:
+    order_id = await opened(harness)
+    await harness.pay(order_id, VISA)
 
-    state = await rig.do(rig.payment.close_payment, order_id)
+    state = await harness.do(harness.payment.close_payment, order_id)
 
     assert (state.status, state.amount_received) == (PaymentStatus.SUCCEEDED, 2_000)
-    assert await rig.money(order_id) == money(status="succeeded", captured=2_000)
+    assert await harness.money(order_id) == money(status="succeeded", captured=2_000)
 
 
-async def test_close_and_check_of_no_payment_are_refused_by_name(rig: Rig) -> None:
-    assert await refusal(rig.do(rig.payment.close_payment, new_id())) == "PAYMENT_NOT_FOUND"
-    assert await refusal(look(rig, new_id())) == "PAYMENT_NOT_FOUND"
-    assert await refusal(reread(rig, new_id())) == "PAYMENT_NOT_FOUND"
+async def test_close_and_check_of_no_payment_are_refused_by_name(harness: StepHarness) -> None:
+    assert await refusal(harness.do(harness.payment.close_payment, new_id())) == "PAYMENT_NOT_FOUND"
+    assert await refusal(look(harness, new_id())) == "PAYMENT_NOT_FOUND"
+    assert await refusal(reread(harness, new_id())) == "PAYMENT_NOT_FOUND"
 
 
-async def test_void_cancels_what_took_no_money(rig: Rig) -> None:
-    order_id = await opened(rig, payment_method=AUTHENTICATION)
+async def test_void_cancels_what_took_no_money(harness: StepHarness) -> None:
+    order_id = await opened(harness, payment_method=AUTHENTICATION)
     for _ in range(2):
-        await rig.do(rig.payment.void_payment, order_id)
+        await harness.do(harness.payment.void_payment, order_id)
 
-    assert (await look(rig, order_id)).status is PaymentStatus.CANCELLED
-    assert await rig.money(order_id) == money(status="canceled")
+    assert (await look(harness, order_id)).status is PaymentStatus.CANCELLED
+    assert await harness.money(order_id) == money(status="canceled")
 
 
-async def test_void_owes_all_money_and_returns_and_it_goes_back_once(rig: Rig) -> None:
-    order_id = await opened(rig, payment_method=VISA)
+async def test_void_owes_all_money_and_returns_and_it_goes_back_once(harness: StepHarness) -> None:
+    order_id = await opened(harness, payment_method=VISA)
     for _ in range(2):
-        await rig.do(rig.payment.void_payment, order_id)
-    assert await rig.money(order_id) == money(status="succeeded", captured=2_000)
+        await harness.do(harness.payment.void_payment, order_id)
+    assert await harness.money(order_id) == money(status="succeeded", captured=2_000)
 
-    [owed] = await rig.open_refunds(order_id)
+    [owed] = await harness.open_refunds(order_id)
     for _ in range(2):
-        state = await rig.do(rig.refund.carry_out_refund, owed)
+        state = await harness.do(harness.refund.carry_out_refund, owed)
         assert (state.status, state.origin, state.amount) == (RefundStatus.SUCCEEDED, RefundOrigin.VOID, 2_000)
-    await rig.deliver_events()
-    await rig.do(rig.payment.void_payment, order_id)
-    await rig.give_back(order_id)
+    await harness.deliver_events()
+    await harness.do(harness.payment.void_payment, order_id)
+    await harness.give_back(order_id)
 
-    assert await rig.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
-    assert await rig.open_refunds(order_id) == []
+    assert await harness.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
+    assert await harness.open_refunds(order_id) == []
 
 
-async def test_an_open_that_comes_after_its_void_is_refused_and_takes_no_money(rig: Rig) -> None:
-    voided_before, voided_after = new_id(), await opened(rig)
-    await rig.do(rig.payment.void_payment, voided_before)
-    await rig.do(rig.payment.void_payment, voided_after)
+async def test_an_open_that_comes_after_its_void_is_refused_and_takes_no_money(harness: StepHarness) -> None:
+    voided_before, voided_after = new_id(), await opened(harness)
+    await harness.do(harness.payment.void_payment, voided_before)
+    await harness.do(harness.payment.void_payment, voided_after)
 
     for order_id, changes in ((voided_before, {"payment_method": VISA}), (voided_after, {})):
-        call = rig.do(rig.payment.open_payment, opening(order_id, **changes))
+        call = harness.do(harness.payment.open_payment, opening(order_id, **changes))
         assert await refusal(call) == "PAYMENT_VOIDED"
-        assert (await rig.money(order_id)).captured == 0
-    assert (await rig.money(voided_before)).intents == 0
-    assert (await look(rig, voided_before)).status is PaymentStatus.CANCELLED
+        assert (await harness.money(order_id)).captured == 0
+    assert (await harness.money(voided_before)).intents == 0
+    assert (await look(harness, voided_before)).status is PaymentStatus.CANCELLED
 
 
-async def test_money_on_its_way_can_be_closed_but_not_voided_yet_and_goes_back_when_it_came(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.start_slow_payment(order_id)
-    assert (await rig.do(rig.payment.close_payment, order_id)).status is PaymentStatus.PROCESSING
-    await fails_for_now(rig.do(rig.payment.void_payment, order_id))
+async def test_money_on_its_way_can_be_closed_but_not_voided_yet_and_goes_back_when_it_came(
+    harness: StepHarness,
+) -> None:
+    order_id = await opened(harness)
+    await harness.start_slow_payment(order_id)
+    assert (await harness.do(harness.payment.close_payment, order_id)).status is PaymentStatus.PROCESSING
+    await fails_for_now(harness.do(harness.payment.void_payment, order_id))
 
-    await rig.settle_slow_payment(order_id)
-    await rig.do(rig.payment.void_payment, order_id)
-    await rig.give_back(order_id)
+    await harness.settle_slow_payment(order_id)
+    await harness.do(harness.payment.void_payment, order_id)
+    await harness.give_back(order_id)
 
-    assert await rig.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
+    assert await harness.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
 
 
-async def test_late_money_of_a_voided_payment_is_owed_by_its_event_alone_and_goes_back_once(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.start_slow_payment(order_id)
-    await fails_for_now(rig.do(rig.payment.void_payment, order_id))
+async def test_late_money_of_a_voided_payment_is_owed_by_its_event_alone_and_goes_back_once(
+    harness: StepHarness,
+) -> None:
+    order_id = await opened(harness)
+    await harness.start_slow_payment(order_id)
+    await fails_for_now(harness.do(harness.payment.void_payment, order_id))
 
-    await rig.settle_slow_payment(order_id)
+    await harness.settle_slow_payment(order_id)
     for _ in range(2):
-        await rig.deliver_events()
-        await rig.give_back(order_id)
+        await harness.deliver_events()
+        await harness.give_back(order_id)
 
-    assert await rig.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
+    assert await harness.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
 
 
-async def test_an_intent_cancelled_at_stripe_is_cancelled_here(rig: Rig) -> None:
-    order_id = await opened(rig)
-    await rig.cancel_at_stripe(order_id)
-    await rig.deliver_events()
+async def test_an_intent_cancelled_at_stripe_is_cancelled_here(harness: StepHarness) -> None:
+    order_id = await opened(harness)
+    await harness.cancel_at_stripe(order_id)
+    await harness.deliver_events()
 
-    assert (await look(rig, order_id)).status is PaymentStatus.CANCELLED
-    await rig.do(rig.payment.void_payment, order_id)
-    assert await rig.money(order_id) == money(status="canceled")
+    assert (await look(harness, order_id)).status is PaymentStatus.CANCELLED
+    await harness.do(harness.payment.void_payment, order_id)
+    assert await harness.money(order_id) == money(status="canceled")

@@ -12,8 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from domain.saga import OrderResult
 from runtime.database import Database
-from tests.rows import fetch_rows
-from tests.saga_shop import Shop
+from tests.support.rows import fetch_rows
+from tests.support.saga_shop import Shop
 
 Run = WorkflowHandle[Any, OrderResult]
 

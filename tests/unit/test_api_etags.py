@@ -6,7 +6,7 @@ import pytest
 
 from api.etags import etag, expected_versions
 from runtime.refusal import InvalidArgument
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 NEVER = 0
 
@@ -40,9 +40,9 @@ NEVER = 0
 )
 def test_if_match_demands_versions_or_is_named(header: str | None, versions: list[int] | None) -> None:
     if versions is not None:
-        with Faults() as faults:
+        with Violations() as faults:
             assert expected_versions(header, faults) == versions
         return
-    with pytest.raises(InvalidArgument) as caught, Faults() as faults:
+    with pytest.raises(InvalidArgument) as caught, Violations() as faults:
         expected_versions(header, faults)
     assert set(caught.value.details) == {"If-Match"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from api.repeatable import preferred_wait
+from api.idempotency import preferred_wait
 from api.routes.orders import merge_lines
 from api.schemas import Line
 from domain.ids import new_id
 from runtime.refusal import InvalidArgument
-from runtime.validation import Faults
+from runtime.validation import Violations
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_lines_of_one_product_are_merged_in_the_order_of_their_first() -> None:
         Line(product_id=first, quantity=3),
     ]
 
-    with Faults() as faults:
+    with Violations() as faults:
         merged = merge_lines(lines, faults)
 
     assert [(line.product_id, line.quantity) for line in merged] == [(first, 4), (second, 2)]
@@ -56,7 +56,7 @@ def test_a_merged_quantity_out_of_range_is_named_at_the_products_first_line() ->
     other, product = new_id(), new_id()
     lines = [Line(product_id=other, quantity=1), *[Line(product_id=product, quantity=6_000)] * 2]
 
-    with pytest.raises(InvalidArgument) as caught, Faults() as faults:
+    with pytest.raises(InvalidArgument) as caught, Violations() as faults:
         merge_lines(lines, faults)
 
     assert caught.value.details.keys() == {"lines[1].quantity"}

@@ -18,7 +18,7 @@ from domain.refusals import Refusal
 from runtime.caller import CallerRole
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable
-from tests.gateway import Gateway, bearer, gateway_without_services
+from tests.support.gateway import Gateway, bearer, gateway_without_services
 
 JSON = {"Content-Type": "application/json"}
 

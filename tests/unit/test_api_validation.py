@@ -10,9 +10,9 @@ import pytest
 
 from api.problems import MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE, VALIDATION, Kind, ProblemError
 from api.schemas import NewAdjustment, NewEmail, NewNotification, NewOrder, NewProduct, NewSms, NewUser
-from api.validation import MOST_FAULTS, decode, require_json
+from api.validation import MAX_VIOLATIONS, decode, require_json
 from domain.ids import new_id
-from tests.gateway import order_body
+from tests.support.gateway import order_body
 
 ID = "01932b5e-7c1a-7e4e-9c3d-2f6d1b8a4c55"
 
@@ -26,7 +26,7 @@ def refused(body: bytes, kind: Any = NewOrder) -> ProblemError:
 def faults(body: object, kind: Any = NewOrder) -> dict[str, str]:
     problem = refused(json.dumps(body).encode(), kind)
     assert problem.kind == VALIDATION
-    return {fault.field: fault.message for fault in problem.faults}
+    return {fault.field: fault.message for fault in problem.violations}
 
 
 def test_an_order_gets_its_defaults() -> None:
@@ -120,7 +120,7 @@ def test_optional_fields_may_be_null_but_not_wrong() -> None:
 def test_a_body_that_is_no_object_is_named_as_a_whole(body: bytes) -> None:
     problem = refused(body)
 
-    assert [fault.field for fault in problem.faults] == ["body"]
+    assert [fault.field for fault in problem.violations] == ["body"]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_other_media_types_are_refused(content_type: str) -> None:
 def test_the_search_for_faults_ends_when_there_are_very_many() -> None:
     problem = refused(json.dumps(order_body(lines=[0] * 100_000)).encode())
 
-    assert len(problem.faults) == MOST_FAULTS
+    assert len(problem.violations) == MAX_VIOLATIONS
     assert "maybe more" in problem.detail
 
 

@@ -1,0 +1,182 @@
+"""Cancelling over HTTP, on the real order service; tests end an order where its saga would."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from domain.ids import new_id
+from domain.orders import CancelledBy
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.caller import SERVICE, CallerRole
+from runtime.database import Database
+from runtime.rpc_client import call
+from services.order.sagas import SagaSweep
+from tests.support.gateway import POLICY, Gateway, bearer, gateway_with_services, order_body, sign_up
+from tests.support.rows import fetch_rows
+
+AT_ONCE = {"Prefer": "wait=0"}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def running(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    async with gateway_with_services(databases, stripe_data=tmp_path_factory.mktemp("stripe")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(running: Gateway) -> Iterator[Gateway]:
+    yield running
+    running.sagas.on_cancel = None
+
+
+@pytest_asyncio.fixture(scope="module")
+async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
+    database = Database(databases["order"], pool_size=2)
+    yield database
+    await database.close()
+
+
+@pytest_asyncio.fixture
+async def customer(gateway: Gateway) -> dict[str, str]:
+    _, customer = await sign_up(gateway)
+    return customer
+
+
+async def place(gateway: Gateway, customer: dict[str, str]) -> str:
+    headers = {"Idempotency-Key": new_id(), **customer, **AT_ONCE}
+    return str((await gateway.http.post("/v1/orders", json=order_body(), headers=headers)).json()["id"])
+
+
+async def cancel(
+    gateway: Gateway, order_id: str, headers: dict[str, str], *, key: str = "", why: str | None = None
+) -> httpx.Response:
+    body = {} if why is None else {"why": why}
+    headers = {"Idempotency-Key": key or new_id(), **headers}
+    return await gateway.http.post(f"/v1/orders/{order_id}/cancel", json=body, headers=headers)
+
+
+async def close(gateway: Gateway, order_id: str, status: pb.OrderStatus.ValueType, reason: str = "") -> None:
+    request = pb.MarkClosedRequest(order_id=order_id, cause_id="closed", status=status, reason=reason)
+    await call(gateway.services.order.MarkClosed, request, caller=SERVICE, deadline=5)
+
+
+def obey(gateway: Gateway) -> list[tuple[str, CancelledBy]]:
+    """Let sagas do as they are told; what they were told."""
+    told: list[tuple[str, CancelledBy]] = []
+
+    async def on_cancel(order_id: str, cancelled_by: CancelledBy) -> None:
+        told.append((order_id, cancelled_by))
+        await close(gateway, order_id, pb.ORDER_STATUS_CANCELLED, cancelled_by)
+
+    gateway.sagas.on_cancel = on_cancel
+    return told
+
+
+async def test_an_order_is_cancelled_by_its_owner(gateway: Gateway, customer: dict[str, str]) -> None:
+    told = obey(gateway)
+    order_id = await place(gateway, customer)
+
+    response = await cancel(gateway, order_id, customer, why="found it cheaper")
+
+    order = response.json()
+    assert (response.status_code, order["status"], order["reason"]) == (200, "CANCELLED", "CUSTOMER")
+    assert told == [(order_id, CancelledBy.CUSTOMER)]
+    assert "found it cheaper" not in response.text
+
+
+async def test_an_admin_may_cancel_anybodys_order(gateway: Gateway, customer: dict[str, str]) -> None:
+    obey(gateway)
+    order_id = await place(gateway, customer)
+
+    response = await cancel(gateway, order_id, bearer(CallerRole.ADMIN))
+
+    assert (response.status_code, response.json()["reason"]) == (200, "ADMIN")
+
+
+async def test_another_customers_order_answers_like_none(gateway: Gateway, customer: dict[str, str]) -> None:
+    told = obey(gateway)
+    order_id = await place(gateway, customer)
+    _, stranger = await sign_up(gateway)
+
+    response = await cancel(gateway, order_id, stranger)
+
+    assert (response.status_code, response.json()["type"]) == (404, "urn:ordersaga:problem:not-found")
+    assert told == []
+
+
+@pytest.mark.parametrize("status", [pb.ORDER_STATUS_FAILED, pb.ORDER_STATUS_PAID])
+async def test_an_order_that_ended_otherwise_is_not_cancellable(
+    gateway: Gateway, customer: dict[str, str], database: Database, status: pb.OrderStatus.ValueType
+) -> None:
+    told = obey(gateway)
+    order_id = await place(gateway, customer)
+    # What an order needs to be PAID is another test's; here it only has to have been PENDING.
+    await fetch_rows(database, "UPDATE orders SET status = 'PENDING' WHERE id = %(id)s RETURNING id", id=order_id)
+    await close(gateway, order_id, status)
+
+    response = await cancel(gateway, order_id, customer)
+
+    assert (response.status_code, response.json()["type"]) == (409, "urn:ordersaga:problem:order-not-cancellable")
+    assert told == []
+    assert await fetch_rows(database, "SELECT 1 FROM cancellations WHERE order_id = %(id)s", id=order_id) == []
+
+
+async def test_an_order_that_takes_longer_is_accepted_and_the_same_key_says_so_again(
+    gateway: Gateway, customer: dict[str, str]
+) -> None:
+    order_id = await place(gateway, customer)
+
+    first = await cancel(gateway, order_id, {**customer, **AT_ONCE}, key="slow")
+    await close(gateway, order_id, pb.ORDER_STATUS_CANCELLED, "CUSTOMER")
+    again = await cancel(gateway, order_id, {**customer, **AT_ONCE}, key="slow")
+
+    assert (first.status_code, first.headers["Location"]) == (202, f"/v1/orders/{order_id}")
+    assert (again.status_code, again.json()["status"]) == (202, "CANCELLED")
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_the_same_key_is_the_same_wish_and_another_body_is_refused(
+    gateway: Gateway, customer: dict[str, str]
+) -> None:
+    obey(gateway)
+    order_id = await place(gateway, customer)
+
+    first = await cancel(gateway, order_id, customer, key="once", why="a")
+    again = await cancel(gateway, order_id, customer, key="once", why="a")
+    other = await cancel(gateway, order_id, customer, key="once", why="b")
+
+    assert (first.status_code, again.status_code, other.status_code) == (200, 200, 422)
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.json() == first.json()
+
+
+async def test_a_second_wish_finds_the_order_cancelled(gateway: Gateway, customer: dict[str, str]) -> None:
+    obey(gateway)
+    order_id = await place(gateway, customer)
+
+    first = await cancel(gateway, order_id, customer)
+    second = await cancel(gateway, order_id, bearer(CallerRole.ADMIN))
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert second.json()["reason"] == "CUSTOMER"
+
+
+async def test_a_wish_that_its_saga_missed_is_told_again_until_the_order_closes(
+    gateway: Gateway, customer: dict[str, str], database: Database
+) -> None:
+    order_id = await place(gateway, customer)
+    assert (await cancel(gateway, order_id, {**customer, **AT_ONCE})).status_code == 202
+    sweep = SagaSweep(database, gateway.sagas, policy=POLICY, interval=60)
+
+    await sweep.sweep_cancellations()
+    told = obey(gateway)
+    await sweep.sweep_cancellations()
+    await sweep.sweep_cancellations()
+
+    assert [wish for wish in told if wish[0] == order_id] == [(order_id, CancelledBy.CUSTOMER)]
+    settled = "SELECT settled_at IS NOT NULL FROM cancellations WHERE order_id = %(id)s"
+    assert await fetch_rows(database, settled, id=order_id) == [(True,)]

@@ -1,0 +1,133 @@
+"""Bad input over HTTP, to every operation that the OpenAPI document has: a 4xx that names the field, nothing changed.
+
+The cases are generated (`tests/input_table.py`), so that a new route has its own by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Final, cast
+
+import httpx
+import psycopg
+import pytest
+import pytest_asyncio
+from psycopg import sql
+
+from api.app import create_app
+from api.services import Services
+from runtime.caller import CallerRole
+from runtime.tokens import TokenVerifier
+from tests.support.gateway import PUBLIC_PEM, Gateway, bearer, forged_bearer, gateway_with_services
+from tests.support.input_table import Case, InputTable, Token
+from tests.support.input_values import Kind
+
+# the document needs no services; a request would
+APP: Final = create_app(cast("Services", None), TokenVerifier(PUBLIC_PEM))
+TABLE: Final = InputTable(APP.openapi_schema.to_schema())
+CASES: Final = list(TABLE.cases())
+TAKE_NO_INPUT: Final = {"getLiveness", "getReadiness", "getMetrics"}
+HAVE_TESTS_OF_THEIR_OWN: Final = {"receiveStripeEvent"}
+"""Stripe's event is signed raw bytes, which the document does not describe: test_gateway_webhooks has its cases."""
+
+Rows = Callable[[], dict[str, int]]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    async with gateway_with_services(databases, stripe_data=tmp_path_factory.mktemp("stripe")) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def rows(databases: Mapping[str, str]) -> Iterator[Rows]:
+    """Counts the rows of every table of every service."""
+    with ExitStack() as stack:
+        queries = []
+        for dsn in databases.values():
+            connection = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            names = [str(name) for (name,) in tables]
+            counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name in names]
+            queries.append((connection, names, sql.SQL("SELECT {}").format(sql.SQL(", ").join(counts))))
+
+        def count() -> dict[str, int]:
+            found: dict[str, int] = {}
+            for connection, names, query in queries:
+                row = connection.execute(query).fetchone()
+                assert row is not None
+                found |= {f"{connection.info.dbname}.{name}": int(n) for name, n in zip(names, row, strict=True)}
+            return found
+
+        yield count
+
+
+def authorization(token: Token) -> dict[str, str]:
+    """The header by which somebody asks."""
+    match token:
+        case Token.CUSTOMER:
+            return bearer(CallerRole.CUSTOMER)
+        case Token.ADMIN:
+            return bearer(CallerRole.ADMIN)
+        case Token.EXPIRED:
+            return bearer(CallerRole.ADMIN, ttl=-60)
+        case Token.FORGED:
+            return forged_bearer()
+        case Token.GARBAGE:
+            return {"Authorization": "Bearer a.b.c"}
+        case Token.NOBODY:
+            return {}
+
+
+async def send(gateway: Gateway, case: Case) -> httpx.Response:
+    return await gateway.http.request(
+        case.method,
+        case.path,
+        params=case.query or None,
+        headers={**authorization(case.token), **case.headers},
+        content=case.content,
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_bad_input_is_refused_by_name_and_changes_nothing(gateway: Gateway, rows: Rows, case: Case) -> None:
+    before = rows()
+
+    response = await send(gateway, case)
+
+    assert response.status_code in case.statuses, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert problem["type"].startswith("urn:ordersaga:problem:")
+    named = {fault["field"] for fault in problem.get("errors", [])}
+    assert named == (set() if case.field is None else {case.field})
+    assert rows() == before
+
+
+def test_every_operation_that_takes_input_has_cases() -> None:
+    covered = {case.operation for case in CASES}
+
+    assert set(TABLE.operations) - covered == TAKE_NO_INPUT | HAVE_TESTS_OF_THEIR_OWN
+
+
+def test_every_bound_of_the_document_has_its_case() -> None:
+    covered = {(case.operation, case.field, case.kind) for case in CASES}
+
+    bounds = list(TABLE.bounds())
+
+    assert len(bounds) > len(TABLE.operations)
+    assert [bound for bound in bounds if (bound.operation, bound.field, bound.kind) not in covered] == []
+
+
+def test_every_secured_operation_is_asked_without_a_token_and_every_admins_one_by_a_customer() -> None:
+    without = {case.operation for case in CASES if case.kind is Kind.NO_TOKEN}
+    by_a_customer = {case.operation for case in CASES if case.kind is Kind.WRONG_ROLE}
+
+    operations = {name: operation for name, (_, _, operation) in TABLE.operations.items()}
+
+    assert without == {name for name, operation in operations.items() if operation.get("security")}
+    assert by_a_customer == {
+        name for name, operation in operations.items() if "Admins only" in operation.get("description", "")
+    }

@@ -1,0 +1,83 @@
+"""What processes show to Prometheus."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+
+import httpx
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from domain.ids import new_id
+from runtime.metrics import serve_metrics
+from runtime.settings import Settings, SettingsError
+from sandbox.ports import free_port
+from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+
+Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    async with gateway_with_services(databases, stripe_data=tmp_path_factory.mktemp("stripe")) as gateway:
+        yield gateway
+
+
+def parse(text: str) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def read(gateway: Gateway) -> Samples:
+    response = await gateway.http.get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain")
+    return parse(response.text)
+
+
+def grew(before: Samples, after: Samples, name: str, **labels: str) -> float:
+    key = name, frozenset(labels.items())
+    return after.get(key, 0) - before.get(key, 0)
+
+
+async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    before = await read(gateway)
+
+    headers = {"Idempotency-Key": new_id(), "Prefer": "wait=0", **customer}
+    placed = await gateway.http.post("/v1/orders", json=order_body(), headers=headers)
+    await gateway.http.get(f"/v1/orders/{placed.json()['id']}", headers=customer)
+    await gateway.http.get(f"/v1/orders/{new_id()}", headers=customer)
+    after = await read(gateway)
+
+    requests = "ordersaga_http_request_seconds_count"
+    assert grew(before, after, requests, method="POST", route="/v1/orders", status="202") == 1
+    assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="200") == 1
+    assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="404") == 1
+    service = "/ordersaga.order.v1.OrderService"
+    calls = "ordersaga_rpc_seconds_count"
+    assert grew(before, after, calls, method=f"{service}/CreateOrder", code="OK") == 1
+    assert grew(before, after, calls, method=f"{service}/GetOrder", code="NOT_FOUND") == 1
+    assert grew(before, after, "ordersaga_order_transitions_total", status="RECEIVED") == 1
+
+
+async def test_a_process_shows_its_metrics_on_the_port_that_it_was_given() -> None:
+    port = free_port()
+
+    serve_metrics(Settings(metrics_port=port))
+
+    async with httpx.AsyncClient() as client:
+        response = await client.get(f"http://127.0.0.1:{port}/metrics")
+    assert ("ordersaga_outbox_lag_seconds" in response.text, response.status_code) == (True, 200)
+
+
+def test_a_taken_port_is_told_with_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        with pytest.raises(SettingsError, match="ORDERSAGA_METRICS_PORT"):
+            serve_metrics(Settings(metrics_port=port))

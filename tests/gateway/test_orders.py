@@ -1,0 +1,222 @@
+"""Orders over HTTP, on the real order service; tests move an order where its saga would."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from domain.ids import new_id
+from domain.saga import OrderInput
+from ordersaga.common.v1.order_line_pb2 import PricedLine
+from ordersaga.order.v1 import order_pb2 as pb
+from ordersaga.payment.v1.payment_pb2 import OpenPaymentRequest
+from runtime.caller import SERVICE, CallerRole
+from runtime.rpc_client import call
+from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
+
+AT_ONCE = {"Prefer": "wait=0"}
+PATIENTLY = {"Prefer": "wait=10"}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def running(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    async with gateway_with_services(databases, stripe_data=tmp_path_factory.mktemp("stripe")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(running: Gateway) -> Iterator[Gateway]:
+    yield running
+    running.sagas.on_start = None
+
+
+async def place(gateway: Gateway, body: dict[str, Any], headers: dict[str, str], key: str = "") -> httpx.Response:
+    return await gateway.http.post("/v1/orders", json=body, headers={"Idempotency-Key": key or new_id(), **headers})
+
+
+def fail_every_order(gateway: Gateway) -> None:
+    async def fail(order: OrderInput) -> None:
+        await close(gateway, order.order_id, pb.ORDER_STATUS_FAILED, "OUT_OF_STOCK")
+
+    gateway.sagas.on_start = fail
+
+
+async def close(gateway: Gateway, order_id: str, status: pb.OrderStatus.ValueType, reason: str = "") -> None:
+    request = pb.MarkClosedRequest(order_id=order_id, cause_id=f"close-{status}", status=status, reason=reason)
+    await call(gateway.services.order.MarkClosed, request, caller=SERVICE, deadline=5)
+
+
+def open_every_order(gateway: Gateway, *, unit_price: int, payment: bool = True) -> None:
+    async def mark_pending(order: OrderInput) -> None:
+        total = sum(line.quantity for line in order.lines) * unit_price
+        if payment:
+            opening = OpenPaymentRequest(
+                order_id=order.order_id, user_id=order.user_id, amount=total, currency=order.currency
+            )
+            await call(gateway.services.payment.OpenPayment, opening, caller=SERVICE, deadline=5)
+        deadline = Timestamp()
+        deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=order.payment_window_seconds))
+        lines = [
+            PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=unit_price)
+            for line in order.lines
+        ]
+        request = pb.MarkPendingRequest(
+            order_id=order.order_id,
+            cause_id="pending",
+            lines=lines,
+            total=total,
+            payment_id=new_id(),
+            payment_deadline=deadline,
+        )
+        await call(gateway.services.order.MarkPending, request, caller=SERVICE, deadline=5)
+
+    gateway.sagas.on_start = mark_pending
+
+
+async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    product_id = new_id()
+    body = order_body(product_id)
+
+    response = await place(gateway, body, {**customer, **AT_ONCE})
+
+    order = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/v1/orders/{order['id']}"
+    assert response.headers["retry-after"] == "1"
+    assert "idempotency-replayed" not in response.headers
+    assert order == {
+        "id": order["id"],
+        "status": "RECEIVED",
+        "reason": None,
+        "currency": "EUR",
+        "total": None,
+        "refunded": 0,
+        "items": [{"product_id": product_id, "quantity": 1, "unit_price": None}],
+        "shipping_address": {**body["shipping_address"], "line2": None},
+        "created_at": order["created_at"],
+        "payment_deadline": None,
+        "payment_id": None,
+        "client_secret": None,
+        "transitions": [{"seq": 1, "from": None, "to": "RECEIVED", "reason": None, "at": order["created_at"]}],
+    }
+    assert datetime.fromisoformat(order["created_at"]).tzinfo == UTC
+    assert (await gateway.http.get(response.headers["location"], headers=customer)).json() == order
+
+
+async def test_an_order_that_fails_while_the_customer_waits_is_told_with_its_reason(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    fail_every_order(gateway)
+
+    response = await place(gateway, order_body(), {**customer, **PATIENTLY})
+
+    assert response.status_code == 201
+    assert (response.json()["status"], response.json()["reason"]) == ("FAILED", "OUT_OF_STOCK")
+    assert [(step["from"], step["to"], step["reason"]) for step in response.json()["transitions"]] == [
+        (None, "RECEIVED", None),
+        ("RECEIVED", "FAILED", "OUT_OF_STOCK"),
+    ]
+
+
+async def test_a_pending_order_is_priced_and_told_even_when_its_client_secret_cannot_be_had(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    open_every_order(gateway, unit_price=1_250, payment=False)
+    product_id = new_id()
+    lines = [{"product_id": product_id, "quantity": 2}, {"product_id": product_id, "quantity": 3}]
+
+    response = await place(gateway, order_body(lines=lines), {**customer, **PATIENTLY})
+
+    order = response.json()
+    assert (response.status_code, order["status"], order["total"]) == (201, "PENDING", 6_250)
+    assert order["items"] == [{"product_id": product_id, "quantity": 5, "unit_price": 1_250}]
+    assert order["payment_id"]
+    assert datetime.fromisoformat(order["payment_deadline"]) > datetime.now(UTC) + timedelta(seconds=800)
+    assert order["client_secret"] is None
+
+
+async def test_only_the_owner_gets_the_client_secret_and_only_while_the_order_is_pending(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    open_every_order(gateway, unit_price=1_250)
+
+    placed = await place(gateway, order_body(), {**owner, **PATIENTLY})
+
+    path = placed.headers["location"]
+    assert placed.json()["client_secret"].startswith("pi_")
+    assert placed.headers["cache-control"] == "no-store"
+    assert (await gateway.http.get(path, headers=owner)).json() == placed.json()
+    as_admin = await gateway.http.get(path, headers=bearer(CallerRole.ADMIN))
+    assert (as_admin.json()["status"], as_admin.json()["client_secret"]) == ("PENDING", None)
+    await close(gateway, placed.json()["id"], pb.ORDER_STATUS_PAID)
+    paid = (await gateway.http.get(path, headers=owner)).json()
+    assert (paid["status"], paid["client_secret"]) == ("PAID", None)
+
+
+async def test_a_repeat_answers_with_the_first_status_and_the_order_as_it_is_now(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    body, key = order_body(), new_id()
+    first = await place(gateway, body, {**customer, **AT_ONCE}, key)
+    await close(gateway, first.json()["id"], pb.ORDER_STATUS_FAILED, "PAYMENT_TIMEOUT")
+
+    repeat = await place(gateway, body, customer, key)
+
+    assert (first.status_code, first.json()["status"]) == (202, "RECEIVED")
+    assert (repeat.status_code, repeat.json()["status"]) == (202, "FAILED")
+    assert repeat.headers["idempotency-replayed"] == "true"
+    assert repeat.headers["location"] == first.headers["location"]
+
+
+async def test_a_repeat_of_a_created_order_is_201_again(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    fail_every_order(gateway)
+    body, key = order_body(), new_id()
+    first = await place(gateway, body, {**customer, **PATIENTLY}, key)
+
+    repeat = await place(gateway, body, customer, key)
+
+    assert (first.status_code, repeat.status_code) == (201, 201)
+    assert repeat.json() == first.json()
+
+
+async def test_a_key_with_another_body_is_refused_and_makes_no_order(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    key = new_id()
+    first = await place(gateway, order_body(), {**customer, **AT_ONCE}, key)
+
+    other = await place(gateway, order_body(), {**customer, **AT_ONCE}, key)
+    others_own = await place(gateway, order_body(), {**(await sign_up(gateway))[1], **AT_ONCE}, key)
+
+    assert (other.status_code, other.json()["type"]) == (422, "urn:ordersaga:problem:idempotency-key-reused")
+    assert others_own.status_code == 202
+    assert others_own.json()["id"] != first.json()["id"]
+
+
+async def test_anothers_order_answers_exactly_like_a_missing_one(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    _, stranger = await sign_up(gateway)
+    order_id = (await place(gateway, order_body(), {**owner, **AT_ONCE})).json()["id"]
+    missing_id = new_id()
+
+    others = await gateway.http.get(f"/v1/orders/{order_id}", headers=stranger)
+    missing = await gateway.http.get(f"/v1/orders/{missing_id}", headers=stranger)
+
+    assert others.status_code == missing.status_code == 404
+    assert others.text.replace(order_id, missing_id) == missing.text
+    assert others.headers.keys() == missing.headers.keys()
+
+
+async def test_an_admin_reads_every_order_and_may_place_one(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    admin = bearer(CallerRole.ADMIN)
+    placed = (await place(gateway, order_body(), {**customer, **AT_ONCE})).json()
+
+    read = await gateway.http.get(f"/v1/orders/{placed['id']}", headers=admin)
+    own = await place(gateway, order_body(), {**admin, **AT_ONCE})
+
+    assert (read.status_code, read.json()) == (200, placed)
+    assert own.status_code == 202

@@ -1,0 +1,121 @@
+"""A payment service that is killed leaves behind what one leaves that died in the test's own process.
+
+So the thousands of deaths in `test_payment_failpoints.py`, none of which costs a process, are as good as real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from domain.payments import PaymentStatus
+from services.payment.model import NewPayment
+from tests.support.failpoints import Died, Lifecycle
+from tests.support.killed_payment_process import Task
+from tests.support.payment_harness import PaymentHarness, new_payment, payment_harness, run_sagas
+from tests.support.payment_ledger import Ledger, read_ledger
+from tests.support.payment_process import PaymentProcess
+
+
+@pytest.fixture
+async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
+    async with payment_harness(databases["payment"], tmp_path) as made:
+        yield made
+
+
+async def placed(harness: PaymentHarness, call: str) -> NewPayment:
+    """An order whose payment is to be opened; or was opened and paid, and is to be voided and given back."""
+    new = new_payment(payment_method="pm_card_visa")
+    if call != "open":
+        await harness.service.open(new)
+    if call == "give back":
+        await harness.service.void(new.order_id)
+    return new
+
+
+async def work_on(harness: PaymentHarness, call: str, new: NewPayment, life: Lifecycle) -> None:
+    parts = PaymentProcess(harness, life).parts
+    match call:
+        case "open":
+            await parts.payments.open(new)
+        case "void":
+            await parts.payments.void(new.order_id)
+        case "give back":
+            await run_sagas(parts, new.order_id)
+
+
+@asynccontextmanager
+async def killer() -> AsyncIterator[asyncio.subprocess.Process]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.support.killed_payment_process",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    yield child
+    await child.communicate(b"")
+    assert child.returncode == 0
+
+
+async def kill(child: asyncio.subprocess.Process, task: Task) -> int:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(msgspec.json.encode(task) + b"\n")
+    return int(await child.stdout.readline())
+
+
+def outline(ledger: Ledger) -> object:
+    """All that is there, but for ids and times."""
+    payment = ledger.payment
+    return (
+        payment
+        and (
+            payment.status,
+            payment.intent_id is not None,
+            payment.amount_received,
+            payment.closing,
+            payment.voided,
+            payment.generation,
+            payment.version,
+            payment.amount_refunded,
+            [
+                (refund.status, refund.stripe_refund_id is not None, refund.generation, refund.saga_open)
+                for refund in payment.refunds
+            ],
+        ),
+        ledger.published,
+        [thing["status"] for things in (ledger.intents, ledger.charges, ledger.refunds) for thing in things],
+    )
+
+
+@pytest.mark.parametrize("call", ["open", "void", "give back"])
+async def test_a_killed_process_leaves_what_one_that_died_in_here_leaves(harness: PaymentHarness, call: str) -> None:
+    counting = Lifecycle()
+    await work_on(harness, call, await placed(harness, call), counting)
+
+    async with killer() as child:
+        for acts in range(1, len(counting.acts) + 1):
+            died, killed = await placed(harness, call), await placed(harness, call)
+            with pytest.raises(Died):
+                await work_on(harness, call, died, Lifecycle(acts=acts))
+            task = Task(
+                dsn=harness.database.dsn, api_base=str(harness.browser.base_url), call=call, payment=killed, acts=acts
+            )
+            assert await kill(child, task) == -signal.SIGKILL
+
+            left = await read_ledger(harness, killed.order_id)
+            assert outline(left) == outline(await read_ledger(harness, died.order_id))
+            await work_on(harness, call, killed, Lifecycle())
+            await run_sagas(harness.parts, killed.order_id)
+            ledger = await read_ledger(harness, killed.order_id)
+            ledger.check_settled()
+            assert ledger.payment is not None
+            assert ledger.payment.status is PaymentStatus.SUCCEEDED

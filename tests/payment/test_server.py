@@ -1,0 +1,436 @@
+"""The payment service over gRPC: bad requests name their fields, refusals have reasons, trouble is UNAVAILABLE."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from pydantic import SecretStr
+
+from domain.ids import new_id
+from domain.money import MAX_AMOUNT
+from domain.refusals import Refusal
+from ordersaga.common.v1.order_line_pb2 import OrderLine
+from ordersaga.payment.v1 import payment_pb2 as pb
+from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub, add_PaymentServiceServicer_to_server
+from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
+from runtime.process import Lifecycle
+from runtime.refusal import CallRefused
+from runtime.rpc_client import ServiceUnavailable, call, open_channel
+from runtime.rpc_server import RpcServer
+from runtime.settings import Settings
+from sandbox.ports import free_port
+from services.payment.server import SERVICE_NAME, PaymentServicer, run
+from tests.support.payment_harness import ADMIN, PaymentHarness, payment_harness, sign
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET
+
+DEADLINE = 10.0
+CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
+THE_ADMIN = Caller(CallerRole.ADMIN, ADMIN)
+
+
+@pytest.fixture
+async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
+    async with payment_harness(databases["payment"], tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def payments(harness: PaymentHarness) -> AsyncIterator[PaymentServiceStub]:
+    servicer = PaymentServicer(harness.parts, harness.intake)
+    server = RpcServer(
+        "127.0.0.1:0",
+        services=(SERVICE_NAME,),
+        add=lambda server: add_PaymentServiceServicer_to_server(servicer, server),
+        grace=1,
+    )
+    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
+        yield PaymentServiceStub(channel)
+
+
+def open_request(**changes: object) -> pb.OpenPaymentRequest:
+    values = {"order_id": new_id(), "user_id": new_id(), "amount": 2_599, "currency": "EUR", **changes}
+    return pb.OpenPaymentRequest(**values)  # type: ignore[arg-type]  # any values
+
+
+def refund_request(order_id: str, **changes: object) -> pb.RequestRefundRequest:
+    values = {"order_id": order_id, "idempotency_key": new_id(), "why": "arrived broken", **changes}
+    return pb.RequestRefundRequest(**values)  # type: ignore[arg-type]  # any values
+
+
+async def refusal(
+    method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: object, *, caller: Caller = SERVICE
+) -> CallRefused:
+    """How a call is refused."""
+    with pytest.raises(CallRefused) as refused:
+        await call(method, request, caller=caller, deadline=DEADLINE)
+    return refused.value
+
+
+async def test_a_payment_is_opened_checked_closed_and_voided(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    request = open_request(payment_method="pm_card_visa")
+
+    opened = await call(payments.OpenPayment, request, caller=SERVICE, deadline=DEADLINE)
+    check = pb.CheckPaymentRequest(order_id=request.order_id)
+    checked = await call(payments.CheckPayment, check, caller=SERVICE, deadline=DEADLINE)
+    close = pb.ClosePaymentRequest(order_id=request.order_id)
+    closed = await call(payments.ClosePayment, close, caller=SERVICE, deadline=DEADLINE)
+    void = pb.VoidPaymentRequest(order_id=request.order_id)
+    await call(payments.VoidPayment, void, caller=SERVICE, deadline=DEADLINE)
+    await harness.give_back(await harness.service.check(request.order_id, refresh=False))
+    voided = await call(payments.CheckPayment, check, caller=SERVICE, deadline=DEADLINE)
+
+    assert opened.payment == pb.Payment(
+        id=opened.payment.id,
+        order_id=request.order_id,
+        status=pb.PAYMENT_STATUS_SUCCEEDED,
+        amount=2_599,
+        currency="EUR",
+        amount_received=2_599,
+    )
+    assert checked.payment == closed.payment == opened.payment
+    assert voided.payment.amount_refunded == 2_599
+
+
+async def test_a_bad_request_names_every_field(payments: PaymentServiceStub) -> None:
+    request = open_request(order_id="1", user_id="X", amount=-1, currency="eur", payment_method="p" * 256)
+
+    with pytest.raises(CallRefused) as refused:
+        await call(payments.OpenPayment, request, caller=SERVICE, deadline=DEADLINE)
+
+    assert refused.value.refusal is Refusal.INVALID_ARGUMENT
+    assert set(refused.value.details) == {"order_id", "user_id", "amount", "currency", "payment_method"}
+
+
+async def test_a_payment_in_a_currency_that_came_in_otherwise_says_so(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened()
+    # Somebody changed the intent at Stripe before the customer paid.
+    harness.change_intent(payment, currency="jpy", amount=2_599)
+    await harness.customer_pays(payment, "pm_card_visa")
+
+    request = pb.CheckPaymentRequest(order_id=payment.order_id, refresh=True)
+    answer = await call(payments.CheckPayment, request, caller=SERVICE, deadline=DEADLINE)
+
+    assert (answer.payment.amount_received, answer.payment.currency) == (2_599, "JPY")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "refusal"),
+    [
+        (49, "EUR", Refusal.PAYMENT_REJECTED),
+        (5_124, "KWD", Refusal.PAYMENT_REJECTED),
+        (1, "E", Refusal.INVALID_ARGUMENT),
+    ],
+)
+async def test_an_amount_that_stripe_cannot_charge_is_rejected(
+    payments: PaymentServiceStub, amount: int, currency: str, refusal: Refusal
+) -> None:
+    with pytest.raises(CallRefused) as refused:
+        await call(
+            payments.CheckAmount,
+            pb.CheckAmountRequest(amount=amount, currency=currency),
+            caller=SERVICE,
+            deadline=DEADLINE,
+        )
+
+    assert refused.value.refusal is refusal
+
+
+async def test_an_amount_that_stripe_can_charge_is_accepted(payments: PaymentServiceStub) -> None:
+    await call(
+        payments.CheckAmount, pb.CheckAmountRequest(amount=50, currency="EUR"), caller=SERVICE, deadline=DEADLINE
+    )
+
+
+async def test_trouble_at_stripe_is_unavailable_and_no_refusal(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    await harness.break_api("payment_intents.create", error_500_before=1.0)
+
+    with pytest.raises(ServiceUnavailable) as unavailable:
+        await call(payments.OpenPayment, open_request(), caller=SERVICE, deadline=DEADLINE)
+
+    assert unavailable.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("caller", [ANONYMOUS, Caller(CallerRole.CUSTOMER, new_id())])
+async def test_only_services_open_payments(payments: PaymentServiceStub, caller: Caller) -> None:
+    with pytest.raises(CallRefused) as refused:
+        await call(payments.OpenPayment, open_request(), caller=caller, deadline=DEADLINE)
+
+    assert refused.value.refusal is Refusal.PERMISSION_DENIED
+
+
+async def test_another_customers_client_secret_does_not_exist(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened()
+    request = pb.GetClientSecretRequest(order_id=payment.order_id)
+
+    own = await call(
+        payments.GetClientSecret,
+        request,
+        caller=Caller(CallerRole.CUSTOMER, payment.user_id or ""),
+        deadline=DEADLINE,
+    )
+    with pytest.raises(CallRefused) as refused:
+        await call(payments.GetClientSecret, request, caller=Caller(CallerRole.CUSTOMER, new_id()), deadline=DEADLINE)
+
+    assert own.client_secret.startswith(f"{payment.intent_id}_secret_")
+    assert refused.value.refusal is Refusal.PAYMENT_NOT_FOUND
+
+
+async def test_a_webhook_needs_no_caller_but_a_signature(harness: PaymentHarness, payments: PaymentServiceStub) -> None:
+    await harness.opened("pm_card_visa")
+    [body] = await harness.webhook_bodies("payment_intent.succeeded")
+    good, forged, empty = (
+        pb.ReceiveWebhookRequest(body=sent, signature=signature)
+        for sent, signature in [(body, sign(body)), (body, sign(b"other")), (b"{}", sign(b"{}"))]
+    )
+
+    await call(payments.ReceiveWebhook, good, caller=ANONYMOUS, deadline=DEADLINE)
+
+    for request, refusal in [(forged, Refusal.BAD_WEBHOOK_SIGNATURE), (empty, Refusal.BAD_WEBHOOK_BODY)]:
+        with pytest.raises(CallRefused) as refused:
+            await call(payments.ReceiveWebhook, request, caller=ANONYMOUS, deadline=DEADLINE)
+        assert refused.value.refusal is refusal
+    assert await harness.event_statuses() == {"payment_intent.succeeded": "RECEIVED"}
+
+
+async def test_the_service_starts_and_stores_events_while_temporal_is_down(
+    harness: PaymentHarness, databases: Mapping[str, str]
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+    settings = Settings(
+        payment_dsn=SecretStr(databases["payment"]),
+        payment_address=f"127.0.0.1:{free_port()}",
+        stripe_api_key=SecretStr(API_KEY),
+        stripe_api_base=str(harness.browser.base_url).rstrip("/"),
+        stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
+        temporal_address="127.0.0.1:1",
+        stripe_sweep_interval=0.05,
+        shutdown_grace=1,
+    )
+    lifecycle = Lifecycle(asyncio.Event())
+    running = asyncio.create_task(run(settings, lifecycle))
+    await asyncio.wait_for(lifecycle.started.wait(), 10)
+
+    # The sweep brings the event in, the inbox works on it in vain.
+    async with asyncio.timeout(20):
+        while not (rows := await harness.rows("SELECT status, note FROM provider_events WHERE note <> ''")):
+            pass
+    lifecycle.stopping.set()
+    await asyncio.wait_for(running, 10)
+
+    assert [(row["status"], row["note"].partition(":")[0]) for row in rows] == [("RECEIVED", "Temporal")]
+    assert (await harness.service.check(payment.order_id, refresh=False)).amount_received == 2_599
+
+
+async def test_a_refund_is_asked_for_carried_out_listed_and_closed(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+    product = new_id()
+    lines = [OrderLine(product_id=product, quantity=2)]
+    request = refund_request(payment.order_id, amount=600, restock=lines, ordered=lines)
+
+    asked = await call(payments.RequestRefund, request, caller=THE_ADMIN, deadline=DEADLINE)
+    again = await call(payments.RequestRefund, request, caller=THE_ADMIN, deadline=DEADLINE)
+    carry_out = pb.CarryOutRefundRequest(refund_id=asked.refund.id)
+    carried_out = await call(payments.CarryOutRefund, carry_out, caller=SERVICE, deadline=DEADLINE)
+    close = pb.CloseRefundRequest(refund_id=asked.refund.id, version=carried_out.refund.version)
+    early = pb.CloseRefundRequest(refund_id=asked.refund.id, version=asked.refund.version)
+    too_early = await call(payments.CloseRefund, early, caller=SERVICE, deadline=DEADLINE)
+    closed = await call(payments.CloseRefund, close, caller=SERVICE, deadline=DEADLINE)
+    listing = pb.ListRefundsRequest(order_id=payment.order_id)
+    listed = await call(payments.ListRefunds, listing, caller=THE_ADMIN, deadline=DEADLINE)
+
+    assert (asked.accepted_only, asked.replayed, again.accepted_only, again.replayed) == (True, False, True, True)
+    expected = pb.Refund(
+        id=asked.refund.id,
+        order_id=payment.order_id,
+        payment_id=payment.id,
+        status=pb.REFUND_STATUS_REQUESTED,
+        origin=pb.REFUND_ORIGIN_ADMIN,
+        amount=600,
+        currency="EUR",
+        restock=lines,
+        restock_id=asked.refund.id,
+        version=1,
+        why="arrived broken",
+        created_at=asked.refund.created_at,
+    )
+    assert asked.refund == again.refund == expected
+    assert (carried_out.refund.status, carried_out.refund.version) == (pb.REFUND_STATUS_SUCCEEDED, 2)
+    assert (too_early.closed, closed.closed) == (False, True)
+    assert list(listed.refunds) == [carried_out.refund]
+
+
+async def test_a_failed_refund_is_replaced_or_resolved_over_grpc(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+    refunds = [await harness.refunded(payment, amount) for amount in (600, 700)]
+    for refund in refunds:
+        await harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="declined")
+    await harness.hear("refund.failed")
+
+    replace = pb.ReplaceRefundRequest(refund_id=refunds[0].id)
+    replaced = await call(payments.ReplaceRefund, replace, caller=SERVICE, deadline=DEADLINE)
+    resolve = pb.ResolveRefundRequest(refund_id=refunds[1].id)
+    resolved = await call(payments.ResolveRefund, resolve, caller=SERVICE, deadline=DEADLINE)
+
+    assert (replaced.refund.status, resolved.refund.status) == (pb.REFUND_STATUS_REPLACED, pb.REFUND_STATUS_RESOLVED)
+    assert resolved.refund.failure_reason == "declined"
+
+
+async def test_a_dispute_is_checked_and_closed_over_grpc(harness: PaymentHarness, payments: PaymentServiceStub) -> None:
+    payment = await harness.opened("pm_card_visa")
+    dispute_id = await harness.dispute(payment)
+    await harness.hear("charge.dispute.created")
+    await harness.move_dispute(dispute_id, "lost")
+
+    check = pb.CheckDisputeRequest(dispute_id=dispute_id)
+    dispute = (await call(payments.CheckDispute, check, caller=SERVICE, deadline=DEADLINE)).dispute
+    answers = [
+        await call(
+            payments.CloseDispute,
+            pb.CloseDisputeRequest(dispute_id=dispute_id, version=version),
+            caller=SERVICE,
+            deadline=DEADLINE,
+        )
+        for version in (dispute.version - 1, dispute.version)
+    ]
+    whole = pb.CheckPaymentRequest(order_id=payment.order_id)
+    disputed = await call(payments.CheckPayment, whole, caller=SERVICE, deadline=DEADLINE)
+
+    assert dispute == pb.Dispute(
+        id=dispute_id,
+        order_id=payment.order_id,
+        status=pb.DISPUTE_STATUS_LOST,
+        reason="fraudulent",
+        amount=2_599,
+        currency="EUR",
+        withdrawn=2_599,
+        respond_by=dispute.respond_by,
+        version=2,
+    )
+    assert dispute.respond_by.seconds > 0
+    assert [answer.closed for answer in answers] == [False, True]
+    assert list(disputed.payment.disputes) == [dispute]
+
+
+@pytest.mark.parametrize("caller", [ANONYMOUS, CUSTOMER, SERVICE])
+async def test_only_admins_ask_for_refunds(
+    harness: PaymentHarness, payments: PaymentServiceStub, caller: Caller
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+
+    refused = await refusal(payments.RequestRefund, refund_request(payment.order_id), caller=caller)
+
+    assert refused.refusal is Refusal.PERMISSION_DENIED
+    assert (await harness.stored(payment)).refunds == ()
+
+
+@pytest.mark.parametrize("caller", [ANONYMOUS, CUSTOMER, THE_ADMIN])
+async def test_only_services_move_refunds_and_disputes_on(payments: PaymentServiceStub, caller: Caller) -> None:
+    for method, request in (
+        (payments.CarryOutRefund, pb.CarryOutRefundRequest(refund_id=new_id())),
+        (payments.ReplaceRefund, pb.ReplaceRefundRequest(refund_id=new_id())),
+        (payments.ResolveRefund, pb.ResolveRefundRequest(refund_id=new_id())),
+        (payments.CloseRefund, pb.CloseRefundRequest(refund_id=new_id(), version=1)),
+        (payments.CheckDispute, pb.CheckDisputeRequest(dispute_id="du_1")),
+        (payments.CloseDispute, pb.CloseDisputeRequest(dispute_id="du_1", version=1)),
+    ):
+        assert (await refusal(method, request, caller=caller)).refusal is Refusal.PERMISSION_DENIED
+
+
+async def test_refunds_and_disputes_that_do_not_exist_are_refused_by_name(payments: PaymentServiceStub) -> None:
+    for method, request, expected in (
+        (payments.CarryOutRefund, pb.CarryOutRefundRequest(refund_id=new_id()), Refusal.REFUND_NOT_FOUND),
+        (payments.ReplaceRefund, pb.ReplaceRefundRequest(refund_id=new_id()), Refusal.REFUND_NOT_FOUND),
+        (payments.ResolveRefund, pb.ResolveRefundRequest(refund_id=new_id()), Refusal.REFUND_NOT_FOUND),
+        (payments.CloseRefund, pb.CloseRefundRequest(refund_id=new_id(), version=1), Refusal.REFUND_NOT_FOUND),
+        (payments.CheckDispute, pb.CheckDisputeRequest(dispute_id="du_nobody"), Refusal.DISPUTE_NOT_FOUND),
+        (payments.CloseDispute, pb.CloseDisputeRequest(dispute_id="du_nobody", version=1), Refusal.DISPUTE_NOT_FOUND),
+    ):
+        assert (await refusal(method, request)).refusal is expected
+
+
+async def test_customers_see_their_own_refunds_alone(harness: PaymentHarness, payments: PaymentServiceStub) -> None:
+    payment = await harness.opened("pm_card_visa")
+    refund = await harness.refunded(payment, 600)
+    request = pb.ListRefundsRequest(order_id=payment.order_id)
+
+    owner = Caller(CallerRole.CUSTOMER, payment.user_id or "")
+    own = await call(payments.ListRefunds, request, caller=owner, deadline=DEADLINE)
+
+    assert [listed.id for listed in own.refunds] == [refund.id]
+    for stranger in (CUSTOMER, ANONYMOUS):
+        assert (await refusal(payments.ListRefunds, request, caller=stranger)).refusal is Refusal.PAYMENT_NOT_FOUND
+
+
+async def test_a_bad_request_for_a_refund_names_every_field(payments: PaymentServiceStub) -> None:
+    request = refund_request(
+        "1",
+        idempotency_key="",
+        amount=0,
+        restock=[OrderLine(product_id="x", quantity=0)],
+        why="w" * 501,
+        wait_ms=30_001,
+    )
+
+    refused = await refusal(payments.RequestRefund, request, caller=THE_ADMIN)
+
+    assert refused.refusal is Refusal.INVALID_ARGUMENT
+    assert {field.partition("[")[0] for field in refused.details} == {
+        "order_id",
+        "idempotency_key",
+        "amount",
+        "restock",
+        "why",
+        "wait_ms",
+    }
+
+
+@pytest.mark.parametrize("amount", [0, -1, MAX_AMOUNT + 1])
+async def test_a_refund_of_no_amount_that_money_has_is_a_bad_request(payments: PaymentServiceStub, amount: int) -> None:
+    refused = await refusal(payments.RequestRefund, refund_request(new_id(), amount=amount), caller=THE_ADMIN)
+
+    assert (refused.refusal, set(refused.details)) == (Refusal.INVALID_ARGUMENT, {"amount"})
+
+
+async def test_a_bad_id_of_a_refund_or_dispute_is_named(payments: PaymentServiceStub) -> None:
+    for method, request, field in (
+        (payments.CarryOutRefund, pb.CarryOutRefundRequest(refund_id="1"), "refund_id"),
+        (payments.ReplaceRefund, pb.ReplaceRefundRequest(refund_id=""), "refund_id"),
+        (payments.ResolveRefund, pb.ResolveRefundRequest(refund_id="re_1"), "refund_id"),
+        (payments.CloseRefund, pb.CloseRefundRequest(version=1), "refund_id"),
+        (payments.CheckDispute, pb.CheckDisputeRequest(), "dispute_id"),
+        (payments.CloseDispute, pb.CloseDisputeRequest(dispute_id="d" * 256), "dispute_id"),
+        (payments.ListRefunds, pb.ListRefundsRequest(order_id="1"), "order_id"),
+    ):
+        refused = await refusal(method, request)
+        assert (refused.refusal, set(refused.details)) == (Refusal.INVALID_ARGUMENT, {field})
+
+
+async def test_refusals_of_a_refund_say_what_is_left_or_which_dispute_it_is(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+    too_much = await refusal(payments.RequestRefund, refund_request(payment.order_id, amount=2_600), caller=THE_ADMIN)
+    dispute_id = await harness.dispute(payment)
+    await harness.hear("charge.dispute.created")
+    disputed = await refusal(payments.RequestRefund, refund_request(payment.order_id), caller=THE_ADMIN)
+
+    assert (too_much.refusal, too_much.details["left"]) == (Refusal.REFUND_EXCEEDS_PAYMENT, "2599")
+    assert (disputed.refusal, disputed.details["dispute_id"]) == (Refusal.PAYMENT_DISPUTED, dispute_id)

@@ -1,0 +1,307 @@
+"""The Stripe double delivers its events signed, at least once, and breaks on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+from litestar import Litestar, Request, Response, post
+
+from sandbox.stripe.server import StripeDouble
+from sandbox.stripe.serving import Connections, HttpServer
+from sandbox.stripe.store import Store
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
+
+
+class Endpoint:
+    """The shop's webhook endpoint: keeps what it got and answers with the statuses it was given, then with 200."""
+
+    def __init__(self) -> None:
+        self.events: list[stripe.Event] = []
+        self.statuses: list[int] = []
+        self.url = ""
+        self._changed = asyncio.Condition()
+
+    async def receive(self, body: bytes, signature: str) -> int:
+        event = stripe.Webhook.construct_event(body, signature, WEBHOOK_SECRET)
+        status = self.statuses.pop(0) if self.statuses else 200
+        async with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+        return status
+
+    async def received(self, count: int) -> list[stripe.Event]:
+        """Wait until that many arrived."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: len(self.events) >= count)
+        return self.events
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    made = Endpoint()
+
+    @post("/hook")
+    async def hook(request: Request[Any, Any, Any]) -> Response[None]:
+        status = await made.receive(await request.body(), request.headers["stripe-signature"])
+        return Response(None, status_code=status)
+
+    app = Litestar([hook], openapi_config=None, logging_config=None)
+    async with serving(app) as url:
+        made.url = f"{url}/hook"
+        yield made
+
+
+@asynccontextmanager
+async def serving(app: Litestar) -> AsyncIterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = HttpServer(app, Connections())
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    await server.listening.wait()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.stop()
+        await task
+
+
+class Stack:
+    """A double with its SDK client, its switches, its clock and a look at what it owes."""
+
+    def __init__(
+        self, double: StripeDouble, client: stripe.StripeClient, http: httpx.AsyncClient, clock: Clock, store: Store
+    ) -> None:
+        self.double = double
+        self.client = client
+        self.http = http
+        self.clock = clock
+        self.store = store
+
+    async def break_with(self, **faults: Any) -> None:
+        answer = await self.http.post("/_sandbox/faults", json=faults)
+        assert answer.status_code == 200
+
+    def advance(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.double.wake()
+
+    async def owes(self, *pauses: float) -> None:
+        """Wait until deliveries are owed after just these pauses, seconds."""
+        due = [self.clock.now + pause for pause in pauses]
+        async with asyncio.timeout(20):
+            while [delivery.due_at for delivery in self.store.owed(limit=100)] != due:  # noqa: ASYNC110  # a file tells no one
+                await asyncio.sleep(0.005)
+
+    async def intents(self) -> list[stripe.PaymentIntent]:
+        return (await self.client.v1.payment_intents.list_async()).data
+
+
+Start = Callable[[], Any]
+
+
+@pytest.fixture
+def start(tmp_path: Path, endpoint: Endpoint) -> Start:
+    """Starts a double on the same folder each time, with its endpoint."""
+    clock = Clock()
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[Stack]:
+        async with AsyncExitStack() as stack:
+            double = await stack.enter_async_context(
+                StripeDouble(
+                    data=tmp_path, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=endpoint.url, clock=clock
+                )
+            )
+            client = await stack.enter_async_context(sdk(double))
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=double.url))
+            store = stack.enter_context(closing(Store(tmp_path)))
+            yield Stack(double, client, http, clock, store)
+
+    return started
+
+
+async def test_events_arrive_signed(start: Start, endpoint: Endpoint) -> None:
+    async with start() as stack:
+        intent = await create(stack.client)
+        await stack.client.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_createDispute"})
+
+        events = await endpoint.received(5)
+
+    assert {event.type for event in events} == {
+        "payment_intent.created",
+        "charge.succeeded",
+        "payment_intent.succeeded",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+    }
+    assert all(event.api_version == stripe.api_version for event in events)
+    [succeeded] = [event for event in events if event.type == "payment_intent.succeeded"]
+    assert (succeeded.data.object["id"], succeeded.data.object["status"]) == (intent.id, "succeeded")
+
+
+async def test_an_endpoint_receives_only_the_types_of_event_that_are_enabled(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    enabled = ["payment_intent.succeeded", "payment_intent.canceled"]
+    double = StripeDouble(
+        data=tmp_path,
+        api_key=API_KEY,
+        webhook_secret=WEBHOOK_SECRET,
+        webhook_url=endpoint.url,
+        webhook_events=enabled,
+    )
+    async with double, sdk(double) as client:
+        paid, cancelled = await create(client), await create(client)
+        await client.v1.payment_intents.confirm_async(paid.id, {"payment_method": "pm_card_visa"})
+        await client.v1.payment_intents.cancel_async(cancelled.id)
+        await endpoint.received(2)
+        created = await client.v1.events.list_async({"type": "payment_intent.created"})
+
+    assert [event.pending_webhooks for event in created.data] == [0, 0]
+    assert sorted(event.type for event in endpoint.events) == sorted(enabled)
+
+
+async def test_a_refused_event_comes_again_after_a_growing_pause(start: Start, endpoint: Endpoint) -> None:
+    endpoint.statuses = [500, 404, 302]
+    async with start() as stack:
+        await create(stack.client)
+        await endpoint.received(1)
+        for pause, count in ((1, 2), (2, 3), (4, 4)):
+            await stack.owes(pause)
+            stack.advance(pause)
+            await endpoint.received(count)
+        await stack.owes()
+
+    assert len({event.id for event in endpoint.events}) == 1
+
+
+async def test_an_undelivered_event_outlives_a_restart(start: Start, endpoint: Endpoint) -> None:
+    endpoint.statuses = [500]
+    async with start() as stack:
+        await create(stack.client)
+        [first] = await endpoint.received(1)
+        await stack.owes(1)
+
+    async with start() as stack:
+        stack.advance(1)
+        await endpoint.received(2)
+        await stack.owes()
+
+    assert [event.id for event in endpoint.events] == [first.id, first.id]
+
+
+async def test_an_event_can_be_delivered_twice(start: Start, endpoint: Endpoint) -> None:
+    async with start() as stack:
+        await stack.break_with(webhook={"duplicate": 2})
+        await create(stack.client)
+
+        await endpoint.received(2)
+        await stack.owes()
+
+    assert len({event.id for event in endpoint.events}) == 1
+
+
+async def test_a_dropped_event_comes_again_within_a_minute(start: Start, endpoint: Endpoint) -> None:
+    async with start() as stack:
+        await stack.break_with(webhook={"drop": 1.0})
+        await create(stack.client)
+        listed = await stack.client.v1.events.list_async()
+        assert (listed.data[0].pending_webhooks, endpoint.events) == (1, [])
+
+        stack.advance(60)
+
+        await endpoint.received(1)
+
+
+async def test_delayed_and_shuffled_events_come_in_another_order(start: Start, endpoint: Endpoint) -> None:
+    async with start() as stack:
+        await stack.break_with(webhook={"delay_ms": [10, 3_000], "shuffle": True}, seed=1)
+        for _ in range(6):
+            await create(stack.client)
+        created = [event.id for event in reversed((await stack.client.v1.events.list_async()).data)]
+        order = [delivery.event_id for delivery in stack.store.owed(limit=100)]
+
+        stack.advance(4)
+        await endpoint.received(6)
+
+    assert order != created
+    assert sorted(event.id for event in endpoint.events) == sorted(order) == sorted(created)
+
+
+async def test_a_500_before_leaves_nothing_and_the_key_free(start: Start) -> None:
+    async with start() as stack:
+        await stack.break_with(api={"error_500_before": 1.0, "operations": ["payment_intents.create"]})
+        with pytest.raises(stripe.APIError):
+            await create(stack.client, key="k")
+        assert await stack.intents() == []
+        await stack.break_with()
+
+        created = await create(stack.client, key="k")
+
+        assert [intent.id for intent in await stack.intents()] == [created.id]
+
+
+async def test_a_500_after_has_executed_and_is_the_answer_of_its_key(start: Start) -> None:
+    async with start() as stack:
+        await stack.break_with(api={"error_500_after": 1.0, "operations": ["payment_intents.create"]})
+        with pytest.raises(stripe.APIError):
+            await create(stack.client, key="k")
+        await stack.break_with()
+
+        with pytest.raises(stripe.APIError) as replayed:
+            await create(stack.client, key="k")
+
+        assert replayed.value.http_status == 500
+        assert replayed.value.headers is not None
+        assert replayed.value.headers["idempotent-replayed"] == "true"
+        assert len(await stack.intents()) == 1
+
+
+async def test_a_lost_response_is_given_at_the_next_call_with_its_key(start: Start) -> None:
+    async with start() as stack:
+        await stack.break_with(api={"lose_response": 1.0, "operations": ["payment_intents.create"]})
+        with pytest.raises(stripe.APIConnectionError):
+            await create(stack.client, key="k")
+        await stack.break_with()
+
+        created = await create(stack.client, key="k")
+
+        assert [intent.id for intent in await stack.intents()] == [created.id]
+
+
+@pytest.mark.parametrize(
+    ("faults", "field"),
+    [
+        ({"webhook": {"drop": 1.1}}, "webhook.drop"),
+        ({"webhook": {"duplicate": 0}}, "webhook.duplicate"),
+        ({"webhook": {"delay_ms": [3_000, 0]}}, "webhook.delay_ms"),
+        ({"webhook": {"lose": 1}}, "webhook.lose"),
+        ({"api": {"operations": ["payment_intents.eat"]}}, "api.operations[0]"),
+        ({"mail": {}}, "mail"),
+    ],
+)
+async def test_faults_that_do_not_fit_are_refused_by_name(start: Start, faults: dict[str, Any], field: str) -> None:
+    async with start() as stack:
+        await stack.break_with(webhook={"drop": 0.5})
+
+        refused = await stack.http.post("/_sandbox/faults", json=faults)
+        current = await stack.http.get("/_sandbox/faults")
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+    assert current.json() == {"webhook": {"drop": 0.5}}
+
+
+async def test_an_unknown_path_is_answered_as_by_stripe(start: Start) -> None:
+    async with start() as stack:
+        unknown = await stack.http.get("/v1/coffees")
+        healthy = await stack.http.get("/healthz")
+
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "invalid_request_error")
+    assert healthy.json() == {"status": "ok"}

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from runtime.settings import Settings, SettingsError
+from sandbox.credentials import Credentials
+from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
+from sandbox.ports import Ports
+from sandbox.postgres_databases import SERVICES, Databases
+from sandbox.settings import SandboxSettings
+
+DSNS = {service: f"postgresql://{service}" for service in SERVICES}
+DATABASES = Databases(admin="postgresql://", services=DSNS, relay=DSNS, audit=DSNS)
+
+
+def _settings(tmp_path: Path, ports: Ports) -> Settings:
+    credentials = Credentials.load(tmp_path / "secrets.json")
+    return stack_settings(ports=ports, namespace="default", databases=DATABASES, credentials=credentials)
+
+
+def test_a_process_reads_from_its_environment_the_very_settings_it_was_meant_to_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = Ports.free()
+    settings = _settings(tmp_path, ports)
+    doubles = sandbox_settings(ports=ports, var=tmp_path)
+    for name, value in process_environment(settings, doubles).items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings.load() == settings
+    assert SandboxSettings.load() == doubles
+
+
+def test_limits_come_from_the_callers_environment_and_addresses_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDERSAGA_PAYMENT_ATTEMPTS", "5")
+    monkeypatch.setenv("ORDERSAGA_STRIPE_API_KEY", "sk_live_not_for_the_sandbox")
+    monkeypatch.setenv("ORDERSAGA_SMTP_TLS", "tls")
+
+    environment = process_environment(_settings(tmp_path, Ports.free()))
+
+    assert environment["ORDERSAGA_PAYMENT_ATTEMPTS"] == "5"
+    assert environment["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
+    assert environment["ORDERSAGA_SMTP_TLS"] == "none"
+
+
+def test_a_limit_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERSAGA_PAYMENT_ATTEMPTS", "many")
+
+    with pytest.raises(SettingsError, match="ORDERSAGA_PAYMENT_ATTEMPTS"):
+        _settings(tmp_path, Ports.free())
+
+
+def test_credentials_stay_the_same_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+
+    assert Credentials.load(path) == Credentials.load(path)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_free_ports_are_never_given_twice() -> None:
+    given = [port for _ in range(5) for port in asdict(Ports.free()).values()]
+
+    assert len(set(given)) == len(given)
+
+
+def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "cli.components", "shop"], capture_output=True, text=True, check=False
+    )
+
+    assert answer.returncode == 2
+    assert "'shop'" in answer.stderr
+    assert "order-worker" in answer.stderr
+
+
+def test_secrets_of_a_stack_from_before_there_was_sms_are_still_good(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    made = json.loads(msgspec.json.encode(Credentials.load(path)))
+    del made["twilio_auth_token"]
+    path.write_text(json.dumps(made))
+
+    loaded = Credentials.load(path)
+
+    assert loaded.admin_password == made["admin_password"]
+    assert loaded.twilio_auth_token
+
+
+def test_a_shell_that_sources_the_settings_has_each_as_it_was(tmp_path: Path) -> None:
+    settings = {
+        "ORDERSAGA_A": "two words, a 'quote' and $HOME",
+        "ORDERSAGA_PEM": "-----BEGIN-----\nline\n",
+        "PATH": "/x",
+    }
+    file = tmp_path / "environment"
+    file.write_text(to_shell(settings))
+
+    sourced = subprocess.run(
+        ["bash", "-c", 'set -a; . "$0"; exec env -0', str(file)], capture_output=True, text=True, check=True, env={}
+    )
+
+    found = dict(line.split("=", 1) for line in sourced.stdout.split("\0") if line.startswith("ORDERSAGA_"))
+    assert found == {name: value for name, value in settings.items() if name != "PATH"}

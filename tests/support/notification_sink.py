@@ -1,0 +1,93 @@
+"""Where notifications go in tests: the sink's SMTP server and Twilio double, and the service that sends to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from runtime.database import Database
+from runtime.process import Lifecycle
+from runtime.settings import Settings
+from sandbox import mail
+from sandbox.ports import Ports, address
+from services.notification.directory import Directory
+from services.notification.messenger import Message
+from services.notification.service import NotificationService
+from services.notification.sms import TwilioSms
+from services.notification.smtp import Smtp
+from tests.support.gateway import Gateway
+
+
+class QueuedSms:
+    """Stands where SMS leave in tests that send none: it only says that SMS are configured."""
+
+    async def send(self, message: Message) -> None:
+        """See `Messenger`."""
+        raise AssertionError("nothing is sent in this test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sink:
+    """A running sink: the settings that send to it, and its mailbox."""
+
+    settings: Settings
+    mailbox: httpx.AsyncClient
+
+    async def received(self, *, to: str) -> list[dict[str, Any]]:
+        """What has come for an address or number."""
+        messages: list[dict[str, Any]] = (await self.mailbox.get("/messages.json", params={"to": to})).json()
+        return messages
+
+
+@asynccontextmanager
+async def running_sink(folder: Path) -> AsyncIterator[Sink]:
+    """The stack's own mail sink on free ports."""
+    ports = Ports.free()
+    settings = Settings(
+        smtp_port=ports.smtp,
+        twilio_account_sid=f"AC{0:032x}",
+        twilio_auth_token=SecretStr("token"),
+        twilio_sender="+15005550006",
+        twilio_api_base=f"http://{address(ports.mailbox)}",
+        shutdown_grace=1,
+    )
+    lifecycle = Lifecycle(asyncio.Event())
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ORDERSAGA_SANDBOX_SMTP_PORT", str(ports.smtp))
+        environment.setenv("ORDERSAGA_SANDBOX_MAILBOX_PORT", str(ports.mailbox))
+        environment.setenv("ORDERSAGA_SANDBOX_MAIL_FOLDER", str(folder))
+        part = asyncio.create_task(mail.run(settings, lifecycle))
+        await lifecycle.started.wait()
+    async with httpx.AsyncClient(base_url=settings.twilio_api_base or "") as mailbox:
+        yield Sink(settings=settings, mailbox=mailbox)
+    lifecycle.stopping.set()
+    await part
+
+
+@asynccontextmanager
+async def sending_service(dsn: str, gateway: Gateway, settings: Settings) -> AsyncIterator[NotificationService]:
+    """The notification service with the real messengers, and the gateway's services to ask."""
+    database = Database(dsn, pool_size=4)
+    mailer, sms = Smtp(settings), TwilioSms.of(settings)
+    directory = Directory(users=gateway.services.user, products=gateway.services.product, deadline=5)
+    try:
+        yield NotificationService(database, directory=directory, mail=mailer, sms=sms)
+    finally:
+        mailer.close()
+        if sms is not None:
+            await sms.close()
+        await database.close()
+
+
+async def send_all(service: NotificationService) -> None:
+    """Send whatever is due."""
+    while await service.send_next():
+        pass

@@ -1,0 +1,131 @@
+"""Sold orders for tests of their refunds, on the real order service; no saga runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.json_format import Parse
+
+from cli.audit.facts import Facts
+from cli.audit.invariants import histories_are_legal
+from cli.audit.read_databases import read_orders
+from domain.ids import new_id
+from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
+from domain.saga import OrderInput, SagaPolicy
+from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from runtime.caller import SERVICE
+from runtime.database import Database
+from runtime.wakeups import Wakeups
+from services.order.model import Address, Mark, NewOrder, Order, Pricing, RefundNews
+from services.order.service import OrderService
+from tests.support.rows import fetch_rows
+
+POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
+TOTAL = 1_000
+
+
+class NoSagas:
+    """Starts none: the tests mark the orders."""
+
+    async def start(self, order: OrderInput) -> None:
+        pass
+
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        pass
+
+
+def news(order_id: str, refund_id: str = "", **changes: Any) -> RefundNews:
+    """A refund of a tenth of the order's money has succeeded, or what the changes say."""
+    values = {"order_id": order_id, "refund_id": refund_id or new_id(), "amount": 100, "succeeded": True, "version": 2}
+    return RefundNews(**{**values, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class OrderShop:
+    """The order service, and what it left in its database."""
+
+    database: Database
+    orders: OrderService
+
+    async def received(self) -> str:
+        """A new order of 10.00 EUR."""
+        new = NewOrder(
+            user_id=new_id(),
+            lines=[OrderLine(new_id(), 2)],
+            currency="EUR",
+            shipping_address=Address(name="C", line1="1 St", line2="", city="T", postal_code="1", country="DE"),
+            payment_method=None,
+            expected_total=None,
+            payment_window_seconds=900,
+        )
+        return (await self.orders.create(new, idempotency_key=new_id(), wait=0)).order.id
+
+    async def pending(self) -> str:
+        """The same, PENDING."""
+        order_id = await self.received()
+        order = await self.order(order_id)
+        pricing = Pricing(
+            lines=[PricedLine(item.product_id, item.quantity, TOTAL // item.quantity) for item in order.items],
+            total=TOTAL,
+            payment_id=new_id(),
+            payment_deadline=datetime(2030, 1, 1, tzinfo=UTC),
+        )
+        await self.orders.mark(Mark(order_id=order_id, cause_id="pending", to_status=OrderStatus.PENDING), pricing)
+        return order_id
+
+    async def paid(self) -> str:
+        """The same, PAID: transition 3."""
+        order_id = await self.pending()
+        await self.orders.mark(Mark(order_id=order_id, cause_id="order_saga:closed", to_status=OrderStatus.PAID))
+        return order_id
+
+    async def order(self, order_id: str) -> Order:
+        """The order as it stands."""
+        return await self.orders.get(order_id, caller=SERVICE)
+
+    async def history(self, order_id: str) -> list[str]:
+        """The statuses that a paid order went through since."""
+        return [transition.to_status.value for transition in (await self.order(order_id)).transitions[3:]]
+
+    async def events(self, order_id: str, *, after: int = 3) -> list[tuple[int, str, OrderTransitioned]]:
+        """Number, type and data of the order's events since it was paid, in the order in which they are published."""
+        rows = await fetch_rows(
+            self.database,
+            "SELECT ce_seq, ce_type, data FROM outbox WHERE key = %(id)s AND ce_seq > %(after)s ORDER BY id",
+            id=order_id,
+            after=after,
+        )
+        return [(seq, kind, Parse(data, OrderTransitioned())) for seq, kind, data in rows]
+
+    async def refunds(self, order_id: str) -> list[tuple[int, bool, int]]:
+        """Amount, success and version of each refund that the order was told of."""
+        query = "SELECT amount, succeeded, version FROM order_refunds WHERE order_id = %(id)s ORDER BY refund_id"
+        return await fetch_rows(self.database, query, id=order_id)
+
+    async def disagreements(self, order_id: str) -> Sequence[str]:
+        """What the audit says of the order's history."""
+        orders, transitions = await read_orders(self.database.dsn)
+        facts = Facts(
+            read_at=datetime.now(UTC),
+            orders={order_id: orders[order_id]},
+            transitions=[row for row in transitions if row.order_id == order_id],
+            reservations={},
+            stock=[],
+            restocks=[],
+            payments={},
+            refunds=[],
+            disputes=[],
+            waiting_events=[],
+            intents={},
+            runs={},
+            published={},
+        )
+        return [breach.what for breach in histories_are_legal(facts)]
+
+
+def order_shop(database: Database) -> OrderShop:
+    """A shop on this database."""
+    return OrderShop(database, OrderService(database, NoSagas(), Wakeups(), policy=POLICY))

@@ -1,0 +1,451 @@
+"""What the payment tests share: the service on a real database, driven against the Stripe double."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import stripe
+
+from domain.ids import new_id
+from domain.refunds import RefundStatus
+from runtime.database import Database, Listener
+from runtime.wakeups import Wakeups
+from sandbox.stripe.server import StripeDouble
+from services.payment.follow_ups import FollowUps
+from services.payment.inbox import Inbox
+from services.payment.intake import EventIntake
+from services.payment.model import Dispute, NewPayment, NewRefund, Payment, Refund
+from services.payment.parts import PaymentParts, put_together
+from services.payment.refund_service import RefundService, Requested
+from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.sagas import SignalUndelivered
+from services.payment.service import PaymentService
+from services.payment.stripe_client import StripeClient
+from services.payment.sweep import Sweep
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
+
+PREVIOUS_SECRET = "whsec_previous"
+ADMIN = new_id()
+
+
+@dataclass
+class SagaRecorder:
+    """Stands for Temporal: keeps what it was told, or is down."""
+
+    taken: list[tuple[str, str]] = field(default_factory=list)
+    """Order and event of each signal to an order's saga."""
+    refunds: list[tuple[str, bool]] = field(default_factory=list)
+    """Each refund that was to be followed, and whether there were news."""
+    disputes: list[tuple[str, bool]] = field(default_factory=list)
+    """Likewise."""
+    down: bool = False
+    followed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a refund was to be followed."""
+
+    async def payment_changed(self, *, order_id: str, event_id: str) -> None:
+        self._check()
+        self.taken.append((order_id, event_id))
+
+    async def follow_refund(self, *, refund_id: str, order_id: str, has_news: bool) -> None:
+        self._check()
+        self.refunds.append((refund_id, has_news))
+        self.followed.set()
+
+    async def follow_dispute(self, *, dispute_id: str, order_id: str, has_news: bool) -> None:
+        self._check()
+        self.disputes.append((dispute_id, has_news))
+
+    def orders(self) -> set[str]:
+        return {order_id for order_id, _ in self.taken}
+
+    def _check(self) -> None:
+        if self.down:
+            raise SignalUndelivered("Temporal: UNAVAILABLE")
+
+
+def new_payment(**changes: Any) -> NewPayment:
+    """A payment of 25.99 EUR for a new order, to be paid by the customer, or as the changes say."""
+    values = {
+        "id": new_id(),
+        "order_id": new_id(),
+        "user_id": new_id(),
+        "amount": 2_599,
+        "currency": "EUR",
+        "payment_method": None,
+        **changes,
+    }
+    return NewPayment(**values)
+
+
+def new_refund(payment: Payment, amount: int | None = None, **changes: Any) -> NewRefund:
+    """What an admin asks to give back of a payment; without an amount, all that is left."""
+    values = {
+        "order_id": payment.order_id,
+        "amount": amount,
+        "restock": (),
+        "ordered": changes.get("restock", ()),
+        "requested_by": ADMIN,
+        "why": "arrived broken",
+        **changes,
+    }
+    return NewRefund(**values)
+
+
+async def run_sagas(parts: PaymentParts, order_id: str) -> Payment:
+    """Do what the sagas of the payment's refunds do as far as they get by themselves; the payment after it.
+
+    Each is carried out, and closed unless Stripe is not done with it or it needs a person.
+    """
+    done = set[str]()
+    while True:
+        payment = await parts.payments.check(order_id, refresh=False)
+        due = [refund.id for refund in payment.refunds if refund.saga_open and refund.id not in done]
+        if not due:
+            return payment
+        done.update(due)
+        for refund_id in due:
+            refund = (await parts.refunds.carry_out(refund_id)).get_refund(refund_id)
+            if refund.status is not RefundStatus.PENDING and not refund.status.has_failed:
+                await parts.refunds.close(refund_id, version=refund.version)
+
+
+@dataclass(kw_only=True)
+class PaymentHarness:
+    """The parts of one payment service, and Stripe's side of the story."""
+
+    database: Database
+    client: StripeClient
+    parts: PaymentParts
+    sagas: SagaRecorder
+    inbox: Inbox
+    intake: EventIntake
+    sweep: Sweep
+    sdk: stripe.StripeClient
+    browser: httpx.AsyncClient
+    folder: Path
+
+    @property
+    def service(self) -> PaymentService:
+        """Its payments."""
+        return self.parts.payments
+
+    @property
+    def refund_service(self) -> RefundService:
+        """Its refunds."""
+        return self.parts.refunds
+
+    @property
+    def follow_ups(self) -> FollowUps:
+        """What keeps its workflows going."""
+        return self.parts.follow_ups
+
+    async def stored(self, payment: Payment) -> Payment:
+        """The payment as it is stored by now."""
+        return await self.service.check(payment.order_id, refresh=False)
+
+    def another_process(self) -> PaymentParts:
+        """A second process's parts, which share nothing but the database, Stripe and Temporal."""
+        return put_together(self.database, self.client, self.sagas, Wakeups())
+
+    async def give_back(self, payment: Payment) -> Payment:
+        """Do what the sagas of the payment's refunds do: carry each out, and close what is done."""
+        return await run_sagas(self.parts, payment.order_id)
+
+    async def request(
+        self, payment: Payment, amount: int | None = None, *, key: str = "", wait: float = 0, **changes: Any
+    ) -> Requested:
+        """An admin asks for a refund, with a key of its own unless one is given."""
+        new = new_refund(payment, amount, **changes)
+        return await self.refund_service.request(new, idempotency_key=key or new_id(), wait=wait)
+
+    async def refunded(self, payment: Payment, amount: int | None = None) -> Refund:
+        """A refund that an admin asked for, carried out as far as it gets."""
+        requested = await self.request(payment, amount)
+        return (await self.give_back(payment)).get_refund(requested.refund.id)
+
+    @asynccontextmanager
+    async def service_that_stripe_refuses(self) -> AsyncIterator[PaymentService]:
+        """One whose setting of payment method types Stripe does not know."""
+        base = str(self.browser.base_url).rstrip("/")
+        client = StripeClient(api_key=API_KEY, api_base=base, timeout=5, payment_method_types=["shells"])
+        yield put_together(self.database, client, self.sagas, Wakeups()).payments
+        await client.close()
+
+    async def opened(self, payment_method: str | None = None, **changes: Any) -> Payment:
+        """A payment that is open."""
+        return await self.service.open(new_payment(payment_method=payment_method, **changes))
+
+    async def break_api(self, *operations: str, **faults: Any) -> None:
+        """Let these calls go wrong from here on."""
+        await self._set_faults({"api": {**faults, "operations": operations}})
+
+    async def mend_api(self) -> None:
+        """Let every call go well again."""
+        await self._set_faults({})
+
+    async def _set_faults(self, faults: dict[str, Any]) -> None:
+        answer = await self.browser.post("/_sandbox/faults", content=msgspec.json.encode(faults))
+        answer.raise_for_status()
+
+    async def customer_pays(self, payment: Payment, payment_method: str) -> httpx.Response:
+        """What the customer's browser does with the client secret."""
+        intent = await self.sdk.v1.payment_intents.retrieve_async(payment.intent_id or "")
+        return await self.browser.post(
+            f"/v1/payment_intents/{intent.id}/confirm",
+            headers={"Authorization": "Bearer pk_test_shop", "Content-Type": "application/x-www-form-urlencoded"},
+            content=f"payment_method={payment_method}&client_secret={intent.client_secret}",
+        )
+
+    async def authentication_fails(self, payment: Payment) -> None:
+        """What happens on the page of the customer's bank."""
+        page = f"/_sandbox/payment_intents/{payment.intent_id}/authenticate"
+        (await self.browser.post(page, json={"outcome": "fail"})).raise_for_status()
+
+    async def intents(self, order_id: str) -> list[stripe.PaymentIntent]:
+        """The order's intents at Stripe."""
+        page = await self.sdk.v1.payment_intents.list_async({"limit": 100})
+        return [intent for intent in page.data if intent.metadata.to_dict().get("order_id") == order_id]
+
+    async def refunds(self, payment: Payment) -> list[stripe.Refund]:
+        """The payment's refunds at Stripe."""
+        stored = await self.stored(payment)
+        page = await self.sdk.v1.refunds.list_async({"payment_intent": stored.intent_id or "", "limit": 100})
+        return list(page.data)
+
+    async def refund_in_dashboard(self, payment: Payment, amount: int | None = None) -> stripe.Refund:
+        """Somebody gives money back in Stripe's dashboard: all that is left without an amount."""
+        wish: Any = {"payment_intent": payment.intent_id or ""}
+        if amount is not None:
+            wish["amount"] = amount
+        return await self.sdk.v1.refunds.create_async(wish)
+
+    async def move_refund(self, stripe_refund_id: str | None, status: str, **wish: str) -> None:
+        """Stripe, or the customer's bank, does this to a refund."""
+        await self._switch(f"refunds/{stripe_refund_id}", status=status, **wish)
+
+    async def dispute(self, payment: Payment, **wish: Any) -> str:
+        """The customer goes to their bank: a chargeback of what is left, or as it is wished; the dispute's id."""
+        [charge] = [charge for charge in await self.charges(payment) if charge.status == "succeeded"]
+        opened: str = (await self._switch(f"charges/{charge.id}/dispute", **wish))["id"]
+        return opened
+
+    async def move_dispute(self, dispute_id: str, status: str) -> None:
+        """The customer's bank, or Stripe, does this to a dispute."""
+        await self._switch(f"disputes/{dispute_id}", status=status)
+
+    async def the_dispute(self, payment: Payment) -> Dispute:
+        """The one dispute of a payment as it is stored."""
+        [dispute] = (await self.stored(payment)).disputes
+        return dispute
+
+    async def _switch(self, path: str, **wish: Any) -> Any:
+        answer = await self.browser.post(f"/_sandbox/{path}", json=wish)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def charges(self, payment: Payment) -> list[stripe.Charge]:
+        """The payment's charges at Stripe, paid or failed."""
+        page = await self.sdk.v1.charges.list_async({"payment_intent": payment.intent_id or "", "limit": 100})
+        return list(page.data)
+
+    async def webhook_bodies(self, *types: str) -> list[bytes]:
+        """The bodies of the webhooks that Stripe owes, of these types or all, oldest first."""
+        page = await self.sdk.v1.events.list_async({"limit": 100})
+        events = [event.to_dict(for_json=True) for event in reversed(page.data)]
+        return [msgspec.json.encode(event) for event in events if not types or event["type"] in types]
+
+    async def deliver(self, bodies: Sequence[bytes]) -> None:
+        """Send webhooks, well signed."""
+        for body in bodies:
+            await self.intake.receive_webhook(body=body, signature=sign(body))
+
+    async def hear(self, *types: str) -> None:
+        """All events of these types come in, once more if they were here before, and are worked off."""
+        await self.deliver(await self.webhook_bodies(*types))
+        await self.inbox.work_off_due()
+
+    async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+        """What a query finds in the service's database."""
+        async with self.database.autocommit() as connection:
+            return await connection.fetch_all(dict, statement, **parameters)
+
+    def forget_intent(self, intent_id: str) -> None:
+        """As if Stripe had failed before it made the intent."""
+        self._at_stripe("DELETE FROM objects WHERE id = ?", intent_id)
+
+    def forget_charges(self, intent_id: str) -> None:
+        """As if Stripe had failed before it charged anything."""
+        self._at_stripe("DELETE FROM objects WHERE noun = 'charge' AND list_key = ?", intent_id)
+        self._change_at_stripe(intent_id, status="requires_payment_method", amount_received=0, latest_charge=None)
+
+    def forget_refund(self, refund_id: str, charge_id: str) -> None:
+        """As if Stripe had failed before it made the refund."""
+        self._at_stripe("DELETE FROM objects WHERE id = ?", refund_id)
+        self._change_at_stripe(charge_id, amount_refunded=0, refunded=False)
+
+    def refuse_refunds(self, charge: stripe.Charge) -> None:
+        """Let Stripe refuse every refund of the charge from here on."""
+        self._change_at_stripe(charge.id, status="failed")
+
+    def move_in_currency(self, dispute_id: str, currency: str, *amounts: int) -> None:
+        """Let the money of a dispute have moved in the currency that the account settles in."""
+        moved = [
+            {
+                "id": f"txn_{number}",
+                "object": "balance_transaction",
+                "amount": amount,
+                "net": amount,
+                "fee": 0,
+                "currency": currency,
+                "created": 1_790_000_000,
+                "source": dispute_id,
+                "reporting_category": "dispute",
+                "type": "adjustment",
+            }
+            for number, amount in enumerate(amounts)
+        ]
+        self._change_at_stripe(dispute_id, balance_transactions=moved)
+
+    def forget_dispute(self, charge: stripe.Charge) -> None:
+        """Let the charge be disputed once more, as banks allow though rarely."""
+        self._change_at_stripe(charge.id, disputed=False)
+
+    def allow_refunds(self, charge: stripe.Charge) -> None:
+        """Let it refuse no more."""
+        self._change_at_stripe(charge.id, status="succeeded")
+
+    def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
+        """What somebody with the secret key can do to an intent that is not paid yet."""
+        self._change_at_stripe(payment.intent_id or "", currency=currency, amount=amount)
+
+    def forget_keys(self) -> None:
+        """As Stripe does after a day."""
+        self._at_stripe("DELETE FROM answers")
+
+    def forget_everything(self) -> None:
+        """As if nothing had ever happened at Stripe: what lists all there is then tells of the one order alone."""
+        self._at_stripe("DELETE FROM objects")
+        self.forget_keys()
+
+    def _change_at_stripe(self, object_id: str, **changes: object) -> None:
+        for name, value in changes.items():
+            self._at_stripe(
+                "UPDATE objects SET body = CAST(json_set(CAST(body AS TEXT), ?, json(?)) AS BLOB) WHERE id = ?",
+                f"$.{name}",
+                msgspec.json.encode(value).decode(),
+                object_id,
+            )
+
+    def _at_stripe(self, statement: str, *parameters: str) -> None:
+        with sqlite3.connect(self.folder / "stripe.sqlite3") as connection:
+            connection.execute(statement, parameters)
+        connection.close()
+
+    async def due_again(self) -> None:
+        """As if the pause before an event's next attempt, or the lease of a dead process, were over."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE provider_events SET next_attempt_at = now() WHERE status = 'RECEIVED'")
+
+    async def look_now(self) -> None:
+        """As if it were time for the sweep to look at every open refund and dispute."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE refunds SET next_look_at = now()")
+            await connection.execute("UPDATE disputes SET next_look_at = now()")
+
+    async def unwoken(self) -> list[str]:
+        """Open refunds and disputes whose workflow has not been told how they stand."""
+        rows = await self.rows(
+            """
+            SELECT id::text FROM refunds WHERE saga_open AND woken_version < version
+            UNION ALL SELECT id FROM disputes WHERE saga_open AND woken_version < version
+            """
+        )
+        return [row["id"] for row in rows]
+
+    async def empty_inbox(self) -> None:
+        """It is worked off and swept as a whole, so what another test left would show up."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("DELETE FROM provider_events")
+            await connection.execute("DELETE FROM event_sweep")
+            await connection.execute("UPDATE refunds SET saga_open = false")
+            await connection.execute("UPDATE disputes SET saga_open = false")
+
+    async def age_generation(self, order_id: str, age: timedelta) -> None:
+        """As if the payment's present keys had been used for so long."""
+        async with self.database.autocommit() as connection:
+            await connection.execute(
+                "UPDATE payments SET generation_at = generation_at - %(age)s WHERE order_id = %(id)s",
+                age=age,
+                id=order_id,
+            )
+
+    async def published(self, order_id: str) -> list[tuple[str, int, dict[str, Any]]]:
+        """Type, number and data of the order's events in the outbox."""
+        rows = await self.rows("SELECT ce_type, ce_seq, data FROM outbox WHERE key = %(key)s ORDER BY id", key=order_id)
+        return [(row["ce_type"], row["ce_seq"], msgspec.json.decode(row["data"])) for row in rows]
+
+    async def event_statuses(self) -> dict[str, str]:
+        """Type to status of the stored events."""
+        rows = await self.rows("SELECT type, status FROM provider_events")
+        return {row["type"]: row["status"] for row in rows}
+
+
+def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
+    """The Stripe-Signature header of a body."""
+    at = int(time.time()) - age
+    signed = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={signed}"
+
+
+@asynccontextmanager
+async def payment_harness(
+    dsn: str, folder: Path, *, patience: timedelta = timedelta(minutes=10)
+) -> AsyncIterator[PaymentHarness]:
+    """A payment service with a Stripe of its own."""
+    async with AsyncExitStack() as stack:
+        double = await stack.enter_async_context(
+            StripeDouble(
+                data=folder,
+                api_key=API_KEY,
+                webhook_secret=WEBHOOK_SECRET,
+                webhook_url=None,
+                refunds_late_after=None,  # a test says itself when they change
+            )
+        )
+        database = Database(dsn, pool_size=8)
+        stack.push_async_callback(database.close)
+        client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
+        stack.push_async_callback(client.close)
+        sagas, wakeups = SagaRecorder(), Wakeups()
+        parts = put_together(database, client, sagas, wakeups)
+        await stack.enter_async_context(Listener(dsn, channel=REFUNDS_CHANNEL, on_wake=wakeups.wake))
+        inbox = Inbox(database, parts.payments, sagas, patience=patience)
+        intake = EventIntake(
+            database, secrets=(WEBHOOK_SECRET, PREVIOUS_SECRET), livemode=client.livemode, on_stored=inbox.wake
+        )
+        harness = PaymentHarness(
+            database=database,
+            client=client,
+            parts=parts,
+            sagas=sagas,
+            inbox=inbox,
+            intake=intake,
+            sweep=Sweep(database, client, intake),
+            sdk=await stack.enter_async_context(sdk(double)),
+            folder=folder,
+            browser=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
+        )
+        await harness.empty_inbox()
+        yield harness

@@ -1,0 +1,310 @@
+"""A shop for saga tests: the real saga, worker and services, and the Stripe double, on the time-skipping server.
+
+Nothing runs by itself: a test says when the customer pays and when Stripe's events arrive, and can hook into the saga's
+steps to cancel the workflow, lose an answer or refuse at any point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import httpx
+import stripe
+from temporalio import activity
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import WorkflowRunner
+
+from cli.audit.facts import Facts
+from cli.audit.invariants import find_breaches
+from cli.audit.read_databases import PaymentFacts, read_inventory, read_orders, read_payments
+from cli.audit.read_outside import read_stripe
+from domain.ids import new_id
+from domain.orders import OrderLine
+from domain.saga import OrderResult, SagaPolicy, order_workflow_id
+from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
+from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server as add_order
+from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
+from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
+from runtime.caller import SERVICE
+from runtime.database import Database, Listener
+from runtime.rpc_server import RpcServer
+from runtime.wakeups import Wakeups
+from sandbox.stripe.server import StripeDouble
+from services.inventory.repository import StockLevel
+from services.inventory.server import InventoryServicer
+from services.inventory.service import InventoryService
+from services.order.cancelling import CancelService
+from services.order.model import Address, NewOrder, Order, RefundNews
+from services.order.repository import ORDERS_CHANNEL
+from services.order.sagas import TemporalSagas
+from services.order.server import OrderServicer
+from services.order.service import OrderService
+from services.payment.follow_ups import FollowUps
+from services.payment.inbox import Inbox
+from services.payment.intake import EventIntake
+from services.payment.parts import put_together
+from services.payment.refund_service import RefundService
+from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.sagas import TemporalSagas as PaymentSagas
+from services.payment.server import PaymentServicer
+from services.payment.service import PaymentService
+from services.payment.stripe_client import StripeClient
+from services.payment.stripe_port import APP
+from services.payment.sweep import Sweep
+from services.product.server import ProductServicer
+from services.product.service import Changes, ProductService
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
+from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
+
+TASK_QUEUE = "saga-tests"
+POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
+ADDRESS = Address(name="Customer", line1="1 Street", line2="", city="Town", postal_code="12345", country="DE")
+
+Hook = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Hooks:
+    """What happens around the steps, by step name; each hook runs at the step's first call only, then is gone."""
+
+    before: dict[str, Hook] = field(default_factory=dict)
+    after: dict[str, Hook] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    """The steps that took effect, in their order."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.before.clear()
+        self.after.clear()
+        self.calls.clear()
+
+    def wrap(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """The same activity, with the hooks around it."""
+        definition = getattr(step, "__temporal_activity_definition")
+
+        @activity.defn(name=definition.name)
+        @functools.wraps(step, updated=())
+        async def hooked(request: Any) -> Any:
+            if hook := self.before.pop(definition.name, None):
+                await hook()
+            result = await step(request)
+            self.calls.append(definition.name)
+            if hook := self.after.pop(definition.name, None):
+                await hook()
+            return result
+
+        return hooked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """Everything a saga test needs."""
+
+    env: WorkflowEnvironment
+    hooks: Hooks
+    databases: Mapping[str, str]
+    products: ProductService
+    inventory: InventoryService
+    orders: OrderService
+    cancelling: CancelService
+    order_database: Database
+    payments: PaymentService
+    refunds: RefundService
+    inbox: Inbox
+    sweep: Sweep
+    follow_ups: FollowUps
+    stripe: stripe.StripeClient
+    switches: httpx.AsyncClient
+    """What only Stripe or somebody's bank can do: `POST /_sandbox/…` of its double."""
+
+    async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
+        """A new product with so many pieces in stock."""
+        product = await self.products.create(name="Thing", description="", unit_price=price, currency=currency)
+        if pieces:
+            await self.inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=pieces, note="delivery")
+        return product.id
+
+    async def set_price(self, product_id: str, unit_price: int) -> None:
+        """Sell the product at another price from here on."""
+        await self.products.update(product_id, Changes(unit_price=unit_price), expected_versions=())
+
+    async def place(self, *lines: tuple[str, int], **changes: Any) -> WorkflowHandle[Any, OrderResult]:
+        """Place an order and answer with its workflow, once the order left RECEIVED (unless `wait` is 0)."""
+        wait = changes.pop("wait", 0)
+        new = NewOrder(
+            user_id=new_id(),
+            lines=sorted((OrderLine(product, pieces) for product, pieces in lines), key=lambda line: line.product_id),
+            currency="EUR",
+            shipping_address=ADDRESS,
+            payment_method=None,
+            expected_total=None,
+            payment_window_seconds=900,
+        )
+        created = await self.orders.create(replace(new, **changes), idempotency_key=new_id(), wait=wait)
+        return self.env.client.get_workflow_handle(order_workflow_id(created.order.id), result_type=OrderResult)
+
+    async def result(self, run: WorkflowHandle[Any, OrderResult]) -> OrderResult:
+        """The workflow's result; until then the server skips the time in which nothing happens."""
+        await self.env.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        try:
+            return await run.result()
+        finally:
+            await self.env.client.test_service.lock_time_skipping(LockTimeSkippingRequest())
+
+    async def order(self, run: WorkflowHandle[Any, OrderResult]) -> Order:
+        """The order as it stands."""
+        return await self.orders.get(run.id.removeprefix(order_workflow_id("")), caller=SERVICE)
+
+    async def stock(self, product_id: str) -> StockLevel:
+        """The product's stock."""
+        return await self.inventory.get_stock(product_id)
+
+    async def pay(self, run: WorkflowHandle[Any, OrderResult], payment_method: str = "pm_card_visa") -> bool:
+        """The customer confirms the payment at Stripe; whether the card was accepted."""
+        payment = await self.payments.check(run.id.removeprefix(order_workflow_id("")), refresh=False)
+        assert payment.intent_id is not None
+        try:
+            await self.stripe.v1.payment_intents.confirm_async(payment.intent_id, {"payment_method": payment_method})
+        except stripe.CardError:
+            return False
+        return True
+
+    async def tell_refund(self, order_id: str, amount: int) -> None:
+        """The order is told that so much of it was given back; at Stripe nothing is."""
+        news = RefundNews(order_id=order_id, refund_id=new_id(), amount=amount, succeeded=True, version=1)
+        await self.orders.mark_refunded(news)
+
+    async def switch(self, path: str, **wish: Any) -> None:
+        """Let something happen at Stripe that no call of its API does."""
+        (await self.switches.post(f"/_sandbox/{path}", json=wish)).raise_for_status()
+
+    async def deliver_events(self) -> None:
+        """Stripe's events arrive, and are worked off."""
+        await self.sweep.sweep()
+        await self.inbox.work_off_due()
+
+    async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:
+        """What of money, stock and order does not agree, from the databases and Stripe."""
+        order_id = run.id.removeprefix(order_workflow_id(""))
+        paid = await self._read_settled_payments(order_id)
+        orders, transitions = await read_orders(self.databases["order"])
+        reservations, stock, restocks = await read_inventory(self.databases["inventory"])
+        payments = paid.payments
+        order = orders[order_id]
+        facts = Facts(
+            read_at=datetime.now(UTC),
+            orders={order_id: order},
+            transitions=[row for row in transitions if row.order_id == order_id],
+            reservations=reservations,
+            stock=[row for row in stock if row.product_id in order.lines],
+            restocks=[row for row in restocks if row.product_id in order.lines],
+            payments={order_id: payments[order_id]} if order_id in payments else {},
+            refunds=[refund for refund in paid.refunds if refund.order_id == order_id],
+            disputes=[dispute for dispute in paid.disputes if dispute.order_id == order_id],
+            waiting_events=[],
+            intents={
+                intent.id: intent
+                for intent in (await read_stripe(self.stripe, app=APP)).values()
+                if intent.order_id == order_id
+            },
+            runs={},
+            published={},
+        )
+        return [f"{breach.invariant}: {breach.what}" for breach in find_breaches(facts) if breach.invariant != 5]
+
+    async def _read_settled_payments(self, order_id: str) -> PaymentFacts:
+        """The payments, once no refund of the order is under way any more."""
+        async with asyncio.timeout(20):
+            while True:
+                paid = await read_payments(self.databases["payment"])
+                if not any(refund.saga_open for refund in paid.refunds if refund.order_id == order_id):
+                    return paid
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def open_shop(
+    databases: Mapping[str, str],
+    env: WorkflowEnvironment,
+    *,
+    data: Path,
+    runner: WorkflowRunner | None = None,
+    task_queue: str = TASK_QUEUE,
+) -> AsyncIterator[Shop]:
+    """Start services, double and worker; stop them at the end. Each open shop wants a task queue of its own."""
+    async with AsyncExitStack() as stack:
+
+        def open_database(service: str) -> Database:
+            database = Database(databases[service], pool_size=4)
+            stack.push_async_callback(database.close)
+            return database
+
+        async def serve(add: Callable[[grpc.aio.Server], None]) -> str:
+            server = await stack.enter_async_context(RpcServer("127.0.0.1:0", services=(), add=add, grace=1))
+            return f"127.0.0.1:{server.port}"
+
+        double = await stack.enter_async_context(
+            StripeDouble(data=data, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
+        )
+        stripe_client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
+        stack.push_async_callback(stripe_client.close)
+
+        payment_database = open_database("payment")
+        payment_sagas = PaymentSagas(env.client, task_queue=task_queue, attention_after=POLICY.attention_after_seconds)
+        refund_wakeups = Wakeups()
+        payments = put_together(payment_database, stripe_client, payment_sagas, refund_wakeups)
+        await stack.enter_async_context(
+            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
+        )
+        inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
+        intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
+        products = ProductService(open_database("product"))
+        inventory = InventoryService(open_database("inventory"))
+        wakeups = Wakeups()
+        order_database = open_database("order")
+        sagas = TemporalSagas(env.client, task_queue=task_queue)
+        orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
+        cancelling = CancelService(order_database, orders, sagas, wakeups)
+        await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
+        addresses = ServiceAddresses(
+            product=await serve(lambda server: add_product(ProductServicer(products), server)),
+            inventory=await serve(lambda server: add_inventory(InventoryServicer(inventory), server)),
+            payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
+            order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
+        )
+        hooks = Hooks()
+        activities: Sequence[Callable[..., Any]] = [
+            hooks.wrap(step) for step in await open_activities(stack, addresses)
+        ]
+        await stack.enter_async_context(
+            make_worker(
+                env.client, activities, task_queue=task_queue, runner=runner or workflow_runner(sandbox=True), grace=1
+            )
+        )
+        yield Shop(
+            env=env,
+            hooks=hooks,
+            databases=databases,
+            products=products,
+            inventory=inventory,
+            orders=orders,
+            cancelling=cancelling,
+            order_database=order_database,
+            payments=payments.payments,
+            refunds=payments.refunds,
+            inbox=inbox,
+            sweep=Sweep(payment_database, stripe_client, intake),
+            follow_ups=payments.follow_ups,
+            stripe=await stack.enter_async_context(sdk(double)),
+            switches=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
+        )
