@@ -53,6 +53,10 @@ class Unavailable(Exception):
     """The request cannot be carried out now, for no business reason: the caller shall repeat it. Its text is told."""
 
 
+class OtherSideAway(Unavailable):
+    """Nobody answers where this and anything like it is asked, so that asking for the next thing is in vain, too."""
+
+
 class CallRefused(Exception):
     """The service that was called refused: what its `Refused` said, on the caller's side."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, Final
 
@@ -154,8 +154,21 @@ async def serve(
     address: str,
     services: tuple[str, ...],
     add: Callable[[grpc.aio.Server], None],
+    background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
-    """Serve until the process stops: the last line of every service's `run`."""
-    async with RpcServer(address, services=services, add=add, grace=settings.shutdown_grace):
-        lifecycle.ready()
-        await lifecycle.stopping.wait()
+    """Serve until the process stops: the last line of every service's `run`.
+
+    What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
+    what it is at before it lets the cancellation through. If it fails, so does the service.
+    """
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(_run(work)) for work in background]
+        async with RpcServer(address, services=services, add=add, grace=settings.shutdown_grace):
+            lifecycle.ready()
+            await lifecycle.stopping.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _run(work: Callable[[], Awaitable[object]]) -> None:
+    await work()

@@ -1,25 +1,78 @@
-"""The Temporal client, alike in every process that has one."""
+"""The Temporal client, alike in every process that has one, and one way to ask Temporal for something."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from datetime import timedelta
+from typing import Final, TypeVar
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.process import Lifecycle
+from runtime.refusal import OtherSideAway, Unavailable
 from runtime.settings import Settings
 
 log = structlog.stdlib.get_logger(__name__)
 
+Answer = TypeVar("Answer")
+
 RETRY_SECONDS: Final = 0.5
+RPC_TIMEOUT: Final = timedelta(seconds=2)
+"""Limit of one call, for `rpc_timeout`."""
+_CONNECT_SECONDS: Final = 1.0
+_REFUSALS: Final = frozenset(
+    {
+        RPCStatusCode.INVALID_ARGUMENT,
+        RPCStatusCode.NOT_FOUND,
+        RPCStatusCode.ALREADY_EXISTS,
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.OUT_OF_RANGE,
+        RPCStatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+class TemporalAway(OtherSideAway):
+    """Temporal does not answer; whether it did what was asked is not known. Repeat it."""
+
+
+class TemporalRefused(Unavailable):
+    """Temporal does not do this one thing as things stand; what else it is asked it may do."""
+
+    def __init__(self, message: str, *, status: RPCStatusCode) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 async def connect_temporal(settings: Settings) -> Client:
     """A client that connects on its first use, so that a process starts while Temporal is away."""
     return await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
+
+
+async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Make a call whose own limit is `RPC_TIMEOUT`.
+
+    Raises:
+        TemporalAway: repeat.
+        TemporalRefused: it would be refused again as things stand.
+    """
+    try:
+        # The limit of the call does not limit how long a lazy client connects.
+        async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + _CONNECT_SECONDS):
+            return await call()
+    except RPCError as error:
+        message = f"Temporal: {error.status.name}: {error.message}"
+        if error.status in _REFUSALS:
+            raise TemporalRefused(message, status=error.status) from None
+        raise TemporalAway(message) from None
+    except (WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, TimeoutError) as error:
+        # RuntimeError is how the SDK says that a lazy client could not connect.
+        raise TemporalAway(f"Temporal: {str(error) or 'no answer'}") from None
 
 
 async def wait_for_temporal(settings: Settings, lifecycle: Lifecycle) -> Client | None:

@@ -10,13 +10,12 @@ from domain.stock import MAX_ON_HAND
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer, add_InventoryServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
-from runtime.database import Database
 from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
+from services.inventory.bootstrap import InventoryComponents, bootstrap
 from services.inventory.repository import StockLevel
-from services.inventory.service import InventoryService
 
 SERVICE_NAME = "ordersaga.inventory.v1.InventoryService"
 
@@ -26,8 +25,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class InventoryServicer(InventoryServiceServicer):
     """The inventory service over gRPC."""
 
-    def __init__(self, service: InventoryService) -> None:
-        self._service = service
+    def __init__(self, components: InventoryComponents) -> None:
+        self._service = components.inventory
 
     async def GetStock(self, request: pb.GetStockRequest, context: Context) -> pb.GetStockResponse:
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
@@ -95,9 +94,8 @@ def _to_proto(level: StockLevel) -> pb.Stock:
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
-    database = Database(settings.required("inventory_dsn"), pool_size=settings.database_pool_size)
-    servicer = InventoryServicer(InventoryService(database))
-    try:
+    async with bootstrap(settings) as inventory:
+        servicer = InventoryServicer(inventory)
         await serve(
             settings,
             lifecycle,
@@ -105,5 +103,3 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             services=(SERVICE_NAME,),
             add=lambda server: add_InventoryServiceServicer_to_server(servicer, server),
         )
-    finally:
-        await database.close()

@@ -36,13 +36,13 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
         data = parse_order_event(text)
     except (ParseError, UnicodeDecodeError):
         raise Unprocessable("the data is not the JSON of an OrderTransitioned") from None
-    violation = _fault(data, template)
+    violation = _violation(data, template)
     if violation is not None:
         raise Unprocessable(violation)
     return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data, text=text)
 
 
-def _fault(data: OrderTransitioned, template: Template) -> str | None:
+def _violation(data: OrderTransitioned, template: Template) -> str | None:
     if not is_id(data.order_id) or not is_id(data.user_id):
         return "order_id and user_id must be UUIDs"
     if data.currency not in EXPONENTS:

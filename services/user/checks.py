@@ -24,7 +24,7 @@ def check_account(*, email: str, password: str, name: str) -> None:
     What an e-mail address is, `domain.emails` says. A name is one line that is not blank.
 
     Raises:
-        InvalidArgument: naming each field at violation.
+        InvalidArgument: naming each field that breaks a rule.
     """
     with Violations() as violations:
         violations.check_text("email", email, longest=MAX_EMAIL)
@@ -50,7 +50,7 @@ def check_credentials(*, email: str, password: str) -> None:
     """Check what is compared with an account: only its size, so that the answer says nothing about accounts.
 
     Raises:
-        InvalidArgument: naming each field at violation.
+        InvalidArgument: naming each field that breaks a rule.
     """
     with Violations() as violations:
         violations.check_text("email", email, longest=MAX_EMAIL)

@@ -21,6 +21,7 @@ from runtime.refusal import CallRefused
 from runtime.rpc_client import call, open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
+from services.inventory.bootstrap import InventoryComponents
 from services.inventory.server import SERVICE_NAME, InventoryServicer
 from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
@@ -42,7 +43,7 @@ async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
 
 @pytest_asyncio.fixture(scope="module")
 async def inventory(database: Database) -> AsyncIterator[InventoryServiceStub]:
-    servicer = InventoryServicer(InventoryService(database))
+    servicer = InventoryServicer(InventoryComponents(database=database, inventory=InventoryService(database)))
     server = RpcServer(
         "127.0.0.1:0",
         services=(SERVICE_NAME,),

@@ -22,6 +22,7 @@ from runtime.database import Database
 from runtime.refusal import CallRefused, InvalidArgument
 from runtime.rpc_client import call, open_channel
 from runtime.rpc_server import RpcServer
+from services.inventory.bootstrap import InventoryComponents
 from services.inventory.errors import (
     AdjustmentDiffers,
     OutOfStock,
@@ -50,12 +51,13 @@ def inventory(database: Database) -> InventoryService:
 
 
 @pytest_asyncio.fixture
-async def stub(inventory: InventoryService) -> AsyncIterator[InventoryServiceStub]:
+async def stub(database: Database, inventory: InventoryService) -> AsyncIterator[InventoryServiceStub]:
     """The service over gRPC."""
+    servicer = InventoryServicer(InventoryComponents(database=database, inventory=inventory))
     server = RpcServer(
         "127.0.0.1:0",
         services=(SERVICE_NAME,),
-        add=lambda server: add_InventoryServiceServicer_to_server(InventoryServicer(inventory), server),
+        add=lambda server: add_InventoryServiceServicer_to_server(servicer, server),
         grace=1,
     )
     async with server, open_channel(f"127.0.0.1:{server.port}") as channel:

@@ -37,6 +37,7 @@ from runtime.settings import Settings
 from runtime.tokens import TokenSigner, TokenVerifier
 from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
+from services.inventory.bootstrap import InventoryComponents
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.notification.directory import Directory
@@ -172,7 +173,10 @@ async def gateway_with_services(
             RefreshTokens(users, ttl=timedelta(seconds=60)),
         )
         product = ProductServicer(ProductService(open_database("product")))
-        inventory = InventoryServicer(InventoryService(open_database("inventory")))
+        stock_database = open_database("inventory")
+        inventory = InventoryServicer(
+            InventoryComponents(database=stock_database, inventory=InventoryService(stock_database))
+        )
         wakeups = Wakeups()
         order_database = open_database("order")
         orders = OrderService(order_database, sagas, wakeups, policy=POLICY)

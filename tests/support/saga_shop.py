@@ -40,6 +40,7 @@ from runtime.database import Database, Listener
 from runtime.rpc_server import RpcServer
 from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
+from services.inventory.bootstrap import InventoryComponents
 from services.inventory.repository import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
@@ -269,7 +270,9 @@ async def open_shop(
         inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
         intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
         products = ProductService(open_database("product"))
-        inventory = InventoryService(open_database("inventory"))
+        stock_database = open_database("inventory")
+        inventory = InventoryService(stock_database)
+        stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
         wakeups = Wakeups()
         order_database = open_database("order")
         sagas = TemporalSagas(env.client, task_queue=task_queue)
@@ -278,7 +281,7 @@ async def open_shop(
         await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(products), server)),
-            inventory=await serve(lambda server: add_inventory(InventoryServicer(inventory), server)),
+            inventory=await serve(lambda server: add_inventory(stock, server)),
             payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
             order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
         )

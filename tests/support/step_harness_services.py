@@ -36,6 +36,7 @@ from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.wakeups import Wakeups
+from services.inventory.bootstrap import InventoryComponents
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.order.cancelling import CancelService
@@ -234,7 +235,9 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
         payments = await stack.enter_async_context(payment_harness(databases["payment"], folder))
         order_database = open_database("order")
         products = ProductService(open_database("product"))
-        inventory = InventoryService(open_database("inventory"))
+        stock_database = open_database("inventory")
+        inventory = InventoryService(stock_database)
+        stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
         orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
         cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
         payment_channel = await serve(
@@ -249,9 +252,7 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
             payments=PaymentServiceStub(payment_channel),
         )
         harness.stock = StockActivities(
-            inventory=InventoryServiceStub(
-                await serve(lambda server: add_inventory(InventoryServicer(inventory), server))
-            )
+            inventory=InventoryServiceStub(await serve(lambda server: add_inventory(stock, server)))
         )
         harness.order = OrderActivities(
             orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)))

@@ -1,0 +1,148 @@
+"""Work that is due: rows that are processed until they are done, by any number of processes.
+
+A row waits in its own table, with the columns of `DueColumns`. Whoever processes it claims it first: until the lease
+ends nobody else gets it, and what a killed process had claimed is due again then. What fails is tried again, later each
+time, while the rest goes on; what can never succeed is dead-lettered. `runtime.due_worker` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, LiteralString, TypeVar
+
+from sqlalchemy import Text
+from sqlmodel import Field, SQLModel
+
+from runtime.database import Connection, timestamp
+
+Item = TypeVar("Item")
+
+
+class DueColumns(SQLModel):
+    """The columns of what is processed when it is due; it wants a partial index on ``next_attempt_at``."""
+
+    attempts: int
+    """Attempts begun since the last one that did not fail."""
+    next_attempt_at: datetime = timestamp()
+    """When it is due; while it is being processed, the end of the lease."""
+    last_error: str | None = Field(default=None, sa_type=Text)
+    """Why the last attempt failed, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed(Generic[Item]):
+    """An item that one process may work at until its lease ends.
+
+    Attributes:
+        key: of its row.
+        attempt: number of this attempt, from 1.
+        lease_ends_at: by PostgreSQL's clock; no other claim of the same row has the same.
+    """
+
+    key: str
+    item: Item
+    attempt: int
+    lease_ends_at: datetime
+
+
+class DueTable(Generic[Item]):
+    """The rows of a table that are to be processed. Every method is one statement on the caller's connection.
+
+    Args:
+        table: its name.
+        key: the column that names a row.
+        pending: SQL condition of a row that is not done; it may name the table, and has to imply the condition of the
+            index on ``next_attempt_at``.
+        columns: what an item is made of, read from the claimed row, ``claimed``.
+        make: makes an item of these, by name.
+        joined: what is joined with ``claimed`` to read them, such as ``JOIN payments ON …``.
+        dead_letter: the SET clause that ends a row which can never be processed; None where there is no such end, and
+            the row is tried for ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: LiteralString,
+        key: LiteralString,
+        pending: LiteralString,
+        columns: LiteralString,
+        make: Callable[..., Item],
+        joined: LiteralString = "",
+        dead_letter: LiteralString | None = None,
+    ) -> None:
+        self._make = make
+        # MATERIALIZED: a subquery may be run once per row of the table, and find others each time, since those that
+        # were found before are changed by then; so more than the limit would be claimed.
+        self._claim: LiteralString = f"""
+            WITH due AS MATERIALIZED (
+                SELECT {key} FROM {table}
+                 WHERE {pending} AND next_attempt_at <= now()
+                 ORDER BY next_attempt_at LIMIT %(limit)s
+                   FOR UPDATE OF {table} SKIP LOCKED
+            ),
+            claimed AS (
+                UPDATE {table} SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
+                 WHERE {key} IN (SELECT {key} FROM due)
+                RETURNING *
+            )
+            SELECT claimed.{key}::text AS claimed_key, claimed.attempts AS claimed_attempt,
+                   claimed.next_attempt_at AS claimed_until, {columns}
+              FROM claimed {joined}
+        """  # noqa: S608 - put together from constants
+        held: LiteralString = f"{key} = %(key)s AND {pending} AND next_attempt_at = %(lease_ends_at)s"
+        self._reschedule: LiteralString = f"""
+            UPDATE {table}
+               SET next_attempt_at = now() + %(delay)s, last_error = %(error)s,
+                   attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
+             WHERE {held}
+        """  # noqa: S608 - put together from constants
+        self._give_up: LiteralString | None = (
+            None if dead_letter is None else f"UPDATE {table} SET {dead_letter}, last_error = %(error)s WHERE {held}"  # noqa: S608 - put together from constants
+        )
+        self._release: LiteralString = f"""
+            UPDATE {table} SET next_attempt_at = now(), attempts = attempts - 1 WHERE {held}
+        """  # noqa: S608 - put together from constants
+
+    async def claim(self, connection: Connection, *, limit: int, lease: timedelta) -> Sequence[Claimed[Item]]:
+        """Claim what has been due longest, at most `limit` rows."""
+        return await connection.fetch_all(self._to_claimed, self._claim, limit=limit, lease=lease)
+
+    async def reschedule(
+        self, connection: Connection, claimed: Claimed[Item], *, delay: timedelta, error: str | None
+    ) -> bool:
+        """Let it be due again after `delay`, because of an error or, without one, because it is not done yet.
+
+        Returns:
+            False, and nothing is changed, when it is done, or the claim was lost.
+        """
+        return await self._change(connection, self._reschedule, claimed, delay=delay, error=error)
+
+    async def dead_letter(self, connection: Connection, claimed: Claimed[Item], *, error: str) -> bool:
+        """End what can never be processed.
+
+        Returns:
+            False, and nothing is changed, when it is done, the claim was lost, or there is no such end.
+        """
+        return self._give_up is not None and await self._change(connection, self._give_up, claimed, error=error)
+
+    async def release(self, connection: Connection, claimed: Claimed[Item]) -> None:
+        """Give the claim back, as if there had been none."""
+        await self._change(connection, self._release, claimed)
+
+    async def _change(
+        self, connection: Connection, statement: LiteralString, claimed: Claimed[Item], **parameters: object
+    ) -> bool:
+        changed = await connection.execute(
+            statement, key=claimed.key, lease_ends_at=claimed.lease_ends_at, **parameters
+        )
+        return changed == 1
+
+    def _to_claimed(
+        self, *, claimed_key: str, claimed_attempt: int, claimed_until: datetime, **columns: object
+    ) -> Claimed[Item]:
+        return Claimed(
+            key=claimed_key, item=self._make(**columns), attempt=claimed_attempt, lease_ends_at=claimed_until
+        )

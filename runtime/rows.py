@@ -1,0 +1,70 @@
+"""Columns and values of a table, written down once: in the SQLModel class that the migrations are made from.
+
+A service's ``tables.py`` has, for each table, a class of columns (``class RefundColumns(SQLModel)``) and the table
+itself (``class RefundRow(Base, RefundColumns, table=True)``). A value that the service works with has the same columns,
+without a database behind them: ``class Refund(Value, RefundColumns)``. Statements stay plain SQL; where one names all
+columns of a table, or their types, it gets them from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, LiteralString, cast
+
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql
+from sqlmodel import SQLModel
+from sqlmodel._compat import SQLModelConfig
+
+
+class Value(SQLModel):
+    """A value with the columns of a table: immutable, compared by its fields, made from a row by ``Class(**row)``.
+
+    `model_copy(update=…)` makes a changed one, without checking the changes. A column that the class does not have is
+    refused, as is a value of the wrong type (pydantic's ValidationError).
+    """
+
+    model_config = SQLModelConfig(frozen=True, extra="forbid")
+
+
+def columns(table: type[SQLModel], *, without: Collection[str] = (), of: str = "") -> LiteralString:
+    """Names of a table's columns, for a SELECT or an INSERT; `of` is the table's alias in the statement."""
+    prefix = f"{of}." if of else ""
+    return ", ".join(f"{prefix}{column.name}" for column in _columns(table, without))
+
+
+def parameters(table: type[SQLModel], *, without: Collection[str] = ()) -> LiteralString:
+    """A placeholder for each column, in the order of `columns`, for VALUES."""
+    return ", ".join(f"%({column.name})s" for column in _columns(table, without))
+
+
+def recordset(table: type[SQLModel], *, alias: str, without: Collection[str] = ()) -> LiteralString:
+    """``alias (name type, …)`` with the table's columns, to stand behind ``json_to_recordset(…) AS``."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    typed = (f"{column.name} {column.type.compile(dialect=dialect)}" for column in _columns(table, without))
+    return f"{alias} ({', '.join(typed)})"
+
+
+def json_object(table: type[SQLModel], *, without: Collection[str] = (), of: str = "") -> LiteralString:
+    """``json_build_object('name', name, …)``: a row as JSON, from which `Value` reads its fields again."""
+    prefix = f"{of}." if of else ""
+    pairs = (f"'{column.name}', {prefix}{column.name}" for column in _columns(table, without))
+    return f"json_build_object({', '.join(pairs)})"
+
+
+def overwrite(table: type[SQLModel], *, without: Collection[str] = ()) -> LiteralString:
+    """``name = excluded.name, …``: for ``ON CONFLICT … DO UPDATE SET``; a primary key is never overwritten."""
+    names = (column.name for column in _columns(table, without) if not column.primary_key)
+    return ", ".join(f"{name} = excluded.{name}" for name in names)
+
+
+def _columns(table: type[SQLModel], without: Collection[str]) -> Iterator[Column[Any]]:
+    """The table's columns but for some.
+
+    Raises:
+        LookupError: one of those is no column of the table.
+    """
+    found = cast("Table", vars(table)["__table__"]).columns
+    if unknown := set(without) - set(found.keys()):
+        raise LookupError(f"{table.__name__} has no column {', '.join(sorted(unknown))}")
+    return (column for column in found if column.name not in without)

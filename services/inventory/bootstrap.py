@@ -1,0 +1,38 @@
+"""Wires the inventory service from its settings and ports: for the process that runs it, and for every test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from runtime.database import Database
+from runtime.settings import Settings
+from services.inventory.service import InventoryService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryComponents:
+    """What the service is made of."""
+
+    database: Database
+    inventory: InventoryService
+
+
+@asynccontextmanager
+async def bootstrap(settings: Settings, *, database: Database | None = None) -> AsyncIterator[InventoryComponents]:
+    """The service's components, as long as the context is open.
+
+    Args:
+        settings: of the process.
+        database: in place of the one that the settings name; whoever gives it closes it.
+
+    Raises:
+        SettingsError: a setting is missing.
+    """
+    own = database or Database(settings.required("inventory_dsn"), pool_size=settings.database_pool_size)
+    try:
+        yield InventoryComponents(database=own, inventory=InventoryService(own))
+    finally:
+        if database is None:
+            await own.close()
