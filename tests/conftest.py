@@ -1,55 +1,45 @@
-"""One throw-away PostgreSQL for the whole run, and in it six migrated databases for each test process."""
+"""One throw-away PostgreSQL for the whole run, if a test needs it, and in it databases for each test process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
-from migrations.runner import upgrade_all
-from sandbox.postgres_temporary import temporary_postgres_in_thread
+from tests.support.shared_postgres import PostgresOnDemand, PostgresServer, ask_for_postgres, unique_suffix
 
 # The same plans at each run, so that a red test is red because of its commit. No deadlines: the machine may be busy.
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", settings.get_profile("repeatable"), derandomize=False, max_examples=1_000)
 settings.load_profile("repeatable")
 
-_ADMIN = pytest.StashKey[str]()
-_SERVICES = pytest.StashKey[Mapping[str, str]]()
-_STACK = pytest.StashKey[ExitStack]()
+_ADDRESS = pytest.StashKey[str]()
+_POSTGRES = pytest.StashKey[PostgresOnDemand]()
 
 
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
-    """Start PostgreSQL in the controlling process; test processes get its address from there."""
+    """Let test processes ask the controlling one for PostgreSQL, which it starts for the first of them."""
     if hasattr(config, "workerinput"):
-        config.stash[_ADMIN] = config.workerinput["postgres_admin"]
-        config.stash[_SERVICES] = config.workerinput["postgres_services"]
+        config.stash[_ADDRESS] = config.workerinput["postgres"]
         return
-    stack = ExitStack()
-    databases = stack.enter_context(temporary_postgres_in_thread())
-    config.stash[_STACK] = stack
-    config.stash[_ADMIN] = databases.admin
-    config.stash[_SERVICES] = dict(databases.services)
+    postgres = PostgresOnDemand()
+    config.stash[_POSTGRES] = postgres
+    config.stash[_ADDRESS] = postgres.address
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
-    """Tell a test process where PostgreSQL is."""
+    """Tell a test process where to ask."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]  # xdist's controller object is untyped
-    node.workerinput["postgres_admin"] = config.stash[_ADMIN]  # type: ignore[attr-defined]
-    node.workerinput["postgres_services"] = config.stash[_SERVICES]  # type: ignore[attr-defined]
+    node.workerinput["postgres"] = config.stash[_ADDRESS]  # type: ignore[attr-defined]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop PostgreSQL with the controlling process."""
-    if _STACK in config.stash:
-        config.stash[_STACK].close()
+    if _POSTGRES in config.stash:
+        config.stash[_POSTGRES].close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -67,18 +57,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def databases(request: pytest.FixtureRequest, worker_id: str) -> Iterator[Mapping[str, str]]:
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """The run's PostgreSQL server."""
+    return ask_for_postgres(request.config.stash[_ADDRESS])
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
     """Service name to the DSN of its migrated, empty database of this test process."""
-    config = request.config
-    names = {service: f"{service}_{worker_id}" for service in config.stash[_SERVICES]}
-    with psycopg.connect(config.stash[_ADMIN], autocommit=True) as connection:
-        dsns = {}
-        for service, dsn in config.stash[_SERVICES].items():
-            parts = conninfo_to_dict(dsn)
-            owner = sql.Identifier(str(parts["user"]))
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY file_copy").format(sql.Identifier(names[service]), owner)
-            )
-            dsns[service] = dsn.rsplit("/", 1)[0] + f"/{names[service]}"
-        upgrade_all(dsns, relay_role="relay", audit_role="audit")
-        yield dsns
+    return postgres.copy_databases(unique_suffix(worker_id))
