@@ -1,4 +1,4 @@
-"""Every mutation of the catalogue is caught by the test that it names, which passes on the sound code in `make test`."""
+"""Every mutation of the catalogue is caught by the tests that it names; on the sound code `make test` runs them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ def test_second():
 def test_a_failed_teardown_hides_none_of_the_other_tests(tmp_path: Path) -> None:
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     warnings = "\n    ".join(options["filterwarnings"])
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings =\n    {warnings}\n")
+    scopes = "\n".join(f"{name} = {value}" for name, value in options.items() if name.startswith("asyncio"))
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{scopes}\nfilterwarnings =\n    {warnings}\n")
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_two.py").write_text(TESTS)
 
