@@ -140,8 +140,8 @@ class _Bench:
                 rates[concurrency] = (await self._bare_round(orders // 2, concurrency=concurrency))[0]
             else:
                 rates[concurrency] = (await self._whole_round(orders // 2, concurrency=concurrency))[0].rate
-        told = ", ".join(f"{rate:.1f}/s at {concurrency}" for concurrency, rate in rates.items())
-        self._console.print(f"{kind}: {told}")
+        measured = ", ".join(f"{rate:.1f}/s at {concurrency}" for concurrency, rate in rates.items())
+        self._console.print(f"{kind}: {measured}")
         return max(rates, key=lambda concurrency: rates[concurrency])
 
     async def _bare_round(self, count: int, *, concurrency: int) -> tuple[float, dict[str, float]]:

@@ -38,7 +38,7 @@ class Load:
 
 
 class Customers:
-    """Places orders for one piece each, over the products in turn."""
+    """Places orders of one unit each, over the products in turn."""
 
     def __init__(self, gateway: httpx.AsyncClient, *, token: str, products: Sequence[str], watch: OrderWatch) -> None:
         self._gateway = gateway

@@ -54,7 +54,7 @@ DEFAULT_NAME = "Admin"
 
 @contextmanager
 def _exit_on_wrong_setting() -> Iterator[None]:
-    """Every command's border: a wrong setting is told with its name, exit 2."""
+    """Around every command: a wrong setting is named, exit 2."""
     from runtime.settings import SettingsError
 
     try:
@@ -66,7 +66,7 @@ def _exit_on_wrong_setting() -> Iterator[None]:
 
 @contextmanager
 def _exit_on_stack_trouble() -> Iterator[None]:
-    """The border of commands that run the stack: what went wrong is told in words, exit 1."""
+    """Around commands that run the stack: what went wrong is said in words, exit 1."""
     from cli.demo.shop import DemoError
     from sandbox.errors import StackError
 

@@ -41,7 +41,7 @@ def replay_files(paths: Sequence[Path]) -> int:
 
 
 async def _replay_files(paths: Sequence[Path]) -> int:
-    logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what diverges is told once, by us
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what diverges is reported once, by us
     quiet = TelemetryConfig(logging=LoggingConfig(filter=TelemetryFilter(core_level="OFF", other_level="OFF")))
     replayer = Replayer(
         workflows=WORKFLOWS, workflow_runner=workflow_runner(sandbox=True), runtime=Runtime(telemetry=quiet)

@@ -26,7 +26,7 @@ class OrderStatus(StrEnum):
 
 OPEN_STATUSES = frozenset({OrderStatus.RECEIVED, OrderStatus.PENDING})
 SOLD_STATUSES = frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED, OrderStatus.REFUNDED})
-"""Those past the pivot: the money came and the pieces are sold, whatever was given back since."""
+"""Those past the pivot: the money came and the stock is sold, whatever was refunded since."""
 
 
 class Reason(StrEnum):
@@ -85,7 +85,7 @@ REFUND_FAILED_EVENT = "order.refund_failed"
 
 
 def refunded_status(*, refunded: int, total: int) -> OrderStatus:
-    """Where a sold order stands of whose total so much is given back, in minor units."""
+    """Where a sold order stands of whose total so much is refunded, in minor units."""
     if refunded <= 0:
         return OrderStatus.PAID
     return OrderStatus.REFUNDED if refunded >= total else OrderStatus.PARTIALLY_REFUNDED
@@ -93,7 +93,7 @@ def refunded_status(*, refunded: int, total: int) -> OrderStatus:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """So many pieces of one product."""
+    """A quantity of one product."""
 
     product_id: str
     quantity: int
@@ -101,7 +101,7 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class PricedLine:
-    """A line with the price that the product had when the order was quoted, in minor units per piece."""
+    """A line with the price that the product had when the order was quoted, in minor units per unit."""
 
     product_id: str
     quantity: int

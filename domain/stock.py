@@ -14,4 +14,4 @@ class ReservationStatus(StrEnum):
 
 
 MAX_ON_HAND = 1_000_000_000
-"""Pieces that one product can have in stock."""
+"""Units that one product can have in stock."""

@@ -12,7 +12,7 @@ Lines = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFact:
-    """An order row with its lines; `refunded` in minor units, given back so far."""
+    """An order row with its lines; `refunded` in minor units, refunded so far."""
 
     id: str
     status: str
@@ -64,7 +64,7 @@ class StockFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestockFact:
-    """Pieces of a product that refunds of an order put back, beside those that were sold to it."""
+    """Units of a product that refunds of an order put back into stock, and those that were sold to it."""
 
     order_id: str
     product_id: str
@@ -121,7 +121,7 @@ class DisputeFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFact:
-    """A provider event that is not worked off."""
+    """A provider event that is not processed."""
 
     event_id: str
     received_at: datetime

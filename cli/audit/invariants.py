@@ -36,7 +36,7 @@ def find_breaches(facts: Facts) -> list[Breach]:
 def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator[Breach]:
     """1: sold if and only if one SUCCEEDED payment of the total, and a COMMITTED reservation; its status as refunded.
 
-    What an open refund has changed, its workflow is about to tell the order.
+    Of what an open refund has changed, its workflow is about to notify the order.
     """
     for order in facts.orders.values():
         payment, reservation = facts.payments.get(order.id), facts.reservations.get(order.id)
@@ -47,12 +47,12 @@ def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator
                 what = f"{order.status}, but received {payment.amount_received} of {order.total}"
                 yield _order_breach(1, facts, order, what)
             elif payment.refunded != order.refunded and not _open_refunds(facts, order.id):
-                what = f"{order.status} with {order.refunded} given back, but {payment.refunded} were refunded"
+                what = f"{order.status} with {order.refunded} refunded, but {payment.refunded} of the payment were"
                 yield _order_breach(1, facts, order, what)
             if reservation is None or reservation.status != ReservationStatus.COMMITTED:
                 yield _order_breach(1, facts, order, f"{order.status} without a committed reservation")
             elif reservation.lines != order.lines:
-                yield _order_breach(1, facts, order, f"{order.status}, but other pieces were sold than ordered")
+                yield _order_breach(1, facts, order, f"{order.status}, but other units were sold than ordered")
         elif (
             reservation is not None
             and reservation.status == ReservationStatus.COMMITTED
@@ -64,7 +64,7 @@ def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator
 def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
     """2: FAILED or CANCELLED has no reservation but a released one; its intent is canceled or wholly refunded.
 
-    Or the rest is owed: its refund is under way, or calls for a person, or a person has dealt with it.
+    Or the rest is due: its refund is under way, or needs a person, or a person has dealt with it.
     """
     for order in facts.orders.values():
         if order.status not in (OrderStatus.FAILED, OrderStatus.CANCELLED):
@@ -76,7 +76,7 @@ def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
             if intent.order_id != order.id:
                 continue
             kept = intent.amount_received - intent.refunded
-            if intent.status != "canceled" and kept > _owed(facts, order.id):
+            if intent.status != "canceled" and kept > _due(facts, order.id):
                 yield _order_breach(2, facts, order, f"{order.status}, but Stripe's {intent.id} keeps {kept}")
             if kept < 0:
                 yield _order_breach(2, facts, order, f"{-kept} more went back than {intent.id} brought in")
@@ -87,7 +87,7 @@ def dead_orders_hold_neither_money_nor_stock(facts: Facts) -> Iterator[Breach]:
 def stock_adds_up(facts: Facts) -> Iterator[Breach]:
     """3: on hand is the sum of the ledger, reserved that of active lines; each committed line was sold once.
 
-    And no more pieces of an order came back than were sold to it.
+    And no more units of an order were put back into stock than were sold to it.
     """
     for stock in facts.stock:
         faults = []
@@ -278,8 +278,8 @@ def _open_refunds(facts: Facts, order_id: str) -> list[RefundFact]:
     return [refund for refund in facts.refunds if refund.order_id == order_id and refund.saga_open]
 
 
-def _owed(facts: Facts, order_id: str) -> int:
-    """What of a dead order's money has a refund that is not done, or that a person has dealt with."""
+def _due(facts: Facts, order_id: str) -> int:
+    """What of an unpaid order's money has a refund that is not done, or that a person has dealt with."""
     return sum(
         refund.amount
         for refund in facts.refunds
@@ -292,7 +292,7 @@ def _owed(facts: Facts, order_id: str) -> int:
 def _at_stripe(status: str) -> str:
     """A refund's status as both sides can say it: what became of one that had failed is ours alone."""
     if status in (RefundStatus.FAILED, RefundStatus.CANCELED, RefundStatus.RESOLVED, RefundStatus.REPLACED):
-        return "not given back"
+        return "not refunded"
     return RefundStatus.PENDING if status == "REQUIRES_ACTION" else status
 
 

@@ -102,7 +102,7 @@ async def read_inventory(dsn: str) -> tuple[Mapping[str, ReservationFact], list[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFacts:
-    """What the payment database tells, of one moment."""
+    """What the payment database holds, at one moment."""
 
     payments: Mapping[str, PaymentFact]
     """By order id."""

@@ -20,8 +20,8 @@ def print_invariants(console: Console, facts: Facts, breaches: Sequence[Breach])
     )
     for number, check in enumerate(CHECKS, start=1):
         broken = [breach for breach in breaches if breach.invariant == number]
-        verdict = "[bold red]BROKEN[/]" if broken else "[green]holds[/] "
-        console.print(f"   {number}. {verdict}  {check.__name__.replace('_', ' ')}")
+        result = "[bold red]BROKEN[/]" if broken else "[green]holds[/] "
+        console.print(f"   {number}. {result}  {check.__name__.replace('_', ' ')}")
         for breach in broken:
             console.print(f"      [red]{escape(breach.subject)}: {escape(breach.what)}[/]", soft_wrap=True)
     for dispute in list_lost_disputes(facts):

@@ -42,7 +42,7 @@ class Report:
         return not self.breaches and all(outcome.is_expected for outcome in self.outcomes)
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         good = sum(outcome.is_expected for outcome in self.outcomes)
         return f"{good} of {len(self.outcomes)} orders ended as they should, {len(self.breaches)} breaches"
@@ -107,7 +107,7 @@ class Report:
     def _show_money(outcome: Outcome) -> str:
         money = outcome.money
         received = f"{format_money(money.received, CURRENCY)} received"
-        return f"{received}, {format_money(money.refunded, CURRENCY)} given back" if money.refunded else received
+        return f"{received}, {format_money(money.refunded, CURRENCY)} refunded" if money.refunded else received
 
     def _workflow_url(self, order_id: str) -> str:
         return f"{self.temporal_ui}/namespaces/default/workflows/{order_workflow_id(order_id)}"

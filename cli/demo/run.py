@@ -53,7 +53,7 @@ def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bo
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_data(), indent=2) + "\n")
     console.print(
-        f"{report.verdict}; {time.monotonic() - began:.1f} s in all. Logs are in {var / 'log'}. "
+        f"{report.summary}; {time.monotonic() - began:.1f} s in all. Logs are in {var / 'log'}. "
         "`make up` starts a stack that stays."
     )
     return report.is_good

@@ -51,7 +51,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """So many pieces of one product."""
+    """A quantity of one product."""
 
     product_id: str
     quantity: int
@@ -67,7 +67,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedOrder:
-    """An order as the gateway tells it."""
+    """An order as the gateway shows it."""
 
     id: str
     status: str
@@ -118,7 +118,7 @@ class Shop:
         await self._stripe.aclose()
 
     async def add_product(self, name: str, *, price: int, pieces: int) -> Product:
-        """As admin: make a product and put pieces of it in stock."""
+        """As admin: make a product and put units of it in stock."""
         body = {"name": name, "unit_price": price, "currency": CURRENCY}
         product = await self._call("POST", "/v1/products", token=self._admin, body=body)
         adjustments = f"/v1/inventory/{product['id']}/adjustments"
@@ -126,7 +126,7 @@ class Shop:
         return Product(id=product["id"], name=name)
 
     async def get_available(self, product: Product) -> int:
-        """As admin: pieces that can be ordered."""
+        """As admin: units that can be ordered."""
         stock = await self._call("GET", f"/v1/inventory/{product.id}", token=self._admin)
         return int(stock["available"])
 
