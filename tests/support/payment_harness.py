@@ -22,6 +22,7 @@ from domain.ids import new_id
 from domain.refunds import RefundStatus
 from runtime.database import Database, Listener
 from runtime.wakeups import Wakeups
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.payment.follow_ups import FollowUps
 from services.payment.inbox import Inbox
@@ -34,7 +35,7 @@ from services.payment.sagas import SignalUndelivered
 from services.payment.service import PaymentService
 from services.payment.stripe_client import StripeClient
 from services.payment.sweep import Sweep
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
 
 PREVIOUS_SECRET = "whsec_previous"
 ADMIN = new_id()
@@ -415,15 +416,9 @@ async def payment_harness(
 ) -> AsyncIterator[PaymentHarness]:
     """A payment service with a Stripe of its own."""
     async with AsyncExitStack() as stack:
-        double = await stack.enter_async_context(
-            StripeDouble(
-                data=folder,
-                api_key=API_KEY,
-                webhook_secret=WEBHOOK_SECRET,
-                webhook_url=None,
-                refunds_late_after=None,  # a test says itself when they change
-            )
-        )
+        # A test says itself when refunds change.
+        account = stack.enter_context(open_account(folder=folder, clock=Clock(), late_after=None))
+        double = await stack.enter_async_context(StripeDouble(account))
         database = Database(dsn, pool_size=8)
         stack.push_async_callback(database.close)
         client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
