@@ -10,6 +10,7 @@ import msgspec
 import stripe
 
 from sandbox.stripe.auth import for_customers, is_customer
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.errors import ApiError, invalid, too_many_calls, unknown_failure
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.faults import Draw, FaultSwitch, Operation
@@ -38,8 +39,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRequest:
+    """One request to the API. `parameters` is the query of a GET, else the body, form-encoded.
+
+    `headers` are looked up by their names in lower case.
+    """
+
+    method: str
+    path: str
+    parameters: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What goes back; a lost one closes the connection instead."""
+    """What goes back; a lost one breaks the connection instead."""
 
     status: int
     body: bytes
@@ -48,7 +62,7 @@ class Reply:
 
 
 class Calls:
-    """Answers the API calls of one account; `owed` is called when events may wait for delivery."""
+    """Answers the API calls of one account; `changed` is called after each that may have changed something."""
 
     def __init__(
         self,
@@ -58,8 +72,8 @@ class Calls:
         ledger: Ledger,
         keys: IdempotencyKeys,
         faults: FaultSwitch,
-        clock: Callable[[], float],
-        owed: Callable[[], None],
+        clock: Clock,
+        changed: Callable[[], None],
     ) -> None:
         self._api_key = api_key
         self._store = store
@@ -67,22 +81,22 @@ class Calls:
         self._keys = keys
         self._faults = faults
         self._clock = clock
-        self._owed = owed
+        self._changed = changed
 
-    async def answer(self, route: Route, *, target: str, encoded: bytes, headers: Mapping[str, str]) -> Reply:
-        """Carry out a call; every refusal is an answer too."""
+    async def answer(self, route: Route, target: str, request: ApiRequest) -> Reply:
+        """Carry out a call of the object whose id is `target`; every refusal is an answer too."""
         request_id = new_id("req", size=14)
-        api_version = headers.get("stripe-version", stripe.api_version)
+        api_version = request.headers.get("stripe-version", stripe.api_version)
         sent_with = {"Request-Id": request_id, "Stripe-Version": api_version}
         try:
-            params = Params(encoded, api_version=api_version)
-            call = self._read_call(route, target, params, headers.get("authorization", ""), request_id)
+            params = Params(request.parameters, api_version=api_version)
+            call = self._read_call(route, target, params, request.headers.get("authorization", ""), request_id)
             draw = self._faults.draw(route.operation)
             if draw.too_many:
                 raise too_many_calls()
             if draw.error_before:
                 raise unknown_failure()
-            key = None if route.method == "GET" else headers.get("idempotency-key")
+            key = None if route.method == "GET" else request.headers.get("idempotency-key")
             answer = await (self._read(call, draw) if route.method == "GET" else self._write(call, draw, key))
         except ApiError as error:
             return Reply(status=error.status, body=msgspec.json.encode(error.body()), headers=sent_with)
@@ -113,7 +127,7 @@ class Calls:
         result = call.route.execute(self._ledger, call.target, call.command, call.cause(None))
         if draw.error_after:
             raise unknown_failure()
-        return call.answer(200, self._shown(result, call), at=self._clock())
+        return call.answer(200, self._shown(result, call), at=self._clock.now())
 
     async def _write(self, call: _Call, draw: Draw, key: str | None) -> Answer:
         stored = None if key is None else self._keys.stored(key, call.fingerprint)
@@ -127,11 +141,11 @@ class Calls:
                     answer = call.refusal(unknown_failure(), at=answer.at)
                 if key is not None:
                     self._store.save_answer(key, answer)
-        self._owed()
+        self._changed()
         return answer
 
     def _execute(self, call: _Call, key: str | None) -> Answer:
-        at = self._clock()
+        at = self._clock.now()
         try:
             result = call.route.execute(self._ledger, call.target, call.command, call.cause(key))
         except ApiError as error:

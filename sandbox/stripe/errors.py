@@ -86,8 +86,13 @@ def unknown_failure() -> ApiError:
     return ApiError(500, "An unknown error occurred", kind=ErrorType.API)
 
 
-def misfit(message: str) -> ApiError:
-    """A switch's JSON does not fit; names the field: msgspec tells a path for a wrong value, else the field's name."""
+def unrecognized_request(method: str, path: str) -> ApiError:
+    """The API has no such call, or the double has it not."""
+    return ApiError(404, f"Unrecognized request URL ({method}: {path}).")
+
+
+def mismatch(message: str) -> ApiError:
+    """A switch's JSON does not fit. Names the field: msgspec gives a path for a wrong value, else the field's name."""
     path = re.search(r"at `\$\.?([^`]*)`", message)
     field = re.search(r"field `([^`]*)`", message)
     parts = [match[1] for match in (path, field) if match and match[1]]

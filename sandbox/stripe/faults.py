@@ -11,8 +11,6 @@ from typing import Annotated
 
 import msgspec
 
-from sandbox.stripe.errors import misfit
-
 # A dropped webhook comes again within 60 s; the rest of the minute is for the attempt itself.
 _DROPPED_SECONDS = (1.0, 50.0)
 _SHUFFLE_SECONDS = 1.0
@@ -104,21 +102,21 @@ class FaultSwitch:
         self._random = random.Random()  # noqa: S311  # chooses what breaks, guards nothing
         self._changed = asyncio.Event()
 
-    def set(self, encoded: bytes) -> None:
-        """Replace the faults; calls that a delay holds up go on at once.
+    def set(self, faults: Faults) -> None:
+        """Replace the faults; calls that a delay holds up go on at once."""
+        self.current = faults
+        seed = None if faults.seed is msgspec.UNSET else faults.seed
+        self._random = random.Random(seed)  # noqa: S311  # as above
+        self.release()
 
-        Raises:
-            ApiError: 400 naming the field that does not fit.
-        """
-        try:
-            faults = msgspec.json.decode(encoded, type=Faults)
-        except msgspec.DecodeError as error:
-            raise misfit(str(error)) from None
-        self._switch(faults)
+    def release(self) -> None:
+        """Let the calls that a delay holds up go on at once."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def clear(self) -> None:
         """Switch all faults off; calls that a delay holds up go on at once."""
-        self._switch(Faults())
+        self.set(Faults())
 
     def draw(self, operation: Operation) -> Draw:
         """Decide what befalls one call."""
@@ -147,13 +145,6 @@ class FaultSwitch:
         if faults is msgspec.UNSET:
             return [now]
         return [now + self._lateness(faults) for _ in range(faults.duplicate)]
-
-    def _switch(self, faults: Faults) -> None:
-        self.current = faults
-        seed = None if faults.seed is msgspec.UNSET else faults.seed
-        self._random = random.Random(seed)  # noqa: S311  # as above
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _lateness(self, faults: WebhookFaults) -> float:
         if self._random.random() < faults.drop:

@@ -1,14 +1,15 @@
 """Idempotency keys: the first answer is kept and given again (https://docs.stripe.com/api/idempotent_requests).
 
 Keys belong to the account, whatever the endpoint. An answer is stored once execution began, a 500 included; what is
-refused before (parameters that do not fit, a twin in flight) is not. Keys expire after 24 hours.
+refused before (parameters that do not fit, a concurrent duplicate) is not. Keys expire after 24 hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.errors import ApiError, ErrorType, invalid
 from sandbox.stripe.store import Answer, Store
 
@@ -19,11 +20,11 @@ _MAX_KEY = 255
 class IdempotencyKeys:
     """The keys in use and those with a stored answer."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._executing: set[str] = set()
-        store.forget_answers(before=clock() - EXPIRY)
+        store.forget_answers(before=clock.now() - EXPIRY)
 
     def stored(self, key: str, fingerprint: str) -> Answer | None:
         """The answer to give again, or None when the call is to be executed.
@@ -44,7 +45,7 @@ class IdempotencyKeys:
                 code="idempotency_key_in_use",
             )
         answer = self._store.answer(key)
-        if answer is None or answer.at <= self._clock() - EXPIRY:
+        if answer is None or answer.at <= self._clock.now() - EXPIRY:
             return None
         if answer.fingerprint != fingerprint:
             raise ApiError(

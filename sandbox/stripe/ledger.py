@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from sandbox.stripe import disputing, refunding, rules
 from sandbox.stripe.cards import TEST_CARDS, card_of, new_payment_method
 from sandbox.stripe.charging import Change
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent, CreateRefund, ListPage, Retrieve
 from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
 from sandbox.stripe.errors import ApiError, invalid, missing
@@ -46,7 +47,7 @@ class Ledger:
     """All objects of one account. Writes belong into a transaction of the store, which the caller opens.
 
     `enabled_events` are the types of event that the webhook endpoint receives, ``*`` for all of them, or none when
-    there is no endpoint; `base_url` is where the double itself is reached. Refunds that are not done at once change
+    there is no endpoint; `base_url` is where the account is served. Refunds that are not done at once change
     `late_after` seconds after they were made, or only by `change_refund` when it is None.
     """
 
@@ -55,7 +56,7 @@ class Ledger:
         store: Store,
         *,
         faults: FaultSwitch,
-        clock: Callable[[], float],
+        clock: Clock,
         enabled_events: Set[str],
         base_url: str,
         late_after: float | None,
@@ -64,7 +65,7 @@ class Ledger:
         self._faults = faults
         self._clock = clock
         self._enabled_events = enabled_events
-        self._base_url = base_url
+        self.base_url = base_url
         self._late_after = late_after
 
     # Payment intents
@@ -119,7 +120,7 @@ class Ledger:
         under_way = refunding.under_way(self._all_of(Refund, charge))
         change = refunding.refund(charge, command, status=status, under_way=under_way, at=self._now())
         if late is not None and self._late_after is not None:
-            due_at = self._clock() + self._late_after
+            due_at = self._clock.now() + self._late_after
             plan = Plan(refund_id=change.subject.id, status=late.ends, failure=late.failure, due_at=due_at)
             self._store.plan(plan)
         return self._apply(change, cause)
@@ -165,7 +166,7 @@ class Ledger:
     # Reading
 
     def retrieve(self, kind: type[AnyResource], object_id: str, command: Retrieve) -> AnyResource:
-        """One object; an event tells how many of its webhooks are still owed."""
+        """One object; an event tells how many of its webhooks are outstanding."""
         if command.client_secret is not None:
             self.intent(object_id, client_secret=command.client_secret)
         return self._with_pending(self._found(kind, object_id))
@@ -195,7 +196,7 @@ class Ledger:
     # Inside
 
     def _now(self) -> int:
-        return int(self._clock())
+        return int(self._clock.now())
 
     def _found(self, kind: type[AnyResource], object_id: str, *, param: str | None = None) -> AnyResource:
         resource = self._store.find(kind, object_id)
@@ -206,7 +207,7 @@ class Ledger:
     def _confirmed(
         self, intent: Intent, method: PaymentMethod | None, command: ConfirmIntent, *, at: int
     ) -> Change[Intent]:
-        url = f"{self._base_url}/_sandbox/payment_intents/{intent.id}/authenticate"
+        url = f"{self.base_url}/_sandbox/payment_intents/{intent.id}/authenticate"
         return rules.confirm(intent, method, command, at=at, authentication_url=url)
 
     def _new_method(self, token: str, *, at: int) -> PaymentMethod:
@@ -254,13 +255,13 @@ class Ledger:
 
     def _with_pending(self, resource: AnyResource) -> AnyResource:
         if isinstance(resource, Event):
-            return replace(resource, pending_webhooks=self._store.pending(resource.id))
+            return replace(resource, pending_webhooks=self._store.count_deliveries(resource.id))
         return resource
 
     def _apply(self, change: Change[Intent] | Change[Refund] | Change[Dispute], cause: EventRequest) -> Done:
         for resource in (*change.also, change.subject):
             self._store.save(resource)
-        now = self._clock()
+        now = self._clock.now()
         for event_type, subject in change.events:
             is_wanted = not self._enabled_events.isdisjoint((event_type, "*"))
             event = Event(
@@ -274,5 +275,5 @@ class Ledger:
             )
             self._store.save(event)
             for due_at in self._faults.due_times(now) if is_wanted else ():
-                self._store.owe(event.id, since=now, due_at=due_at)
+                self._store.add_delivery(event.id, since=now, due_at=due_at)
         return Done(resource=change.subject, error=change.error)

@@ -36,7 +36,7 @@ def _listing(operation: Operation, path: str, kind: type[Resource], parse: Calla
     )
 
 
-ROUTES = (
+_ROUTES = (
     Route(
         operation=Operation.INTENT_CREATE,
         method="POST",
@@ -48,7 +48,7 @@ ROUTES = (
     Route(
         operation=Operation.INTENT_CONFIRM,
         method="POST",
-        path="/v1/payment_intents/{id:str}/confirm",
+        path="/v1/payment_intents/{id}/confirm",
         kind=Intent,
         parse=commands.confirm_intent,
         execute=lambda ledger, target, command, cause: ledger.confirm_intent(target, command, cause),
@@ -56,7 +56,7 @@ ROUTES = (
     Route(
         operation=Operation.INTENT_CANCEL,
         method="POST",
-        path="/v1/payment_intents/{id:str}/cancel",
+        path="/v1/payment_intents/{id}/cancel",
         kind=Intent,
         parse=commands.cancel_intent,
         execute=lambda ledger, target, command, cause: ledger.cancel_intent(target, command, cause),
@@ -72,19 +72,31 @@ ROUTES = (
     Route(
         operation=Operation.REFUND_CANCEL,
         method="POST",
-        path="/v1/refunds/{id:str}/cancel",
+        path="/v1/refunds/{id}/cancel",
         kind=Refund,
         parse=commands.cancel_refund,
         execute=lambda ledger, target, command, cause: ledger.cancel_refund(target, cause),
     ),
-    _retrieving(Operation.INTENT_RETRIEVE, "/v1/payment_intents/{id:str}", Intent),
-    _retrieving(Operation.CHARGE_RETRIEVE, "/v1/charges/{id:str}", Charge),
-    _retrieving(Operation.REFUND_RETRIEVE, "/v1/refunds/{id:str}", Refund),
-    _retrieving(Operation.DISPUTE_RETRIEVE, "/v1/disputes/{id:str}", Dispute),
-    _retrieving(Operation.EVENT_RETRIEVE, "/v1/events/{id:str}", Event),
+    _retrieving(Operation.INTENT_RETRIEVE, "/v1/payment_intents/{id}", Intent),
+    _retrieving(Operation.CHARGE_RETRIEVE, "/v1/charges/{id}", Charge),
+    _retrieving(Operation.REFUND_RETRIEVE, "/v1/refunds/{id}", Refund),
+    _retrieving(Operation.DISPUTE_RETRIEVE, "/v1/disputes/{id}", Dispute),
+    _retrieving(Operation.EVENT_RETRIEVE, "/v1/events/{id}", Event),
     _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, commands.list_intents),
     _listing(Operation.CHARGE_LIST, "/v1/charges", Charge, commands.list_charges),
     _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, commands.list_of_charge),
     _listing(Operation.DISPUTE_LIST, "/v1/disputes", Dispute, commands.list_of_charge),
     _listing(Operation.EVENT_LIST, "/v1/events", Event, commands.list_events),
 )
+
+_BY_CALL = {(route.method, route.path): route for route in _ROUTES}
+
+
+def find_route(method: str, path: str) -> tuple[Route, str] | None:
+    """The call that a request is meant for, and the id in its path (empty when there is none)."""
+    parts = path.split("/")
+    target = ""
+    if len(parts) > 3:
+        target, parts[3] = parts[3], "{id}"
+    route = _BY_CALL.get((method, "/".join(parts)))
+    return None if route is None else (route, target)

@@ -1,7 +1,7 @@
-"""The double's memory on disk: objects, events, answers under idempotency keys, plans, webhooks not delivered yet.
+"""What an account has: objects, events, answers under idempotency keys, planned changes, webhooks not delivered yet.
 
-One SQLite file in WAL mode: what was committed outlives a killed process. Calls take well under a millisecond and run
-on the event loop, so that each transaction is alone.
+It is kept by SQLite, in memory or in one file in WAL mode: what was committed there outlives a killed process. Calls
+take well under a millisecond and run on the event loop, so that each transaction is alone.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One webhook that is still owed; `since` and `due_at` are unix seconds."""
+    """One webhook that is outstanding; `since` and `due_at` are unix seconds."""
 
     seq: int
     event_id: str
@@ -95,17 +95,26 @@ class Page(Generic[AnyResource]):
 
 
 class Store:
-    """Opens the file in `folder` and makes both where they do not exist."""
+    """Opens the file in `folder`, made with the folder where it does not exist, or is empty and in memory for None."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(folder / "stripe.sqlite3", isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;")
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is None:
+            self._db = sqlite3.connect(":memory:", isolation_level=None)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(folder / "stripe.sqlite3", isolation_level=None)
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;")
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, or forget what was in memory."""
         self._db.close()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.transaction():
+            for table in ("objects", "answers", "deliveries", "plans"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # constants
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -132,6 +141,10 @@ class Store:
         """The object of this kind and id, if there is one."""
         row = self._db.execute("SELECT body FROM objects WHERE id = ? AND noun = ?", (object_id, kind.noun)).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=kind)
+
+    def remove(self, object_id: str) -> None:
+        """Forget an object."""
+        self._db.execute("DELETE FROM objects WHERE id = ?", (object_id,))
 
     def raw(self, object_id: str) -> bytes | None:
         """The JSON of the object with this id, of whatever kind."""
@@ -189,9 +202,12 @@ class Store:
             (key, answer.fingerprint, answer.request_id, answer.status, answer.body, answer.at),
         )
 
-    def forget_answers(self, before: float) -> None:
-        """Drop the answers stored before a moment."""
-        self._db.execute("DELETE FROM answers WHERE at < ?", (before,))
+    def forget_answers(self, *, before: float | None = None) -> None:
+        """Drop the answers stored before a moment, or all."""
+        if before is None:
+            self._db.execute("DELETE FROM answers")
+        else:
+            self._db.execute("DELETE FROM answers WHERE at < ?", (before,))
 
     # Refunds that change by themselves
 
@@ -216,30 +232,32 @@ class Store:
         """Leave a refund as it is."""
         self._db.execute("DELETE FROM plans WHERE refund_id = ?", (refund_id,))
 
-    # Webhooks owed
+    # Webhooks that are outstanding
 
-    def owe(self, event_id: str, *, since: float, due_at: float) -> None:
+    def add_delivery(self, event_id: str, *, since: float, due_at: float) -> None:
         """Note that an event is to be delivered, not before `due_at`."""
         self._db.execute("INSERT INTO deliveries (event_id, since, due_at) VALUES (?, ?, ?)", (event_id, since, due_at))
 
-    def owed(self, *, limit: int) -> list[Delivery]:
-        """The deliveries that are due first."""
+    def deliveries(self, *, due_by: float | None = None, limit: int) -> list[Delivery]:
+        """The deliveries that are due first, of those that are due by a moment or of all."""
+        where, values = ("", []) if due_by is None else ("WHERE due_at <= ? ", [due_by])
         rows = self._db.execute(
-            "SELECT seq, event_id, since, due_at, attempts FROM deliveries ORDER BY due_at, seq LIMIT ?", (limit,)
+            f"SELECT seq, event_id, since, due_at, attempts FROM deliveries {where}ORDER BY due_at, seq LIMIT ?",  # noqa: S608  # constants
+            [*values, limit],
         )
         return [Delivery(seq=row[0], event_id=row[1], since=row[2], due_at=row[3], attempts=row[4]) for row in rows]
 
-    def pending(self, event_id: str) -> int:
-        """How many deliveries of an event are still owed."""
+    def count_deliveries(self, event_id: str) -> int:
+        """How many deliveries of an event are outstanding."""
         row = self._db.execute("SELECT count(*) FROM deliveries WHERE event_id = ?", (event_id,)).fetchone()
         return int(row[0])
 
-    def postpone(self, delivery: Delivery, *, due_at: float) -> None:
+    def postpone_delivery(self, delivery: Delivery, *, due_at: float) -> None:
         """Note a failed attempt and when the next one is due."""
         self._db.execute(
             "UPDATE deliveries SET attempts = attempts + 1, due_at = ? WHERE seq = ?", (due_at, delivery.seq)
         )
 
-    def settle(self, delivery: Delivery) -> None:
-        """Note that a delivery is not owed any more."""
+    def drop_delivery(self, delivery: Delivery) -> None:
+        """Note that a delivery is not outstanding any more."""
         self._db.execute("DELETE FROM deliveries WHERE seq = ?", (delivery.seq,))

@@ -1,10 +1,18 @@
-"""What happens at Stripe's side or at a bank and no call of the API does, as switches under ``/_sandbox``.
+"""What no call of Stripe's API does, over HTTP under ``/_sandbox``; `StripeAccount` has the same as methods.
+
+``POST /_sandbox/faults`` makes webhooks and calls go wrong, see `faults`; ``GET`` shows the faults that are on.
+
+``POST /_sandbox/clock`` with ``{"advance": seconds}`` moves the account's clock; what is due by then has happened when
+it answers, but for webhooks, which are under way. ``GET`` shows the time, unix seconds.
+
+``POST /_sandbox/payment_intents/{id}/authenticate`` with ``{"outcome": "succeed" | "fail"}`` does what the customer
+does at their bank; ``GET`` is the bank's page, whose form does the same.
 
 ``POST /_sandbox/refunds/{id}`` with ``{"status": "succeeded" | "failed" | "canceled" | "requires_action" | "pending",
 "failure_reason": …}`` moves a refund on at once. It works on every card's refund. Those of two of Stripe's test cards
 (https://docs.stripe.com/testing#refunds) also change by themselves, once, a few seconds after they were made by the
-double's clock: ``pm_card_pendingRefund`` from pending to succeeded, ``pm_card_refundFail`` from succeeded to failed. A
-switch takes the place of that change, which is kept on disk like all else.
+account's clock: ``pm_card_pendingRefund`` from pending to succeeded, ``pm_card_refundFail`` from succeeded to failed. A
+switch takes the place of that change, which is stored like all else.
 
 A refund made in the dashboard is ``POST /v1/refunds`` with the secret key and without metadata: the account has no
 other way to tell the two apart.
@@ -15,27 +23,45 @@ empty, or hold ``status`` (``needs_response``, a chargeback, or ``warning_needs_
 ``pm_card_createDisputeInquiry`` paid is disputed at once (https://docs.stripe.com/testing#disputes).
 ``POST /_sandbox/disputes/{id}`` with ``{"status": "under_review" | "won" | "lost"}`` moves a chargeback on, with
 ``{"status": "warning_under_review" | "warning_closed" | "needs_response"}`` an inquiry, the last to a chargeback.
+
+A body that does not fit, and a change that an object's status forbids, is answered 400 in Stripe's form, an object that
+does not exist 404.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from litestar import Request, Response, get, post
+from litestar.types import ControllerRouterHandler
 
+from sandbox.stripe import bank_page
+from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.disputes import DisputeReason, DisputeStatus
-from sandbox.stripe.errors import misfit
-from sandbox.stripe.events import EventRequest
-from sandbox.stripe.ledger import Done, Ledger
-from sandbox.stripe.objects import RefundFailure, RefundStatus, Resource
-from sandbox.stripe.store import Store
+from sandbox.stripe.errors import mismatch
+from sandbox.stripe.faults import Faults
+from sandbox.stripe.objects import RefundFailure, RefundStatus
+from sandbox.stripe.rules import Authentication
 
-Wish = TypeVar("Wish", bound=msgspec.Struct)
+AnyRequest = Request[Any, Any, Any]
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-class RefundWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a refund is to become."""
+class ClockChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """By how many seconds to move the clock."""
+
+    advance: Annotated[float, msgspec.Meta(ge=0)]
+
+
+class AuthenticationEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the customer's authentication ends."""
+
+    outcome: Authentication
+
+
+class RefundChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a refund."""
 
     status: RefundStatus
     failure_reason: RefundFailure | None = None
@@ -49,58 +75,86 @@ class DisputeOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-class DisputeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a dispute is to become."""
+class DisputeChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a dispute."""
 
     status: DisputeStatus
 
 
-class Switches:
-    """Does to objects what Stripe and banks do; `owed` is called when events may wait for delivery."""
-
-    def __init__(self, store: Store, ledger: Ledger, owed: Callable[[], None]) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._owed = owed
-
-    def change_refund(self, refund_id: str, body: bytes) -> Resource:
-        """Move a refund on.
-
-        Raises:
-            ApiError: 404 when there is no such refund, 400 when it cannot become that or the body does not fit.
-        """
-        wish = _read(body, RefundWish)
-        return self._do(lambda: self._ledger.change_refund(refund_id, wish.status, wish.failure_reason, EventRequest()))
-
-    def open_dispute(self, charge_id: str, body: bytes) -> Resource:
-        """Dispute a charge.
-
-        Raises:
-            ApiError: 404 when there is no such charge, 400 when it cannot be disputed or the body does not fit.
-        """
-        how = _read(body, DisputeOpening)
-        return self._do(
-            lambda: self._ledger.open_dispute(charge_id, how.status, how.reason, how.amount, EventRequest())
-        )
-
-    def change_dispute(self, dispute_id: str, body: bytes) -> Resource:
-        """Move a dispute on.
-
-        Raises:
-            ApiError: 404 when there is no such dispute, 400 when it cannot become that or the body does not fit.
-        """
-        wish = _read(body, DisputeWish)
-        return self._do(lambda: self._ledger.change_dispute(dispute_id, wish.status, EventRequest()))
-
-    def _do(self, command: Callable[[], Done]) -> Resource:
-        with self._store.transaction():
-            done = command()
-        self._owed()
-        return done.resource
+def switches(account: StripeAccount) -> list[ControllerRouterHandler]:
+    """The routes."""
+    return [*_account_switches(account), *_bank_page(account), *_object_switches(account)]
 
 
-def _read(body: bytes, kind: type[Wish]) -> Wish:
+def _account_switches(account: StripeAccount) -> list[ControllerRouterHandler]:
+    @get("/_sandbox/faults")
+    async def show_faults() -> Response[bytes]:
+        return _json(account.faults.current)
+
+    @post("/_sandbox/faults", status_code=200)
+    async def set_faults(request: AnyRequest) -> Response[bytes]:
+        account.faults.set(await _read(request, Faults))
+        return _json(account.faults.current)
+
+    @get("/_sandbox/clock")
+    async def show_clock() -> Response[bytes]:
+        return _json({"now": account.clock.now()})
+
+    @post("/_sandbox/clock", status_code=200)
+    async def advance_clock(request: AnyRequest) -> Response[bytes]:
+        account.clock.advance((await _read(request, ClockChange)).advance)
+        return _json({"now": account.clock.now()})
+
+    return [show_faults, set_faults, show_clock, advance_clock]
+
+
+def _bank_page(account: StripeAccount) -> list[ControllerRouterHandler]:
+    path = "/_sandbox/payment_intents/{id:str}/authenticate"
+
+    @get(path, media_type="text/html")
+    async def authentication_page(request: AnyRequest) -> str:
+        return bank_page.render(account, request.path_params["id"])
+
+    @post(path, status_code=200)
+    async def authenticate(request: AnyRequest) -> Response[bytes]:
+        intent_id = request.path_params["id"]
+        if request.content_type[0] != "application/x-www-form-urlencoded":
+            end = await _read(request, AuthenticationEnd)
+            return _json(account.authenticate(intent_id, end.outcome))
+        url = bank_page.submit(account, intent_id, await request.body())
+        if url is None:
+            return Response(b"Done. You can close this page.", media_type="text/plain")
+        return Response(b"", status_code=303, headers={"Location": url})
+
+    return [authentication_page, authenticate]
+
+
+def _object_switches(account: StripeAccount) -> list[ControllerRouterHandler]:
+    @post("/_sandbox/refunds/{id:str}", status_code=200)
+    async def change_refund(request: AnyRequest) -> Response[bytes]:
+        change = await _read(request, RefundChange)
+        return _json(account.change_refund(request.path_params["id"], change.status, failure=change.failure_reason))
+
+    @post("/_sandbox/charges/{id:str}/dispute", status_code=200)
+    async def open_dispute(request: AnyRequest) -> Response[bytes]:
+        how = await _read(request, DisputeOpening)
+        charge_id = request.path_params["id"]
+        return _json(account.open_dispute(charge_id, status=how.status, reason=how.reason, amount=how.amount))
+
+    @post("/_sandbox/disputes/{id:str}", status_code=200)
+    async def change_dispute(request: AnyRequest) -> Response[bytes]:
+        change = await _read(request, DisputeChange)
+        return _json(account.change_dispute(request.path_params["id"], change.status))
+
+    return [change_refund, open_dispute, change_dispute]
+
+
+async def _read(request: AnyRequest, kind: type[Body]) -> Body:
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        return msgspec.json.decode(await request.body() or b"{}", type=kind)
     except msgspec.DecodeError as error:
-        raise misfit(str(error)) from None
+        raise mismatch(str(error)) from None
+
+
+def _json(body: object) -> Response[bytes]:
+    return Response(msgspec.json.encode(body), media_type="application/json")

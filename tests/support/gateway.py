@@ -36,6 +36,7 @@ from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner, TokenVerifier
 from runtime.wakeups import Wakeups
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import InventoryComponents
 from services.inventory.server import InventoryServicer
@@ -62,7 +63,7 @@ from services.user.refresh_tokens import RefreshTokens
 from services.user.server import UserServicer
 from services.user.service import UserService
 from tests.support.payment_harness import SagaRecorder
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account
 
 NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
@@ -182,9 +183,8 @@ async def gateway_with_services(
         orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
         order = OrderServicer(orders, CancelService(order_database, orders, sagas, wakeups))
         await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
-        double = await stack.enter_async_context(
-            StripeDouble(data=stripe_data, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
-        )
+        account = stack.enter_context(open_account(folder=stripe_data, clock=Clock()))
+        double = await stack.enter_async_context(StripeDouble(account))
         stripe = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
         stack.push_async_callback(stripe.close)
         payments = open_database("payment")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,11 +16,17 @@ from typing import Any
 import httpx
 import msgspec
 import stripe
+from msgspec.structs import replace
 
 from domain.ids import new_id
 from domain.refunds import RefundStatus
 from runtime.database import Database, Listener
 from runtime.wakeups import Wakeups
+from sandbox.stripe.account import StripeAccount
+from sandbox.stripe.clock import Clock
+from sandbox.stripe.disputes import BalanceTransaction
+from sandbox.stripe.disputes import Dispute as StripeDispute
+from sandbox.stripe.objects import Charge, ChargeStatus, Intent, IntentStatus
 from sandbox.stripe.server import StripeDouble
 from services.payment.follow_ups import FollowUps
 from services.payment.inbox import Inbox
@@ -34,7 +39,7 @@ from services.payment.sagas import SignalUndelivered
 from services.payment.service import PaymentService
 from services.payment.stripe_client import StripeClient
 from services.payment.sweep import Sweep
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
 
 PREVIOUS_SECRET = "whsec_previous"
 ADMIN = new_id()
@@ -134,7 +139,7 @@ class PaymentHarness:
     sweep: Sweep
     sdk: stripe.StripeClient
     browser: httpx.AsyncClient
-    folder: Path
+    account: StripeAccount
 
     @property
     def service(self) -> PaymentService:
@@ -283,75 +288,61 @@ class PaymentHarness:
 
     def forget_intent(self, intent_id: str) -> None:
         """As if Stripe had failed before it made the intent."""
-        self._at_stripe("DELETE FROM objects WHERE id = ?", intent_id)
+        self.account.remove(intent_id)
 
     def forget_charges(self, intent_id: str) -> None:
         """As if Stripe had failed before it charged anything."""
-        self._at_stripe("DELETE FROM objects WHERE noun = 'charge' AND list_key = ?", intent_id)
-        self._change_at_stripe(intent_id, status="requires_payment_method", amount_received=0, latest_charge=None)
+        for charge in self.account.all(Charge, list_key=intent_id):
+            self.account.remove(charge.id)
+        intent = self.account.get(Intent, intent_id)
+        unpaid = replace(intent, status=IntentStatus.REQUIRES_PAYMENT_METHOD, amount_received=0, latest_charge=None)
+        self.account.overwrite(unpaid)
 
     def forget_refund(self, refund_id: str, charge_id: str) -> None:
         """As if Stripe had failed before it made the refund."""
-        self._at_stripe("DELETE FROM objects WHERE id = ?", refund_id)
-        self._change_at_stripe(charge_id, amount_refunded=0, refunded=False)
+        self.account.remove(refund_id)
+        self.account.overwrite(replace(self.account.get(Charge, charge_id), amount_refunded=0, refunded=False))
 
     def refuse_refunds(self, charge: stripe.Charge) -> None:
         """Let Stripe refuse every refund of the charge from here on."""
-        self._change_at_stripe(charge.id, status="failed")
+        self.account.overwrite(replace(self.account.get(Charge, charge.id), status=ChargeStatus.FAILED))
 
     def move_in_currency(self, dispute_id: str, currency: str, *amounts: int) -> None:
         """Let the money of a dispute have moved in the currency that the account settles in."""
         moved = [
-            {
-                "id": f"txn_{number}",
-                "object": "balance_transaction",
-                "amount": amount,
-                "net": amount,
-                "fee": 0,
-                "currency": currency,
-                "created": 1_790_000_000,
-                "source": dispute_id,
-                "reporting_category": "dispute",
-                "type": "adjustment",
-            }
+            BalanceTransaction(
+                id=f"txn_{number}",
+                amount=amount,
+                net=amount,
+                currency=currency,
+                created=1_790_000_000,
+                source=dispute_id,
+            )
             for number, amount in enumerate(amounts)
         ]
-        self._change_at_stripe(dispute_id, balance_transactions=moved)
+        dispute = self.account.get(StripeDispute, dispute_id)
+        self.account.overwrite(replace(dispute, balance_transactions=moved))
 
     def forget_dispute(self, charge: stripe.Charge) -> None:
         """Let the charge be disputed once more, as banks allow though rarely."""
-        self._change_at_stripe(charge.id, disputed=False)
+        self.account.overwrite(replace(self.account.get(Charge, charge.id), disputed=False))
 
     def allow_refunds(self, charge: stripe.Charge) -> None:
         """Let it refuse no more."""
-        self._change_at_stripe(charge.id, status="succeeded")
+        self.account.overwrite(replace(self.account.get(Charge, charge.id), status=ChargeStatus.SUCCEEDED))
 
     def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
         """What somebody with the secret key can do to an intent that is not paid yet."""
-        self._change_at_stripe(payment.intent_id or "", currency=currency, amount=amount)
+        intent = self.account.get(Intent, payment.intent_id or "")
+        self.account.overwrite(replace(intent, currency=currency, amount=amount))
 
     def forget_keys(self) -> None:
         """As Stripe does after a day."""
-        self._at_stripe("DELETE FROM answers")
+        self.account.forget_keys()
 
     def forget_everything(self) -> None:
         """As if nothing had ever happened at Stripe: what lists all there is then tells of the one order alone."""
-        self._at_stripe("DELETE FROM objects")
-        self.forget_keys()
-
-    def _change_at_stripe(self, object_id: str, **changes: object) -> None:
-        for name, value in changes.items():
-            self._at_stripe(
-                "UPDATE objects SET body = CAST(json_set(CAST(body AS TEXT), ?, json(?)) AS BLOB) WHERE id = ?",
-                f"$.{name}",
-                msgspec.json.encode(value).decode(),
-                object_id,
-            )
-
-    def _at_stripe(self, statement: str, *parameters: str) -> None:
-        with sqlite3.connect(self.folder / "stripe.sqlite3") as connection:
-            connection.execute(statement, parameters)
-        connection.close()
+        self.account.clear()
 
     async def due_again(self) -> None:
         """As if the pause before an event's next attempt, or the lease of a dead process, were over."""
@@ -415,15 +406,9 @@ async def payment_harness(
 ) -> AsyncIterator[PaymentHarness]:
     """A payment service with a Stripe of its own."""
     async with AsyncExitStack() as stack:
-        double = await stack.enter_async_context(
-            StripeDouble(
-                data=folder,
-                api_key=API_KEY,
-                webhook_secret=WEBHOOK_SECRET,
-                webhook_url=None,
-                refunds_late_after=None,  # a test says itself when they change
-            )
-        )
+        # A test says itself when refunds change.
+        account = stack.enter_context(open_account(folder=folder, clock=Clock(), late_after=None))
+        double = await stack.enter_async_context(StripeDouble(account))
         database = Database(dsn, pool_size=8)
         stack.push_async_callback(database.close)
         client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
@@ -444,7 +429,7 @@ async def payment_harness(
             intake=intake,
             sweep=Sweep(database, client, intake),
             sdk=await stack.enter_async_context(sdk(double)),
-            folder=folder,
+            account=account,
             browser=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
         )
         await harness.empty_inbox()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +9,8 @@ import msgspec
 
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
+from sandbox.stripe.disputes import Dispute
+from sandbox.stripe.objects import Charge, Intent, Refund, Resource
 from services.payment.errors import PaymentNotFound
 from services.payment.model import Payment
 from tests.support.payment_harness import PaymentHarness
@@ -25,16 +25,6 @@ _STATUS_AT_STRIPE = {
 
 _UNDER_WAY = frozenset({"pending", "requires_action"})
 _DEALT_WITH = frozenset({RefundStatus.RESOLVED, RefundStatus.REPLACED})
-
-_OBJECTS = """
-    SELECT body FROM objects
-     WHERE noun = :noun AND json_extract(CAST(body AS TEXT), '$.metadata.order_id') = :order_id ORDER BY seq
-"""
-# What was made in the dashboard has no metadata of ours.
-_OF_INTENT = """
-    SELECT body FROM objects
-     WHERE noun = :noun AND json_extract(CAST(body AS TEXT), '$.payment_intent') = :intent_id ORDER BY seq
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +157,7 @@ class Ledger:
 
 
 async def read_ledger(harness: PaymentHarness, order_id: str) -> Ledger:
-    """Both sides as they are now; Stripe's from its own file."""
+    """Both sides as they are now; Stripe's from the account itself."""
     try:
         payment = await harness.service.check(order_id, refresh=False)
     except PaymentNotFound:
@@ -178,21 +168,25 @@ async def read_ledger(harness: PaymentHarness, order_id: str) -> Ledger:
         published = await harness.rows(
             "SELECT ce_type, ce_seq FROM outbox WHERE ce_id = ANY(%(ids)s) ORDER BY id", ids=ids
         )
-    with closing(sqlite3.connect(harness.folder / "stripe.sqlite3")) as stripe:
 
-        def find(statement: str, noun: str, **of: str) -> list[dict[str, Any]]:
-            return [msgspec.json.decode(body) for (body,) in stripe.execute(statement, {"noun": noun, **of})]
+    def find_of_intents(kind: type[Resource]) -> list[dict[str, Any]]:
+        # What was made in the dashboard has no metadata of ours.
+        return [
+            msgspec.to_builtins(found)
+            for intent in intents
+            for found in harness.account.all(kind, list_key=intent["id"])
+        ]
 
-        intents = find(_OBJECTS, "payment_intent", order_id=order_id)
-
-        def find_of_intents(noun: str) -> list[dict[str, Any]]:
-            return [found for intent in intents for found in find(_OF_INTENT, noun, intent_id=intent["id"])]
-
-        return Ledger(
-            payment=payment,
-            published=[(row["ce_type"], row["ce_seq"]) for row in published],
-            intents=intents,
-            charges=find(_OBJECTS, "charge", order_id=order_id),
-            refunds=find_of_intents("refund"),
-            disputes=find_of_intents("dispute"),
-        )
+    intents = [
+        msgspec.to_builtins(intent)
+        for intent in harness.account.all(Intent)
+        if intent.metadata.get("order_id") == order_id
+    ]
+    return Ledger(
+        payment=payment,
+        published=[(row["ce_type"], row["ce_seq"]) for row in published],
+        intents=intents,
+        charges=find_of_intents(Charge),
+        refunds=find_of_intents(Refund),
+        disputes=find_of_intents(Dispute),
+    )

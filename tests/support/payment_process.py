@@ -24,7 +24,7 @@ from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET
 class MortalStripe(StripeClient):
     """Stripe as one process sees it: each request is an act. They are sent through `http`, which outlives it."""
 
-    def __init__(self, http: stripe.AIOHTTPClient, life: Lifecycle, *, api_base: str) -> None:
+    def __init__(self, http: stripe.HTTPClient, life: Lifecycle, *, api_base: str) -> None:
         super().__init__(api_key=API_KEY, api_base=api_base, timeout=5, payment_method_types=["card"])
 
         async def request(method: str, url: str, headers: Mapping[str, str], post_data: Any = None) -> Any:

@@ -39,6 +39,7 @@ from runtime.caller import SERVICE
 from runtime.database import Database, Listener
 from runtime.rpc_server import RpcServer
 from runtime.wakeups import Wakeups
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import InventoryComponents
 from services.inventory.repository import StockLevel
@@ -64,7 +65,7 @@ from services.payment.stripe_port import APP
 from services.payment.sweep import Sweep
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
 from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
 
 TASK_QUEUE = "saga-tests"
@@ -254,9 +255,8 @@ async def open_shop(
             server = await stack.enter_async_context(RpcServer("127.0.0.1:0", services=(), add=add, grace=1))
             return f"127.0.0.1:{server.port}"
 
-        double = await stack.enter_async_context(
-            StripeDouble(data=data, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
-        )
+        account = stack.enter_context(open_account(folder=data, clock=Clock()))
+        double = await stack.enter_async_context(StripeDouble(account))
         stripe_client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
         stack.push_async_callback(stripe_client.close)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -36,6 +35,7 @@ from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.wakeups import Wakeups
+from sandbox.stripe.objects import Intent, IntentStatus
 from services.inventory.bootstrap import InventoryComponents
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
@@ -120,18 +120,19 @@ class ServicesHarness(StepHarness):
             return
 
     async def start_slow_payment(self, order_id: str) -> None:
-        self._change_at_stripe(await self._intent(order_id), status="processing")
+        self._set_status(await self._intent(order_id), IntentStatus.PROCESSING)
 
     async def settle_slow_payment(self, order_id: str) -> None:
         intent_id = await self._intent(order_id)
-        self._change_at_stripe(intent_id, status="requires_payment_method")
+        self._set_status(intent_id, IntentStatus.REQUIRES_PAYMENT_METHOD)
         await self.pay(order_id, "pm_card_visa")
 
     async def cancel_at_stripe(self, order_id: str) -> None:
         await self._payments.sdk.v1.payment_intents.cancel_async(await self._intent(order_id))
 
     async def change_amount(self, order_id: str, amount: int) -> None:
-        self._change_at_stripe(await self._intent(order_id), amount=amount)
+        account = self._payments.account
+        account.overwrite(msgspec.structs.replace(account.get(Intent, await self._intent(order_id)), amount=amount))
 
     async def request_refund(self, order_id: str, amount: int | None = None) -> str:
         return (await self._payments.request(await self._payment(order_id), amount)).refund.id
@@ -208,14 +209,9 @@ class ServicesHarness(StepHarness):
         assert payment.intent_id is not None
         return payment.intent_id
 
-    def _change_at_stripe(self, object_id: str, **changes: str | int) -> None:
-        with sqlite3.connect(self._payments.folder / "stripe.sqlite3") as connection:
-            for name, value in changes.items():
-                connection.execute(
-                    "UPDATE objects SET body = CAST(json_set(CAST(body AS TEXT), ?, json(?)) AS BLOB) WHERE id = ?",
-                    (f"$.{name}", msgspec.json.encode(value).decode(), object_id),
-                )
-        connection.close()
+    def _set_status(self, intent_id: str, status: IntentStatus) -> None:
+        account = self._payments.account
+        account.overwrite(msgspec.structs.replace(account.get(Intent, intent_id), status=status))
 
 
 @asynccontextmanager

@@ -1,28 +1,35 @@
-"""What the tests of the Stripe double share: its clock, the official SDK pointed at it, an account with what it did."""
+"""What the tests of the Stripe double share: an account, the official SDK in front of it, a merchant who has both."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Self
 
 import httpx
 import stripe
 
+from sandbox.stripe.account import StripeAccount
+from sandbox.stripe.clock import Clock
+from sandbox.stripe.in_process import InProcessClient
 from sandbox.stripe.server import StripeDouble
+from sandbox.stripe.store import Store
 
 API_KEY = "sk_test_double"
 WEBHOOK_SECRET = "whsec_double"
+START: Final = 1_900_000_000.0
 
 
-class Clock:
-    """Tells the seconds that a test set."""
-
-    def __init__(self) -> None:
-        self.now = 1_900_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+def open_account(*, folder: Path | None = None, clock: Clock | None = None, **settings: Any) -> StripeAccount:
+    """A Stripe account, on disk when there is a folder; its clock stands still from START on unless one is given."""
+    return StripeAccount(
+        api_key=API_KEY,
+        webhook_secret=WEBHOOK_SECRET,
+        store=Store(folder),
+        clock=clock or Clock(start=START),
+        **settings,
+    )
 
 
 @asynccontextmanager
@@ -35,6 +42,11 @@ async def sdk(double: StripeDouble, *, api_key: str = API_KEY) -> AsyncIterator[
         await http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
 
+def in_process_sdk(client: InProcessClient, *, api_key: str = API_KEY) -> stripe.StripeClient:
+    """The official SDK in the account's own process, without retries of its own."""
+    return stripe.StripeClient(api_key, http_client=client, max_network_retries=0)
+
+
 async def create(client: stripe.StripeClient, *, key: str | None = None, **params: Any) -> stripe.PaymentIntent:
     """An intent for 25.99 USD by card, or as the parameters say."""
     wanted = {"amount": 2_599, "currency": "usd", "allowed_payment_method_types": ["card"], **params}
@@ -42,32 +54,28 @@ async def create(client: stripe.StripeClient, *, key: str | None = None, **param
     return await client.v1.payment_intents.create_async(wanted, options)  # type: ignore[arg-type]  # any parameters
 
 
-class Account:
-    """A shop's account at the double: its SDK client, the double's switches and its clock."""
+class Merchant:
+    """Who has an account at the double: its SDK client and the account's switches."""
 
-    def __init__(
-        self, double: StripeDouble, client: stripe.StripeClient, http: httpx.AsyncClient, clock: Clock
-    ) -> None:
-        self.double = double
+    def __init__(self, double: StripeDouble, client: stripe.StripeClient, http: httpx.AsyncClient) -> None:
+        self.account = double.account
         self.client = client
         self.http = http
-        self.clock = clock
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, double: StripeDouble, clock: Clock) -> AsyncIterator[Self]:
-        """The account of a double that runs."""
+    async def of(cls, double: StripeDouble) -> AsyncIterator[Self]:
+        """The merchant whose account is served."""
         async with sdk(double) as client, httpx.AsyncClient(base_url=double.url) as http:
-            yield cls(double, client, http, clock)
+            yield cls(double, client, http)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock; what is due by then has happened on return."""
-        self.clock.now += seconds
-        self.double.wake()
+        """Move the account's clock."""
+        self.account.clock.advance(seconds)
 
-    async def switch(self, path: str, **wish: Any) -> Any:
+    async def switch(self, path: str, **body: Any) -> Any:
         """Use a switch under ``/_sandbox``; returns its JSON."""
-        answer = await self.http.post(f"/_sandbox/{path}", json=wish)
+        answer = await self.http.post(f"/_sandbox/{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -87,3 +95,19 @@ class Account:
         """The types of the events that hold this object, oldest first."""
         events = (await self.client.v1.events.list_async({"limit": 100})).data
         return [event.type for event in reversed(events) if event.data.object["id"] == resource.id]
+
+
+StartMerchant = Callable[..., AbstractAsyncContextManager[Merchant]]
+"""Opens an account with these settings and serves it."""
+
+
+def merchant_starter(folder: Path, clock: Clock) -> StartMerchant:
+    """Starts a double on the same folder and clock each time."""
+
+    @asynccontextmanager
+    async def started(**settings: Any) -> AsyncIterator[Merchant]:
+        with open_account(folder=folder, clock=clock, **settings) as account:
+            async with StripeDouble(account) as double, Merchant.of(double) as merchant:
+                yield merchant
+
+    return started

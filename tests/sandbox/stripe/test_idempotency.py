@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 import stripe
 
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def double(tmp_path: Path, clock: Clock) -> AsyncIterator[StripeDouble]:
-    async with StripeDouble(
-        data=tmp_path, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None, clock=clock
-    ) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(double: StripeDouble) -> AsyncIterator[stripe.StripeClient]:
-    async with sdk(double) as made:
-        yield made
+from tests.support.stripe_double import StartMerchant, create
 
 
 async def test_the_same_key_gives_the_first_answer_again(client: stripe.StripeClient) -> None:
@@ -78,11 +58,11 @@ async def test_a_call_that_never_executed_leaves_its_key_free(client: stripe.Str
     assert created.status == "requires_payment_method"
 
 
-async def test_a_twin_in_flight_is_a_409(client: stripe.StripeClient, double: StripeDouble) -> None:
+async def test_a_concurrent_duplicate_is_a_409(client: stripe.StripeClient, double: StripeDouble) -> None:
     async with httpx.AsyncClient(base_url=double.url) as switch:
         await switch.post("/_sandbox/faults", json={"api": {"delay_ms": [60_000, 60_000]}})
-        twins = {asyncio.create_task(create(client, key="k")) for _ in range(2)}
-        refused, executing = await asyncio.wait(twins, return_when=asyncio.FIRST_COMPLETED)
+        duplicates = {asyncio.create_task(create(client, key="k")) for _ in range(2)}
+        refused, executing = await asyncio.wait(duplicates, return_when=asyncio.FIRST_COMPLETED)
         await switch.post("/_sandbox/faults", json={})
 
     [error] = [task.exception() for task in refused]
@@ -95,21 +75,20 @@ async def test_a_twin_in_flight_is_a_409(client: stripe.StripeClient, double: St
 
 async def test_a_key_is_forgotten_after_a_day(client: stripe.StripeClient, clock: Clock) -> None:
     first = await create(client, key="k")
-    clock.now += 24 * 3600 - 1
+    clock.advance(24 * 3600 - 1)
     within = await create(client, key="k")
-    clock.now += 1
+    clock.advance(1)
     after = await create(client, key="k")
 
     assert within.id == first.id
     assert after.id != first.id
 
 
-async def test_objects_and_answers_outlive_a_restart(tmp_path: Path) -> None:
+async def test_objects_and_answers_outlive_a_restart(start: StartMerchant) -> None:
     ids = []
     for _ in range(2):
-        running = StripeDouble(data=tmp_path, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
-        async with running, sdk(running) as client:
-            created = await create(client, key="k")
-            ids.append((created.id, len((await client.v1.payment_intents.list_async()).data)))
+        async with start() as merchant:
+            created = await create(merchant.client, key="k")
+            ids.append((created.id, len((await merchant.client.v1.payment_intents.list_async()).data)))
 
     assert ids[0] == ids[1] == (created.id, 1)

@@ -15,27 +15,9 @@ from pydantic import SecretStr
 
 from runtime.process import Lifecycle
 from runtime.settings import Settings
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble, run
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def double(tmp_path: Path, clock: Clock) -> AsyncIterator[StripeDouble]:
-    async with StripeDouble(
-        data=tmp_path, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None, clock=clock
-    ) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(double: StripeDouble) -> AsyncIterator[stripe.StripeClient]:
-    async with sdk(double) as made:
-        yield made
+from tests.support.stripe_double import API_KEY, START, WEBHOOK_SECRET, create, sdk
 
 
 @pytest.fixture
@@ -303,15 +285,15 @@ async def test_pages_of_another_origin_may_call(browser: httpx.AsyncClient) -> N
 
 async def test_lists_are_paged_newest_first_both_ways(client: stripe.StripeClient, clock: Clock) -> None:
     ids = []
-    for second in range(5):
-        clock.now = 1_900_000_000.0 + second
+    for _ in range(5):
         ids.append((await create(client)).id)
+        clock.advance(1)
     newest_first = ids[::-1]
 
     first = await client.v1.payment_intents.list_async({"limit": 2})
     second_page = await client.v1.payment_intents.list_async({"limit": 3, "starting_after": first.data[-1].id})
     back = await client.v1.payment_intents.list_async({"limit": 2, "ending_before": newest_first[3]})
-    recent = await client.v1.payment_intents.list_async({"created": {"gte": 1_900_000_003}})
+    recent = await client.v1.payment_intents.list_async({"created": {"gte": int(START) + 3}})
 
     assert ([intent.id for intent in first.data], first.has_more) == (newest_first[:2], True)
     assert ([intent.id for intent in second_page.data], second_page.has_more) == (newest_first[2:], False)

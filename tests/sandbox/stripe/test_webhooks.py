@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import stripe
 from litestar import Litestar, Request, Response, post
 
+from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from sandbox.stripe.serving import Connections, HttpServer
-from sandbox.stripe.store import Store
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, Clock, create, sdk
+from tests.support.stripe_double import WEBHOOK_SECRET, Merchant, create, open_account, sdk
 
 
 class Endpoint:
@@ -73,56 +72,41 @@ async def serving(app: Litestar) -> AsyncIterator[str]:
 
 
 class Stack:
-    """A double with its SDK client, its switches, its clock and a look at what it owes."""
+    """A merchant whose endpoint gets the events."""
 
-    def __init__(
-        self, double: StripeDouble, client: stripe.StripeClient, http: httpx.AsyncClient, clock: Clock, store: Store
-    ) -> None:
-        self.double = double
-        self.client = client
-        self.http = http
-        self.clock = clock
-        self.store = store
+    def __init__(self, merchant: Merchant) -> None:
+        self.account = merchant.account
+        self.client = merchant.client
+        self.http = merchant.http
+        self.advance = merchant.advance
 
     async def break_with(self, **faults: Any) -> None:
         answer = await self.http.post("/_sandbox/faults", json=faults)
         assert answer.status_code == 200
 
-    def advance(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.double.wake()
-
-    async def owes(self, *pauses: float) -> None:
-        """Wait until deliveries are owed after just these pauses, seconds."""
-        due = [self.clock.now + pause for pause in pauses]
+    async def outstanding(self, *pauses: float) -> None:
+        """Wait until deliveries are due after just these pauses, seconds."""
+        due = [self.account.clock.now() + pause for pause in pauses]
         async with asyncio.timeout(20):
-            while [delivery.due_at for delivery in self.store.owed(limit=100)] != due:  # noqa: ASYNC110  # a file tells no one
+            while [delivery.due_at for delivery in self.account.deliveries.outstanding()] != due:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.005)
 
     async def intents(self) -> list[stripe.PaymentIntent]:
         return (await self.client.v1.payment_intents.list_async()).data
 
 
-Start = Callable[[], Any]
+Start = Callable[[], AbstractAsyncContextManager[Stack]]
 
 
 @pytest.fixture
-def start(tmp_path: Path, endpoint: Endpoint) -> Start:
+def start(tmp_path: Path, endpoint: Endpoint, clock: Clock) -> Start:
     """Starts a double on the same folder each time, with its endpoint."""
-    clock = Clock()
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Stack]:
-        async with AsyncExitStack() as stack:
-            double = await stack.enter_async_context(
-                StripeDouble(
-                    data=tmp_path, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=endpoint.url, clock=clock
-                )
-            )
-            client = await stack.enter_async_context(sdk(double))
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=double.url))
-            store = stack.enter_context(closing(Store(tmp_path)))
-            yield Stack(double, client, http, clock, store)
+        with open_account(folder=tmp_path, clock=clock, webhook_events=["*"]) as account:
+            async with StripeDouble(account, webhook_url=endpoint.url) as double, Merchant.of(double) as merchant:
+                yield Stack(merchant)
 
     return started
 
@@ -146,23 +130,15 @@ async def test_events_arrive_signed(start: Start, endpoint: Endpoint) -> None:
     assert (succeeded.data.object["id"], succeeded.data.object["status"]) == (intent.id, "succeeded")
 
 
-async def test_an_endpoint_receives_only_the_types_of_event_that_are_enabled(
-    tmp_path: Path, endpoint: Endpoint
-) -> None:
+async def test_an_endpoint_receives_only_the_types_of_event_that_are_enabled(endpoint: Endpoint) -> None:
     enabled = ["payment_intent.succeeded", "payment_intent.canceled"]
-    double = StripeDouble(
-        data=tmp_path,
-        api_key=API_KEY,
-        webhook_secret=WEBHOOK_SECRET,
-        webhook_url=endpoint.url,
-        webhook_events=enabled,
-    )
-    async with double, sdk(double) as client:
-        paid, cancelled = await create(client), await create(client)
-        await client.v1.payment_intents.confirm_async(paid.id, {"payment_method": "pm_card_visa"})
-        await client.v1.payment_intents.cancel_async(cancelled.id)
-        await endpoint.received(2)
-        created = await client.v1.events.list_async({"type": "payment_intent.created"})
+    with open_account(webhook_events=enabled) as account:
+        async with StripeDouble(account, webhook_url=endpoint.url) as double, sdk(double) as client:
+            paid, cancelled = await create(client), await create(client)
+            await client.v1.payment_intents.confirm_async(paid.id, {"payment_method": "pm_card_visa"})
+            await client.v1.payment_intents.cancel_async(cancelled.id)
+            await endpoint.received(2)
+            created = await client.v1.events.list_async({"type": "payment_intent.created"})
 
     assert [event.pending_webhooks for event in created.data] == [0, 0]
     assert sorted(event.type for event in endpoint.events) == sorted(enabled)
@@ -174,12 +150,30 @@ async def test_a_refused_event_comes_again_after_a_growing_pause(start: Start, e
         await create(stack.client)
         await endpoint.received(1)
         for pause, count in ((1, 2), (2, 3), (4, 4)):
-            await stack.owes(pause)
+            await stack.outstanding(pause)
             stack.advance(pause)
             await endpoint.received(count)
-        await stack.owes()
+        await stack.outstanding()
 
     assert len({event.id for event in endpoint.events}) == 1
+
+
+async def test_a_retry_that_is_due_by_a_clock_moved_over_http_is_made(start: Start, endpoint: Endpoint) -> None:
+    endpoint.statuses = [500]
+    async with start() as stack:
+        await create(stack.client)
+        await endpoint.received(1)
+        await stack.outstanding(1)
+
+        await stack.http.post("/_sandbox/clock", json={"advance": 1})
+
+        await endpoint.received(2)
+        await stack.outstanding()
+
+
+async def test_an_account_without_endpoint_cannot_be_served_with_one(endpoint: Endpoint) -> None:
+    with open_account() as account, pytest.raises(ValueError, match="no webhook endpoint"):
+        StripeDouble(account, webhook_url=endpoint.url)
 
 
 async def test_an_undelivered_event_outlives_a_restart(start: Start, endpoint: Endpoint) -> None:
@@ -187,12 +181,12 @@ async def test_an_undelivered_event_outlives_a_restart(start: Start, endpoint: E
     async with start() as stack:
         await create(stack.client)
         [first] = await endpoint.received(1)
-        await stack.owes(1)
+        await stack.outstanding(1)
 
     async with start() as stack:
         stack.advance(1)
         await endpoint.received(2)
-        await stack.owes()
+        await stack.outstanding()
 
     assert [event.id for event in endpoint.events] == [first.id, first.id]
 
@@ -203,7 +197,7 @@ async def test_an_event_can_be_delivered_twice(start: Start, endpoint: Endpoint)
         await create(stack.client)
 
         await endpoint.received(2)
-        await stack.owes()
+        await stack.outstanding()
 
     assert len({event.id for event in endpoint.events}) == 1
 
@@ -226,7 +220,7 @@ async def test_delayed_and_shuffled_events_come_in_another_order(start: Start, e
         for _ in range(6):
             await create(stack.client)
         created = [event.id for event in reversed((await stack.client.v1.events.list_async()).data)]
-        order = [delivery.event_id for delivery in stack.store.owed(limit=100)]
+        order = [delivery.event_id for delivery in stack.account.deliveries.outstanding()]
 
         stack.advance(4)
         await endpoint.received(6)
