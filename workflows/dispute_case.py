@@ -1,4 +1,4 @@
-"""The case of a dispute: people's attention from its beginning to its end. It is answered in Stripe's dashboard."""
+"""The case of a dispute: it holds people's attention until the bank decides. It is answered in Stripe's dashboard."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from domain.saga import (
     DisputeInput,
     DisputeState,
 )
-from workflows import story
+from workflows import web_ui
+from workflows.parkable_workflow import ParkableWorkflow
 from workflows.shield import run_shielded
-from workflows.step_runner import StepRunner
+from workflows.step_runner import SHIELDED
 from workflows.steps import DisputeSteps
 
 REREAD: Final = timedelta(hours=12)
-"""How often an open dispute is looked at when no event comes: it takes weeks."""
+"""How often an open dispute is read when no event comes: it takes weeks."""
 SUBJECT: Final = "dispute"
+"""Stands for a step in attention."""
 
 
 @workflow.defn(name=DISPUTE_CASE)
-class DisputeCase:
+class DisputeCase(ParkableWorkflow):
     """One dispute. It may run at any time and any number of times."""
 
     @workflow.init
     def __init__(self, dispute: DisputeInput) -> None:
-        self._dispute = dispute
-        self._runner = StepRunner(
-            dispute.order_id, attention_after=dispute.attention_after_seconds, about=dispute.dispute_id
+        super().__init__(
+            dispute.order_id, attention_after=dispute.attention_after_seconds, qualifier=dispute.dispute_id
         )
-        self._has_news = False
+        self._dispute = dispute
 
     @workflow.signal(name=DISPUTE_CHANGED_SIGNAL)
     def dispute_changed(self) -> None:
-        """A wake-up: the payment service has news of the dispute."""
-        self._has_news = True
+        """A wake-up: the payment service stored a change of the dispute."""
+        self._changes.notify()
 
     @workflow.run
     async def run(self, dispute: DisputeInput) -> DisputeStatus:
@@ -51,33 +52,30 @@ class DisputeCase:
 
     async def _process(self) -> DisputeStatus:
         while True:
-            self._has_news = False
-            dispute = await self._runner.finish(
-                DisputeSteps.check_dispute, self._dispute.dispute_id, summary="read the dispute"
-            )
+            self._changes.clear()
+            dispute = await self._check()
             if dispute.status.is_open:
-                await self._runner.raise_attention(SUBJECT, _in_words(dispute))
-                story.tell_dispute(dispute)
-                await self._wait_for_news()
+                await self._attention.raise_for(SUBJECT, _describe(dispute))
+                web_ui.show_dispute(dispute)
+                await self._changes.wait(longest=REREAD, summary="waits for the customer's bank")
                 continue
-            await self._runner.clear_attention(SUBJECT)
-            request = CloseDisputeRequest(dispute_id=dispute.dispute_id, version=dispute.version)
-            closed = await self._runner.finish(DisputeSteps.close_dispute, request, summary="it is decided")
-            if closed and not self._has_news:
-                story.tell_dispute(dispute)
+            await self._attention.clear(SUBJECT)
+            if await self._close(dispute) and not self._changes.are_pending():
+                web_ui.show_dispute(dispute)
                 return dispute.status
 
-    async def _wait_for_news(self) -> None:
-        try:
-            await workflow.wait_condition(
-                lambda: self._has_news, timeout=REREAD, timeout_summary="waits for the customer's bank"
-            )
-        except TimeoutError:
-            return  # an event may have been lost: look
+    async def _check(self) -> DisputeState:
+        return await self._runner.run(
+            DisputeSteps.check_dispute, self._dispute.dispute_id, summary="read the dispute", policy=SHIELDED
+        )
+
+    async def _close(self, dispute: DisputeState) -> bool:
+        request = CloseDisputeRequest(dispute_id=dispute.dispute_id, version=dispute.version)
+        return await self._runner.run(DisputeSteps.close_dispute, request, summary="close the dispute", policy=SHIELDED)
 
 
-def _in_words(dispute: DisputeState) -> str:
-    until = dispute.respond_by
-    answer = "" if until is None else f"; answer it at Stripe until {until:%Y-%m-%d %H:%M} UTC"
+def _describe(dispute: DisputeState) -> str:
+    by = dispute.respond_by
+    respond = "" if by is None else f"; respond in Stripe's dashboard by {by:%Y-%m-%d %H:%M} UTC"
     amount = format_money(dispute.amount, dispute.currency)
-    return f"the customer disputes {amount} with their bank ({dispute.reason}){answer}"
+    return f"the customer disputes {amount} with their bank ({dispute.reason}){respond}"

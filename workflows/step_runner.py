@@ -1,40 +1,26 @@
-"""How a saga runs its steps: local first, then retried for as long as it takes, in sight of people when it is long.
+"""How a workflow runs its steps: local first, then retried for as long as it takes, with attention if that is long.
 
-A step that is refused for a reason its saga has no answer to is parked: the workflow stays open, with attention, until
-somebody mends the cause and sends the update `retry`, or does the work by hand and sends `resolve`.
+A step that is refused for a reason its workflow has no answer to is parked: the workflow stays open, with attention,
+until a person fixes the cause and sends the update `retry`, or does the step's work by hand and sends `resolve`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
-from domain.orders import CancelledBy, OrderStatus
-from domain.saga import AttentionRequest
-from workflows import story
-from workflows.steps import OrderSteps
+from workflows.activity_calls import Request, Response, Step, abandon, attempt_locally, start_retrying, step_name
+from workflows.attention import Attention
+from workflows.parked_step import Decision, ParkedStep
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-Step = Callable[[Any, Request], Coroutine[Any, Any, Response]]
-
-LOCAL_TIMEOUT: Final = timedelta(seconds=4)
-"""Less than half of the default workflow task timeout: signals wait while a local activity runs."""
-REMOTE_TIMEOUT: Final = timedelta(seconds=25)
-ONCE: Final = RetryPolicy(maximum_attempts=1)
-ENDED_BY_HAND: Final = "ENDED_BY_HAND"
-"""Stands for a refusal when an activity that is retried for ever failed: an operator made it fail."""
-LONGEST_WHY: Final = 1_000
-"""Characters of a refusal that are shown to people; the order service takes no more than twice as many."""
-UNTIL_DONE: Final = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+FAILED_BY_HAND: Final = "FAILED_BY_HAND"
+"""Stands for a refusal when an activity that is retried without end failed: an operator made it fail."""
 
 
 class StepRefused(Exception):
@@ -45,225 +31,133 @@ class StepRefused(Exception):
         self.refusal = refusal
 
 
-class OrderEnds(Exception):
-    """The order ends here: what was done is undone, then it is marked."""
-
-    def __init__(self, status: OrderStatus, reason: str | None) -> None:
-        super().__init__(status, reason)
-        self.status = status
-        self.reason = reason
+class StepStopped(Exception):
+    """A cancellation request stopped the step; whether it took effect is not known."""
 
 
-class Verdict(StrEnum):
-    """What a person decided about a parked step."""
+class StepResolved(Exception):
+    """A person did the step's work by hand."""
 
-    RETRY = "retry"
-    RESOLVE = "resolve"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPolicy:
+    """What may end a step besides its success."""
+
+    stoppable: bool
+    """Whether a cancellation request does: before the step, while it is retried, and while it is parked."""
+    resolvable: bool
+    """Whether a person may do its work by hand when it is parked."""
+    answers: frozenset[str] = frozenset()
+    """The refusals that the workflow has an answer to. Any other parks the step."""
+
+    def answering(self, refusals: Iterable[str]) -> StepPolicy:
+        """The same policy for a step whose caller has an answer to these refusals."""
+        return replace(self, answers=frozenset(refusals))
+
+
+STOPPABLE: Final = StepPolicy(stoppable=True, resolvable=False)
+"""For steps on the way to PAID."""
+SHIELDED: Final = StepPolicy(stoppable=False, resolvable=False)
+"""For steps past the pivot, of a refund, and those that find out where the money is."""
+RESOLVABLE: Final = StepPolicy(stoppable=False, resolvable=True)
+"""For compensations, and what else a person can do by hand."""
 
 
 class StepRunner:
-    """Runs the steps of one workflow of an order, one after the other.
+    """Runs the steps of one workflow, one after the other.
 
     Args:
-        order_id: whose attention is raised.
-        attention_after: seconds after which a step that does not get through raises it.
-        about: tells the steps of the order's other workflows from its own saga's; stands behind their names.
+        attention: raised for a step that keeps failing.
+        parked: where a refused step waits.
+        attention_after: seconds for which a step fails until it raises attention.
+        is_cancelled: whether there is a cancellation request.
     """
 
-    def __init__(self, order_id: str, *, attention_after: float, about: str = "") -> None:
-        self._order_id = order_id
+    def __init__(
+        self, attention: Attention, parked: ParkedStep, *, attention_after: float, is_cancelled: Callable[[], bool]
+    ) -> None:
+        self._attention = attention
+        self._parked = parked
         self._attention_after = timedelta(seconds=attention_after)
-        self._about = about
-        self._verdict: Verdict | None = None
-        self.parked: str | None = None
-        """The step that waits for a verdict."""
-        self.can_resolve = False
-        """Whether the parked step may be skipped."""
-        self.cancelled_by: CancelledBy | None = None
-        """Who wants the order cancelled. Looked at between forward steps, and while one of them is retried."""
+        self._is_cancelled = is_cancelled
 
-    async def forward(
-        self, step: Step[Request, Response], request: Request, *, summary: str, refusals: frozenset[str] = frozenset()
+    async def run(
+        self, step: Step[Request, Response], request: Request, *, summary: str, policy: StepPolicy
     ) -> Response:
-        """Run a step towards PAID; a wish to cancel ends it.
+        """Run the step until it succeeds, or until its policy lets something else end it.
 
         Raises:
-            StepRefused: for one of `refusals`; any other parks the step.
-            OrderEnds: CANCELLED, when somebody wants that; whether the step took effect is then not known.
+            StepRefused: for one of `policy.answers`.
+            StepStopped: there is a cancellation request, and the policy lets it stop the step.
+            StepResolved: a person did its work by hand, which the policy lets them.
         """
-        while True:
-            self._stop_if_cancelled()
+
+        def is_stopped() -> bool:
+            return policy.stoppable and self._is_cancelled()
+
+        while not is_stopped():
             try:
-                return await self._attempt(step, request, summary=summary, can_stop=True)
+                return await self._attempt(step, request, summary=summary, is_stopped=is_stopped)
             except StepRefused as refused:
-                if refused.refusal in refusals:
+                if refused.refusal in policy.answers:
                     raise
-                await self._park(step, refused, can_stop=True)
+                note = f"refused: {refused}"
+            decision = await self._parked.wait(step_name(step), note, resolvable=policy.resolvable, or_until=is_stopped)
+            if decision is Decision.RESOLVE:
+                raise StepResolved(step_name(step))
+        raise StepStopped(step_name(step))
 
-    async def finish(
-        self, step: Step[Request, Response], request: Request, *, summary: str, refusals: frozenset[str] = frozenset()
-    ) -> Response:
-        """Run a step that nothing stops: past the pivot, or to find out where the money is.
-
-        Raises:
-            StepRefused: for one of `refusals`; any other parks the step.
-        """
-        while True:
-            try:
-                return await self._attempt(step, request, summary=summary, can_stop=False)
-            except StepRefused as refused:
-                if refused.refusal in refusals:
-                    raise
-                await self._park(step, refused, can_stop=False)
-
-    async def undo(self, step: Step[str, None], *, summary: str) -> None:
-        """Run a compensation of the order until it is done, or a person says that it was done by hand."""
-        await self.finish_or_resolve(step, self._order_id, summary=summary)
-
-    async def finish_or_resolve(self, step: Step[Request, None], request: Request, *, summary: str) -> None:
-        """Run a step that nothing stops until it is done, or a person says that it was done by hand."""
-        while True:
-            try:
-                return await self._attempt(step, request, summary=summary, can_stop=False)
-            except StepRefused as refused:
-                if await self._park(step, refused, can_stop=False, can_resolve=True) is Verdict.RESOLVE:
-                    return None
-
-    async def ask(
-        self, step: Step[Any, Any], why: str, *, can_resolve: bool, news: Callable[[], bool]
-    ) -> Verdict | None:
-        """Ask for a person's verdict on a step; None when there were news first."""
-        self.parked, self.can_resolve, self._verdict = _name(step), can_resolve, None
-        await self._hold_attention(step, why, lambda: self._verdict is not None or news())
-        self.parked = None
-        return self._verdict
-
-    async def raise_attention(self, subject: str, why: str) -> None:
-        """Ask for people's attention until it is cleared; what asks already stays as it is."""
-        story.tell_attention(subject, why)
-        await _end(self._start_attention(subject, why))
-
-    async def clear_attention(self, subject: str) -> None:
-        """It is over."""
-        story.tell_attention_over()
-        await _end(self._start_attention(subject, None))
-
-    def wish_cancelled(self, cancelled_by: CancelledBy) -> None:
-        """Let the order end CANCELLED if nothing else ends it first; the first wish stands."""
-        self.cancelled_by = self.cancelled_by or cancelled_by
-
-    def check_verdict(self, verdict: Verdict) -> None:
-        """Raise ValueError unless a person may say this now: there has to be a parked step."""
-        if self.parked is None:
-            raise ValueError(f"no step is parked; nothing to {verdict}")
-        if verdict is Verdict.RESOLVE and not self.can_resolve:
-            raise ValueError(f"step {self.parked} cannot be done by hand; mend its cause and send retry")
-
-    def decide_parked(self, verdict: Verdict) -> str:
-        """Say what becomes of the parked step; answers with its name."""
-        self._verdict = verdict
-        return self.parked or ""
+    async def run_or_resolve(self, step: Step[Request, None], request: Request, *, summary: str) -> None:
+        """Run a step without an answer until it is done, be it by hand."""
+        with suppress(StepResolved):
+            await self.run(step, request, summary=summary, policy=RESOLVABLE)
 
     async def _attempt(
-        self, step: Step[Request, Response], request: Request, *, summary: str, can_stop: bool
+        self, step: Step[Request, Response], request: Request, *, summary: str, is_stopped: Callable[[], bool]
     ) -> Response:
-        """Once as a local activity, which costs one event; then as a normal one, which shows in the Web UI."""
+        """Once as a local activity, which costs one event; then as a normal one, which the Web UI shows."""
         try:
-            return await workflow.execute_local_activity_method(
-                step, request, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=ONCE, summary=summary
-            )
+            return await attempt_locally(step, request, summary=summary)
         except FailureError as error:
             _raise_refusal(error)
-        if can_stop:
-            self._stop_if_cancelled()
-        return await self._retry(step, request, summary=summary, can_stop=can_stop)
-
-    async def _retry(
-        self, step: Step[Request, Response], request: Request, *, summary: str, can_stop: bool
-    ) -> Response:
-        handle = workflow.start_activity_method(
-            step, request, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=UNTIL_DONE, summary=summary
-        )
+            first_error = _describe(error)
+        if is_stopped():
+            raise StepStopped(step_name(step))
+        handle = start_retrying(step, request, summary=summary)
 
         def is_over() -> bool:
-            return handle.done() or (can_stop and self.cancelled_by is not None)
+            return handle.done() or is_stopped()
 
         try:
             await workflow.wait_condition(
-                is_over, timeout=self._attention_after, timeout_summary=f"attention for {_name(step)}"
+                is_over, timeout=self._attention_after, timeout_summary=f"attention for {step_name(step)}"
             )
         except TimeoutError:
-            await self._hold_attention(step, f"does not get through since {self._attention_after}", is_over)
+            note = f"has failed for {self._attention_after.total_seconds():g} s: {first_error}"
+            await self._attention.hold(step_name(step), note, until=is_over)
         if not handle.done():
-            await _abandon(handle)
-            self._stop_if_cancelled()
+            await abandon(handle)
+            raise StepStopped(step_name(step))
         try:
             return await handle
         except FailureError as error:
             _raise_refusal(error)
-            raise StepRefused(ENDED_BY_HAND, str(error.cause or error)) from None
-
-    async def _park(
-        self, step: Step[Any, Any], refused: StepRefused, *, can_stop: bool, can_resolve: bool = False
-    ) -> Verdict:
-        """Wait for a person's verdict on a refused step."""
-        self.parked, self.can_resolve, self._verdict = _name(step), can_resolve, None
-
-        def is_over() -> bool:
-            return self._verdict is not None or (can_stop and self.cancelled_by is not None)
-
-        await self._hold_attention(step, f"refused: {refused}", is_over)
-        self.parked = None
-        if self._verdict is None:
-            self._stop_if_cancelled()
-        return self._verdict or Verdict.RETRY
-
-    def _stop_if_cancelled(self) -> None:
-        if self.cancelled_by is not None:
-            raise OrderEnds(OrderStatus.CANCELLED, self.cancelled_by)
-
-    async def _hold_attention(self, step: Step[Any, Any], why: str, is_over: Callable[[], bool]) -> None:
-        """Keep people's attention on a step until it is over."""
-        why = why[:LONGEST_WHY]
-        story.tell_attention(_name(step), why)
-        raised = self._start_attention(_name(step), why)
-        await workflow.wait_condition(is_over)
-        await _end(raised)  # else the clearing could overtake it, and attention would stay for good
-        await self.clear_attention(_name(step))
-
-    def _start_attention(self, subject: str, why: str | None) -> workflow.ActivityHandle[None]:
-        step = f"{subject} {self._about}" if self._about else subject
-        return workflow.start_activity_method(
-            OrderSteps.attention,
-            AttentionRequest(order_id=self._order_id, step=step, why=why),
-            start_to_close_timeout=REMOTE_TIMEOUT,
-            retry_policy=UNTIL_DONE,
-            summary=f"attention: {subject}",
-        )
+            raise StepRefused(FAILED_BY_HAND, _describe(error)) from None
 
 
-async def _end(attention: workflow.ActivityHandle[None]) -> None:
-    """Wait for it; that it failed, because an operator made it, is no reason to end an order."""
-    with suppress(FailureError):
-        await attention
+def _cause(error: FailureError) -> BaseException:
+    """What the step raised: a failed local activity raises it bare, a normal one inside an `ActivityError`."""
+    return (error.cause or error) if isinstance(error, ActivityError) else error
 
 
-async def _abandon(handle: workflow.ActivityHandle[Any]) -> None:
-    """Stop retrying; whether the activity took effect is not known."""
-    handle.cancel()
-    with suppress(FailureError, asyncio.CancelledError):
-        await handle
-
-
-def _name(step: Step[Any, Any]) -> str:
-    return getattr(step, "__name__", str(step))
+def _describe(error: FailureError) -> str:
+    """The error in words for people."""
+    cause = _cause(error)
+    return cause.message if isinstance(cause, FailureError) else str(cause)
 
 
 def _raise_refusal(error: FailureError) -> None:
-    """Raise what a service refused; return for trouble that passes.
-
-    A failed local activity raises its `ApplicationError` bare, a normal one inside an `ActivityError`.
-    """
-    cause = error.cause if isinstance(error, ActivityError) else error
+    """Raise what a service refused; return if the error is temporary."""
+    cause = _cause(error)
     if isinstance(cause, ApplicationError) and cause.non_retryable and cause.type:
         raise StepRefused(cause.type, cause.message) from None

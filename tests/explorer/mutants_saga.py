@@ -10,9 +10,12 @@ from temporalio import workflow
 
 from domain.orders import CancelledBy, OrderStatus, Reason
 from domain.payments import PaymentStatus
-from domain.saga import ORDER_SAGA, OrderInput, OrderResult, PaymentState, Quote
+from domain.saga import ORDER_SAGA, OrderInput, OrderResult, PaymentState
+from workflows.order_ending import Ending, OrderEnds
 from workflows.order_saga import UNDO, OrderSaga
-from workflows.step_runner import OrderEnds, StepRefused
+from workflows.payment_decision import PaymentTerms
+from workflows.payment_wait import PaymentWait
+from workflows.step_runner import STOPPABLE, StepRefused, StepStopped
 from workflows.steps import StockSteps
 
 Undo = tuple[Callable[[Any, str], Coroutine[Any, Any, None]], str]
@@ -40,14 +43,14 @@ class UndoRegisteredAfterItsStep(OrderSaga):
             return await self._mark(OrderStatus.PAID, None)
         except OrderEnds as end:
             for step, summary in undo:
-                await self._runner.undo(step, summary=summary)
-            return await self._mark(end.status, end.reason)
+                await self._undo(step, summary=summary)
+            return await self._mark(end.ending.status, end.ending.reason)
 
 
 class Unshielded(OrderSaga):
     """What three mutants share: the process in the main coroutine, where a cancellation surfaces in every await."""
 
-    async def _forward(self) -> OrderResult:
+    async def _go_forward(self) -> OrderResult:
         quote = await self._quote()
         await self._reserve()
         payment = await self._open_payment(quote)
@@ -56,10 +59,10 @@ class Unshielded(OrderSaga):
         await self._commit()
         return await self._mark(OrderStatus.PAID, None)
 
-    async def _backward(self, end: OrderEnds) -> OrderResult:
+    async def _go_back(self, end: OrderEnds) -> OrderResult:
         for step, summary in UNDO:
-            await self._runner.undo(step, summary=summary)
-        return await self._mark(end.status, end.reason)
+            await self._undo(step, summary=summary)
+        return await self._mark(end.ending.status, end.ending.reason)
 
 
 @workflow.defn(name=ORDER_SAGA)
@@ -69,11 +72,11 @@ class NoShield(Unshielded):
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         try:
-            return await self._forward()
+            return await self._go_forward()
         except asyncio.CancelledError:
-            return await self._backward(OrderEnds(OrderStatus.CANCELLED, CancelledBy.OPERATOR))
+            return await self._go_back(OrderEnds(Ending.cancelled(CancelledBy.OPERATOR)))
         except OrderEnds as end:
-            return await self._backward(end)
+            return await self._go_back(end)
 
 
 @workflow.defn(name=ORDER_SAGA)
@@ -83,11 +86,11 @@ class SingleShield(Unshielded):
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         try:
-            return await self._forward()
+            return await self._go_forward()
         except asyncio.CancelledError:
-            return await asyncio.shield(self._backward(OrderEnds(OrderStatus.CANCELLED, CancelledBy.OPERATOR)))
+            return await asyncio.shield(self._go_back(OrderEnds(Ending.cancelled(CancelledBy.OPERATOR))))
         except OrderEnds as end:
-            return await asyncio.shield(self._backward(end))
+            return await asyncio.shield(self._go_back(end))
 
 
 @workflow.defn(name=ORDER_SAGA)
@@ -97,10 +100,10 @@ class ExceptException(Unshielded):
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         try:
-            return await self._forward()
+            return await self._go_forward()
         except Exception as error:
-            end = error if isinstance(error, OrderEnds) else OrderEnds(OrderStatus.FAILED, Reason.STOCK_LOST)
-            return await self._backward(end)
+            end = error if isinstance(error, OrderEnds) else OrderEnds(Ending.failed(Reason.STOCK_LOST))
+            return await self._go_back(end)
 
 
 @workflow.defn(name=ORDER_SAGA)
@@ -111,7 +114,20 @@ class NoRereadAtTheDeadline(OrderSaga):
     async def run(self, order: OrderInput) -> OrderResult:
         return await super().run(order)
 
-    async def _close_payment(self) -> PaymentState:
+    def _payment_wait(self, terms: PaymentTerms) -> PaymentWait:
+        return WaitWithoutAReread(
+            self._runner,
+            self._changes,
+            order_id=self._order.order_id,
+            terms=terms,
+            cancelled_by=lambda: self._cancelled_by,
+        )
+
+
+class WaitWithoutAReread(PaymentWait):
+    """Takes the payment for cancelled."""
+
+    async def _close(self) -> PaymentState:
         return PaymentState(
             payment_id="", status=PaymentStatus.CANCELLED, amount_received=0, currency="EUR", failed_attempts=0
         )
@@ -127,7 +143,7 @@ class ReleaseAfterCommit(OrderSaga):
 
     async def _commit(self) -> None:
         await super()._commit()
-        await self._runner.undo(StockSteps.release, summary="clean up")
+        await self._undo(StockSteps.release, summary="clean up")
 
 
 @workflow.defn(name=ORDER_SAGA)
@@ -142,7 +158,7 @@ class MarkBeforeUndo(OrderSaga):
         result = await super()._mark(status, reason)
         if status is not OrderStatus.PAID:
             for step, summary in UNDO:
-                await self._runner.undo(step, summary=summary)
+                await self._undo(step, summary=summary)
         return result
 
     async def _process(self) -> OrderResult:
@@ -155,40 +171,46 @@ class MarkBeforeUndo(OrderSaga):
             await self._commit()
             return await self._mark(OrderStatus.PAID, None)
         except OrderEnds as end:
-            return await self._mark(end.status, end.reason)
+            return await self._mark(end.ending.status, end.ending.reason)
 
 
 @workflow.defn(name=ORDER_SAGA)
 class SignalTrustedForTheAmount(OrderSaga):
     """Takes an event for the payment that it announces, and does not look."""
 
-    _total = 0
-
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         return await super().run(order)
 
-    async def _check_payment(self, *, refresh: bool) -> PaymentState:
-        seen = await super()._check_payment(refresh=refresh)
+    def _payment_wait(self, terms: PaymentTerms) -> PaymentWait:
+        return WaitThatTrustsSignals(
+            self._runner,
+            self._changes,
+            order_id=self._order.order_id,
+            terms=terms,
+            cancelled_by=lambda: self._cancelled_by,
+        )
+
+
+class WaitThatTrustsSignals(PaymentWait):
+    """Reads the payment, and takes it for paid."""
+
+    async def _check(self, *, refresh: bool) -> PaymentState:
+        seen = await super()._check(refresh=refresh)
         if refresh:
             return seen
         return PaymentState(
             payment_id=seen.payment_id,
             status=PaymentStatus.SUCCEEDED,
-            amount_received=self._total,
-            currency="EUR",
+            amount_received=self._terms.amount,
+            currency=self._terms.currency,
             failed_attempts=0,
         )
-
-    async def _quote(self) -> Quote:
-        quote = await super()._quote()
-        self._total = quote.total
-        return quote
 
 
 @workflow.defn(name=ORDER_SAGA)
 class CancelAfterThePivot(OrderSaga):
-    """Looks at a wish to cancel when the money is in."""
+    """Looks at a cancellation request when the money is in."""
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
@@ -197,8 +219,10 @@ class CancelAfterThePivot(OrderSaga):
     async def _commit(self) -> None:
         refusals = frozenset({"RESERVATION_RELEASED", "RESERVATION_NOT_FOUND"})
         try:
-            await self._runner.forward(
-                StockSteps.commit, self._order.order_id, summary="sell the pieces", refusals=refusals
+            await self._runner.run(
+                StockSteps.commit, self._order.order_id, summary="commit", policy=STOPPABLE.answering(refusals)
             )
         except StepRefused:
-            raise OrderEnds(OrderStatus.FAILED, Reason.STOCK_LOST) from None
+            raise OrderEnds(Ending.failed(Reason.STOCK_LOST)) from None
+        except StepStopped:
+            raise OrderEnds(Ending.cancelled(self._cancelled_by)) from None

@@ -18,6 +18,7 @@ from tests.explorer.refund_explore import longer
 from tests.explorer.refund_lab import Lab, Outcome
 from tests.explorer.schedule import Schedule
 from workflows.refund_saga import RefundSaga
+from workflows.step_runner import SHIELDED
 from workflows.steps import OrderSteps, RefundSteps
 
 
@@ -29,11 +30,11 @@ class ClosedBeforeTheOrderWasTold(RefundSaga):
     async def run(self, refund: RefundInput) -> RefundResult:
         return await super().run(refund)
 
-    async def _tell_order(self, refund: RefundState) -> None:
+    async def _mark_order(self, refund: RefundState) -> None:
         if refund.status is RefundStatus.SUCCEEDED:
             request = CloseRefundRequest(refund_id=refund.refund_id, version=refund.version)
-            await self._runner.finish(RefundSteps.close_refund, request, summary="all is done")
-        await super()._tell_order(refund)
+            await self._runner.run(RefundSteps.close_refund, request, summary="close the refund", policy=SHIELDED)
+        await super()._mark_order(refund)
 
 
 @workflow.defn(name=REFUND_SAGA)
@@ -56,7 +57,7 @@ class MarkedWithoutAVersion(RefundSaga):
     async def run(self, refund: RefundInput) -> RefundResult:
         return await super().run(refund)
 
-    async def _tell_order(self, refund: RefundState) -> None:
+    async def _mark_order(self, refund: RefundState) -> None:
         request = MarkRefundedRequest(
             order_id=refund.order_id,
             refund_id=refund.refund_id,
@@ -64,7 +65,7 @@ class MarkedWithoutAVersion(RefundSaga):
             succeeded=refund.status is RefundStatus.SUCCEEDED,
             version=1,
         )
-        await self._runner.finish(OrderSteps.mark_refunded, request, summary="tell the order")
+        await self._runner.run(OrderSteps.mark_refunded, request, summary="update the order", policy=SHIELDED)
 
 
 @workflow.defn(name=REFUND_SAGA)
@@ -75,9 +76,9 @@ class ResolvedWithoutTheOrder(RefundSaga):
     async def run(self, refund: RefundInput) -> RefundResult:
         return await super().run(refund)
 
-    async def _tell_order(self, refund: RefundState) -> None:
+    async def _mark_order(self, refund: RefundState) -> None:
         if refund.status is not RefundStatus.RESOLVED:
-            await super()._tell_order(refund)
+            await super()._mark_order(refund)
 
 
 class NewKeyWithoutALook(RefundsDouble):

@@ -227,12 +227,12 @@ async def _attend(case: Case, flow: Flow, request: AttentionRequest) -> None:
     step, why = request.step.partition(" ")[0], request.why or ""
     case.verdict, sent = "", flow.coming
     await case.arrive(flow, f"{flow.name}.{step}.attention")
-    is_parked = step != "dispute" and not why.startswith("does not get through")
+    is_parked = step != "dispute" and not why.startswith("has failed for")
     is_refused = why.startswith("refused: ")
     if not is_parked or (not case.verdict and not is_refused and (flow.coming > sent or "DISPUTED" in why)):
         return  # it goes on by itself, or has been woken: it looks, and asks again if it has to
     case.asked[f"{flow.name}.{step}"] += 1
-    again = case.schedule.shape == RESOLVED or case.asked[f"{flow.name}.{step}"] > 1 or "cannot be tried anew" in why
+    again = case.schedule.shape == RESOLVED or case.asked[f"{flow.name}.{step}"] > 1 or "cannot be replaced" in why
     verdict = case.verdict or ("resolve" if again else "retry")
     case.trace.append(f"{flow.name} {verdict}s {step}")
     flow.coming += 1

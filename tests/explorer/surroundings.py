@@ -10,19 +10,19 @@ from functools import cache
 
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
-from workflows import step_runner
+from workflows import activity_calls
 
 
 @contextmanager
 def time_limits(seconds: float) -> Iterator[None]:
     """Let every time limit of a step be so short; workflows read them when they run a step."""
-    limits = step_runner.LOCAL_TIMEOUT, step_runner.REMOTE_TIMEOUT
+    limits = activity_calls.LOCAL_TIMEOUT, activity_calls.REMOTE_TIMEOUT
     short = timedelta(seconds=seconds)
-    vars(step_runner).update(LOCAL_TIMEOUT=short, REMOTE_TIMEOUT=short)
+    vars(activity_calls).update(LOCAL_TIMEOUT=short, REMOTE_TIMEOUT=short)
     try:
         yield
     finally:
-        vars(step_runner).update(LOCAL_TIMEOUT=limits[0], REMOTE_TIMEOUT=limits[1])
+        vars(activity_calls).update(LOCAL_TIMEOUT=limits[0], REMOTE_TIMEOUT=limits[1])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from runtime.database import Database
 from tests.support.rows import fetch_rows
 from tests.support.saga_shop import Hook, Shop
 from workflows.order_saga import OrderSaga
-from workflows.story import ATTENTION
+from workflows.web_ui import ATTENTION
 
 Run = WorkflowHandle[Any, OrderResult]
 
@@ -66,7 +66,7 @@ async def test_a_step_that_fails_for_a_minute_raises_attention_which_clears_when
     run = await shop.place((product, 2), payment_method="pm_card_visa")
     result = await shop.result(run)
 
-    assert seen == [[("reserve", "does not get through since 0:01:00")], "reserve"]
+    assert seen == [[("reserve", "has failed for 60 s: the inventory service is away")], "reserve"]
     assert await open_attention(shop, run) == []
     assert await attention_attribute(run) is None
     assert result.status == "PAID"
@@ -108,7 +108,7 @@ async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_can
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await run.execute_update(OrderSaga.resolve)
-    assert "cannot be done by hand" in str(refused.value.cause)
+    assert "cannot be resolved by hand" in str(refused.value.cause)
     await run.cancel()
     with pytest.raises(WorkflowFailureError):
         await shop.result(run)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,12 +48,35 @@ async def test_an_order_with_a_good_card_is_paid(shop: Shop) -> None:
     assert await shop.disagreements(run) == []
 
 
-async def test_an_order_is_paid_by_re_reading_when_no_event_comes(shop: Shop) -> None:
+async def timers(run: Run) -> list[timedelta]:
+    """How long the saga meant to wait, each time that it did."""
+    events = (await run.fetch_history()).events
+    return [
+        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+        for event in events
+        if event.HasField("timer_started_event_attributes")
+    ]
+
+
+async def test_an_order_is_paid_by_re_reading_when_no_event_comes_for_five_seconds(shop: Shop) -> None:
     product = await shop.product()
     run = await shop.place((product, 1), payment_method=VISA, wait=10)
 
     assert await ending(shop, run) == ("PAID", None)
+    assert await timers(run) == [timedelta(seconds=5)]
     assert await shop.disagreements(run) == []
+
+
+async def test_an_event_that_comes_is_what_a_paid_order_waits_for(shop: Shop) -> None:
+    product = await shop.product()
+    run = await shop.place((product, 1), payment_method=VISA, wait=10)
+    assert (await shop.order(run)).status == "PENDING"
+
+    await shop.deliver_events()
+
+    assert await ending(shop, run) == ("PAID", None)
+    fired = [e for e in (await run.fetch_history()).events if e.HasField("timer_fired_event_attributes")]
+    assert fired == []
 
 
 async def test_a_declined_customer_may_pay_with_another_card(shop: Shop) -> None:
@@ -172,24 +197,26 @@ async def test_stock_lost_after_the_payment_gives_the_money_back(shop: Shop) -> 
     assert await shop.disagreements(run) == []
 
 
-async def test_a_wrong_amount_is_given_back_and_never_sold_for(shop: Shop) -> None:
-    product = await shop.product(price=1_000, pieces=5)
+async def tamper(shop: Shop, run: Run, change: str) -> None:
+    """Change the stored payment of the order."""
     database = Database(shop.databases["payment"], pool_size=1)
+    async with database.autocommit() as connection:
+        await connection.execute(
+            f"UPDATE payments SET {change} WHERE order_id = %(id)s",  # noqa: S608  # of this file
+            id=(await shop.order(run)).id,
+        )
+    await database.close()
 
-    async def tamper() -> None:
-        order_id = (await shop.order(run)).id
-        async with database.autocommit() as connection:
-            await connection.execute(
-                "UPDATE payments SET amount_received = amount_received - 1 WHERE order_id = %(id)s", id=order_id
-            )
 
+@pytest.mark.parametrize("change", ["amount_received = amount_received - 1", "currency_received = 'USD'"])
+async def test_another_amount_or_currency_is_refunded_and_nothing_sold_for_it(shop: Shop, change: str) -> None:
+    product = await shop.product(price=1_000, pieces=5)
     run = await shop.place((product, 1), payment_method=VISA, wait=10)
-    shop.hooks.before["check_payment"] = tamper
+    shop.hooks.before["check_payment"] = partial(tamper, shop, run, change)
     await shop.deliver_events()
 
     assert await ending(shop, run) == ("FAILED", "PAYMENT_MISMATCH")
     assert await available(shop, product) == (5, 0)
-    await database.close()
 
 
 @pytest.mark.parametrize(("refunded", "status"), [(0, "PAID"), (100, "PARTIALLY_REFUNDED"), (500, "REFUNDED")])
