@@ -10,11 +10,10 @@ import psycopg
 from sqlalchemy.exc import ArgumentError
 
 from migrations.runner import SERVICES, upgrade_all
-from runtime.database import Database, sqlalchemy_url
+from runtime.database import sqlalchemy_url
 from runtime.refusal import InvalidArgument
 from runtime.settings import Settings, SettingsError
-from services.user.passwords import Passwords
-from services.user.service import UserService
+from services.user.bootstrap import bootstrap_accounts
 
 CONNECT_SECONDS: Final = 10
 
@@ -81,21 +80,17 @@ def create_admin(settings: Settings, account: AdminAccount) -> None:
     if faults:
         raise SettingsError("\n".join(faults))
     try:
-        user_id = asyncio.run(_ensure_admin(settings.required("user_dsn"), account))
+        user_id = asyncio.run(_ensure_admin(settings, account))
     except InvalidArgument as refused:
         lines = [f"ORDERSAGA_ADMIN_{name.upper()}: {fault}" for name, fault in refused.details.items()]
         raise SettingsError("\n".join(lines)) from None
     print(f"admin ready: {user_id}")
 
 
-async def _ensure_admin(dsn: str, account: AdminAccount) -> str:
-    database = Database(dsn, pool_size=1)
-    try:
-        service = UserService(database, Passwords())
-        user = await service.ensure_admin(email=account.email, password=account.password, name=account.name)
+async def _ensure_admin(settings: Settings, account: AdminAccount) -> str:
+    async with bootstrap_accounts(settings) as accounts:
+        user = await accounts.users.ensure_admin(email=account.email, password=account.password, name=account.name)
         return user.id
-    finally:
-        await database.close()
 
 
 def _database_faults(settings: Settings, service: str, roles: dict[str, str]) -> list[str]:

@@ -19,17 +19,17 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import URL, DateTime, MetaData, make_url
 from sqlmodel import Field
 
-from runtime.deadline import time_left
+from runtime.deadline import time_to_wait
 from runtime.refusal import Unavailable
+from runtime.settings import Settings
+from runtime.turns import Turns
 
 log = structlog.stdlib.get_logger(__name__)
 
 Row = TypeVar("Row")
 
-PATIENCE: Final = 3.0
+CONNECT_TIMEOUT: Final = 3.0
 """Seconds to wait for PostgreSQL to take a connection; and for one's turn, unless the caller waits longer."""
-MARGIN: Final = 0.25
-"""Seconds before the caller's deadline at which it is told that its turn did not come."""
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -104,12 +104,12 @@ class Database:
 
     def __init__(self, dsn: str, *, pool_size: int) -> None:
         self.dsn = dsn
-        self._turns = asyncio.Semaphore(pool_size)
+        self._turns = Turns(pool_size, of="connection", error=DatabaseAway)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             dsn,
             min_size=1,
             max_size=pool_size,
-            timeout=PATIENCE,
+            timeout=CONNECT_TIMEOUT,
             # A failed connect is repeated once, a second later. Left alone, the pool would try for minutes at ever
             # longer intervals, and stay away from a database that is back; so, the next caller starts anew.
             reconnect_timeout=1.0,
@@ -148,28 +148,16 @@ class Database:
         try:
             if self._pool.closed:
                 await self._pool.open()
-            async with self._turn(), self._pool.connection() as connection:
+            # As long as the caller waits, and never less than that, because a handler finishes what it began when its
+            # caller has gone. The pool itself waits for PostgreSQL and gives up sooner: that it is away is something else
+            # than a crowd in front of it.
+            async with (
+                self._turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
+                self._pool.connection() as connection,
+            ):
                 yield connection
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One of the pool's connections to come: first come, first served, for as long as the caller waits.
-
-        And never for less than `PATIENCE`, because a handler finishes what it began when its caller has gone. The pool
-        itself waits for PostgreSQL and gives up sooner: that it is away is another thing than a crowd before it.
-        """
-        patience = max(PATIENCE, (time_left() or 0.0) - MARGIN)
-        try:
-            async with asyncio.timeout(patience):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise DatabaseAway(f"no connection came free in {patience:.2f} s: too many callers") from None
-        try:
-            yield
-        finally:
-            self._turns.release()
 
     async def _check(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Refuse a connection that PostgreSQL has closed, without asking it: the end waits in the socket to be read."""
@@ -179,6 +167,23 @@ class Database:
         except psycopg.OperationalError:
             await self._pool.check()  # most likely it closed the others too
             raise
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, service: str, *, given: Database | None = None) -> AsyncIterator[Database]:
+    """A service's database, as long as the context is open: the one that is given, or else that of the settings.
+
+    Raises:
+        SettingsError: the settings name none.
+    """
+    if given is not None:  # whoever gives it closes it
+        yield given
+        return
+    database = Database(settings.required(f"{service}_dsn"), pool_size=settings.database_pool_size)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
 
-_ends_at: ContextVar[float | None] = ContextVar("deadline", default=None)
+MARGIN: Final = 0.25
+"""Seconds before the caller's deadline at which it is answered that its turn did not come."""
+
+
+@dataclass(slots=True)
+class _Call:
+    ends_at: float | None
+
+
+_current: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
 def set_time_left(seconds: float | None) -> None:
     """Begin to count for this call; None for a caller that waits without a limit."""
-    _ends_at.set(None if seconds is None else time.monotonic() + seconds)
+    _current.set(_Call(None if seconds is None else time.monotonic() + seconds))
+
+
+def set_caller_gone() -> None:
+    """The caller of this call gave up: also for the tasks that work for it."""
+    call = _current.get()
+    if call is not None:
+        call.ends_at = time.monotonic()
 
 
 def time_left() -> float | None:
     """Seconds, below zero when the caller has gone; None without a limit, or outside a call."""
-    ends_at = _ends_at.get()
-    return None if ends_at is None else ends_at - time.monotonic()
+    call = _current.get()
+    return None if call is None or call.ends_at is None else call.ends_at - time.monotonic()
+
+
+def time_to_wait() -> float | None:
+    """Seconds for which the call can wait for something and still be answered in time; None without a limit."""
+    left = time_left()
+    return None if left is None else left - MARGIN

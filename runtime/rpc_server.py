@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
-from runtime.deadline import set_time_left
+from runtime.deadline import set_caller_gone, set_time_left
 from runtime.metrics import RPC_SECONDS
 from runtime.process import Lifecycle
 from runtime.refusal import Refused, Unavailable, to_status
@@ -81,6 +81,7 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, str(problem))
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
+                set_caller_gone()
                 task.add_done_callback(lambda done: _log_late_failure(done, method))
                 raise
             except Exception:  # the border of the service: the caller learns no inner text, the log has it all

@@ -67,6 +67,13 @@ class Settings(BaseSettings):
         default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."
     )
 
+    # -- Passwords: argon2id ----------------------------------------------------------------------------------------
+    password_hash_memory: int = Field(
+        default=65_536,
+        ge=32,
+        description="Memory of one password hash, KiB; below the default, which is RFC 9106's, it is not safe.",
+    )
+
     # -- Temporal ---------------------------------------------------------------------------------------------------
     temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
     temporal_namespace: str = Field(default="default", description="Temporal namespace.")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from runtime.database import Database
+from runtime.database import Database, open_database
 from runtime.settings import Settings
 from services.inventory.service import InventoryService
 
@@ -30,9 +30,5 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
     Raises:
         SettingsError: a setting is missing.
     """
-    own = database or Database(settings.required("inventory_dsn"), pool_size=settings.database_pool_size)
-    try:
-        yield InventoryComponents(database=own, inventory=InventoryService(own))
-    finally:
-        if database is None:
-            await own.close()
+    async with open_database(settings, "inventory", given=database) as opened:
+        yield InventoryComponents(database=opened, inventory=InventoryService(opened))

@@ -15,7 +15,7 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.inventory.bootstrap import InventoryComponents, bootstrap
-from services.inventory.repository import StockLevel
+from services.inventory.model import StockLevel
 
 SERVICE_NAME = "ordersaga.inventory.v1.InventoryService"
 
@@ -94,8 +94,8 @@ def _to_proto(level: StockLevel) -> pb.Stock:
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
-    async with bootstrap(settings) as inventory:
-        servicer = InventoryServicer(inventory)
+    async with bootstrap(settings) as components:
+        servicer = InventoryServicer(components)
         await serve(
             settings,
             lifecycle,

@@ -29,14 +29,8 @@ from services.inventory.errors import (
     RestockDiffers,
     RestockExceedsSale,
 )
-from services.inventory.repository import (
-    Adjustment,
-    InventoryRepository,
-    MovementKind,
-    RestockedLine,
-    StockChange,
-    StockLevel,
-)
+from services.inventory.model import Adjustment, MovementKind, RestockedLine, StockChange, StockLevel
+from services.inventory.repository import InventoryRepository
 
 TOO_MANY: Final = f"at most {MAX_ON_HAND} pieces of a product can be in stock"
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import grpc.aio
@@ -26,23 +24,16 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
     NotificationServiceServicer,
     add_NotificationServiceServicer_to_server,
 )
-from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import CallerRole, current_caller
-from runtime.database import Database, DatabaseAway
+from runtime.database import DatabaseAway
 from runtime.kafka_consumer import Consumer, Subscription
 from runtime.process import Lifecycle
-from runtime.rpc_client import open_channel
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
-from services.notification.directory import Directory
+from services.notification.bootstrap import NotificationComponents, bootstrap
 from services.notification.intake import to_order_event
 from services.notification.model import WrittenMessage
-from services.notification.sender import Sender
-from services.notification.service import NotificationService
-from services.notification.sms import TwilioSms
-from services.notification.smtp import Smtp
 
 SERVICE_NAME: Final = "ordersaga.notification.v1.NotificationService"
 GROUP: Final = "notification"
@@ -58,11 +49,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class NotificationServicer(NotificationServiceServicer):
-    """The notification service over gRPC; calls `on_queued` when something may have become due."""
+    """The notification service over gRPC."""
 
-    def __init__(self, service: NotificationService, *, on_queued: Callable[[], None]) -> None:
-        self._service = service
-        self._on_queued = on_queued
+    def __init__(self, components: NotificationComponents) -> None:
+        self._service = components.notifications
+        self._sender = components.sender
 
     async def SendEmail(self, request: pb.SendEmailRequest, context: Context) -> pb.SendEmailResponse:
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
@@ -101,7 +92,7 @@ class NotificationServicer(NotificationServiceServicer):
 
     async def _queue(self, notification_id: str, message: WrittenMessage) -> pb.Notification:
         status = await self._service.queue(notification_id, message)
-        self._on_queued()
+        self._sender.wake()
         return pb.Notification(id=notification_id, channel=_CHANNELS[message.channel], status=_STATUSES[status])
 
 
@@ -122,41 +113,22 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     Raises:
         SettingsError: there is no database, or the Twilio account lacks its token or sender.
     """
-    async with _open_service(settings) as service:
-        await _consume_and_send(settings, lifecycle, service)
+    async with bootstrap(settings) as components:
+        await _consume_and_send(settings, lifecycle, components)
 
 
-@asynccontextmanager
-async def _open_service(settings: Settings) -> AsyncIterator[NotificationService]:
-    mail, sms = Smtp(settings), TwilioSms.of(settings)
-    database = Database(settings.required("notification_dsn"), pool_size=settings.database_pool_size)
-    try:
-        async with open_channel(settings.user_address) as users, open_channel(settings.product_address) as products:
-            directory = Directory(
-                users=UserServiceStub(users),
-                products=ProductServiceStub(products),
-                deadline=settings.grpc_deadline,
-            )
-            yield NotificationService(database, directory=directory, mail=mail, sms=sms)
-    finally:
-        await database.close()
-        mail.close()
-        if sms is not None:
-            await sms.close()
-
-
-async def _consume_and_send(settings: Settings, lifecycle: Lifecycle, service: NotificationService) -> None:
-    sender = Sender(service)
+async def _consume_and_send(settings: Settings, lifecycle: Lifecycle, components: NotificationComponents) -> None:
+    sender = components.sender
 
     async def handle(record: ConsumerRecord) -> None:
         event = to_order_event(record)
-        if event is not None and await service.receive(event):
+        if event is not None and await components.notifications.receive(event):
             sender.wake()
 
     consumer = Consumer(
         settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=(DatabaseAway,))
     )
-    servicer = NotificationServicer(service, on_queued=sender.wake)
+    servicer = NotificationServicer(components)
     async with asyncio.TaskGroup() as group:
         group.create_task(sender.run(lifecycle.stopping, grace=settings.shutdown_grace))
         consuming = group.create_task(consumer.run())

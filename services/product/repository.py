@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from runtime.database import Connection
 from runtime.outbox import Event, encode_events, with_events
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """A product in its version `seq`; the price in minor units of `currency` per piece."""
-
-    id: str
-    name: str
-    description: str
-    unit_price: int
-    currency: str
-    active: bool
-    seq: int
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """What a product costs per piece, in minor units of `currency`, and whether it can be sold."""
-
-    product_id: str
-    unit_price: int
-    currency: str
-    active: bool
-
+from services.product.model import Price, Product
 
 _PRODUCT: Final = """
     SELECT id, name, description, unit_price, currency, active, seq, created_at, updated_at, deleted_at FROM products

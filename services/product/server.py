@@ -11,13 +11,12 @@ from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
-from runtime.database import Database
 from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
-from services.product.repository import Product
-from services.product.service import Changes, ProductService
+from services.product.bootstrap import ProductComponents, bootstrap
+from services.product.model import Changes, Product
 
 SERVICE_NAME = "ordersaga.product.v1.ProductService"
 
@@ -27,8 +26,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ProductServicer(ProductServiceServicer):
     """The product service over gRPC."""
 
-    def __init__(self, service: ProductService) -> None:
-        self._service = service
+    def __init__(self, components: ProductComponents) -> None:
+        self._service = components.products
 
     async def CreateProduct(self, request: pb.CreateProductRequest, context: Context) -> pb.CreateProductResponse:
         current_caller().require(CallerRole.ADMIN)
@@ -131,9 +130,8 @@ def _to_proto(product: Product) -> pb.Product:
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
-    database = Database(settings.required("product_dsn"), pool_size=settings.database_pool_size)
-    servicer = ProductServicer(ProductService(database))
-    try:
+    async with bootstrap(settings) as components:
+        servicer = ProductServicer(components)
         await serve(
             settings,
             lifecycle,
@@ -141,5 +139,3 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             services=(SERVICE_NAME,),
             add=lambda server: add_ProductServiceServicer_to_server(servicer, server),
         )
-    finally:
-        await database.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,43 +23,8 @@ from services.product.errors import (
     StaleVersion,
     TotalTooLarge,
 )
-from services.product.repository import Price, Product, ProductRepository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Products, and whether more follow the last of them."""
-
-    products: list[Product]
-    has_more: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What of a product shall change; what is None stays."""
-
-    name: str | None = None
-    description: str | None = None
-    unit_price: int | None = None
-    active: bool | None = None
-
-    def apply(self, product: Product) -> Product:
-        """The product with the changes."""
-        return replace(
-            product,
-            name=product.name if self.name is None else self.name,
-            description=product.description if self.description is None else self.description,
-            unit_price=product.unit_price if self.unit_price is None else self.unit_price,
-            active=product.active if self.active is None else self.active,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricedLines:
-    """Lines with today's prices and their total, in minor units of the one currency that was asked for."""
-
-    lines: list[PricedLine]
-    total: int
+from services.product.model import Changes, Page, Price, PricedLines, Product
+from services.product.repository import ProductRepository
 
 
 class ProductService:

@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
+from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from domain.ids import new_id
+from runtime.deadline import time_left, time_to_wait
+from runtime.refusal import Unavailable
+from runtime.turns import Turns
 
+log = structlog.stdlib.get_logger(__name__)
+
+SAFE_MEMORY_KIB: Final = RFC_9106_LOW_MEMORY.memory_cost
 PARALLEL_HASHES: Final = 2
 """Hashes computed at once: each takes 64 MiB and four lanes of CPU, so a rush of logins waits instead of starving."""
+MOST_WAITING: Final = 500
+"""Far more than can be served before their callers' deadlines."""
 
 
 class Passwords:
-    """Hashes and verifies passwords off the event loop."""
+    """Hashes and verifies passwords off the event loop, in the order in which that is asked for.
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
-        self._hasher = hasher or PasswordHasher()
-        self._slots = asyncio.Semaphore(PARALLEL_HASHES)
+    A hash waits for its turn as long as its caller does. For a caller that has gone nothing is computed.
+    """
+
+    def __init__(self, *, memory_kib: int) -> None:
+        self._hasher = PasswordHasher(memory_cost=memory_kib)
+        self._turns = Turns(PARALLEL_HASHES, of="slot for a password hash", most_waiting=MOST_WAITING)
         self._nobodys = self._hasher.hash(new_id())
+        if memory_kib < SAFE_MEMORY_KIB:
+            log.warning("passwords.unsafe", memory_kib=memory_kib, safe_memory_kib=SAFE_MEMORY_KIB)
 
     async def hash(self, password: str) -> str:
-        """A new salted hash in the PHC string format."""
-        async with self._slots:
+        """A new salted hash in the PHC string format.
+
+        Raises:
+            Unavailable: its turn did not come in time.
+        """
+        async with self._turn():
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def verify(self, password: str, *, password_hash: str | None) -> bool:
-        """Whether the password made the hash; without a hash the same work is done, and the answer is no."""
-        async with self._slots:
+        """Whether the password made the hash; without a hash the same work is done, and the answer is no.
+
+        Raises:
+            Unavailable: its turn did not come in time.
+        """
+        async with self._turn():
             try:
                 await asyncio.to_thread(self._hasher.verify, password_hash or self._nobodys, password)
             except VerifyMismatchError:
@@ -39,3 +64,11 @@ class Passwords:
     def is_outdated(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(password_hash)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._turns.take(wait=time_to_wait()):
+            left = time_left()
+            if left is not None and left <= 0:
+                raise Unavailable("the caller has gone")
+            yield

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -17,20 +16,13 @@ import structlog
 from domain.ids import new_id
 from runtime.database import Connection, Database
 from services.user.errors import ExpiredRefreshToken, InvalidRefreshToken, RefreshTokenReused
-from services.user.repository import User, UserRepository
-from services.user.token_repository import TokenOwner, TokenRepository
+from services.user.model import IssuedToken, TokenOwner, User
+from services.user.repository import UserRepository
+from services.user.token_repository import TokenRepository
 
 log = structlog.stdlib.get_logger(__name__)
 
 _TOKEN_BYTES: Final = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
-    """A refresh token as its holder gets it, and the moment from which it is refused."""
-
-    text: str
-    expires_at: datetime
 
 
 class RefreshTokens:

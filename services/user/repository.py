@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from runtime.caller import CallerRole
 from runtime.database import Connection
 from runtime.outbox import Event, encode_events, with_events
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """An account, without its password."""
-
-    id: str
-    email: str
-    name: str
-    role: CallerRole
-    seq: int
-    created_at: datetime
-
+from services.user.model import User
 
 _ADD_USER: Final = with_events("""
     changed AS (

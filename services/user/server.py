@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import grpc.aio
@@ -11,18 +11,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from runtime.caller import Caller, CallerRole, current_caller
-from runtime.database import Database
 from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
-from runtime.tokens import TokenSigner
 from runtime.validation import Violations
+from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
-from services.user.passwords import Passwords
-from services.user.refresh_tokens import RefreshTokens
-from services.user.repository import User
-from services.user.service import UserService
+from services.user.model import User
 
 SERVICE_NAME = "ordersaga.user.v1.UserService"
 
@@ -34,10 +30,10 @@ _ROLES = {CallerRole.CUSTOMER: pb.ROLE_CUSTOMER, CallerRole.ADMIN: pb.ROLE_ADMIN
 class UserServicer(UserServiceServicer):
     """The user service over gRPC."""
 
-    def __init__(self, service: UserService, signer: TokenSigner, refresh_tokens: RefreshTokens) -> None:
-        self._service = service
-        self._signer = signer
-        self._refresh_tokens = refresh_tokens
+    def __init__(self, components: UserComponents) -> None:
+        self._service = components.users
+        self._signer = components.signer
+        self._refresh_tokens = components.refresh_tokens
 
     async def RegisterUser(self, request: pb.RegisterUserRequest, context: Context) -> pb.RegisterUserResponse:
         check_account(email=request.email, password=request.password, name=request.name)
@@ -102,11 +98,8 @@ def _timestamp(moment: datetime) -> Timestamp:
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
-    signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
-    database = Database(settings.required("user_dsn"), pool_size=settings.database_pool_size)
-    refresh_tokens = RefreshTokens(database, ttl=timedelta(seconds=settings.refresh_token_ttl))
-    servicer = UserServicer(UserService(database, Passwords()), signer, refresh_tokens)
-    try:
+    async with bootstrap(settings) as components:
+        servicer = UserServicer(components)
         await serve(
             settings,
             lifecycle,
@@ -114,5 +107,3 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             services=(SERVICE_NAME,),
             add=lambda server: add_UserServiceServicer_to_server(servicer, server),
         )
-    finally:
-        await database.close()

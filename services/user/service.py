@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,10 +13,12 @@ from ordersaga.events.v1.user_events_pb2 import UserCreated
 from runtime.caller import CallerRole
 from runtime.database import Connection, Database
 from runtime.outbox import Event
+from runtime.refusal import Unavailable
 from services.user.checks import check_account
 from services.user.errors import BadCredentials, EmailTaken, UserNotFound
+from services.user.model import User
 from services.user.passwords import Passwords
-from services.user.repository import User, UserRepository
+from services.user.repository import UserRepository
 from services.user.token_repository import TokenRepository
 
 
@@ -31,6 +34,7 @@ class UserService:
 
         Raises:
             EmailTaken: another account has the e-mail, in whatever case.
+            Unavailable: too many passwords wait to be hashed.
         """
         password_hash = await self._passwords.hash(password)
         async with self._database.autocommit() as connection:
@@ -47,6 +51,7 @@ class UserService:
 
         Raises:
             BadCredentials: they belong to none.
+            Unavailable: too many passwords wait to be verified.
         """
         async with self._database.autocommit() as connection:
             found = await UserRepository(connection).find_credentials(email)
@@ -55,10 +60,14 @@ class UserService:
         if user is None or password_hash is None or not matches:
             raise BadCredentials
         if self._passwords.is_outdated(password_hash):
-            better = await self._passwords.hash(password)
-            async with self._database.autocommit() as connection:
-                await UserRepository(connection).replace_password_hash(user.id, old=password_hash, new=better)
+            await self._renew_hash(user.id, password, old=password_hash)
         return user
+
+    async def _renew_hash(self, user_id: str, password: str, *, old: str) -> None:
+        with suppress(Unavailable):  # the next login does it
+            new = await self._passwords.hash(password)
+            async with self._database.autocommit() as connection:
+                await UserRepository(connection).replace_password_hash(user_id, old=old, new=new)
 
     async def get(self, user_id: str) -> User:
         """One account.

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from runtime.database import Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenOwner:
-    """Whose token, and of which family."""
-
-    family_id: str
-    user_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenState:
-    """A token as it is stored."""
-
-    family_id: str
-    user_id: str
-    is_used: bool
-    is_revoked: bool
-
+from services.user.model import TokenOwner, TokenState
 
 # A family is revoked in the row of its first token alone.
 _USE: Final = """

@@ -15,7 +15,8 @@ from cli.audit.read_databases import read_inventory
 from domain.ids import new_id
 from domain.orders import OrderLine
 from runtime.database import Database
-from services.inventory.service import InventoryService
+from runtime.settings import Settings
+from services.inventory.bootstrap import bootstrap
 from tests.doubles.shop import DoubledShop
 
 
@@ -30,12 +31,13 @@ class Ledger:
     @classmethod
     async def of(cls, database: Database) -> Ledger:
         ledger = cls(database, new_id(), new_id())
-        inventory = InventoryService(database)
-        await inventory.adjust(adjustment_id=new_id(), product_id=ledger.product_id, delta=5, note="delivery")
-        await inventory.reserve(ledger.order_id, [OrderLine(ledger.product_id, 3)])
-        await inventory.commit(ledger.order_id)
-        for _ in range(2):
-            await inventory.restock(new_id(), ledger.order_id, [OrderLine(ledger.product_id, 1)])
+        async with bootstrap(Settings(), database=database) as components:
+            inventory = components.inventory
+            await inventory.adjust(adjustment_id=new_id(), product_id=ledger.product_id, delta=5, note="delivery")
+            await inventory.reserve(ledger.order_id, [OrderLine(ledger.product_id, 3)])
+            await inventory.commit(ledger.order_id)
+            for _ in range(2):
+                await inventory.restock(new_id(), ledger.order_id, [OrderLine(ledger.product_id, 1)])
         return ledger
 
     async def facts(self) -> Facts:

@@ -5,25 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 
 from domain.ids import new_id
 from domain.refusals import Refusal
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.inventory.v1 import inventory_pb2 as pb
-from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub, add_InventoryServiceServicer_to_server
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call, open_channel
-from runtime.rpc_server import RpcServer
-from runtime.settings import Settings
-from services.inventory.bootstrap import InventoryComponents
-from services.inventory.server import SERVICE_NAME, InventoryServicer
-from services.inventory.service import InventoryService
+from runtime.rpc_client import call
 from tests.support.rows import fetch_rows
 from tests.support.stock_ledger import check_stock_ledger
 
@@ -33,31 +27,10 @@ PIECES = 500
 DEADLINE = 100.0
 
 
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    """With as many connections as a service has unless told otherwise."""
-    database = Database(databases["inventory"], pool_size=Settings().database_pool_size)
-    yield database
-    await database.close()
-
-
-@pytest_asyncio.fixture(scope="module")
-async def inventory(database: Database) -> AsyncIterator[InventoryServiceStub]:
-    servicer = InventoryServicer(InventoryComponents(database=database, inventory=InventoryService(database)))
-    server = RpcServer(
-        "127.0.0.1:0",
-        services=(SERVICE_NAME,),
-        add=lambda server: add_InventoryServiceServicer_to_server(servicer, server),
-        grace=1,
-    )
-    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
-        yield InventoryServiceStub(channel)
-
-
-async def buy(inventory: InventoryServiceStub, order_id: str, product_id: str) -> str:
+async def buy(stub: InventoryServiceStub, order_id: str, product_id: str) -> str:
     request = pb.ReserveRequest(order_id=order_id, lines=[OrderLine(product_id=product_id, quantity=1)])
     try:
-        await call(inventory.Reserve, request, caller=SERVICE, deadline=DEADLINE)
+        await call(stub.Reserve, request, caller=SERVICE, deadline=DEADLINE)
     except CallRefused as refused:
         return refused.refusal
     return "reserved"
@@ -65,16 +38,16 @@ async def buy(inventory: InventoryServiceStub, order_id: str, product_id: str) -
 
 @pytest.mark.parametrize("products", [1, 100])
 async def test_buyers_at_once_get_each_piece_once_and_the_rest_are_refused(
-    inventory: InventoryServiceStub, database: Database, products: int, record_property: Callable[[str, object], None]
+    stub: InventoryServiceStub, database: Database, products: int, record_property: Callable[[str, object], None]
 ) -> None:
     shelf = [new_id() for _ in range(products)]
     for product_id in shelf:
         delivery = pb.AdjustStockRequest(adjustment_id=new_id(), product_id=product_id, delta=PIECES // products)
-        await call(inventory.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN), deadline=DEADLINE)
+        await call(stub.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN), deadline=DEADLINE)
     orders = [(new_id(), shelf[number % products]) for number in range(BUYERS)]
 
     begun = time.perf_counter()
-    answers = Counter(await asyncio.gather(*(buy(inventory, *order) for order in orders)))
+    answers = Counter(await asyncio.gather(*(buy(stub, *order) for order in orders)))
     seconds = time.perf_counter() - begun
 
     record_property(

@@ -8,18 +8,16 @@ plans at each run, and more of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.stock import ReservationStatus
-from runtime.database import Database
 from runtime.refusal import Refused
-from services.inventory.service import InventoryService
+from services.inventory.bootstrap import InventoryComponents
 from tests.support.inventory_model import (
     Adjust,
     Answer,
@@ -67,19 +65,12 @@ restock_bundles = st.lists(
 bundles = st.lists(st.lists(calls, min_size=1, max_size=MOST_AT_ONCE), min_size=1, max_size=8)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    database = Database(databases["inventory"], pool_size=MOST_AT_ONCE)
-    yield database
-    await database.close()
-
-
 class Shop:
     """The service with ids of its own for the plan's numbers."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.inventory = InventoryService(database)
+    def __init__(self, components: InventoryComponents) -> None:
+        self.database = components.database
+        self.inventory = components.inventory
         self.products = [new_id() for _ in range(PRODUCTS)]
         self.orders = [new_id() for _ in range(ORDERS)]
         self.adjustments = [new_id() for _ in range(ADJUSTMENTS)]
@@ -156,24 +147,24 @@ class Shop:
 
 @given(pieces=deliveries, plan=bundles)
 async def test_parallel_calls_are_answered_as_if_one_came_after_the_other(
-    database: Database, pieces: list[int], plan: list[list[Call]]
+    components: InventoryComponents, pieces: list[int], plan: list[list[Call]]
 ) -> None:
-    await follow(database, pieces, plan)
+    await follow(components, pieces, plan)
 
 
 @given(sold=sales, plan=restock_bundles)
 async def test_parallel_refunds_of_sold_orders_are_answered_as_if_one_came_after_the_other(
-    database: Database, sold: list[Lines], plan: list[list[Call]]
+    components: InventoryComponents, sold: list[Lines], plan: list[list[Call]]
 ) -> None:
     pieces = [sum(dict(of).get(product, 0) for of in sold) for product in range(PRODUCTS)]
     buying: list[list[Call]] = [[call] for order, of in enumerate(sold) for call in (Reserve(order, of), Commit(order))]
 
-    await follow(database, pieces, [*buying, *plan])
+    await follow(components, pieces, [*buying, *plan])
 
 
-async def follow(database: Database, pieces: Sequence[int], plan: Sequence[Sequence[Call]]) -> None:
+async def follow(components: InventoryComponents, pieces: Sequence[int], plan: Sequence[Sequence[Call]]) -> None:
     """Ask bundle by bundle; after each, answers and tables must be such as the model can have."""
-    shop = Shop(database)
+    shop = Shop(components)
     states = [await shop.stock(pieces)]
     for bundle in plan:
         answers = await asyncio.gather(*(shop.ask(call) for call in bundle))
@@ -182,4 +173,4 @@ async def follow(database: Database, pieces: Sequence[int], plan: Sequence[Seque
         assert possible, f"no order of {bundle} explains {answers}"
         states = [state for state in possible if await shop.is_in(state)]
         assert states, f"{bundle} left what no order of them leaves"
-        await check_stock_ledger(database, shop.products)
+        await check_stock_ledger(components.database, shop.products)

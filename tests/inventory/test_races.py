@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
 
 import pytest
-import pytest_asyncio
 
 from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.stock import ReservationStatus
 from runtime.database import Database
 from runtime.refusal import Refused
+from runtime.settings import Settings
 from services.inventory.errors import AdjustmentDiffers, RestockDiffers, RestockExceedsSale
-from services.inventory.repository import InventoryRepository, StockLevel
+from services.inventory.model import StockLevel
+from services.inventory.repository import InventoryRepository
 from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
 from tests.support.stock_ledger import check_stock_ledger
 
 
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    database = Database(databases["inventory"], pool_size=16)
-    yield database
-    await database.close()
+@pytest.fixture(scope="module")
+def settings(settings: Settings) -> Settings:
+    """As many connections as there are calls at once."""
+    return settings.model_copy(update={"database_pool_size": 16})
 
 
-async def test_parallel_adjustments_of_two_products_with_one_id_are_one_and_a_refusal(database: Database) -> None:
-    inventory = InventoryService(database)
+async def test_parallel_adjustments_of_two_products_with_one_id_are_one_and_a_refusal(
+    inventory: InventoryService,
+) -> None:
     for _ in range(5):
         adjustment_id = new_id()
         calls = [inventory.adjust(adjustment_id=adjustment_id, product_id=new_id(), delta=1, note="") for _ in range(4)]
@@ -40,9 +40,8 @@ async def test_parallel_adjustments_of_two_products_with_one_id_are_one_and_a_re
 
 
 async def test_a_commit_that_a_reserve_comes_in_between_of_takes_the_pieces(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    inventory: InventoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inventory = InventoryService(database)
     order_id, product_id = new_id(), new_id()
     await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=5, note="")
     find_status = InventoryRepository.find_status
@@ -70,8 +69,9 @@ async def sell(inventory: InventoryService, *lines: OrderLine) -> str:
     return order_id
 
 
-async def test_parallel_refunds_of_an_order_put_back_what_was_sold_and_no_more(database: Database) -> None:
-    inventory = InventoryService(database)
+async def test_parallel_refunds_of_an_order_put_back_what_was_sold_and_no_more(
+    inventory: InventoryService, database: Database
+) -> None:
     for _ in range(5):
         products = [new_id(), new_id()]
         order_id = await sell(inventory, *(OrderLine(product, 5) for product in products))
@@ -93,8 +93,9 @@ async def test_parallel_refunds_of_an_order_put_back_what_was_sold_and_no_more(d
         await check_stock_ledger(database, products)
 
 
-async def test_parallel_refunds_of_different_sizes_never_put_back_more_than_was_sold(database: Database) -> None:
-    inventory = InventoryService(database)
+async def test_parallel_refunds_of_different_sizes_never_put_back_more_than_was_sold(
+    inventory: InventoryService, database: Database
+) -> None:
     for _ in range(5):
         product = new_id()
         order_id = await sell(inventory, OrderLine(product, 7))
@@ -116,9 +117,8 @@ async def test_parallel_refunds_of_different_sizes_never_put_back_more_than_was_
 
 
 async def test_parallel_restocks_of_several_orders_with_one_restock_id_are_one_and_a_refusal(
-    database: Database,
+    inventory: InventoryService,
 ) -> None:
-    inventory = InventoryService(database)
     for _ in range(5):
         products = [new_id() for _ in range(4)]
         orders = [await sell(inventory, OrderLine(product, 1)) for product in products]
@@ -136,8 +136,9 @@ async def test_parallel_restocks_of_several_orders_with_one_restock_id_are_one_a
         assert sum([(await inventory.get_stock(product)).on_hand for product in products]) == 1
 
 
-async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(database: Database) -> None:
-    inventory = InventoryService(database)
+async def test_parallel_steps_of_many_orders_neither_deadlock_nor_oversell(
+    inventory: InventoryService, database: Database
+) -> None:
     dice = random.Random(7)  # noqa: S311  # the same schedule each time
     products = [new_id() for _ in range(4)]
     for product in products:

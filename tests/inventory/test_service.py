@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 
 import pytest
-import pytest_asyncio
 from google.protobuf.json_format import Parse
 
 from domain.ids import new_id
@@ -16,13 +14,11 @@ from domain.stock import MAX_ON_HAND
 from ordersaga.common.v1.order_line_pb2 import OrderLine as OrderLineMessage
 from ordersaga.events.v1.stock_events_pb2 import StockChanged
 from ordersaga.inventory.v1 import inventory_pb2 as pb
-from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub, add_InventoryServiceServicer_to_server
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused, InvalidArgument
-from runtime.rpc_client import call, open_channel
-from runtime.rpc_server import RpcServer
-from services.inventory.bootstrap import InventoryComponents
+from runtime.rpc_client import call
 from services.inventory.errors import (
     AdjustmentDiffers,
     OutOfStock,
@@ -33,35 +29,8 @@ from services.inventory.errors import (
     RestockDiffers,
     RestockExceedsSale,
 )
-from services.inventory.server import SERVICE_NAME, InventoryServicer
 from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
-
-
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    database = Database(databases["inventory"], pool_size=8)
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def inventory(database: Database) -> InventoryService:
-    return InventoryService(database)
-
-
-@pytest_asyncio.fixture
-async def stub(database: Database, inventory: InventoryService) -> AsyncIterator[InventoryServiceStub]:
-    """The service over gRPC."""
-    servicer = InventoryServicer(InventoryComponents(database=database, inventory=inventory))
-    server = RpcServer(
-        "127.0.0.1:0",
-        services=(SERVICE_NAME,),
-        add=lambda server: add_InventoryServiceServicer_to_server(servicer, server),
-        grace=1,
-    )
-    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
-        yield InventoryServiceStub(channel)
 
 
 async def stocked(inventory: InventoryService, pieces: int) -> str:

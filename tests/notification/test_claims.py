@@ -22,8 +22,7 @@ from runtime.database import Database, DatabaseAway
 from runtime.settings import Settings
 from sandbox.ports import free_port
 from services.notification import service as service_module
-from services.notification.directory import Directory
-from services.notification.messenger import Message
+from services.notification.messenger import Message, Messenger
 from services.notification.model import OrderEvent, Template, WrittenMessage
 from services.notification.repository import NotificationRepository
 from services.notification.service import NotificationService
@@ -85,8 +84,9 @@ class Desk:
         self.relay = relay
 
     @asynccontextmanager
-    async def sender(self) -> AsyncIterator[NotificationService]:
-        async with sending_service(self.database.dsn, self.gateway, Settings(smtp_port=self.relay.port)) as service:
+    async def sender(self, *, mail: Messenger | None = None) -> AsyncIterator[NotificationService]:
+        settings = Settings(smtp_port=self.relay.port)
+        async with sending_service(self.database.dsn, self.gateway, settings, mail=mail) as service:
             yield service
 
     async def write(self, *, user_id: str) -> str:
@@ -240,11 +240,9 @@ class KilledAfterwards(Smtp):
 async def test_a_killed_senders_mail_goes_out_after_the_lease_with_the_same_id(desk: Desk) -> None:
     user_id = new_id()
     notification_id = await desk.write(user_id=user_id)
-    directory = Directory(users=desk.gateway.services.user, products=desk.gateway.services.product, deadline=5)
     smtp = KilledAfterwards(Settings(smtp_port=desk.relay.port))
-    killed = NotificationService(desk.database, directory=directory, mail=smtp, sms=None)
 
-    async with desk.sender() as service:
+    async with desk.sender() as service, desk.sender(mail=smtp) as killed:
         relay = asyncio.create_task(_take(desk.relay, 1))
         with pytest.raises(Killed):
             await killed.send_next()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
-import pytest_asyncio
 
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
@@ -15,14 +14,10 @@ from domain.refusals import Refusal
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_to_server
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call, open_channel
-from runtime.rpc_server import RpcServer
-from services.product.server import SERVICE_NAME, ProductServicer
-from services.product.service import ProductService
+from runtime.rpc_client import call
 from tests.support.rows import fetch_rows
 
 ADMIN = Caller(CallerRole.ADMIN, new_id())
@@ -72,21 +67,9 @@ class Client:
         return await call(self.stub.Quote, request, caller=caller, deadline=DEADLINE)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    database = Database(databases["product"], pool_size=4)
-    yield database
-    await database.close()
-
-
-@pytest_asyncio.fixture(scope="module")
-async def products(database: Database) -> AsyncIterator[Client]:
-    servicer = ProductServicer(ProductService(database))
-    server = RpcServer(
-        "127.0.0.1:0", services=(SERVICE_NAME,), add=lambda server: add_to_server(servicer, server), grace=1.0
-    )
-    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
-        yield Client(ProductServiceStub(channel))
+@pytest.fixture(scope="module")
+def products(stub: ProductServiceStub) -> Client:
+    return Client(stub)
 
 
 async def deactivate(database: Database, product_id: str) -> None:

@@ -139,7 +139,7 @@ async def test_rows_go_in_as_one_parameter_and_uuids_come_back_as_text(database:
 async def test_a_caller_waits_for_its_turn_as_long_as_its_own_caller_does(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.database.PATIENCE", 0.01)
+    monkeypatch.setattr("runtime.database.CONNECT_TIMEOUT", 0.01)
     taken, given_up = asyncio.Barrier(5), asyncio.Event()
 
     async def hold() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +24,21 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
 )
 from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server as add_order
 from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
-from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
-from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server as add_user
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database, Listener
-from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner, TokenVerifier
 from runtime.wakeups import Wakeups
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
-from services.inventory.bootstrap import InventoryComponents
+from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.server import InventoryServicer
-from services.inventory.service import InventoryService
-from services.notification.directory import Directory
+from services.notification.bootstrap import bootstrap as bootstrap_notification
 from services.notification.messenger import Messenger
 from services.notification.server import NotificationServicer
-from services.notification.service import NotificationService
-from services.notification.smtp import Smtp
 from services.order.cancelling import CancelService
 from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable
@@ -56,18 +49,18 @@ from services.payment.parts import put_together
 from services.payment.repository import REFUNDS_CHANNEL
 from services.payment.server import PaymentServicer
 from services.payment.stripe_client import StripeClient
+from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import ProductServicer
-from services.product.service import ProductService
-from services.user.passwords import Passwords
-from services.user.refresh_tokens import RefreshTokens
+from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.server import UserServicer
-from services.user.service import UserService
 from tests.support.payment_harness import SagaRecorder
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account
 
 NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 PASSWORD = "correct horse"
+HASH_MEMORY = 32
+"""KiB: hashing is the subject of few tests."""
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
 
 _KEY = Ed25519PrivateKey.generate()
@@ -167,17 +160,19 @@ async def gateway_with_services(
             server = await stack.enter_async_context(RpcServer("127.0.0.1:0", services=(), add=add, grace=1))
             return f"127.0.0.1:{server.port}"
 
-        users = open_database("user")
-        user = UserServicer(
-            UserService(users, Passwords()),
-            TokenSigner(PRIVATE_PEM, ttl=60),
-            RefreshTokens(users, ttl=timedelta(seconds=60)),
+        settings = Settings.model_validate(
+            {
+                "jwt_private_key": PRIVATE_PEM,
+                "access_token_ttl": 60,
+                "refresh_token_ttl": 60,
+                "password_hash_memory": HASH_MEMORY,
+                "database_pool_size": 4,
+                **{f"{service}_dsn": dsn for service, dsn in databases.items()},
+            }
         )
-        product = ProductServicer(ProductService(open_database("product")))
-        stock_database = open_database("inventory")
-        inventory = InventoryServicer(
-            InventoryComponents(database=stock_database, inventory=InventoryService(stock_database))
-        )
+        user = UserServicer(await stack.enter_async_context(bootstrap_user(settings)))
+        product = ProductServicer(await stack.enter_async_context(bootstrap_product(settings)))
+        inventory = InventoryServicer(await stack.enter_async_context(bootstrap_inventory(settings)))
         wakeups = Wakeups()
         order_database = open_database("order")
         orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
@@ -196,25 +191,17 @@ async def gateway_with_services(
             put_together(payments, stripe, payment_sagas, refund_wakeups),
             EventIntake(payments, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=lambda: None),
         )
-        user_address = await serve(lambda server: add_user(user, server))
-        product_address = await serve(lambda server: add_product(product, server))
-        directory = Directory(
-            users=UserServiceStub(await stack.enter_async_context(open_channel(user_address))),
-            products=ProductServiceStub(await stack.enter_async_context(open_channel(product_address))),
-            deadline=5,
-        )
-        notification = NotificationServicer(
-            NotificationService(open_database("notification"), directory=directory, mail=Smtp(Settings()), sms=sms),
-            on_queued=lambda: None,
-        )
         addresses = {
-            "user_address": user_address,
-            "product_address": product_address,
+            "user_address": await serve(lambda server: add_user(user, server)),
+            "product_address": await serve(lambda server: add_product(product, server)),
             "inventory_address": await serve(lambda server: add_inventory(inventory, server)),
             "payment_address": await serve(lambda server: add_payment(payment, server)),
             "order_address": await serve(lambda server: add_order(order, server)),
-            "notification_address": await serve(lambda server: add_notification(notification, server)),
         }
+        notification = NotificationServicer(
+            await stack.enter_async_context(bootstrap_notification(settings.model_copy(update=addresses), sms=sms))
+        )
+        addresses["notification_address"] = await serve(lambda server: add_notification(notification, server))
         yield await stack.enter_async_context(open_gateway(addresses, sagas))
 
 

@@ -13,16 +13,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from runtime.database import Database
 from runtime.process import Lifecycle
 from runtime.settings import Settings
 from sandbox import mail
 from sandbox.ports import Ports, address
+from services.notification.bootstrap import bootstrap
 from services.notification.directory import Directory
-from services.notification.messenger import Message
+from services.notification.messenger import Message, Messenger
 from services.notification.service import NotificationService
-from services.notification.sms import TwilioSms
-from services.notification.smtp import Smtp
 from tests.support.gateway import Gateway
 
 
@@ -73,18 +71,14 @@ async def running_sink(folder: Path) -> AsyncIterator[Sink]:
 
 
 @asynccontextmanager
-async def sending_service(dsn: str, gateway: Gateway, settings: Settings) -> AsyncIterator[NotificationService]:
+async def sending_service(
+    dsn: str, gateway: Gateway, settings: Settings, *, mail: Messenger | None = None
+) -> AsyncIterator[NotificationService]:
     """The notification service with the real messengers, and the gateway's services to ask."""
-    database = Database(dsn, pool_size=4)
-    mailer, sms = Smtp(settings), TwilioSms.of(settings)
+    settings = settings.model_copy(update={"notification_dsn": SecretStr(dsn), "database_pool_size": 4})
     directory = Directory(users=gateway.services.user, products=gateway.services.product, deadline=5)
-    try:
-        yield NotificationService(database, directory=directory, mail=mailer, sms=sms)
-    finally:
-        mailer.close()
-        if sms is not None:
-            await sms.close()
-        await database.close()
+    async with bootstrap(settings, directory=directory, mail=mail) as components:
+        yield components.notifications
 
 
 async def send_all(service: NotificationService) -> None:

@@ -38,11 +38,12 @@ from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_
 from runtime.caller import SERVICE
 from runtime.database import Database, Listener
 from runtime.rpc_server import RpcServer
+from runtime.settings import Settings
 from runtime.wakeups import Wakeups
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
-from services.inventory.bootstrap import InventoryComponents
-from services.inventory.repository import StockLevel
+from services.inventory.bootstrap import bootstrap as bootstrap_inventory
+from services.inventory.model import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.order.cancelling import CancelService
@@ -63,6 +64,8 @@ from services.payment.service import PaymentService
 from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import APP
 from services.payment.sweep import Sweep
+from services.product.bootstrap import bootstrap as bootstrap_product
+from services.product.model import Changes
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
@@ -269,10 +272,9 @@ async def open_shop(
         )
         inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
         intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
-        products = ProductService(open_database("product"))
-        stock_database = open_database("inventory")
-        inventory = InventoryService(stock_database)
-        stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
+        settings = Settings.model_validate({f"{service}_dsn": dsn for service, dsn in databases.items()})
+        product = await stack.enter_async_context(bootstrap_product(settings))
+        stock = await stack.enter_async_context(bootstrap_inventory(settings))
         wakeups = Wakeups()
         order_database = open_database("order")
         sagas = TemporalSagas(env.client, task_queue=task_queue)
@@ -280,8 +282,8 @@ async def open_shop(
         cancelling = CancelService(order_database, orders, sagas, wakeups)
         await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
         addresses = ServiceAddresses(
-            product=await serve(lambda server: add_product(ProductServicer(products), server)),
-            inventory=await serve(lambda server: add_inventory(stock, server)),
+            product=await serve(lambda server: add_product(ProductServicer(product), server)),
+            inventory=await serve(lambda server: add_inventory(InventoryServicer(stock), server)),
             payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
             order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
         )
@@ -298,8 +300,8 @@ async def open_shop(
             env=env,
             hooks=hooks,
             databases=databases,
-            products=products,
-            inventory=inventory,
+            products=product.products,
+            inventory=stock.inventory,
             orders=orders,
             cancelling=cancelling,
             order_database=order_database,

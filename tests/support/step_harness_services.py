@@ -34,9 +34,10 @@ from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
+from runtime.settings import Settings
 from runtime.wakeups import Wakeups
 from sandbox.stripe.objects import Intent, IntentStatus
-from services.inventory.bootstrap import InventoryComponents
+from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.order.cancelling import CancelService
@@ -45,8 +46,10 @@ from services.order.server import OrderServicer
 from services.order.service import OrderService
 from services.payment.model import Payment
 from services.payment.server import PaymentServicer
+from services.product.bootstrap import bootstrap as bootstrap_product
+from services.product.model import Changes
 from services.product.server import ProductServicer
-from services.product.service import Changes, ProductService
+from services.product.service import ProductService
 from tests.support.payment_harness import PaymentHarness, payment_harness
 from tests.support.rows import fetch_rows
 from tests.support.step_harness import USER, Money, StepHarness, order_lines
@@ -230,25 +233,24 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
 
         payments = await stack.enter_async_context(payment_harness(databases["payment"], folder))
         order_database = open_database("order")
-        products = ProductService(open_database("product"))
-        stock_database = open_database("inventory")
-        inventory = InventoryService(stock_database)
-        stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
+        settings = Settings.model_validate({f"{service}_dsn": dsn for service, dsn in databases.items()})
+        product = await stack.enter_async_context(bootstrap_product(settings))
+        stock = await stack.enter_async_context(bootstrap_inventory(settings))
         orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
         cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
         payment_channel = await serve(
             lambda server: add_payment(PaymentServicer(payments.parts, payments.intake), server)
         )
-        harness = ServicesHarness(payments, products, inventory, orders, order_database)
+        harness = ServicesHarness(payments, product.products, stock.inventory, orders, order_database)
         harness.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))
         harness.refund = RefundActivities(payments=PaymentServiceStub(payment_channel))
         harness.dispute = DisputeActivities(payments=PaymentServiceStub(payment_channel))
         harness.pricing = PricingActivities(
-            products=ProductServiceStub(await serve(lambda server: add_product(ProductServicer(products), server))),
+            products=ProductServiceStub(await serve(lambda server: add_product(ProductServicer(product), server))),
             payments=PaymentServiceStub(payment_channel),
         )
         harness.stock = StockActivities(
-            inventory=InventoryServiceStub(await serve(lambda server: add_inventory(stock, server)))
+            inventory=InventoryServiceStub(await serve(lambda server: add_inventory(InventoryServicer(stock), server)))
         )
         harness.order = OrderActivities(
             orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)))

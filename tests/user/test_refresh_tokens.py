@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from argon2 import PasswordHasher
 
 from domain.ids import new_id
 from domain.refusals import Refusal
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
-from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server as add_to_server
 from runtime.caller import ANONYMOUS, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call, open_channel
-from runtime.rpc_server import RpcServer
-from runtime.tokens import TokenSigner, TokenVerifier
-from services.user.passwords import Passwords
-from services.user.refresh_tokens import RefreshTokens
-from services.user.server import SERVICE_NAME, UserServicer
+from runtime.rpc_client import call
+from runtime.tokens import TokenVerifier
 from services.user.service import UserService
-from tests.support.gateway import PASSWORD, PRIVATE_PEM, PUBLIC_PEM
+from tests.support.gateway import PASSWORD, PUBLIC_PEM
 
 DEADLINE = 10.0
 TTL = timedelta(days=30)
@@ -61,28 +53,6 @@ class Client:
             await self.refresh(token)
         assert token not in f"{caught.value.message} {caught.value.details}" or not token
         return caught.value.refusal
-
-
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    database = Database(databases["user"], pool_size=8)
-    yield database
-    await database.close()
-
-
-@pytest.fixture(scope="module")
-def service(database: Database) -> UserService:
-    return UserService(database, Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)))
-
-
-@pytest_asyncio.fixture(scope="module")
-async def stub(service: UserService, database: Database) -> AsyncIterator[UserServiceStub]:
-    servicer = UserServicer(service, TokenSigner(PRIVATE_PEM, ttl=60), RefreshTokens(database, ttl=TTL))
-    server = RpcServer(
-        "127.0.0.1:0", services=(SERVICE_NAME,), add=lambda server: add_to_server(servicer, server), grace=1.0
-    )
-    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
-        yield UserServiceStub(channel)
 
 
 @pytest.fixture

@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
 from typing import Literal
 
 import pytest
-import pytest_asyncio
-from argon2 import PasswordHasher
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from argon2 import PasswordHasher, extract_parameters
 
 from domain.ids import new_id
 from domain.refusals import Refusal
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
-from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server as add_to_server
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused, InvalidArgument
-from runtime.rpc_client import call, open_channel
-from runtime.rpc_server import RpcServer
-from runtime.tokens import TokenSigner, TokenVerifier
+from runtime.rpc_client import call
+from runtime.settings import Settings
+from runtime.tokens import TokenVerifier
+from services.user.bootstrap import bootstrap
 from services.user.errors import BadCredentials
-from services.user.passwords import PARALLEL_HASHES, Passwords
-from services.user.refresh_tokens import RefreshTokens
-from services.user.server import SERVICE_NAME, UserServicer
 from services.user.service import UserService
+from tests.support.gateway import PUBLIC_PEM
 from tests.support.rows import fetch_rows
 
-KEY = Ed25519PrivateKey.generate()
-PRIVATE_PEM = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
-PUBLIC_PEM = (
-    KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-)
 DEADLINE = 10.0
 PASSWORD = "correct horse"
-
-
-def older_hasher() -> PasswordHasher:
-    """Hashes with weaker parameters than today's."""
-    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class Client:
@@ -69,27 +49,9 @@ class Client:
         ).user
 
 
-@pytest_asyncio.fixture(scope="module")
-async def database(databases: Mapping[str, str]) -> AsyncIterator[Database]:
-    database = Database(databases["user"], pool_size=4)
-    yield database
-    await database.close()
-
-
 @pytest.fixture(scope="module")
-def service(database: Database) -> UserService:
-    return UserService(database, Passwords())
-
-
-@pytest_asyncio.fixture(scope="module")
-async def users(service: UserService, database: Database) -> AsyncIterator[Client]:
-    refresh_tokens = RefreshTokens(database, ttl=timedelta(seconds=60))
-    servicer = UserServicer(service, TokenSigner(PRIVATE_PEM, ttl=60), refresh_tokens)
-    server = RpcServer(
-        "127.0.0.1:0", services=(SERVICE_NAME,), add=lambda server: add_to_server(servicer, server), grace=1.0
-    )
-    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
-        yield Client(UserServiceStub(channel))
+def users(stub: UserServiceStub) -> Client:
+    return Client(stub)
 
 
 def new_email() -> str:
@@ -150,8 +112,7 @@ async def test_an_email_is_kept_as_given_and_taken_in_any_case(users: Client) ->
         assert caught.value.refusal is Refusal.EMAIL_TAKEN
 
 
-async def test_of_two_that_want_one_email_at_once_one_gets_it(database: Database) -> None:
-    service = UserService(database, Passwords(older_hasher()))
+async def test_of_two_that_want_one_email_at_once_one_gets_it(service: UserService) -> None:
     email = new_email()
 
     outcomes = await asyncio.gather(
@@ -273,15 +234,15 @@ async def test_an_unknown_email_and_a_wrong_password_look_alike(users: Client) -
     assert answers[0][0] is Refusal.BAD_CREDENTIALS
 
 
-async def test_an_unknown_email_costs_the_same_work(database: Database) -> None:
+async def test_an_unknown_email_costs_the_same_work(service: UserService, monkeypatch: pytest.MonkeyPatch) -> None:
     verified: list[str] = []
+    verify = PasswordHasher.verify
 
-    class Recording(PasswordHasher):
-        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 # the overridden name
-            verified.append(str(hash))
-            return super().verify(hash, password)
+    def note(hasher: PasswordHasher, password_hash: str | bytes, password: str | bytes) -> Literal[True]:
+        verified.append(str(password_hash))
+        return verify(hasher, password_hash, password)
 
-    service = UserService(database, Passwords(Recording()))
+    monkeypatch.setattr(PasswordHasher, "verify", note)
     email = new_email()
     await service.register(email=email, password=PASSWORD, name="Customer")
 
@@ -315,44 +276,24 @@ async def test_credentials_that_cannot_be_any_are_refused_by_field(
 
 
 async def test_a_hash_of_older_parameters_is_replaced_at_the_next_login(
-    service: UserService, database: Database
+    settings: Settings, service: UserService, database: Database
 ) -> None:
     email = new_email()
-    older = UserService(database, Passwords(older_hasher()))
-    user = await older.register(email=email, password=PASSWORD, name="Customer")
+    user = await service.register(email=email, password=PASSWORD, name="Customer")
     before = await password_hash(database, user.id)
 
-    with pytest.raises(BadCredentials):
-        await service.authenticate(email=email, password="wrong horse")
-    assert await password_hash(database, user.id) == before
-    await service.authenticate(email=email, password=PASSWORD)
+    newer = settings.model_copy(update={"password_hash_memory": 2 * settings.password_hash_memory})
+    async with bootstrap(newer, database=database) as components:
+        with pytest.raises(BadCredentials):
+            await components.users.authenticate(email=email, password="wrong horse")
+        assert await password_hash(database, user.id) == before
+        await components.users.authenticate(email=email, password=PASSWORD)
 
-    after = await password_hash(database, user.id)
-    assert not PasswordHasher().check_needs_rehash(after)
-    await service.authenticate(email=email, password=PASSWORD)
-    assert await password_hash(database, user.id) == after
-
-
-async def test_only_so_many_hashes_are_computed_at_once() -> None:
-    lock = threading.Lock()
-    running = most = 0
-
-    class Counting(PasswordHasher):
-        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-            nonlocal running, most
-            with lock:
-                running += 1
-                most = max(most, running)
-            hashed = super().hash(password, salt=salt)
-            with lock:
-                running -= 1
-            return hashed
-
-    passwords = Passwords(Counting(memory_cost=8_192))
-
-    await asyncio.gather(*(passwords.hash(PASSWORD) for _ in range(10)))
-
-    assert most == PARALLEL_HASHES
+        after = await password_hash(database, user.id)
+        assert after != before
+        assert extract_parameters(after).memory_cost == newer.password_hash_memory
+        await components.users.authenticate(email=email, password=PASSWORD)
+        assert await password_hash(database, user.id) == after
 
 
 async def test_an_account_is_shown_to_its_owner_to_admins_and_to_services(users: Client) -> None:

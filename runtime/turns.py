@@ -1,0 +1,54 @@
+"""Taking turns at what there is little of: so many at once, first come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from runtime.refusal import Unavailable
+
+
+class Turns:
+    """Lets so many callers in at once; the others wait in the order in which they came.
+
+    Args:
+        at_once: how many.
+        of: what they take turns at, for the error's text, such as "connection".
+        error: raised to whoever gets no turn.
+        most_waiting: how many may wait; None for any number.
+    """
+
+    def __init__(
+        self, at_once: int, *, of: str, error: type[Unavailable] = Unavailable, most_waiting: int | None = None
+    ) -> None:
+        self._turns = asyncio.Semaphore(at_once)  # fair: first come, first served
+        self._of = of
+        self._error = error
+        self._most_waiting = most_waiting
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def take(self, *, wait: float | None) -> AsyncIterator[None]:
+        """A turn, which lasts as long as the context is open.
+
+        Args:
+            wait: for how many seconds it is waited for; None for any time.
+
+        Raises:
+            Unavailable, as `error`: it did not come in time, or too many wait for theirs.
+        """
+        if self._most_waiting is not None and self._waiting >= self._most_waiting:
+            raise self._error(f"{self._waiting} callers wait for a {self._of}: too many callers")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(wait):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise self._error(f"no {self._of} came free in {wait:.2f} s: too many callers") from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turns.release()

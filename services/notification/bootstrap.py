@@ -1,0 +1,67 @@
+"""Wires the notification service from its settings and ports: for the process that runs it, and for every test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.database import Database, open_database
+from runtime.rpc_client import open_channel
+from runtime.settings import Settings
+from services.notification.directory import Directory
+from services.notification.messenger import Messenger
+from services.notification.sender import Sender
+from services.notification.service import NotificationService
+from services.notification.sms import TwilioSms
+from services.notification.smtp import Smtp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationComponents:
+    """What the service is made of."""
+
+    database: Database
+    notifications: NotificationService
+    sender: Sender
+
+
+@asynccontextmanager
+async def bootstrap(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    directory: Directory | None = None,
+    mail: Messenger | None = None,
+    sms: Messenger | None = None,
+) -> AsyncIterator[NotificationComponents]:
+    """The service's components, as long as the context is open.
+
+    Args:
+        settings: of the process.
+        database: in place of the one that the settings name; whoever gives it closes it.
+        directory: looks people and products up, in place of the user and product services that the settings name.
+        mail: takes mails, in place of the SMTP relay that the settings name.
+        sms: takes SMS, in place of Twilio, whose account the settings may lack: then there are none.
+
+    Raises:
+        SettingsError: a setting is missing: the database, or the token or sender of a Twilio account.
+    """
+    async with AsyncExitStack() as stack:
+        if sms is None and (twilio := TwilioSms.of(settings)) is not None:
+            stack.push_async_callback(twilio.close)
+            sms = twilio
+        opened = await stack.enter_async_context(open_database(settings, "notification", given=database))
+        if mail is None:
+            mail = smtp = Smtp(settings)
+            stack.callback(smtp.close)
+        if directory is None:
+            users = await stack.enter_async_context(open_channel(settings.user_address))
+            products = await stack.enter_async_context(open_channel(settings.product_address))
+            directory = Directory(
+                users=UserServiceStub(users), products=ProductServiceStub(products), deadline=settings.grpc_deadline
+            )
+        notifications = NotificationService(opened, directory=directory, mail=mail, sms=sms)
+        yield NotificationComponents(database=opened, notifications=notifications, sender=Sender(notifications))

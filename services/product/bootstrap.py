@@ -1,0 +1,34 @@
+"""Wires the product service from its settings and ports: for the process that runs it, and for every test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from runtime.database import Database, open_database
+from runtime.settings import Settings
+from services.product.service import ProductService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductComponents:
+    """What the service is made of."""
+
+    database: Database
+    products: ProductService
+
+
+@asynccontextmanager
+async def bootstrap(settings: Settings, *, database: Database | None = None) -> AsyncIterator[ProductComponents]:
+    """The service's components, as long as the context is open.
+
+    Args:
+        settings: of the process.
+        database: in place of the one that the settings name; whoever gives it closes it.
+
+    Raises:
+        SettingsError: a setting is missing.
+    """
+    async with open_database(settings, "product", given=database) as opened:
+        yield ProductComponents(database=opened, products=ProductService(opened))

@@ -1,0 +1,59 @@
+"""Wires the user service from its settings and ports: for the process that runs it, and for every test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from runtime.database import Database, open_database
+from runtime.settings import Settings
+from runtime.tokens import TokenSigner
+from services.user.passwords import Passwords
+from services.user.refresh_tokens import RefreshTokens
+from services.user.service import UserService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """The part of the service that issues no tokens, and needs no key to sign them with."""
+
+    database: Database
+    users: UserService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserComponents(Accounts):
+    """What the service is made of."""
+
+    refresh_tokens: RefreshTokens
+    signer: TokenSigner
+
+
+@asynccontextmanager
+async def bootstrap(settings: Settings, *, database: Database | None = None) -> AsyncIterator[UserComponents]:
+    """The service's components, as long as the context is open.
+
+    Args:
+        settings: of the process.
+        database: in place of the one that the settings name; whoever gives it closes it.
+
+    Raises:
+        SettingsError: a setting is missing, or does not fit.
+    """
+    signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
+    async with bootstrap_accounts(settings, database=database) as accounts:
+        yield UserComponents(
+            database=accounts.database,
+            users=accounts.users,
+            refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
+            signer=signer,
+        )
+
+
+@asynccontextmanager
+async def bootstrap_accounts(settings: Settings, *, database: Database | None = None) -> AsyncIterator[Accounts]:
+    """Its accounts alone, for whoever has no key; as `bootstrap`."""
+    async with open_database(settings, "user", given=database) as opened:
+        yield Accounts(database=opened, users=UserService(opened, Passwords(memory_kib=settings.password_hash_memory)))

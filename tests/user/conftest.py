@@ -1,0 +1,45 @@
+"""The user service on a real PostgreSQL, over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub, add_UserServiceServicer_to_server
+from runtime.database import Database
+from runtime.settings import Settings
+from services.user.bootstrap import UserComponents, bootstrap
+from services.user.server import UserServicer
+from services.user.service import UserService
+from tests.support.gateway import PRIVATE_PEM
+from tests.support.grpc_server import channel_to
+
+
+@pytest.fixture(scope="module")
+def settings(databases: Mapping[str, str]) -> Settings:
+    return Settings(user_dsn=SecretStr(databases["user"]), jwt_private_key=SecretStr(PRIVATE_PEM), access_token_ttl=60)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def components(settings: Settings) -> AsyncIterator[UserComponents]:
+    async with bootstrap(settings) as components:
+        yield components
+
+
+@pytest.fixture(scope="module")
+def database(components: UserComponents) -> Database:
+    return components.database
+
+
+@pytest.fixture(scope="module")
+def service(components: UserComponents) -> UserService:
+    return components.users
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stub(components: UserComponents) -> AsyncIterator[UserServiceStub]:
+    async with channel_to(UserServicer(components), add_UserServiceServicer_to_server) as channel:
+        yield UserServiceStub(channel)
