@@ -38,16 +38,16 @@ from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_
 from runtime.caller import SERVICE
 from runtime.database import Database, Listener
 from runtime.rpc_server import RpcServer
+from runtime.settings import Settings
 from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import InventoryComponents
 from services.inventory.repository import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
+from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder, Order, RefundNews
-from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
 from services.payment.follow_ups import FollowUps
@@ -117,7 +117,7 @@ class Shop:
     products: ProductService
     inventory: InventoryService
     orders: OrderService
-    cancelling: CancelService
+    cancellations: CancelService
     order_database: Database
     payments: PaymentService
     refunds: RefundService
@@ -273,17 +273,13 @@ async def open_shop(
         stock_database = open_database("inventory")
         inventory = InventoryService(stock_database)
         stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
-        wakeups = Wakeups()
-        order_database = open_database("order")
-        sagas = TemporalSagas(env.client, task_queue=task_queue)
-        orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
-        cancelling = CancelService(order_database, orders, sagas, wakeups)
-        await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
+        settings = Settings.model_validate({"order_dsn": databases["order"], "temporal_task_queue": task_queue})
+        order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(products), server)),
             inventory=await serve(lambda server: add_inventory(stock, server)),
             payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
-            order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
+            order=await serve(lambda server: add_order(OrderServicer(order), server)),
         )
         hooks = Hooks()
         activities: Sequence[Callable[..., Any]] = [
@@ -300,9 +296,9 @@ async def open_shop(
             databases=databases,
             products=products,
             inventory=inventory,
-            orders=orders,
-            cancelling=cancelling,
-            order_database=order_database,
+            orders=order.orders,
+            cancellations=order.cancellations,
+            order_database=order.database,
             payments=payments.payments,
             refunds=payments.refunds,
             inbox=inbox,

@@ -21,8 +21,6 @@ from activities.pricing import PricingActivities
 from activities.refunds import DisputeActivities, RefundActivities
 from activities.stock import StockActivities
 from domain.ids import new_id
-from domain.orders import CancelledBy
-from domain.saga import OrderInput, SagaPolicy
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
@@ -35,11 +33,11 @@ from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
-from runtime.wakeups import Wakeups
+from runtime.settings import Settings
 from services.inventory.bootstrap import InventoryComponents
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
-from services.order.cancelling import CancelService
+from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.model import Address, NewOrder
 from services.order.server import OrderServicer
 from services.order.service import OrderService
@@ -48,23 +46,12 @@ from services.payment.server import PaymentServicer
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService
 from tests.support.payment_harness import PaymentHarness, payment_harness
+from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rows import fetch_rows
 from tests.support.step_harness import USER, Money, StepHarness, order_lines
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-
-POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
-
-
-class NoSagas:
-    """Starts none: the suite runs the steps itself."""
-
-    async def start(self, order: OrderInput) -> None:
-        pass
-
-    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
-        pass
 
 
 class ServicesHarness(StepHarness):
@@ -233,17 +220,16 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
             return await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
 
         payments = await stack.enter_async_context(payment_harness(databases["payment"], folder))
-        order_database = open_database("order")
+        settings = Settings.model_validate({"order_dsn": databases["order"]})
+        order = await stack.enter_async_context(bootstrap_order(settings, sagas=RecordedSagas()))
         products = ProductService(open_database("product"))
         stock_database = open_database("inventory")
         inventory = InventoryService(stock_database)
         stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
-        orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
-        cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
         payment_channel = await serve(
             lambda server: add_payment(PaymentServicer(payments.parts, payments.intake), server)
         )
-        harness = ServicesHarness(payments, products, inventory, orders, order_database)
+        harness = ServicesHarness(payments, products, inventory, order.orders, order.database)
         harness.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))
         harness.refund = RefundActivities(payments=PaymentServiceStub(payment_channel))
         harness.dispute = DisputeActivities(payments=PaymentServiceStub(payment_channel))
@@ -255,6 +241,6 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
             inventory=InventoryServiceStub(await serve(lambda server: add_inventory(stock, server)))
         )
         harness.order = OrderActivities(
-            orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)))
+            orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(order), server)))
         )
         yield harness
