@@ -10,10 +10,10 @@ from domain.saga import LOST_WORKFLOW_STEP
 from runtime.database import Database
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
+from services.order.bootstrap import saga_policy
 from services.order.model import saga_input
 from services.order.repository import OrderRepository
 from services.order.sagas import SagaUnavailable, TemporalSagas
-from services.order.server import saga_policy
 
 
 async def repair(settings: Settings, order_ids: Sequence[str]) -> bool:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import grpc.aio
 
 from domain.money import MAX_AMOUNT
 from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
-from domain.saga import SagaPolicy
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
-from runtime.database import Database, Listener
 from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
-from runtime.temporal import connect_temporal
 from runtime.validation import Violations
-from runtime.wakeups import Wakeups
-from services.order.cancelling import CancelService
-from services.order.lost_runs import LostRuns
+from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.messages import (
     status_from_proto,
     status_to_proto,
@@ -33,9 +27,6 @@ from services.order.messages import (
     to_refund_news,
 )
 from services.order.model import Mark, OrderState
-from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import SagaSweep, TemporalSagas
-from services.order.service import OrderService
 
 SERVICE_NAME = "ordersaga.order.v1.OrderService"
 LONGEST_WAIT_MS: Final = 30_000
@@ -46,9 +37,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class OrderServicer(OrderServiceServicer):
     """The order service over gRPC."""
 
-    def __init__(self, service: OrderService, cancelling: CancelService) -> None:
-        self._service = service
-        self._cancelling = cancelling
+    def __init__(self, components: OrderComponents) -> None:
+        self._service = components.orders
+        self._cancellations = components.cancellations
 
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
         caller = current_caller()
@@ -105,7 +96,7 @@ class OrderServicer(OrderServiceServicer):
             violations.check_text("idempotency_key", request.idempotency_key, longest=255)
             violations.check_text("why", request.why, shortest=0, longest=500)
             violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_MS)
-        cancelled = await self._cancelling.cancel(
+        cancelled = await self._cancellations.cancel(
             request.order_id,
             caller=caller,
             why=request.why,
@@ -194,38 +185,15 @@ def _check_address(violations: Violations, address: pb.Address) -> None:
         violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
 
 
-def saga_policy(settings: Settings) -> SagaPolicy:
-    """What of the settings is copied into each workflow's input."""
-    return SagaPolicy(
-        payment_attempts=settings.payment_attempts,
-        attention_after_seconds=settings.attention_after,
-        payment_event_patience_seconds=settings.payment_event_timeout,
-    )
-
-
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Serve until the process stops; the sweep and the listener run beside."""
-    database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
-    client = await connect_temporal(settings)
-    sagas = TemporalSagas(client, task_queue=settings.temporal_task_queue)
-    policy = saga_policy(settings)
-    wakeups = Wakeups()
-    orders = OrderService(database, sagas, wakeups, policy=policy)
-    servicer = OrderServicer(orders, CancelService(database, orders, sagas, wakeups))
-    sweep = SagaSweep(database, sagas, policy=policy, interval=settings.saga_sweep_interval)
-    lost_runs = LostRuns(database, orders, client, interval=settings.saga_sweep_interval)
-    try:
-        async with Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
-            background = [asyncio.create_task(sweep.run()), asyncio.create_task(lost_runs.run())]
-            await serve(
-                settings,
-                lifecycle,
-                address=settings.order_address,
-                services=(SERVICE_NAME,),
-                add=lambda server: add_OrderServiceServicer_to_server(servicer, server),
-            )
-            for task in background:
-                task.cancel()
-            await asyncio.wait(background)
-    finally:
-        await database.close()
+    """Serve until the process stops; the sweeps run beside."""
+    async with bootstrap(settings) as components:
+        servicer = OrderServicer(components)
+        await serve(
+            settings,
+            lifecycle,
+            address=settings.order_address,
+            services=(SERVICE_NAME,),
+            add=lambda server: add_OrderServiceServicer_to_server(servicer, server),
+            background=components.background,
+        )

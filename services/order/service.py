@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -12,6 +12,7 @@ from domain.ids import new_id
 from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
 from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.clock import Clock
 from runtime.database import Database
 from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
@@ -63,11 +64,12 @@ class OrderPage:
 class OrderService:
     """Orders, their transitions and attention."""
 
-    def __init__(self, database: Database, sagas: Sagas, wakeups: Wakeups, *, policy: SagaPolicy) -> None:
+    def __init__(self, database: Database, sagas: Sagas, wakeups: Wakeups, *, policy: SagaPolicy, clock: Clock) -> None:
         self._database = database
         self._sagas = sagas
         self._wakeups = wakeups
         self._policy = policy
+        self._clock = clock
 
     async def create(self, new: NewOrder, *, idempotency_key: str, wait: float) -> Created:
         """Accept an order once per user and key, start its saga, and wait up to `wait` seconds for its first outcome.
@@ -149,7 +151,7 @@ class OrderService:
                             "order.mark_not_applied", order_id=mark.order_id, wanted=mark.to_status, found=found.status
                         )
                     return found
-                moved = found.move(mark, pricing, at=datetime.now(UTC))
+                moved = found.move(mark, pricing, at=self._clock())
                 event = transition_event(mark.order_id, found.status, moved)
                 if await repository.move(mark.order_id, origin=found, moved=moved, cause_id=mark.cause_id, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
@@ -182,7 +184,7 @@ class OrderService:
                         return found
                     continue
                 amount = news.amount if known is None else known.amount
-                moved = found.refund(amount if news.succeeded else -amount, at=datetime.now(UTC))
+                moved = found.refund(amount if news.succeeded else -amount, at=self._clock())
                 event = refund_event(news, found.status, moved, amount=amount)
                 if await refunds.keep_and_move(news, found=found, known=known, moved=moved, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
@@ -212,7 +214,7 @@ class OrderService:
             route=CREATE_ROUTE,
             key=idempotency_key,
             cause_id=ACCEPTED_CAUSE,
-            at=datetime.now(UTC),
+            at=self._clock(),
         )
         event = transition_event(acceptance.order_id, None, _received(new, at=acceptance.at))
         async with self._database.autocommit() as connection:

@@ -14,8 +14,10 @@ from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import SERVICE, CallerRole
 from runtime.database import Database
 from runtime.rpc_client import call
+from runtime.settings import Settings
+from services.order.bootstrap import saga_policy
 from services.order.sagas import SagaSweep
-from tests.support.gateway import POLICY, Gateway, bearer, gateway_with_services, order_body, sign_up
+from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
 from tests.support.rows import fetch_rows
 
 AT_ONCE = {"Prefer": "wait=0"}
@@ -169,10 +171,12 @@ async def test_a_wish_that_its_saga_missed_is_told_again_until_the_order_closes(
     gateway: Gateway, customer: dict[str, str], database: Database
 ) -> None:
     order_id = await place(gateway, customer)
+    gateway.sagas.is_away = True
     assert (await cancel(gateway, order_id, {**customer, **AT_ONCE})).status_code == 202
-    sweep = SagaSweep(database, gateway.sagas, policy=POLICY, interval=60)
+    sweep = SagaSweep(database, gateway.sagas, policy=saga_policy(Settings()), interval=60)
 
     await sweep.sweep_cancellations()
+    gateway.sagas.is_away = False
     told = obey(gateway)
     await sweep.sweep_cancellations()
     await sweep.sweep_cancellations()

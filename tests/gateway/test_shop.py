@@ -13,7 +13,8 @@ from domain.ids import new_id
 from runtime.caller import CallerRole
 from runtime.rpc_server import RpcServer
 from runtime.tokens import TokenVerifier
-from tests.support.gateway import PASSWORD, PUBLIC_PEM, Gateway, Sagas, bearer, gateway_with_services, open_gateway
+from tests.support.gateway import PASSWORD, PUBLIC_PEM, Gateway, bearer, gateway_with_services, open_gateway
+from tests.support.recorded_sagas import RecordedSagas
 
 ADMIN = bearer(CallerRole.ADMIN)
 
@@ -189,7 +190,7 @@ async def test_readiness_names_only_the_services_that_are_away(gateway: Gateway)
     async with RpcServer("127.0.0.1:0", services=(), add=lambda _: None, grace=1) as server:
         present = ("user", "product", "inventory", "order", "payment")
         addresses = {f"{service}_address": f"127.0.0.1:{server.port}" for service in present}
-        async with open_gateway(addresses, Sagas()) as without_notification:
+        async with open_gateway(addresses, RecordedSagas()) as without_notification:
             response = await without_notification.http.get("/readyz")
 
     assert everybody.status_code == 200

@@ -22,8 +22,9 @@ from runtime.settings import Settings, SettingsError
 from services.notification.model import WrittenMessage
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
-from tests.support.gateway import NOWHERE, PASSWORD, Gateway, Sagas, bearer, gateway_with_services, open_gateway
+from tests.support.gateway import NOWHERE, PASSWORD, Gateway, bearer, gateway_with_services, open_gateway
 from tests.support.notification_sink import QueuedSms, Sink, running_sink, send_all, sending_service
+from tests.support.recorded_sagas import RecordedSagas
 
 ADMIN = bearer(CallerRole.ADMIN)
 
@@ -352,7 +353,7 @@ async def test_nothing_is_queued_while_the_user_service_is_away(sink: Sink, dsn:
     )
 
     async with (
-        open_gateway({"user_address": NOWHERE}, Sagas()) as alone,
+        open_gateway({"user_address": NOWHERE}, RecordedSagas()) as alone,
         sending_service(dsn, alone, sink.settings) as service,
     ):
         with pytest.raises(Unavailable, match="the user service does not answer"):
@@ -371,7 +372,7 @@ async def test_a_repeat_needs_no_user_service(
     await send_all(service)
 
     async with (
-        open_gateway({"user_address": NOWHERE}, Sagas()) as alone,
+        open_gateway({"user_address": NOWHERE}, RecordedSagas()) as alone,
         sending_service(dsn, alone, sink.settings) as repeating,
     ):
         assert await repeating.queue(notification_id, message) is NotificationStatus.SENT

@@ -12,10 +12,9 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from domain.orders import OrderStatus
-from runtime.database import Database
 from runtime.refusal import Unavailable
 from services.order.model import Mark, OrderState, RefundNews
-from tests.support.order_shop import TOTAL, OrderShop, news, order_shop
+from tests.support.order_shop import TOTAL, OrderShop, news, open_order_shop
 
 AT_ONCE = 16
 
@@ -23,9 +22,8 @@ AT_ONCE = 16
 @pytest_asyncio.fixture(scope="module")
 async def shop(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
     """A shop with enough connections for everybody who comes at once."""
-    database = Database(databases["order"], pool_size=AT_ONCE)
-    yield order_shop(database)
-    await database.close()
+    async with open_order_shop(databases["order"], pool_size=AT_ONCE) as shop:
+        yield shop
 
 
 async def tell(shop: OrderShop, told: Sequence[RefundNews]) -> list[OrderState]:

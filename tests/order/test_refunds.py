@@ -11,18 +11,16 @@ from structlog.testing import capture_logs
 
 from domain.ids import new_id
 from domain.orders import OrderStatus
-from runtime.database import Database
 from runtime.refusal import InvalidArgument, Unavailable
 from services.order.errors import OrderNotFound
 from services.order.model import Mark
-from tests.support.order_shop import TOTAL, OrderShop, news, order_shop
+from tests.support.order_shop import TOTAL, OrderShop, news, open_order_shop
 
 
 @pytest_asyncio.fixture(scope="module")
 async def shop(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
-    database = Database(databases["order"], pool_size=4)
-    yield order_shop(database)
-    await database.close()
+    async with open_order_shop(databases["order"]) as shop:
+        yield shop
 
 
 async def test_refunds_add_up_until_all_is_given_back(shop: OrderShop) -> None:

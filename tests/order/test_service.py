@@ -15,6 +15,7 @@ from domain.ids import new_id
 from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
 from runtime.caller import Caller, CallerRole
+from runtime.clock import utc_now
 from runtime.database import Database, Listener
 from runtime.wakeups import Wakeups
 from services.order.errors import IdempotencyKeyReused, OrderNotFound
@@ -68,7 +69,7 @@ def starts() -> Starts:
 
 @pytest.fixture
 def orders(database: Database, starts: Starts, wakeups: Wakeups) -> OrderService:
-    return OrderService(database, starts, wakeups, policy=POLICY)
+    return OrderService(database, starts, wakeups, policy=POLICY, clock=utc_now)
 
 
 def new_order(**changes: Any) -> NewOrder:

@@ -15,6 +15,7 @@ from domain.ids import new_id
 from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
 from domain.saga import OrderInput, SagaPolicy
 from runtime.caller import SERVICE
+from runtime.clock import utc_now
 from runtime.database import Database, Listener
 from runtime.wakeups import Wakeups
 from services.order.model import Address, Mark, NewOrder, Pricing, saga_input
@@ -83,7 +84,7 @@ async def make_pending(orders: OrderService, order_id: str, new: NewOrder) -> No
 
 
 async def test_an_order_that_moved_unheard_is_not_answered_as_accepted_only(database: Database, starts: Starts) -> None:
-    orders = OrderService(database, starts, Wakeups(), policy=POLICY)  # nothing listens
+    orders = OrderService(database, starts, Wakeups(), policy=POLICY, clock=utc_now)  # nothing listens
     new = new_order()
     answer = asyncio.create_task(orders.create(new, idempotency_key="key", wait=0.5))
 
@@ -95,7 +96,7 @@ async def test_an_order_that_moved_unheard_is_not_answered_as_accepted_only(data
 
 async def test_a_twin_that_waited_longer_gets_the_first_answers_code(database: Database, starts: Starts) -> None:
     wakeups = Wakeups()
-    orders = OrderService(database, starts, wakeups, policy=POLICY)
+    orders = OrderService(database, starts, wakeups, policy=POLICY, clock=utc_now)
     new = new_order()
     async with Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
         first = asyncio.create_task(orders.create(new, idempotency_key="key", wait=0.3))
@@ -110,7 +111,7 @@ async def test_a_twin_that_waited_longer_gets_the_first_answers_code(database: D
 
 
 async def test_an_order_that_moves_while_it_is_read_is_of_one_moment(database: Database, starts: Starts) -> None:
-    orders = OrderService(database, starts, Wakeups(), policy=POLICY)
+    orders = OrderService(database, starts, Wakeups(), policy=POLICY, clock=utc_now)
     for _ in range(20):
         new = new_order()
         order_id = (await orders.create(new, idempotency_key=new_id(), wait=0)).order.id
@@ -129,7 +130,7 @@ async def test_an_order_that_moves_while_it_is_read_is_of_one_moment(database: D
 async def test_of_two_marks_at_once_each_finds_the_order_where_the_other_left_it(
     database: Database, starts: Starts
 ) -> None:
-    orders = OrderService(database, starts, Wakeups(), policy=POLICY)
+    orders = OrderService(database, starts, Wakeups(), policy=POLICY, clock=utc_now)
     for _ in range(20):
         new = new_order()
         order_id = (await orders.create(new, idempotency_key=new_id(), wait=0)).order.id

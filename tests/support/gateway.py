@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from api.app import create_app
 from api.services import Services, open_services
 from domain.ids import new_id
-from domain.orders import CancelledBy
-from domain.saga import OrderInput, SagaPolicy
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
 from ordersaga.notification.v1.notification_pb2_grpc import (
     add_NotificationServiceServicer_to_server as add_notification,
@@ -39,11 +37,8 @@ from services.inventory.server import InventoryServicer
 from services.notification.bootstrap import bootstrap as bootstrap_notification
 from services.notification.messenger import Messenger
 from services.notification.server import NotificationServicer
-from services.order.cancelling import CancelService
-from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import SagaUnavailable
+from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.server import OrderServicer
-from services.order.service import OrderService
 from services.payment.intake import EventIntake
 from services.payment.parts import put_together
 from services.payment.repository import REFUNDS_CHANNEL
@@ -54,6 +49,7 @@ from services.product.server import ProductServicer
 from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.server import UserServicer
 from tests.support.payment_harness import SagaRecorder
+from tests.support.recorded_sagas import RecordedSagas
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account
 
 NOWHERE = "127.0.0.1:1"
@@ -61,7 +57,6 @@ NOWHERE = "127.0.0.1:1"
 PASSWORD = "correct horse"
 HASH_MEMORY = 32
 """KiB: hashing is the subject of few tests."""
-POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
 
 _KEY = Ed25519PrivateKey.generate()
 PRIVATE_PEM = _KEY.private_bytes(
@@ -72,33 +67,14 @@ PUBLIC_PEM = (
 )
 
 
-class Sagas:
-    """Stands where the order service reaches Temporal: away, unless a test says what a started saga does."""
-
-    def __init__(self) -> None:
-        self.on_start: Callable[[OrderInput], Awaitable[None]] | None = None
-        self.on_cancel: Callable[[str, CancelledBy], Awaitable[None]] | None = None
-
-    async def start(self, order: OrderInput) -> None:
-        """See `Sagas`."""
-        if self.on_start is None:
-            raise SagaUnavailable("no Temporal in this test")
-        await self.on_start(order)
-
-    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
-        """See `Sagas`."""
-        if self.on_cancel is None:
-            raise SagaUnavailable("no Temporal in this test")
-        await self.on_cancel(order_id, cancelled_by)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """A running gateway: `http` to call it, `services` to reach behind it."""
 
     http: httpx.AsyncClient
     services: Services
-    sagas: Sagas
+    sagas: RecordedSagas
+    """Of orders: they do nothing, unless a test says what."""
 
 
 def bearer(role: CallerRole, user_id: str | None = None, *, ttl: float = 3_600) -> dict[str, str]:
@@ -135,7 +111,7 @@ def order_body(*product_ids: str, **changes: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def gateway_without_services() -> AsyncIterator[Gateway]:
     """The application alone; every service is away."""
-    async with open_gateway({}, Sagas()) as gateway:
+    async with open_gateway({}, RecordedSagas()) as gateway:
         yield gateway
 
 
@@ -148,7 +124,7 @@ async def gateway_with_services(
     Nobody works off the inbox of events or the queue of notifications here, and the double delivers none: the tests
     stand at the gateway's door. Without `sms` there is no messenger for these.
     """
-    sagas = Sagas()
+    sagas = RecordedSagas()
     async with AsyncExitStack() as stack:
 
         def open_database(service: str) -> Database:
@@ -173,11 +149,7 @@ async def gateway_with_services(
         user = UserServicer(await stack.enter_async_context(bootstrap_user(settings)))
         product = ProductServicer(await stack.enter_async_context(bootstrap_product(settings)))
         inventory = InventoryServicer(await stack.enter_async_context(bootstrap_inventory(settings)))
-        wakeups = Wakeups()
-        order_database = open_database("order")
-        orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
-        order = OrderServicer(orders, CancelService(order_database, orders, sagas, wakeups))
-        await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
+        order = OrderServicer(await stack.enter_async_context(bootstrap_order(settings, sagas=sagas)))
         account = stack.enter_context(open_account(folder=stripe_data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
         stripe = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
@@ -206,7 +178,7 @@ async def gateway_with_services(
 
 
 @asynccontextmanager
-async def open_gateway(addresses: Mapping[str, str], sagas: Sagas) -> AsyncIterator[Gateway]:
+async def open_gateway(addresses: Mapping[str, str], sagas: RecordedSagas) -> AsyncIterator[Gateway]:
     """The application in front of the services at those addresses; the others are away."""
     nowhere = {
         f"{service}_address": NOWHERE

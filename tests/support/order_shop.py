@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,28 +14,18 @@ from cli.audit.facts import Facts
 from cli.audit.invariants import histories_are_legal
 from cli.audit.read_databases import read_orders
 from domain.ids import new_id
-from domain.orders import CancelledBy, OrderLine, OrderStatus, PricedLine
-from domain.saga import OrderInput, SagaPolicy
+from domain.orders import OrderLine, OrderStatus, PricedLine
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.caller import SERVICE
 from runtime.database import Database
-from runtime.wakeups import Wakeups
+from runtime.settings import Settings
+from services.order.bootstrap import bootstrap
 from services.order.model import Address, Mark, NewOrder, Order, Pricing, RefundNews
 from services.order.service import OrderService
+from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rows import fetch_rows
 
-POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
 TOTAL = 1_000
-
-
-class NoSagas:
-    """Starts none: the tests mark the orders."""
-
-    async def start(self, order: OrderInput) -> None:
-        pass
-
-    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
-        pass
 
 
 def news(order_id: str, refund_id: str = "", **changes: Any) -> RefundNews:
@@ -126,6 +117,9 @@ class OrderShop:
         return [breach.what for breach in histories_are_legal(facts)]
 
 
-def order_shop(database: Database) -> OrderShop:
-    """A shop on this database."""
-    return OrderShop(database, OrderService(database, NoSagas(), Wakeups(), policy=POLICY))
+@asynccontextmanager
+async def open_order_shop(dsn: str, *, pool_size: int = 4) -> AsyncIterator[OrderShop]:
+    """A shop on this database; its sagas do nothing, the tests mark the orders."""
+    settings = Settings.model_validate({"order_dsn": dsn, "database_pool_size": pool_size})
+    async with bootstrap(settings, sagas=RecordedSagas()) as order:
+        yield OrderShop(order.database, order.orders)

@@ -46,10 +46,9 @@ from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.model import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
+from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder, Order, RefundNews
-from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
 from services.payment.follow_ups import FollowUps
@@ -67,7 +66,7 @@ from services.payment.sweep import Sweep
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.model import Changes
 from services.product.server import ProductServicer
-from services.product.service import Changes, ProductService
+from services.product.service import ProductService
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
 from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
 
@@ -121,7 +120,7 @@ class Shop:
     products: ProductService
     inventory: InventoryService
     orders: OrderService
-    cancelling: CancelService
+    cancellations: CancelService
     order_database: Database
     payments: PaymentService
     refunds: RefundService
@@ -272,20 +271,17 @@ async def open_shop(
         )
         inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
         intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
-        settings = Settings.model_validate({f"{service}_dsn": dsn for service, dsn in databases.items()})
+        settings = Settings.model_validate(
+            {"temporal_task_queue": task_queue, **{f"{service}_dsn": dsn for service, dsn in databases.items()}}
+        )
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
-        wakeups = Wakeups()
-        order_database = open_database("order")
-        sagas = TemporalSagas(env.client, task_queue=task_queue)
-        orders = OrderService(order_database, sagas, wakeups, policy=POLICY)
-        cancelling = CancelService(order_database, orders, sagas, wakeups)
-        await stack.enter_async_context(Listener(databases["order"], channel=ORDERS_CHANNEL, on_wake=wakeups.wake))
+        order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(product), server)),
             inventory=await serve(lambda server: add_inventory(InventoryServicer(stock), server)),
             payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
-            order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
+            order=await serve(lambda server: add_order(OrderServicer(order), server)),
         )
         hooks = Hooks()
         activities: Sequence[Callable[..., Any]] = [
@@ -302,9 +298,9 @@ async def open_shop(
             databases=databases,
             products=product.products,
             inventory=stock.inventory,
-            orders=orders,
-            cancelling=cancelling,
-            order_database=order_database,
+            orders=order.orders,
+            cancellations=order.cancellations,
+            order_database=order.database,
             payments=payments.payments,
             refunds=payments.refunds,
             inbox=inbox,

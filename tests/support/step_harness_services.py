@@ -20,8 +20,6 @@ from activities.pricing import PricingActivities
 from activities.refunds import DisputeActivities, RefundActivities
 from activities.stock import StockActivities
 from domain.ids import new_id
-from domain.orders import CancelledBy
-from domain.saga import OrderInput, SagaPolicy
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
@@ -35,12 +33,11 @@ from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
-from runtime.wakeups import Wakeups
 from sandbox.stripe.objects import Intent, IntentStatus
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
-from services.order.cancelling import CancelService
+from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.model import Address, NewOrder
 from services.order.server import OrderServicer
 from services.order.service import OrderService
@@ -51,23 +48,12 @@ from services.product.model import Changes
 from services.product.server import ProductServicer
 from services.product.service import ProductService
 from tests.support.payment_harness import PaymentHarness, payment_harness
+from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rows import fetch_rows
 from tests.support.step_harness import USER, Money, StepHarness, order_lines
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-
-POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
-
-
-class NoSagas:
-    """Starts none: the suite runs the steps itself."""
-
-    async def start(self, order: OrderInput) -> None:
-        pass
-
-    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
-        pass
 
 
 class ServicesHarness(StepHarness):
@@ -232,16 +218,14 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
             return await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
 
         payments = await stack.enter_async_context(payment_harness(databases["payment"], folder))
-        order_database = open_database("order")
         settings = Settings.model_validate({f"{service}_dsn": dsn for service, dsn in databases.items()})
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
-        orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
-        cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
+        order = await stack.enter_async_context(bootstrap_order(settings, sagas=RecordedSagas()))
         payment_channel = await serve(
             lambda server: add_payment(PaymentServicer(payments.parts, payments.intake), server)
         )
-        harness = ServicesHarness(payments, product.products, stock.inventory, orders, order_database)
+        harness = ServicesHarness(payments, product.products, stock.inventory, order.orders, order.database)
         harness.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))
         harness.refund = RefundActivities(payments=PaymentServiceStub(payment_channel))
         harness.dispute = DisputeActivities(payments=PaymentServiceStub(payment_channel))
@@ -253,6 +237,6 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
             inventory=InventoryServiceStub(await serve(lambda server: add_inventory(InventoryServicer(stock), server)))
         )
         harness.order = OrderActivities(
-            orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)))
+            orders=OrderServiceStub(await serve(lambda server: add_order(OrderServicer(order), server)))
         )
         yield harness

@@ -1,0 +1,48 @@
+"""Stands where the order service reaches Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from domain.orders import CancelledBy
+from domain.saga import OrderInput
+from services.order.sagas import SagaUnavailable
+
+
+class RecordedSagas:
+    """Records what the sagas of orders are asked for, and does with it what a test says: nothing, unless it does."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        """The orders whose saga was to start, in turn."""
+        self.cancelled: list[tuple[str, CancelledBy]] = []
+        """The orders whose saga was asked to cancel them, and for whom, in turn."""
+        self.is_away = False
+        """Whether Temporal answers nobody; what it is asked then is not recorded."""
+        self.on_start: Callable[[OrderInput], Awaitable[None]] | None = None
+        self.on_cancel: Callable[[str, CancelledBy], Awaitable[None]] | None = None
+        self._starts: asyncio.Queue[str] = asyncio.Queue()
+
+    async def start(self, order: OrderInput) -> None:
+        """See `services.order.sagas.Sagas`."""
+        self._answer()
+        self.started.append(order.order_id)
+        self._starts.put_nowait(order.order_id)
+        if self.on_start is not None:
+            await self.on_start(order)
+
+    async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
+        """See `services.order.sagas.Sagas`."""
+        self._answer()
+        self.cancelled.append((order_id, cancelled_by))
+        if self.on_cancel is not None:
+            await self.on_cancel(order_id, cancelled_by)
+
+    async def next_start(self) -> str:
+        """The order whose saga is started next, or was since this was last asked."""
+        return await self._starts.get()
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise SagaUnavailable("no Temporal in this test")
