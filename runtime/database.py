@@ -199,7 +199,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Listener:
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -207,7 +207,8 @@ class Listener:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Listen until cancelled."""
         delay = 0.1
         while True:
             try:

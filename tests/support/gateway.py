@@ -50,18 +50,15 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import SagaUnavailable
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.payment.intake import EventIntake
-from services.payment.parts import put_together
-from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.server import PaymentServicer
-from services.payment.stripe_client import StripeClient
 from services.product.server import ProductServicer
 from services.product.service import ProductService
 from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.server import UserServicer
 from services.user.service import UserService
-from tests.support.payment_harness import SagaRecorder
+from tests.support.payment_harness import SagaRecorder, payment_settings
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET
 
 NOWHERE = "127.0.0.1:1"
@@ -185,17 +182,14 @@ async def gateway_with_services(
         double = await stack.enter_async_context(
             StripeDouble(data=stripe_data, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
         )
-        stripe = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
-        stack.push_async_callback(stripe.close)
-        payments = open_database("payment")
-        payment_sagas, refund_wakeups = SagaRecorder(), Wakeups()
-        await stack.enter_async_context(
-            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
+        payment_service = await stack.enter_async_context(
+            bootstrap_payment(
+                Settings.model_validate(payment_settings(databases["payment"], stripe_api_base=double.url)),
+                sagas=SagaRecorder(),
+            )
         )
-        payment = PaymentServicer(
-            put_together(payments, stripe, payment_sagas, refund_wakeups),
-            EventIntake(payments, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=lambda: None),
-        )
+        await stack.enter_async_context(payment_service.listener)
+        payment = PaymentServicer(payment_service)
         user_address = await serve(lambda server: add_user(user, server))
         product_address = await serve(lambda server: add_product(product, server))
         directory = Directory(

@@ -11,7 +11,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_
 from runtime.caller import SERVICE
 from runtime.database import Database, Listener
 from runtime.rpc_server import RpcServer
+from runtime.settings import Settings
 from runtime.wakeups import Wakeups
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import InventoryComponents
@@ -50,20 +51,15 @@ from services.order.repository import ORDERS_CHANNEL
 from services.order.sagas import TemporalSagas
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.payment.follow_ups import FollowUps
-from services.payment.inbox import Inbox
-from services.payment.intake import EventIntake
-from services.payment.parts import put_together
+from services.payment.bootstrap import PaymentComponents
+from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.refund_service import RefundService
-from services.payment.repository import REFUNDS_CHANNEL
-from services.payment.sagas import TemporalSagas as PaymentSagas
 from services.payment.server import PaymentServicer
 from services.payment.service import PaymentService
-from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import APP
-from services.payment.sweep import Sweep
 from services.product.server import ProductServicer
 from services.product.service import Changes, ProductService
+from tests.support.payment_harness import payment_settings
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, sdk
 from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
 
@@ -119,14 +115,20 @@ class Shop:
     orders: OrderService
     cancelling: CancelService
     order_database: Database
-    payments: PaymentService
-    refunds: RefundService
-    inbox: Inbox
-    sweep: Sweep
-    follow_ups: FollowUps
+    payment: PaymentComponents
     stripe: stripe.StripeClient
     switches: httpx.AsyncClient
     """What only Stripe or somebody's bank can do: `POST /_sandbox/…` of its double."""
+
+    @property
+    def payments(self) -> PaymentService:
+        """The payment service's payments."""
+        return self.payment.payments
+
+    @property
+    def refunds(self) -> RefundService:
+        """The payment service's refunds."""
+        return self.payment.refunds
 
     async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
         """A new product with so many pieces in stock."""
@@ -191,8 +193,8 @@ class Shop:
 
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""
-        await self.sweep.sweep()
-        await self.inbox.work_off_due()
+        await self.payment.sweep.sweep()
+        await self.payment.inbox.work_off_due()
 
     async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:
         """What of money, stock and order does not agree, from the databases and Stripe."""
@@ -257,18 +259,12 @@ async def open_shop(
         double = await stack.enter_async_context(
             StripeDouble(data=data, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET, webhook_url=None)
         )
-        stripe_client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
-        stack.push_async_callback(stripe_client.close)
-
-        payment_database = open_database("payment")
-        payment_sagas = PaymentSagas(env.client, task_queue=task_queue, attention_after=POLICY.attention_after_seconds)
-        refund_wakeups = Wakeups()
-        payments = put_together(payment_database, stripe_client, payment_sagas, refund_wakeups)
-        await stack.enter_async_context(
-            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
+        settings = Settings.model_validate(
+            payment_settings(databases["payment"], stripe_api_base=double.url)
+            | {"temporal_task_queue": task_queue, "attention_after": POLICY.attention_after_seconds}
         )
-        inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
-        intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
+        payment = await stack.enter_async_context(bootstrap_payment(settings, temporal=env.client))
+        await stack.enter_async_context(payment.listener)
         products = ProductService(open_database("product"))
         stock_database = open_database("inventory")
         inventory = InventoryService(stock_database)
@@ -282,7 +278,7 @@ async def open_shop(
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(products), server)),
             inventory=await serve(lambda server: add_inventory(stock, server)),
-            payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
+            payment=await serve(lambda server: add_payment(PaymentServicer(payment), server)),
             order=await serve(lambda server: add_order(OrderServicer(orders, cancelling), server)),
         )
         hooks = Hooks()
@@ -303,11 +299,7 @@ async def open_shop(
             orders=orders,
             cancelling=cancelling,
             order_database=order_database,
-            payments=payments.payments,
-            refunds=payments.refunds,
-            inbox=inbox,
-            sweep=Sweep(payment_database, stripe_client, intake),
-            follow_ups=payments.follow_ups,
+            payment=payment,
             stripe=await stack.enter_async_context(sdk(double)),
             switches=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
         )

@@ -240,9 +240,7 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
         stock = InventoryServicer(InventoryComponents(database=stock_database, inventory=inventory))
         orders = OrderService(order_database, NoSagas(), Wakeups(), policy=POLICY)
         cancelling = CancelService(order_database, orders, NoSagas(), Wakeups())
-        payment_channel = await serve(
-            lambda server: add_payment(PaymentServicer(payments.parts, payments.intake), server)
-        )
+        payment_channel = await serve(lambda server: add_payment(PaymentServicer(payments.parts), server))
         harness = ServicesHarness(payments, products, inventory, orders, order_database)
         harness.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))
         harness.refund = RefundActivities(payments=PaymentServiceStub(payment_channel))
