@@ -149,8 +149,8 @@ class Database:
             if self._pool.closed:
                 await self._pool.open()
             # As long as the caller waits, and never less than that, because a handler finishes what it began when its
-            # caller has gone. The pool itself waits for PostgreSQL and gives up sooner: that it is away is something else
-            # than a crowd in front of it.
+            # caller has gone. The pool itself waits for PostgreSQL and gives up sooner: that it is away is not the same
+            # as a crowd in front of it.
             async with (
                 self._turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
                 self._pool.connection() as connection,
@@ -204,7 +204,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Listener:
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -212,7 +212,8 @@ class Listener:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Listen until cancelled."""
         delay = 0.1
         while True:
             try:

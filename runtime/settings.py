@@ -110,6 +110,9 @@ class Settings(BaseSettings):
         default=["card"], min_length=1, description="JSON array: payment method types offered to customers."
     )
     stripe_sweep_interval: Seconds = Field(default=30, description="How often Stripe's event list is read, seconds.")
+    provider_events_in_progress: int = Field(
+        default=8, ge=1, le=100, description="Stripe's events that a payment service processes at a time."
+    )
     unknown_event_grace_period: Seconds = Field(
         default=600, description="How long an event for an unknown order is retried before it is flagged, seconds."
     )

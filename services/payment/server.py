@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
 from typing import Any, Final
 
 import grpc.aio
@@ -13,22 +11,13 @@ from domain.money import MAX_AMOUNT
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
-from runtime.database import Database, Listener
 from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
-from runtime.temporal import connect_temporal
 from runtime.validation import Violations
-from runtime.wakeups import Wakeups
-from services.payment.inbox import Inbox
-from services.payment.intake import EventIntake
+from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.messages import dispute_to_proto, payment_to_proto, refund_to_proto
 from services.payment.model import NewPayment, NewRefund
-from services.payment.parts import PaymentParts, put_together
-from services.payment.repository import REFUNDS_CHANNEL
-from services.payment.sagas import TemporalSagas
-from services.payment.stripe_client import StripeClient
-from services.payment.sweep import Sweep
 
 SERVICE_NAME = "ordersaga.payment.v1.PaymentService"
 LONGEST_WAIT_MS: Final = 30_000
@@ -39,11 +28,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PaymentServicer(PaymentServiceServicer):
     """The payment service over gRPC."""
 
-    def __init__(self, parts: PaymentParts, intake: EventIntake) -> None:
-        self._service = parts.payments
-        self._refunds = parts.refunds
-        self._disputes = parts.disputes
-        self._intake = intake
+    def __init__(self, components: PaymentComponents) -> None:
+        self._service = components.payments
+        self._refunds = components.refunds
+        self._disputes = components.disputes
+        self._intake = components.webhooks
 
     async def CheckAmount(self, request: pb.CheckAmountRequest, context: Context) -> pb.CheckAmountResponse:
         current_caller().require(CallerRole.SERVICE)
@@ -193,49 +182,14 @@ def _check_dispute(request: pb.CheckDisputeRequest | pb.CloseDisputeRequest) -> 
 
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Serve, work off the inbox and sweep Stripe's events until the process stops."""
-    settings.required("stripe_webhook_secret")
-    stripe = StripeClient(
-        api_key=settings.required("stripe_api_key"),
-        api_base=settings.stripe_api_base,
-        timeout=settings.stripe_timeout,
-        payment_method_types=settings.stripe_payment_method_types,
-    )
-    database = Database(settings.required("payment_dsn"), pool_size=settings.database_pool_size)
-    temporal = await connect_temporal(settings)
-    sagas = TemporalSagas(temporal, task_queue=settings.temporal_task_queue, attention_after=settings.attention_after)
-    wakeups = Wakeups()
-    parts = put_together(database, stripe, sagas, wakeups)
-    inbox = Inbox(
-        database,
-        parts.payments,
-        sagas,
-        patience=timedelta(seconds=settings.unknown_event_grace_period),
-    )
-    intake = EventIntake(
-        database, secrets=settings.stripe_webhook_secrets, livemode=stripe.livemode, on_stored=inbox.wake
-    )
-    sweep = Sweep(database, stripe, intake)
-    servicer = PaymentServicer(parts, intake)
-    try:
-        async with (
-            Listener(database.dsn, channel=REFUNDS_CHANNEL, on_wake=wakeups.wake),
-            asyncio.TaskGroup() as group,
-        ):
-            background = [
-                group.create_task(inbox.run()),
-                group.create_task(sweep.run(interval=settings.stripe_sweep_interval)),
-                group.create_task(parts.follow_ups.run(interval=settings.saga_sweep_interval)),
-            ]
-            await serve(
-                settings,
-                lifecycle,
-                address=settings.payment_address,
-                services=(SERVICE_NAME,),
-                add=lambda server: add_PaymentServiceServicer_to_server(servicer, server),
-            )
-            for task in background:
-                task.cancel()
-    finally:
-        await stripe.close()
-        await database.close()
+    """Serve, process what comes from Stripe, and keep workflows going until the process stops."""
+    async with bootstrap(settings) as components:
+        servicer = PaymentServicer(components)
+        await serve(
+            settings,
+            lifecycle,
+            address=settings.payment_address,
+            services=(SERVICE_NAME,),
+            add=lambda server: add_PaymentServiceServicer_to_server(servicer, server),
+            background=components.background,
+        )

@@ -82,11 +82,11 @@ class StripeClient:
         http_client: stripe.HTTPClient | None = None,
     ) -> None:
         # aiohttp, because a call over the SDK's other client, httpx, takes twice the CPU (docs/decisions/0010).
-        self._http = http_client or stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout))
+        self.http = http_client or stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout))
         self._api = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base is not None else None,
-            http_client=self._http,
+            http_client=self.http,
             max_network_retries=0,
         ).v1
         self._payment_method_types = list(payment_method_types)
@@ -95,7 +95,7 @@ class StripeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+        await self.http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
     async def create_intent(self, *, payment_id: str, order_id: str, amount: int, currency: str, key: str) -> Intent:
         """Create an intent, unconfirmed. With the `key` of an earlier call, the intent that this one made."""

@@ -44,7 +44,7 @@ async def persistently(call: Callable[[], Awaitable[object]]) -> None:
 
 async def one_order(harness: PaymentHarness, new: NewPayment, chance: random.Random) -> None:
     """The saga's calls by several processes, and a customer who pays meanwhile."""
-    processes = [harness.another_process() for _ in range(3)]
+    processes = [await harness.another_process() for _ in range(3)]
     services = [process.payments for process in processes]
     opening = [asyncio.create_task(persistently(partial(service.open, new))) for service in services[:2]]
     if chance.random() < 0.5:

@@ -143,12 +143,11 @@ async def test_an_intent_that_was_never_heard_of_is_learned_and_cancelled(
 
 @pytest.mark.parametrize("undo", ["close", "void"])
 async def test_a_payment_for_which_stripe_makes_no_intent_ends_without_one(harness: PaymentHarness, undo: str) -> None:
-    async with harness.service_that_stripe_refuses() as refused:
-        new = new_payment()
-        with pytest.raises(PaymentRejected):
-            await refused.open(new)
+    refused, new = await harness.service_that_stripe_refuses(), new_payment()
+    with pytest.raises(PaymentRejected):
+        await refused.open(new)
 
-        await getattr(refused, undo)(new.order_id)
+    await getattr(refused, undo)(new.order_id)
 
     with suppress(PaymentVoided):
         await harness.service.open(new)
@@ -237,7 +236,7 @@ async def test_voiding_a_paid_payment_again_and_at_once_refunds_it_once(harness:
 
 async def test_voids_by_several_processes_refund_once(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_visa")
-    processes = [harness.another_process() for _ in range(5)]
+    processes = [await harness.another_process() for _ in range(5)]
     await harness.break_api(REFUND, delay_ms=(20, 60))
 
     await asyncio.gather(*(process.payments.void(payment.order_id) for process in processes))
@@ -330,9 +329,11 @@ async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(harn
     news = [new_payment(payment_method="pm_card_visa") for _ in range(4)]
     await harness.break_api(CREATE, "payment_intents.confirm", delay_ms=(0, 40))
 
+    opening = [(await harness.another_process()).payments for _ in news]
+    voiding = [(await harness.another_process()).payments for _ in news]
     await asyncio.gather(
-        *(harness.another_process().payments.open(new) for new in news),
-        *(harness.another_process().payments.void(new.order_id) for new in news),
+        *(process.open(new) for process, new in zip(opening, news, strict=True)),
+        *(process.void(new.order_id) for process, new in zip(voiding, news, strict=True)),
         return_exceptions=True,
     )
     await harness.mend_api()

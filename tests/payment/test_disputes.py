@@ -300,7 +300,7 @@ async def test_events_that_are_doubled_and_come_in_any_order_tell_each_change_on
 async def test_a_dispute_seen_by_several_processes_at_once_is_told_once(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     await harness.dispute(payment)
-    processes = [harness.another_process().payments for _ in range(5)]
+    processes = [(await harness.another_process()).payments for _ in range(5)]
 
     await asyncio.gather(
         *(process.follow_up(payment.order_id, event_type="charge.dispute.created") for process in processes)

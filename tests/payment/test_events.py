@@ -32,7 +32,7 @@ async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 async def impatient(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path, patience=timedelta(0)) as made:
+    async with payment_harness(databases["payment"], tmp_path, unknown_event_grace_period=1e-6) as made:
         yield made
 
 

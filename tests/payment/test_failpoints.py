@@ -21,7 +21,7 @@ from services.payment.model import NewPayment, Payment
 from tests.support.failpoints import Case, Died, Lifecycle, explore
 from tests.support.payment_harness import PaymentHarness, new_payment, new_refund, payment_harness, run_sagas
 from tests.support.payment_ledger import read_ledger
-from tests.support.payment_process import PaymentProcess
+from tests.support.payment_process import payment_process, sweep_up, take_webhook
 
 VISA, DECLINED, AUTHENTICATION = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired"
 PENDING, FAILS_LATER = "pm_card_pendingRefund", "pm_card_refundFail"
@@ -63,57 +63,64 @@ class Order:
 
     async def open(self, life: Lifecycle) -> Payment:
         """As the gRPC server does: with a new id at each attempt, which only the first one keeps."""
-        return await PaymentProcess(self.harness, life).service.open(replace(self.new, id=new_id()))
+        async with payment_process(self.harness, life) as process:
+            return await process.payments.open(replace(self.new, id=new_id()))
 
     async def close(self, life: Lifecycle) -> Payment:
-        return await PaymentProcess(self.harness, life).service.close(self.id)
+        async with payment_process(self.harness, life) as process:
+            return await process.payments.close(self.id)
 
     async def void(self, life: Lifecycle) -> None:
         """The order's saga undoes the payment, and the refund's saga gives back what is owed."""
-        parts = PaymentProcess(self.harness, life).parts
-        await parts.payments.void(self.id)
-        await run_sagas(parts, self.id)
+        async with payment_process(self.harness, life) as process:
+            await process.payments.void(self.id)
+            await run_sagas(process, self.id)
 
     async def refresh(self, life: Lifecycle) -> Payment:
-        return await PaymentProcess(self.harness, life).service.check(self.id, refresh=True)
+        async with payment_process(self.harness, life) as process:
+            return await process.payments.check(self.id, refresh=True)
 
     async def refund(self, life: Lifecycle, *, amount: int | None = 600) -> None:
         """An admin asks for a refund, again with the same key, and its saga carries it out and closes it."""
-        parts = PaymentProcess(self.harness, life).parts
         payment = await self.harness.service.check(self.id, refresh=False)
-        await parts.refunds.request(new_refund(payment, amount), idempotency_key=self.id, wait=0)
-        await run_sagas(parts, self.id)
+        async with payment_process(self.harness, life) as process:
+            await process.refunds.request(new_refund(payment, amount), idempotency_key=self.id, wait=0)
+            await run_sagas(process, self.id)
 
     async def give_back(self, life: Lifecycle) -> None:
-        await run_sagas(PaymentProcess(self.harness, life).parts, self.id)
+        async with payment_process(self.harness, life) as process:
+            await run_sagas(process, self.id)
 
     async def replace_failed(self, life: Lifecycle) -> None:
         """A person lets each refund that failed be tried anew."""
-        parts = PaymentProcess(self.harness, life).parts
-        for refund in (await self.harness.service.check(self.id, refresh=False)).refunds:
-            if refund.status.has_failed:
-                await parts.refunds.replace_failed(refund.id)
-        await run_sagas(parts, self.id)
+        refunds = (await self.harness.service.check(self.id, refresh=False)).refunds
+        async with payment_process(self.harness, life) as process:
+            for refund in refunds:
+                if refund.status.has_failed:
+                    await process.refunds.replace_failed(refund.id)
+            await run_sagas(process, self.id)
 
     async def decide_dispute(self, life: Lifecycle) -> None:
         """The dispute's case finds it decided, and the refunds that waited for it go on."""
-        parts = PaymentProcess(self.harness, life).parts
         [dispute] = (await self.harness.service.check(self.id, refresh=False)).disputes
-        decided = (await parts.disputes.check(dispute.id)).get_dispute(dispute.id)
-        await parts.disputes.close(dispute.id, version=decided.version)
-        await run_sagas(parts, self.id)
+        async with payment_process(self.harness, life) as process:
+            decided = (await process.disputes.check(dispute.id)).get_dispute(dispute.id)
+            await process.disputes.close(dispute.id, version=decided.version)
+            await run_sagas(process, self.id)
 
     async def take_webhooks(self, life: Lifecycle, *types: str) -> None:
-        process = PaymentProcess(self.harness, life)
-        told = types or ("payment_intent.succeeded", "payment_intent.payment_failed")
-        for body in await self.harness.webhook_bodies(*told):
-            await process.take_webhook(body)
+        handled = types or ("payment_intent.succeeded", "payment_intent.payment_failed")
+        bodies = await self.harness.webhook_bodies(*handled)
+        async with payment_process(self.harness, life) as process:
+            for body in bodies:
+                await take_webhook(process, body)
 
     async def take_webhooks_of(self, kind: str, life: Lifecycle) -> None:
         await self.take_webhooks(life, kind)
 
     async def sweep_up(self, life: Lifecycle) -> None:
-        await PaymentProcess(self.harness, life).sweep_up()
+        async with payment_process(self.harness, life) as process:
+            await sweep_up(process)
 
     async def a_day_passes(self) -> None:
         """Stripe forgets its keys."""

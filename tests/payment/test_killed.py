@@ -21,7 +21,7 @@ from tests.support.failpoints import Died, Lifecycle
 from tests.support.killed_payment_process import Task
 from tests.support.payment_harness import PaymentHarness, new_payment, payment_harness, run_sagas
 from tests.support.payment_ledger import Ledger, read_ledger
-from tests.support.payment_process import PaymentProcess
+from tests.support.payment_process import payment_process
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ async def placed(harness: PaymentHarness, call: str) -> NewPayment:
 
 
 async def work_on(harness: PaymentHarness, call: str, new: NewPayment, life: Lifecycle) -> None:
-    parts = PaymentProcess(harness, life).parts
-    match call:
-        case "open":
-            await parts.payments.open(new)
-        case "void":
-            await parts.payments.void(new.order_id)
-        case "give back":
-            await run_sagas(parts, new.order_id)
+    async with payment_process(harness, life) as process:
+        match call:
+            case "open":
+                await process.payments.open(new)
+            case "void":
+                await process.payments.void(new.order_id)
+            case "give back":
+                await run_sagas(process, new.order_id)
 
 
 @asynccontextmanager
@@ -107,7 +107,11 @@ async def test_a_killed_process_leaves_what_one_that_died_in_here_leaves(harness
             with pytest.raises(Died):
                 await work_on(harness, call, died, Lifecycle(acts=acts))
             task = Task(
-                dsn=harness.database.dsn, api_base=str(harness.browser.base_url), call=call, payment=killed, acts=acts
+                dsn=harness.database.dsn,
+                api_base=str(harness.settings.stripe_api_base),
+                call=call,
+                payment=killed,
+                acts=acts,
             )
             assert await kill(child, task) == -signal.SIGKILL
 

@@ -113,9 +113,8 @@ async def test_opens_by_several_processes_make_one_intent_and_one_charge(harness
     new = new_payment(payment_method="pm_card_visa")
     await harness.break_api(CREATE, CONFIRM, delay_ms=(20, 60))
 
-    await asyncio.gather(
-        *(harness.another_process().payments.open(replace(new, id=new_id())) for _ in range(5)), return_exceptions=True
-    )
+    processes = [(await harness.another_process()).payments for _ in range(5)]
+    await asyncio.gather(*(process.open(replace(new, id=new_id())) for process in processes), return_exceptions=True)
     await harness.mend_api()
     payment = await harness.service.open(new)
 

@@ -231,7 +231,7 @@ async def test_a_refused_request_leaves_its_key_free(harness: PaymentHarness) ->
 
 async def test_twins_at_once_make_one_refund(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
-    processes = [harness.another_process().refunds for _ in range(3)]
+    processes = [(await harness.another_process()).refunds for _ in range(3)]
     new = new_refund(payment, 600)
 
     twins = await asyncio.gather(
@@ -247,7 +247,7 @@ CROWDS = 50
 
 
 async def test_a_crowd_of_requests_never_reserves_more_than_came_in(harness: PaymentHarness) -> None:
-    processes = [harness.another_process().refunds for _ in range(3)]
+    processes = [(await harness.another_process()).refunds for _ in range(3)]
     for crowd in range(CROWDS):
         payment = await harness.opened(VISA)
         amounts = [(crowd * 7 + number * 131) % 900 + 1 for number in range(10)]
@@ -271,7 +271,7 @@ async def test_a_crowd_of_requests_never_reserves_more_than_came_in(harness: Pay
 
 async def test_a_crowd_that_asks_for_all_gets_it_once(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
-    processes = [harness.another_process().refunds for _ in range(3)]
+    processes = [(await harness.another_process()).refunds for _ in range(3)]
 
     answers = await asyncio.gather(
         *(processes[number % 3].request(new_refund(payment), idempotency_key=new_id(), wait=0) for number in range(12)),
@@ -286,7 +286,7 @@ async def test_a_crowd_that_asks_for_all_gets_it_once(harness: PaymentHarness) -
 async def test_carried_out_by_several_processes_at_once_it_is_made_once(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     refund = (await harness.request(payment, 600)).refund
-    processes = [harness.another_process().refunds for _ in range(5)]
+    processes = [(await harness.another_process()).refunds for _ in range(5)]
     await harness.break_api(CREATE, delay_ms=(5, 40))
 
     await asyncio.gather(*(process.carry_out(refund.id) for process in processes), return_exceptions=True)
@@ -300,7 +300,7 @@ async def test_carried_out_by_several_processes_at_once_it_is_made_once(harness:
 async def test_requests_and_a_void_at_once_give_no_more_back_than_came_in(harness: PaymentHarness) -> None:
     for _ in range(5):
         payment = await harness.opened(VISA)
-        processes = [harness.another_process() for _ in range(2)]
+        processes = [await harness.another_process() for _ in range(2)]
 
         await asyncio.gather(
             *(
@@ -481,7 +481,7 @@ async def test_a_failed_refund_is_replaced_by_another_one_that_is_made_anew(harn
 
 async def test_twins_replace_a_failed_refund_once(harness: PaymentHarness) -> None:
     _, failed = await failed_refund(harness)
-    processes = [harness.another_process().refunds for _ in range(6)]
+    processes = [(await harness.another_process()).refunds for _ in range(6)]
 
     payments = await asyncio.gather(*(process.replace_failed(failed.id) for process in processes))
 
@@ -565,7 +565,7 @@ async def test_a_request_waits_no_longer_than_until_its_refund_has_failed(harnes
     waiting = asyncio.create_task(harness.request(payment, 600, wait=30))
     await harness.sagas.followed.wait()
 
-    await harness.another_process().refunds.carry_out(harness.sagas.refunds[0][0])
+    await (await harness.another_process()).refunds.carry_out(harness.sagas.refunds[0][0])
     requested = await asyncio.wait_for(waiting, 5)
 
     assert (requested.refund.status, requested.accepted_only) == (RefundStatus.FAILED, False)
@@ -709,8 +709,8 @@ async def test_money_that_was_seen_after_the_void_is_owed_once_however_it_is_see
 
     await asyncio.gather(
         harness.hear("payment_intent.succeeded"),
-        harness.another_process().payments.void(payment.order_id),
-        harness.another_process().payments.check(payment.order_id, refresh=True),
+        (await harness.another_process()).payments.void(payment.order_id),
+        (await harness.another_process()).payments.check(payment.order_id, refresh=True),
     )
 
     seen = await harness.stored(payment)

@@ -42,7 +42,7 @@ async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 async def payments(harness: PaymentHarness) -> AsyncIterator[PaymentServiceStub]:
-    servicer = PaymentServicer(harness.parts, harness.intake)
+    servicer = PaymentServicer(harness.parts)
     server = RpcServer(
         "127.0.0.1:0",
         services=(SERVICE_NAME,),

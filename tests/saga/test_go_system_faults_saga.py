@@ -8,12 +8,9 @@ import msgspec
 import pytest
 
 from domain.ids import new_id
-from runtime.database import Database
 from services.payment.errors import BadWebhookSignature
-from services.payment.intake import EventIntake
 from tests.support.payment_harness import sign
 from tests.support.saga_shop import Shop
-from tests.support.stripe_double import WEBHOOK_SECRET
 
 DECLINED = "pm_card_chargeDeclined"
 
@@ -54,17 +51,15 @@ async def test_fault_4_stripes_signed_webhook_turns_an_order_paid_and_an_unsigne
         for event in page.data
         if event.data.object["metadata"]["order_id"] == order_id
     ]
-    database = Database(shop.databases["payment"], pool_size=1)
-    intake = EventIntake(database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=shop.inbox.wake)
+    webhooks, inbox = shop.payment.webhooks, shop.payment.inbox
 
     with pytest.raises(BadWebhookSignature):
-        await intake.receive_webhook(body=body, signature=sign(body, secret=f"whsec_{new_id()}"))
-    await shop.inbox.work_off_due()
+        await webhooks.receive_webhook(body=body, signature=sign(body, secret=f"whsec_{new_id()}"))
+    await inbox.work_off_due()
     assert (await shop.order(run)).status == "PENDING"
-    await intake.receive_webhook(body=body, signature=sign(body))
-    await shop.inbox.work_off_due()
+    await webhooks.receive_webhook(body=body, signature=sign(body))
+    await inbox.work_off_due()
     result = await shop.result(run)
-    await database.close()
 
     assert (result.status, (await shop.order(run)).status) == ("PAID", "PAID")
     history = await run.fetch_history()

@@ -361,7 +361,7 @@ async def test_a_refund_whose_workflow_was_terminated_goes_on(disposable_shop: S
     await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
 
     async def is_completed() -> bool:
-        await shop.follow_ups.sweep()  # looks at a young refund after some seconds
+        await shop.payment.follow_ups.sweep()  # looks at a young refund after some seconds
         return (await saga_of(shop, requested.refund).describe()).status is WorkflowExecutionStatus.COMPLETED
 
     await until(is_completed)

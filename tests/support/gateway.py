@@ -25,11 +25,10 @@ from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_
 from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
 from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server as add_user
 from runtime.caller import Caller, CallerRole
-from runtime.database import Database, Listener
+from runtime.database import Database
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner, TokenVerifier
-from runtime.wakeups import Wakeups
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
@@ -39,18 +38,15 @@ from services.notification.messenger import Messenger
 from services.notification.server import NotificationServicer
 from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.server import OrderServicer
-from services.payment.intake import EventIntake
-from services.payment.parts import put_together
-from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.server import PaymentServicer
-from services.payment.stripe_client import StripeClient
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import ProductServicer
 from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.server import UserServicer
-from tests.support.payment_harness import SagaRecorder
+from tests.support.payment_harness import SagaRecorder, payment_settings
 from tests.support.recorded_sagas import RecordedSagas
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account
+from tests.support.stripe_double import open_account
 
 NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
@@ -152,17 +148,14 @@ async def gateway_with_services(
         order = OrderServicer(await stack.enter_async_context(bootstrap_order(settings, sagas=sagas)))
         account = stack.enter_context(open_account(folder=stripe_data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
-        stripe = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
-        stack.push_async_callback(stripe.close)
-        payments = open_database("payment")
-        payment_sagas, refund_wakeups = SagaRecorder(), Wakeups()
-        await stack.enter_async_context(
-            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
+        payment_service = await stack.enter_async_context(
+            bootstrap_payment(
+                Settings.model_validate(payment_settings(databases["payment"], stripe_api_base=double.url)),
+                sagas=SagaRecorder(),
+            )
         )
-        payment = PaymentServicer(
-            put_together(payments, stripe, payment_sagas, refund_wakeups),
-            EventIntake(payments, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=lambda: None),
-        )
+        await stack.enter_async_context(payment_service.listener)
+        payment = PaymentServicer(payment_service)
         addresses = {
             "user_address": await serve(lambda server: add_user(user, server)),
             "product_address": await serve(lambda server: add_product(product, server)),

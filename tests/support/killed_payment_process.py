@@ -16,12 +16,12 @@ import msgspec
 import stripe
 
 from runtime.database import Database
-from runtime.wakeups import Wakeups
+from runtime.settings import Settings
+from services.payment.bootstrap import bootstrap
 from services.payment.model import NewPayment
-from services.payment.parts import put_together
 from tests.support.failpoints import Lifecycle, MortalDatabase
-from tests.support.payment_harness import SagaRecorder, run_sagas
-from tests.support.payment_process import MortalSagas, MortalStripe
+from tests.support.payment_harness import SagaRecorder, payment_settings, run_sagas
+from tests.support.payment_process import MortalHttp, MortalSagas
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -44,16 +44,19 @@ class KilledLife(Lifecycle):
 async def work_on(task: Task) -> None:
     life = KilledLife(acts=task.acts)
     http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=5))
-    database = MortalDatabase(Database(task.dsn, pool_size=2), life)
-    stripe_client = MortalStripe(http, life, api_base=task.api_base)
-    parts = put_together(database, stripe_client, MortalSagas(SagaRecorder(), life), Wakeups())
-    match task.call:
-        case "open":
-            await parts.payments.open(task.payment)
-        case "void":
-            await parts.payments.void(task.payment.order_id)
-        case "give back":
-            await run_sagas(parts, task.payment.order_id)
+    async with bootstrap(
+        Settings.model_validate(payment_settings(task.dsn, stripe_api_base=task.api_base)),
+        database=MortalDatabase(Database(task.dsn, pool_size=2), life),
+        stripe_http=MortalHttp(http, life),
+        sagas=MortalSagas(SagaRecorder(), life),
+    ) as components:
+        match task.call:
+            case "open":
+                await components.payments.open(task.payment)
+            case "void":
+                await components.payments.void(task.payment.order_id)
+            case "give back":
+                await run_sagas(components, task.payment.order_id)
 
 
 def main() -> None:

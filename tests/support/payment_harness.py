@@ -20,21 +20,20 @@ from msgspec.structs import replace
 
 from domain.ids import new_id
 from domain.refunds import RefundStatus
-from runtime.database import Database, Listener
-from runtime.wakeups import Wakeups
+from runtime.database import Database
+from runtime.settings import Settings
 from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.disputes import BalanceTransaction
 from sandbox.stripe.disputes import Dispute as StripeDispute
 from sandbox.stripe.objects import Charge, ChargeStatus, Intent, IntentStatus
 from sandbox.stripe.server import StripeDouble
+from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.follow_ups import FollowUps
 from services.payment.inbox import Inbox
 from services.payment.intake import EventIntake
 from services.payment.model import Dispute, NewPayment, NewRefund, Payment, Refund
-from services.payment.parts import PaymentParts, put_together
 from services.payment.refund_service import RefundService, Requested
-from services.payment.repository import REFUNDS_CHANNEL
 from services.payment.sagas import SignalUndelivered
 from services.payment.service import PaymentService
 from services.payment.stripe_client import StripeClient
@@ -108,7 +107,7 @@ def new_refund(payment: Payment, amount: int | None = None, **changes: Any) -> N
     return NewRefund(**values)
 
 
-async def run_sagas(parts: PaymentParts, order_id: str) -> Payment:
+async def run_sagas(parts: PaymentComponents, order_id: str) -> Payment:
     """Do what the sagas of the payment's refunds do as far as they get by themselves; the payment after it.
 
     Each is carried out, and closed unless Stripe is not done with it or it needs a person.
@@ -128,18 +127,46 @@ async def run_sagas(parts: PaymentParts, order_id: str) -> Payment:
 
 @dataclass(kw_only=True)
 class PaymentHarness:
-    """The parts of one payment service, and Stripe's side of the story."""
+    """One payment service, and Stripe's side of the story.
 
-    database: Database
-    client: StripeClient
-    parts: PaymentParts
+    Attributes:
+        settings: of this process of the service, and of others beside it.
+        parts: its components; of these nothing runs by itself but what wakes the requests that wait.
+    """
+
+    settings: Settings
+    parts: PaymentComponents
     sagas: SagaRecorder
-    inbox: Inbox
-    intake: EventIntake
-    sweep: Sweep
     sdk: stripe.StripeClient
     browser: httpx.AsyncClient
     account: StripeAccount
+    stack: AsyncExitStack
+    _beside: list[PaymentComponents] = field(default_factory=list)
+
+    @property
+    def database(self) -> Database:
+        """Its database."""
+        return self.parts.database
+
+    @property
+    def client(self) -> StripeClient:
+        """Its side of Stripe."""
+        return self.parts.stripe
+
+    @property
+    def inbox(self) -> Inbox:
+        """What processes Stripe's events."""
+        return self.parts.inbox
+
+    @property
+    def intake(self) -> EventIntake:
+        """What stores them."""
+        return self.parts.webhooks
+
+    @property
+    def sweep(self) -> Sweep:
+        """What lists them."""
+        return self.parts.sweep
 
     @property
     def service(self) -> PaymentService:
@@ -160,9 +187,12 @@ class PaymentHarness:
         """The payment as it is stored by now."""
         return await self.service.check(payment.order_id, refresh=False)
 
-    def another_process(self) -> PaymentParts:
-        """A second process's parts, which share nothing but the database, Stripe and Temporal."""
-        return put_together(self.database, self.client, self.sagas, Wakeups())
+    async def another_process(self, **changes: Any) -> PaymentComponents:
+        """A second process, which shares nothing but the database, Stripe and Temporal; its settings may differ."""
+        settings = self.settings.model_copy(update=changes)
+        return await self.stack.enter_async_context(
+            bootstrap(settings, database=self.database, stripe_http=self.client.http, sagas=self.sagas)
+        )
 
     async def give_back(self, payment: Payment) -> Payment:
         """Do what the sagas of the payment's refunds do: carry each out, and close what is done."""
@@ -180,13 +210,15 @@ class PaymentHarness:
         requested = await self.request(payment, amount)
         return (await self.give_back(payment)).get_refund(requested.refund.id)
 
-    @asynccontextmanager
-    async def service_that_stripe_refuses(self) -> AsyncIterator[PaymentService]:
+    async def two_processes(self) -> Sequence[PaymentComponents]:
+        """Two processes beside this one, the same each time."""
+        while len(self._beside) < 2:
+            self._beside.append(await self.another_process())
+        return self._beside
+
+    async def service_that_stripe_refuses(self) -> PaymentService:
         """One whose setting of payment method types Stripe does not know."""
-        base = str(self.browser.base_url).rstrip("/")
-        client = StripeClient(api_key=API_KEY, api_base=base, timeout=5, payment_method_types=["shells"])
-        yield put_together(self.database, client, self.sagas, Wakeups()).payments
-        await client.close()
+        return (await self.another_process(stripe_payment_method_types=["shells"])).payments
 
     async def opened(self, payment_method: str | None = None, **changes: Any) -> Payment:
         """A payment that is open."""
@@ -401,36 +433,36 @@ def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
 
 
 @asynccontextmanager
-async def payment_harness(
-    dsn: str, folder: Path, *, patience: timedelta = timedelta(minutes=10)
-) -> AsyncIterator[PaymentHarness]:
-    """A payment service with a Stripe of its own."""
+async def payment_harness(dsn: str, folder: Path, **changes: Any) -> AsyncIterator[PaymentHarness]:
+    """A payment service with a Stripe of its own, and these settings."""
     async with AsyncExitStack() as stack:
         # A test says itself when refunds change.
         account = stack.enter_context(open_account(folder=folder, clock=Clock(), late_after=None))
         double = await stack.enter_async_context(StripeDouble(account))
-        database = Database(dsn, pool_size=8)
-        stack.push_async_callback(database.close)
-        client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
-        stack.push_async_callback(client.close)
-        sagas, wakeups = SagaRecorder(), Wakeups()
-        parts = put_together(database, client, sagas, wakeups)
-        await stack.enter_async_context(Listener(dsn, channel=REFUNDS_CHANNEL, on_wake=wakeups.wake))
-        inbox = Inbox(database, parts.payments, sagas, patience=patience)
-        intake = EventIntake(
-            database, secrets=(WEBHOOK_SECRET, PREVIOUS_SECRET), livemode=client.livemode, on_stored=inbox.wake
-        )
+        settings = Settings.model_validate({**payment_settings(dsn, stripe_api_base=double.url), **changes})
+        sagas = SagaRecorder()
+        parts = await stack.enter_async_context(bootstrap(settings, sagas=sagas))
+        await stack.enter_async_context(parts.listener)
         harness = PaymentHarness(
-            database=database,
-            client=client,
+            settings=settings,
             parts=parts,
             sagas=sagas,
-            inbox=inbox,
-            intake=intake,
-            sweep=Sweep(database, client, intake),
             sdk=await stack.enter_async_context(sdk(double)),
             account=account,
             browser=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
+            stack=stack,
         )
         await harness.empty_inbox()
         yield harness
+
+
+def payment_settings(dsn: str, *, stripe_api_base: str) -> dict[str, Any]:
+    """The settings of a payment service on this database and this Stripe."""
+    return {
+        "payment_dsn": dsn,
+        "stripe_api_key": API_KEY,
+        "stripe_api_base": stripe_api_base,
+        "stripe_timeout": 5,
+        "stripe_webhook_secret": WEBHOOK_SECRET,
+        "stripe_webhook_secret_previous": PREVIOUS_SECRET,
+    }

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import stripe
 
-from runtime.wakeups import Wakeups
-from services.payment.inbox import Inbox
-from services.payment.intake import EventIntake
-from services.payment.parts import put_together
+from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.sagas import Sagas
-from services.payment.stripe_client import StripeClient
-from services.payment.sweep import Sweep
 from tests.support.failpoints import Lifecycle, MortalDatabase
 from tests.support.payment_harness import PaymentHarness, sign
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET
 
 
-class MortalStripe(StripeClient):
-    """Stripe as one process sees it: each request is an act. They are sent through `http`, which outlives it."""
+class MortalHttp(stripe.HTTPClient):
+    """Stripe as one process sees it: each request is an act. They are sent through `real`, which outlives it."""
 
-    def __init__(self, http: stripe.HTTPClient, life: Lifecycle, *, api_base: str) -> None:
-        super().__init__(api_key=API_KEY, api_base=api_base, timeout=5, payment_method_types=["card"])
+    name = "mortal"
 
-        async def request(method: str, url: str, headers: Mapping[str, str], post_data: Any = None) -> Any:
-            with life.act(f"{method.upper()} {urlsplit(url).path}"):
-                return await http.request_async(method, url, headers, post_data)
+    def __init__(self, real: stripe.HTTPClient, life: Lifecycle) -> None:
+        super().__init__()
+        self._real = real
+        self._life = life
 
-        self._http.request_async = request  # type: ignore[method-assign]  # of this client alone
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[Any, int, Any]:
+        with self._life.act(f"{method.upper()} {urlsplit(url).path}"):
+            return await self._real.request_async(method, url, headers, post_data)
 
 
 class MortalSagas:
@@ -54,30 +52,28 @@ class MortalSagas:
             await self._real.follow_dispute(dispute_id=dispute_id, order_id=order_id, has_news=has_news)
 
 
-class PaymentProcess:
-    """All parts of a payment service, sharing one life and nothing but PostgreSQL and Stripe with another process.
+@asynccontextmanager
+async def payment_process(harness: PaymentHarness, life: Lifecycle) -> AsyncIterator[PaymentComponents]:
+    """A payment service that shares one life, and nothing but PostgreSQL, Stripe and Temporal with another process.
 
-    Its inbox works off one event at a time, so that its acts come in the same order each time.
+    It processes one event at a time, so that its acts come in the same order each time.
     """
+    async with bootstrap(
+        harness.settings.model_copy(update={"provider_events_in_progress": 1}),
+        database=MortalDatabase(harness.database, life),
+        stripe_http=MortalHttp(harness.client.http, life),
+        sagas=MortalSagas(harness.sagas, life),
+    ) as components:
+        yield components
 
-    def __init__(self, harness: PaymentHarness, life: Lifecycle) -> None:
-        database = MortalDatabase(harness.database, life)
-        client = MortalStripe(harness.client._http, life, api_base=str(harness.browser.base_url).rstrip("/"))
-        sagas = MortalSagas(harness.sagas, life)
-        self.parts = put_together(database, client, sagas, Wakeups())
-        self.service = self.parts.payments
-        self.inbox = Inbox(database, self.service, sagas, patience=timedelta(minutes=10), concurrency=1)
-        self._intake = EventIntake(
-            database, secrets=(WEBHOOK_SECRET,), livemode=client.livemode, on_stored=self.inbox.wake
-        )
-        self.sweep = Sweep(database, client, self._intake)
 
-    async def take_webhook(self, body: bytes) -> None:
-        """Take a webhook, well signed, and work off what is due."""
-        await self._intake.receive_webhook(body=body, signature=sign(body))
-        await self.inbox.work_off_due()
+async def take_webhook(components: PaymentComponents, body: bytes) -> None:
+    """Take a webhook, well signed, and process what is due."""
+    await components.webhooks.receive_webhook(body=body, signature=sign(body))
+    await components.inbox.work_off_due()
 
-    async def sweep_up(self) -> None:
-        """Sweep Stripe's events, and work off what is due."""
-        await self.sweep.sweep()
-        await self.inbox.work_off_due()
+
+async def sweep_up(components: PaymentComponents) -> None:
+    """Sweep Stripe's events, and process what is due."""
+    await components.sweep.sweep()
+    await components.inbox.work_off_due()

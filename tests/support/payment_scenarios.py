@@ -12,13 +12,13 @@ import stripe
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from runtime.refusal import Refused, Unavailable
+from services.payment.bootstrap import PaymentComponents
 from services.payment.errors import PaymentDisputed, PaymentNotFound
 from services.payment.model import NewPayment, Payment
-from services.payment.parts import PaymentParts
-from tests.support.failpoints import MOST_ATTEMPTS, Lifecycle
+from tests.support.failpoints import MOST_ATTEMPTS
 from tests.support.payment_harness import PaymentHarness, new_payment, new_refund, run_sagas
 from tests.support.payment_ledger import read_ledger
-from tests.support.payment_process import PaymentProcess
+from tests.support.payment_process import sweep_up, take_webhook
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ Act = (
 )
 
 
-async def look_at_disputes(parts: PaymentParts, order_id: str) -> None:
+async def look_at_disputes(parts: PaymentComponents, order_id: str) -> None:
     """Do what the cases of the payment's disputes do: read each, and close it when it is decided."""
     for known in (await parts.payments.check(order_id, refresh=False)).disputes:
         dispute = (await parts.disputes.check(known.id)).get_dispute(known.id)
@@ -178,10 +178,12 @@ async def look_at_disputes(parts: PaymentParts, order_id: str) -> None:
 class Scene:
     """Some orders, two processes of the payment service, and a Stripe that knows nothing else."""
 
-    def __init__(self, harness: PaymentHarness, news: Sequence[NewPayment]) -> None:
+    def __init__(
+        self, harness: PaymentHarness, processes: Sequence[PaymentComponents], news: Sequence[NewPayment]
+    ) -> None:
         self.harness = harness
+        self.processes = processes
         self.news = news
-        self.processes = [PaymentProcess(harness, Lifecycle()) for _ in range(2)]
         self.answers: dict[str, PaymentStatus] = {}
         """What an order's payment was said to be in the end."""
         self.undone: set[str] = set()
@@ -194,7 +196,8 @@ class Scene:
         """An order for each of these cards, or for a customer who is to pay later; nothing is opened yet."""
         harness.forget_everything()
         await harness.empty_inbox()
-        return cls(harness, [new_payment(payment_method=card) for card in cards])
+        processes = await harness.two_processes()
+        return cls(harness, processes, [new_payment(payment_method=card) for card in cards])
 
     async def do(self, act: Act, by: int) -> None:
         """Do it, if it is a service's, by this process. What is refused or has to be repeated is left at that."""
@@ -202,13 +205,13 @@ class Scene:
         with suppress(Refused, Unavailable):
             match act:
                 case Open(order):
-                    self._note(await process.service.open(replace(self.news[order], id=new_id())))
+                    self._note(await process.payments.open(replace(self.news[order], id=new_id())))
                 case Refresh(order):
-                    self._note(await process.service.check(self.news[order].order_id, refresh=True))
+                    self._note(await process.payments.check(self.news[order].order_id, refresh=True))
                 case Close(order):
-                    self._note(await process.service.close(self.news[order].order_id))
+                    self._note(await process.payments.close(self.news[order].order_id))
                 case Void(order):
-                    await process.service.void(self.news[order].order_id)
+                    await process.payments.void(self.news[order].order_id)
                     self.undone.add(self.news[order].order_id)
                 case Pay(order, card):
                     await self._pay(order, card)
@@ -217,19 +220,19 @@ class Scene:
                 case Hear(numbers):
                     bodies = await self.harness.webhook_bodies()
                     for number in numbers if bodies else ():
-                        await process.take_webhook(bodies[number % len(bodies)])
+                        await take_webhook(process, bodies[number % len(bodies)])
                 case Sweep():
-                    await process.sweep_up()
+                    await sweep_up(process)
                 case Request(order, amount, number):
-                    await self._request(process.parts, order, amount, number)
+                    await self._request(process, order, amount, number)
                 case CarryOut(order):
-                    await run_sagas(process.parts, self.news[order].order_id)
+                    await run_sagas(process, self.news[order].order_id)
                 case Retry(order, resolve):
-                    await self._retry(process.parts, order, resolve=resolve)
+                    await self._retry(process, order, resolve=resolve)
                 case LookAtDispute(order):
-                    await look_at_disputes(process.parts, self.news[order].order_id)
+                    await look_at_disputes(process, self.news[order].order_id)
                 case SweepFollowUps():
-                    await process.parts.follow_ups.sweep()
+                    await process.follow_ups.sweep()
                 case _:
                     await self._happen_at_stripe(act)
 
@@ -243,7 +246,7 @@ class Scene:
                 elif payment.closing:
                     await self._persistently(self.harness.service.close, new.order_id)
         for body in 2 * (await self.harness.webhook_bodies())[::-1]:
-            await self.processes[0].take_webhook(body)
+            await take_webhook(self.processes[0], body)
         await self.harness.due_again()
         await self.processes[1].inbox.work_off_due()
         for new in self.news:
@@ -297,7 +300,7 @@ class Scene:
     async def _payment(self, order: int) -> Payment:
         return await self.harness.service.check(self.news[order].order_id, refresh=False)
 
-    async def _request(self, parts: PaymentParts, order: int, amount: int | None, number: int) -> None:
+    async def _request(self, parts: PaymentComponents, order: int, amount: int | None, number: int) -> None:
         before = await self._payment(order)
         key = f"{before.order_id}-{number}"
         requested = await parts.refunds.request(new_refund(before, amount), idempotency_key=key, wait=0)
@@ -305,7 +308,7 @@ class Scene:
         assert requested.refund.id == known
         assert requested.refund.amount <= before.amount
 
-    async def _retry(self, parts: PaymentParts, order: int, *, resolve: bool) -> None:
+    async def _retry(self, parts: PaymentComponents, order: int, *, resolve: bool) -> None:
         for refund in (await self._payment(order)).refunds:
             if refund.status.has_failed:
                 await (parts.refunds.resolve if resolve else parts.refunds.replace_failed)(refund.id)

@@ -11,7 +11,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,9 @@ from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server
 from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
 from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
 from runtime.caller import SERVICE
-from runtime.database import Database, Listener
+from runtime.database import Database
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
-from runtime.wakeups import Wakeups
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
@@ -51,23 +50,18 @@ from services.order.cancelling import CancelService
 from services.order.model import Address, NewOrder, Order, RefundNews
 from services.order.server import OrderServicer
 from services.order.service import OrderService
-from services.payment.follow_ups import FollowUps
-from services.payment.inbox import Inbox
-from services.payment.intake import EventIntake
-from services.payment.parts import put_together
+from services.payment.bootstrap import PaymentComponents
+from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.refund_service import RefundService
-from services.payment.repository import REFUNDS_CHANNEL
-from services.payment.sagas import TemporalSagas as PaymentSagas
 from services.payment.server import PaymentServicer
 from services.payment.service import PaymentService
-from services.payment.stripe_client import StripeClient
 from services.payment.stripe_port import APP
-from services.payment.sweep import Sweep
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.model import Changes
 from services.product.server import ProductServicer
 from services.product.service import ProductService
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
+from tests.support.payment_harness import payment_settings
+from tests.support.stripe_double import open_account, sdk
 from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
 
 TASK_QUEUE = "saga-tests"
@@ -122,14 +116,20 @@ class Shop:
     orders: OrderService
     cancellations: CancelService
     order_database: Database
-    payments: PaymentService
-    refunds: RefundService
-    inbox: Inbox
-    sweep: Sweep
-    follow_ups: FollowUps
+    payment: PaymentComponents
     stripe: stripe.StripeClient
     switches: httpx.AsyncClient
     """What only Stripe or somebody's bank can do: `POST /_sandbox/…` of its double."""
+
+    @property
+    def payments(self) -> PaymentService:
+        """The payment service's payments."""
+        return self.payment.payments
+
+    @property
+    def refunds(self) -> RefundService:
+        """The payment service's refunds."""
+        return self.payment.refunds
 
     async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
         """A new product with so many pieces in stock."""
@@ -194,8 +194,8 @@ class Shop:
 
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""
-        await self.sweep.sweep()
-        await self.inbox.work_off_due()
+        await self.payment.sweep.sweep()
+        await self.payment.inbox.work_off_due()
 
     async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:
         """What of money, stock and order does not agree, from the databases and Stripe."""
@@ -259,28 +259,20 @@ async def open_shop(
 
         account = stack.enter_context(open_account(folder=data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
-        stripe_client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
-        stack.push_async_callback(stripe_client.close)
-
-        payment_database = open_database("payment")
-        payment_sagas = PaymentSagas(env.client, task_queue=task_queue, attention_after=POLICY.attention_after_seconds)
-        refund_wakeups = Wakeups()
-        payments = put_together(payment_database, stripe_client, payment_sagas, refund_wakeups)
-        await stack.enter_async_context(
-            Listener(databases["payment"], channel=REFUNDS_CHANNEL, on_wake=refund_wakeups.wake)
-        )
-        inbox = Inbox(payment_database, payments.payments, payment_sagas, patience=timedelta(minutes=10))
-        intake = EventIntake(payment_database, secrets=[WEBHOOK_SECRET], livemode=False, on_stored=inbox.wake)
         settings = Settings.model_validate(
-            {"temporal_task_queue": task_queue, **{f"{service}_dsn": dsn for service, dsn in databases.items()}}
+            payment_settings(databases["payment"], stripe_api_base=double.url)
+            | {"temporal_task_queue": task_queue, "attention_after": POLICY.attention_after_seconds}
+            | {f"{service}_dsn": dsn for service, dsn in databases.items()}
         )
+        payment = await stack.enter_async_context(bootstrap_payment(settings, temporal=env.client))
+        await stack.enter_async_context(payment.listener)
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
         order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(product), server)),
             inventory=await serve(lambda server: add_inventory(InventoryServicer(stock), server)),
-            payment=await serve(lambda server: add_payment(PaymentServicer(payments, intake), server)),
+            payment=await serve(lambda server: add_payment(PaymentServicer(payment), server)),
             order=await serve(lambda server: add_order(OrderServicer(order), server)),
         )
         hooks = Hooks()
@@ -301,11 +293,7 @@ async def open_shop(
             orders=order.orders,
             cancellations=order.cancellations,
             order_database=order.database,
-            payments=payments.payments,
-            refunds=payments.refunds,
-            inbox=inbox,
-            sweep=Sweep(payment_database, stripe_client, intake),
-            follow_ups=payments.follow_ups,
+            payment=payment,
             stripe=await stack.enter_async_context(sdk(double)),
             switches=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
         )

@@ -222,9 +222,7 @@ async def open_services_harness(databases: Mapping[str, str], folder: Path) -> A
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
         order = await stack.enter_async_context(bootstrap_order(settings, sagas=RecordedSagas()))
-        payment_channel = await serve(
-            lambda server: add_payment(PaymentServicer(payments.parts, payments.intake), server)
-        )
+        payment_channel = await serve(lambda server: add_payment(PaymentServicer(payments.parts), server))
         harness = ServicesHarness(payments, product.products, stock.inventory, order.orders, order.database)
         harness.payment = PaymentActivities(payments=PaymentServiceStub(payment_channel))
         harness.refund = RefundActivities(payments=PaymentServiceStub(payment_channel))
