@@ -21,7 +21,7 @@ COMPONENTS: Final = {
     "order": "services.order.server:run",
     "payment": "services.payment.server:run",
     "notification": "services.notification.server:run",
-    "relay": "workers.relay:run",
+    "relay": "workers.relay.process:run",
     "gateway": "api.server:run",
     "order-worker": "workers.order_worker:run",
     "stripe-double": "sandbox.stripe.server:run",

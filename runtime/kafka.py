@@ -23,6 +23,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
 
+from runtime.backoff import Backoff, Retries
 from runtime.cloudevents import Headers
 from runtime.settings import Settings
 
@@ -32,8 +33,9 @@ REQUEST_TIMEOUT_MS: Final = 5_000
 BATCH_BYTES: Final = 131_072
 METADATA_MAX_AGE_MS: Final = 60_000
 _CONNECT_SECONDS: Final = 10.0
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 2.0
+_BACKOFF: Final = Backoff(first=0.1, longest=2.0)
+_METADATA_SECONDS: Final = 0.1
+"""From one look for missing topics to the next."""
 
 _partition_of = DefaultPartitioner()
 
@@ -46,7 +48,7 @@ class _OneConnectionProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafk
     """A producer that sends nothing over a connection whose broker it has not asked for its topics.
 
     For brokers without idempotent producers. The embedded one forgets its topics in a restart, and takes (and loses)
-    records for topics that it does not have; so what was learned from the one before must not be used for the next.
+    records for topics that it does not have; so the metadata of the one before must not be used for the next.
     And without idempotence a retry inside the producer protects nothing that a retry by its user does not.
     """
 
@@ -82,7 +84,7 @@ class Publisher:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
-        self._pause = _FIRST_PAUSE
+        self._retries = Retries(_BACKOFF)
         self._not_before = 0.0
 
     async def partition(self, topic: str, key: bytes) -> int:
@@ -94,7 +96,7 @@ class Publisher:
         producer = await self._connected()
         partitions = producer.client.cluster.partitions_for_topic(topic)
         if partitions is None:
-            await self._look_again(producer)
+            await self._refresh_topics(producer)
             partitions = producer.client.cluster.partitions_for_topic(topic)
         if not partitions:
             raise UnknownTopicOrPartitionError(topic)
@@ -159,20 +161,19 @@ class Publisher:
             await _stop(producer)
             if not isinstance(error, (KafkaError, TimeoutError)):
                 raise
-            self._not_before = loop.time() + self._pause
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._not_before = loop.time() + self._retries.failed()
             log.warning("kafka.away", error=repr(error))
             raise KafkaConnectionError(*error.args) from error
-        self._pause = _FIRST_PAUSE
+        self._retries.succeeded()
         log.info("kafka.connected")
         return producer
 
-    async def _look_again(self, producer: AIOKafkaProducer) -> None:
-        """Ask once more for the topics, but not more often than every pause."""
+    async def _refresh_topics(self, producer: AIOKafkaProducer) -> None:
+        """Ask once more for the topics, but not more often than every `_METADATA_SECONDS`."""
         async with self._connecting:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._not_before:
-                self._not_before = loop.time() + _FIRST_PAUSE
+                self._not_before = loop.time() + _METADATA_SECONDS
                 await _refresh_metadata(producer)
 
     async def _drop(self, producer: AIOKafkaProducer) -> None:
@@ -197,7 +198,7 @@ def _new_producer(settings: Settings) -> AIOKafkaProducer:
 
 
 async def _refresh_metadata(producer: AIOKafkaProducer) -> None:
-    """Learn all topics over the connection that records will take.
+    """Fetch the metadata of all topics over the connection that records will take.
 
     Raises:
         KafkaConnectionError: nobody answered.

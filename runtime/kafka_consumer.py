@@ -11,6 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from runtime.backoff import Backoff, Retries
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.settings import Settings
 
@@ -19,9 +20,11 @@ log = structlog.stdlib.get_logger(__name__)
 DEAD_LETTER_SUFFIX: Final = ".dlq"
 ATTEMPTS: Final = 5
 """Attempts at a record whose handler fails for a cause that is not known to pass."""
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
-_JOINING_PATIENCE: Final = 0.2
+_BACKOFF: Final = Backoff(first=0.2, longest=5.0)
+_LEAVE_SECONDS: Final = 5.0
+"""Limit for handing over what the group has assigned to a consumer that stops."""
+_ABANDON_JOIN_SECONDS: Final = 0.2
+"""Limit for a consumer that stops before it has joined."""
 _POLL_MS: Final = 1_000
 _MAX_RECORDS: Final = 200
 
@@ -52,8 +55,8 @@ class Subscription:
 class Consumer:
     """Handles every record of some topics, in order per partition, whatever dies in between.
 
-    Refused records go to ``<topic>.dlq``, which must exist, with headers that say why. Joining the group takes up to
-    half the session timeout, so nothing should wait for it.
+    Unprocessable records go to ``<topic>.dlq``, which must exist, with the reason in their headers. Joining the group
+    takes up to half the session timeout, so nothing should wait for it.
     """
 
     def __init__(self, settings: Settings, subscription: Subscription) -> None:
@@ -61,7 +64,7 @@ class Consumer:
         self._subscription = subscription
         self._dead_letters = Publisher(settings)
         self._attempts: dict[tuple[TopicPartition, int], int] = {}
-        self._pause = _FIRST_PAUSE
+        self._retries = Retries(_BACKOFF)
 
     async def run(self) -> None:
         """Consume until cancelled. While the broker is away, it is tried again and again."""
@@ -75,7 +78,7 @@ class Consumer:
                     log.warning("consumer.lost", group=self._subscription.group, error=repr(error))
                 finally:
                     await _stop(consumer)
-                await self._rest()
+                await self._back_off()
         finally:
             await self._dead_letters.close()
 
@@ -112,17 +115,17 @@ class Consumer:
             if offsets:
                 await _commit(consumer, offsets)
             if failed:
-                await self._rest()
+                await self._back_off()
             elif offsets:
-                self._pause = _FIRST_PAUSE
+                self._retries.succeeded()
 
     async def _handle(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
-        """Whether the record is dealt with; if not, it is to be fetched again after a rest."""
+        """Whether the record is done with; if not, it is to be fetched again, after a while."""
         place = (partition, record.offset)
         try:
             await self._subscription.handle(record)
         except Unprocessable as error:
-            return await self._bury(record, why=str(error))
+            return await self._dead_letter(record, reason=str(error))
         except self._subscription.transient as error:
             log.warning("record.delayed", topic=record.topic, offset=record.offset, error=repr(error))
             return False
@@ -133,14 +136,15 @@ class Consumer:
                 self._attempts[place] = attempts
                 return False
             self._attempts.pop(place, None)
-            return await self._bury(record, why=f"{ATTEMPTS} attempts failed, the last with {type(error).__name__}")
+            reason = f"{ATTEMPTS} attempts failed, the last with {type(error).__name__}"
+            return await self._dead_letter(record, reason=reason)
         self._attempts.pop(place, None)
         return True
 
-    async def _bury(self, record: ConsumerRecord, *, why: str) -> bool:
+    async def _dead_letter(self, record: ConsumerRecord, *, reason: str) -> bool:
         """Publish the record to its topic's dead letters; false while that does not work."""
         notes = {
-            "dlq_reason": why,
+            "dlq_reason": reason,
             "dlq_group": self._subscription.group,
             "dlq_topic": record.topic,
             "dlq_partition": str(record.partition),
@@ -151,14 +155,14 @@ class Consumer:
         try:
             await self._dead_letters.send_one(topic=topic, key=record.key, value=record.value, headers=headers)
         except KafkaError as error:
-            log.error("record.not_buried", topic=topic, offset=record.offset, error=repr(error))
+            log.error("record.not_dead_lettered", topic=topic, offset=record.offset, error=repr(error))
             return False
-        log.error("record.buried", topic=record.topic, partition=record.partition, offset=record.offset, reason=why)
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        log.error("record.dead_lettered", **place, reason=reason)
         return True
 
-    async def _rest(self) -> None:
-        await asyncio.sleep(self._pause)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+    async def _back_off(self) -> None:
+        await asyncio.sleep(self._retries.failed())
 
 
 def _pattern(topics: Sequence[str]) -> str:
@@ -183,11 +187,11 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     """Leave the group. A consumer that is still joining it has nothing to hand over, and is cut off."""
     stopping = asyncio.create_task(consumer.stop())
-    patience = _LONGEST_PAUSE if consumer.assignment() else _JOINING_PATIENCE
-    await asyncio.wait({stopping}, timeout=patience)
+    timeout = _LEAVE_SECONDS if consumer.assignment() else _ABANDON_JOIN_SECONDS
+    await asyncio.wait({stopping}, timeout=timeout)
     if not stopping.done():
         await consumer._client.close()  # private, but what else ends the join, which takes seconds
     try:
-        await asyncio.wait_for(stopping, _LONGEST_PAUSE)
+        await asyncio.wait_for(stopping, _LEAVE_SECONDS)
     except (KafkaError, TimeoutError) as error:
         log.warning("consumer.not_left", error=repr(error))

@@ -1,6 +1,6 @@
-"""The transactional outbox: an event is a row, written in the transaction of the change that it tells of.
+"""The transactional outbox: an event is a row, written in the transaction of the change that it reports.
 
-The relay (`workers/relay.py`) publishes the rows to Kafka. For one key, ids rise with the order of the changes only if
+The relay (`workers/relay/`) publishes the rows to Kafka. For one key, ids rise with the order of the changes only if
 the row is added after the change has locked its aggregate; every repository of ours does it in that order.
 """
 

@@ -1,4 +1,4 @@
-"""The outbox relay: publishes every database's outbox to Kafka."""
+"""The relay as a component: one loop per database, one connection to Kafka for all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domain.ids import new_id
 from runtime.kafka import Publisher
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
-from workers.relay_database import DatabaseRelay
+from workers.relay.loop import DatabaseRelay
 
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
@@ -37,14 +37,14 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.run(lifecycle.stopping))
-            ready = group.create_task(_tell_when_reached(relays, lifecycle))
+            ready = group.create_task(_report_when_reached(relays, lifecycle))
             await lifecycle.stopping.wait()
             ready.cancel()
     finally:
         await publisher.close()
 
 
-async def _tell_when_reached(relays: list[DatabaseRelay], lifecycle: Lifecycle) -> None:
+async def _report_when_reached(relays: list[DatabaseRelay], lifecycle: Lifecycle) -> None:
     for relay in relays:
         await relay.reached.wait()
     lifecycle.ready()

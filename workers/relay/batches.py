@@ -1,4 +1,4 @@
-"""Outbox rows as Kafka batches: one batch holds all rows of a key that are under way, in their order.
+"""Outbox rows as Kafka batches: one batch holds all rows of a key that are in flight, in their order.
 
 A batch is stored whole or not at all, so no row of a key can overtake another of the same key. (Records that aiokafka
 gathers itself may be split over two batches; the first can expire and the second still be sent.)
@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import Protocol
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from runtime.cloudevents import EventHeaders
-from runtime.kafka import Publisher
-from workers.relay_outbox import Key, OutboxRow
+from workers.relay.database import OutboxRow
+
+
+class Partitioner(Protocol):
+    """What of `runtime.kafka.Publisher` batches are made with."""
+
+    async def partition(self, topic: str, key: bytes) -> int:
+        """Where records of this key go."""
+
+    async def batch(self) -> BatchBuilder:
+        """An empty batch."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,12 +33,10 @@ class OutgoingBatch:
     topic: str
     partition: int
     builder: BatchBuilder
-    ids: list[int] = field(default_factory=list)
-    written_at: list[datetime] = field(default_factory=list)
-    keys: set[Key] = field(default_factory=set)
+    rows: list[OutboxRow] = field(default_factory=list)
 
 
-async def pack(publisher: Publisher, rows: Sequence[OutboxRow], *, source: str) -> list[OutgoingBatch]:
+async def pack(partitioner: Partitioner, rows: Sequence[OutboxRow], *, source: str) -> list[OutgoingBatch]:
     """Pack rows, which are sorted by id, one batch per partition. What does not fit is left out, for the next time.
 
     Raises:
@@ -38,18 +45,16 @@ async def pack(publisher: Publisher, rows: Sequence[OutboxRow], *, source: str) 
     batches: dict[tuple[str, int], OutgoingBatch] = {}
     full: set[tuple[str, int]] = set()
     for row in rows:
-        partition = await publisher.partition(row.topic, row.key.encode())
+        partition = await partitioner.partition(row.topic, row.key.encode())
         place = (row.topic, partition)
         if place in full:
-            continue
+            continue  # smaller than the row that did not fit, it would overtake it
         if place not in batches:
-            batches[place] = OutgoingBatch(topic=row.topic, partition=partition, builder=await publisher.batch())
+            batches[place] = OutgoingBatch(topic=row.topic, partition=partition, builder=await partitioner.batch())
         if not _append(batches[place].builder, row, source=source):
             full.add(place)
             continue
-        batches[place].ids.append(row.id)
-        batches[place].written_at.append(row.at)
-        batches[place].keys.add((row.topic, row.key))
+        batches[place].rows.append(row)
     return list(batches.values())
 
 
