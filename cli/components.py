@@ -1,7 +1,7 @@
-"""`python -m cli.components <part> [<part> …]`: run parts of Ordersaga together in one process.
+"""`python -m cli.components <component> [<component> …]`: run components of Ordersaga together in one process.
 
-With `--held` the process imports its parts, then waits for the end of its standard input before it runs them: the
-embedded stack overlaps the imports with the start of the servers that the parts need.
+With `--held` the process imports them, then waits for the end of its standard input before it runs them: the embedded
+stack overlaps the imports with the start of the servers that they need.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ COMPONENTS: Final = {
     "gateway": "api.server:run",
     "order-worker": "workers.order_worker:run",
     "stripe-double": "sandbox.stripe.server:run",
-    "mail-sink": "sandbox.mail:run",
+    "mail-sink": "sandbox.mail.server:run",
 }
-"""Part to the function that runs it; imported only when named, so that a process carries what it runs."""
+"""Component to the function that runs it; imported only when named, so that a process carries what it runs."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the named parts until the process is told to stop; exits with 2 for a name that is none."""
+    """Run the named components until the process is asked to stop; exits with 2 for a name that is none."""
     parser = argparse.ArgumentParser(
-        prog="python -m cli.components", description="Run parts of Ordersaga in one process."
+        prog="python -m cli.components", description="Run components of Ordersaga in one process."
     )
     parser.add_argument("--held", action="store_true", help="run them once standard input has ended")
-    parser.add_argument("parts", nargs="+", choices=COMPONENTS, metavar="part", help=", ".join(COMPONENTS))
+    parser.add_argument("components", nargs="+", choices=COMPONENTS, metavar="component", help=", ".join(COMPONENTS))
     options = parser.parse_args(arguments)
-    runners = {name: _load(COMPONENTS[name]) for name in options.parts}
+    runners = {name: _load(COMPONENTS[name]) for name in options.components}
     if options.held:
         sys.stdin.read()
     run_process(runners)

@@ -133,7 +133,7 @@ def create_admin(
 @app.command()
 def up(
     var: Annotated[Path, typer.Option(help="Folder of the stack's data, logs and secrets.")] = Path("var"),
-    split: Annotated[bool, typer.Option("--split", help="Give each part a process of its own.")] = False,
+    split: Annotated[bool, typer.Option("--split", help="Give each component a process of its own.")] = False,
 ) -> None:
     """Start the embedded stack and leave it running; Ctrl-C stops it.
 

@@ -33,13 +33,14 @@ class Retries:
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._failures = 0
+        self.failures = 0
+        """So many in a row up to now."""
 
     def failed(self) -> float:
         """Count one more failure; the seconds to wait before the next attempt."""
-        self._failures += 1
-        return self._backoff.delay(self._failures)
+        self.failures += 1
+        return self._backoff.delay(self.failures)
 
     def succeeded(self) -> None:
         """Begin again with the first delay."""
-        self._failures = 0
+        self.failures = 0

@@ -16,8 +16,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 """How long an idle connection stays open: longer than a load balancer's 60 s, so that it is the one who closes."""
 
 
-class PartServer(uvicorn.Server):
-    """Uvicorn as a part of a process: it leaves signals to the process and tells when it listens."""
+class ComponentServer(uvicorn.Server):
+    """Uvicorn in a process of ours: it leaves signals to the process, and has an event for when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -56,7 +56,7 @@ async def http_server(app: Litestar, *, host: str, port: int, grace: float) -> A
         lifespan="on",
         timeout_graceful_shutdown=math.ceil(grace),
     )
-    server = PartServer(config)
+    server = ComponentServer(config)
     serving = asyncio.create_task(server.serve(sockets=[_bind(host=host, port=port)]))
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,8 +1,9 @@
-"""How a process of ours lives: it runs one or more parts, says when they are ready, and stops them in order.
+"""A process of ours: it runs one or more components, reports when they are ready, and stops them in order.
 
-A part is an async function ``run(settings, life)``. It starts what it owns, calls ``life.ready()``, waits for
-``life.stopping`` and returns once everything it started has stopped. Readiness is told by the sd_notify protocol
-(``READY=1`` to the datagram socket in ``NOTIFY_SOCKET``), which systemd and our embedded stack both understand.
+A component is an async function ``run(settings, lifecycle)``. It starts what it owns, calls ``lifecycle.ready()``,
+waits for ``lifecycle.stopping`` and returns once everything it started has stopped. Readiness is reported by the
+sd_notify protocol (``READY=1`` to the datagram socket in ``NOTIFY_SOCKET``), which systemd and our embedded stack both
+understand.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Lifecycle:
-    """One part's view of its process: tells readiness, learns that it is time to stop."""
+    """What a component and its process signal to each other: that it is ready, and that it shall stop."""
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self.stopping = stopping
         self.started = asyncio.Event()
 
     def ready(self) -> None:
-        """Say that the part can do its work."""
+        """Signal that the component can do its work."""
         self.started.set()
 
 
 ComponentRunner = Callable[[Settings, Lifecycle], Awaitable[None]]
 
 
-def run_process(parts: Mapping[str, ComponentRunner]) -> None:
-    """Run the parts in one event loop until SIGTERM or SIGINT, then exit.
+def run_process(components: Mapping[str, ComponentRunner]) -> None:
+    """Run the components in one event loop until SIGTERM or SIGINT, then exit.
 
-    Exits with 0 after a clean stop, 1 when a part failed, 2 when a setting does not fit. The exit skips
+    Exits with 0 after a clean stop, 1 when a component failed, 2 when a setting does not fit. The exit skips
     interpreter finalization: a process that ran a Temporal worker can crash there after all its work is done.
     """
     try:
@@ -56,25 +57,25 @@ def run_process(parts: Mapping[str, ComponentRunner]) -> None:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
-    code = uvloop.run(_run_all(parts, settings))
+    code = uvloop.run(_run_all(components, settings))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-async def _run_all(parts: Mapping[str, ComponentRunner], settings: Settings) -> int:
+async def _run_all(components: Mapping[str, ComponentRunner], settings: Settings) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     code = 0
     async with asyncio.TaskGroup() as group:
-        lifecycles = [Lifecycle(stopping) for _ in parts]
+        lifecycles = [Lifecycle(stopping) for _ in components]
         tasks = [
-            group.create_task(_run_part(name, run, settings, lifecycle))
-            for (name, run), lifecycle in zip(parts.items(), lifecycles, strict=True)
+            group.create_task(_run_component(name, run, settings, lifecycle))
+            for (name, run), lifecycle in zip(components.items(), lifecycles, strict=True)
         ]
-        ready = group.create_task(_tell_when_ready(lifecycles))
+        ready = group.create_task(_notify_when_ready(lifecycles))
         for task in asyncio.as_completed(tasks):
             code = max(code, await task)
             stopping.set()
@@ -82,23 +83,23 @@ async def _run_all(parts: Mapping[str, ComponentRunner], settings: Settings) -> 
     return code
 
 
-async def _run_part(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:
+async def _run_component(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:
     try:
         await run(settings, lifecycle)
     except SettingsError as error:
-        log.error("part.settings", part=name, problem=str(error))
+        log.error("component.settings", component=name, problem=str(error))
         return 2
-    except Exception:  # the border of the process: whatever it was is logged, and every other part is stopped
-        log.exception("part.failed", part=name)
+    except Exception:  # the border of the process: whatever it was is logged, and every other component is stopped
+        log.exception("component.failed", component=name)
         return 1
     if not lifecycle.stopping.is_set():
-        log.error("part.ended_early", part=name)
+        log.error("component.ended_early", component=name)
         return 1
-    log.info("part.stopped", part=name)
+    log.info("component.stopped", component=name)
     return 0
 
 
-async def _tell_when_ready(lifecycles: list[Lifecycle]) -> None:
+async def _notify_when_ready(lifecycles: list[Lifecycle]) -> None:
     for lifecycle in lifecycles:
         await lifecycle.started.wait()
     log.info("process.ready")

@@ -1,4 +1,4 @@
-"""Every setting of every part, in one typed place.
+"""Every setting of every component, in one typed place.
 
 Each is read from the environment as ``ORDERSAGA_<NAME>``. A value that does not fit stops the process at start
 with the setting's name. The defaults are those of the embedded stack (`make up`).
@@ -21,7 +21,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """Settings of all parts; a part reads only those that it needs."""
+    """Settings of all components; each reads only those that it needs."""
 
     model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", frozen=True, extra="ignore")
 

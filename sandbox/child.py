@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 TAIL_LINES = 20
-INSIST_SECONDS = 0.5
+ESCALATION_SECONDS = 0.5
+"""From `Command.escalation_signal` to SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +38,9 @@ class Command:
     Attributes:
         log: receives standard output and error; the one of the run before is kept as ``<name>.previous.log``.
         stop_signal: asks it to stop; it also gets this one when its parent dies.
-        grace: seconds from `stop_signal` to SIGKILL, or to `insist_signal`.
-        insist_signal: asks for a quick end, when there is such a thing; SIGKILL follows half a second later.
-        held: the child waits, imports done, until `Child.let_go`.
+        grace: seconds from `stop_signal` to SIGKILL, or to `escalation_signal`.
+        escalation_signal: asks for an immediate end, where there is such a thing, before SIGKILL.
+        held: the child waits, imports done, until `Child.release`.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Command:
     environment: Mapping[str, str]
     folder: Path
     stop_signal: signal.Signals = signal.SIGTERM
-    insist_signal: signal.Signals | None = None
+    escalation_signal: signal.Signals | None = None
     grace: float = 3.0
     owner: Owner | None = None
     held: bool = False
@@ -66,24 +67,24 @@ class Child:
         self._exit = asyncio.create_task(process.wait())
 
     @classmethod
-    async def start(cls, command: Command, *, notify_socket: Path | None = None, again: bool = False) -> Child:
+    async def start(cls, command: Command, *, notify_socket: Path | None = None, append_log: bool = False) -> Child:
         """Start the command from the main thread (the parent-death signal is bound to the thread).
 
         Args:
             command: what to run.
-            notify_socket: where the child tells its readiness by the sd_notify protocol, see `until_notified`.
-            again: it takes the place of one that has ended: its log goes on in the same file.
+            notify_socket: where the child reports its readiness by the sd_notify protocol, see `wait_until_ready`.
+            append_log: it replaces one that has ended, and goes on in the same log file.
         """
         environment = dict(command.environment)
         readiness = None
         if notify_socket is not None:
             readiness = _bind_datagram(notify_socket)
             environment["NOTIFY_SOCKET"] = str(notify_socket)
-        spawning = asyncio.create_task(_spawn(command, environment, again=again))
+        spawning = asyncio.create_task(_spawn(command, environment, append_log=append_log))
         try:
             process = await asyncio.shield(spawning)
         except asyncio.CancelledError:
-            process = await spawning  # it lives, and nobody else would ever end it
+            process = await spawning  # it runs, and nobody else would ever end it
             process.kill()
             await process.wait()
             if readiness is not None:
@@ -95,8 +96,8 @@ class Child:
         """Wait for the end; the exit code, negative for a signal. Being cancelled does not touch the child."""
         return await asyncio.shield(self._exit)
 
-    async def until(self, ready: Coroutine[object, object, T], *, within: float) -> T:
-        """What `ready` returns, if the child lives that long.
+    async def wait_for(self, ready: Coroutine[object, object, T], *, within: float) -> T:
+        """What `ready` returns, if the child runs that long.
 
         Raises:
             ChildDiedError: the child ended first.
@@ -114,14 +115,14 @@ class Child:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def until_notified(self, *, within: float) -> None:
-        """Wait until the child has said that it is ready.
+    async def wait_until_ready(self, *, within: float) -> None:
+        """Wait until the child has reported that it is ready.
 
         Raises:
             ChildDiedError: it ended first.
             NotReadyError: it did not within that many seconds.
         """
-        await self.until(self._notification(), within=within)
+        await self.wait_for(self._notification(), within=within)
 
     async def _notification(self) -> None:
         if self._readiness is None:
@@ -129,13 +130,13 @@ class Child:
         while b"READY=1" not in await asyncio.get_running_loop().sock_recv(self._readiness, 4096):
             pass
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let a held child start its work."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def death(self) -> ChildDiedError:
-        """The report of a child that has ended."""
+        """How a child has ended, as an error."""
         return ChildDiedError(
             name=self.command.name, code=self._exit.result(), log=self.command.log, tail=self.tail(TAIL_LINES)
         )
@@ -147,9 +148,9 @@ class Child:
     async def stop(self) -> None:
         """Ask it to stop, kill its process group after the grace, return when it is gone. Can be repeated."""
         self.stopping = True
-        await self._ask(self.command.stop_signal, patience=self.command.grace)
-        if self.command.insist_signal is not None:
-            await self._ask(self.command.insist_signal, patience=INSIST_SECONDS)
+        await self._signal(self.command.stop_signal, grace=self.command.grace)
+        if self.command.escalation_signal is not None:
+            await self._signal(self.command.escalation_signal, grace=ESCALATION_SECONDS)
         await self.kill()
 
     async def kill(self) -> None:
@@ -159,25 +160,25 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         await self._exit
-        self.let_go()
+        self.release()
         if self._readiness is not None:
             self._readiness.close()
             self._readiness = None
 
-    async def _ask(self, number: signal.Signals, *, patience: float) -> None:
+    async def _signal(self, number: signal.Signals, *, grace: float) -> None:
         if not self._exit.done():
             with contextlib.suppress(ProcessLookupError):  # it ended by itself, and we have not heard yet
                 self._process.send_signal(number)
-            await asyncio.wait({self._exit}, timeout=patience)
+            await asyncio.wait({self._exit}, timeout=grace)
 
 
-async def run_to_end(command: Command, *, within: float, once: Awaitable[object] | None = None) -> None:
+async def run_to_completion(command: Command, *, within: float, after: Awaitable[object] | None = None) -> None:
     """Run a command that ends by itself.
 
     Args:
         command: what to run.
         within: limit in seconds.
-        once: what a held command is let go after; the limit counts from there.
+        after: what a held command is released after; the limit counts from there.
 
     Raises:
         ChildDiedError: it failed.
@@ -185,9 +186,9 @@ async def run_to_end(command: Command, *, within: float, once: Awaitable[object]
     """
     child = await Child.start(command)
     try:
-        if once is not None:
-            await once
-        child.let_go()
+        if after is not None:
+            await after
+        child.release()
         await asyncio.wait_for(child.wait(), within)
     except TimeoutError:
         raise NotReadyError(name=command.name, seconds=within, log=command.log, tail=child.tail()) from None
@@ -198,7 +199,7 @@ async def run_to_end(command: Command, *, within: float, once: Awaitable[object]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and not just what is left of it until its parent looks."""
+    """Whether there is such a process, and not just a zombie that its parent has not reaped yet."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -206,7 +207,7 @@ def is_alive(pid: int) -> bool:
     return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
-async def _spawn(command: Command, environment: Mapping[str, str], *, again: bool) -> asyncio.subprocess.Process:
+async def _spawn(command: Command, environment: Mapping[str, str], *, append_log: bool) -> asyncio.subprocess.Process:
     owner = "-" if command.owner is None else f"{command.owner.uid}:{command.owner.gid}"
     prefix = [
         sys.executable,
@@ -217,7 +218,7 @@ async def _spawn(command: Command, environment: Mapping[str, str], *, again: boo
         str(int(command.stop_signal)),
         owner,
     ]
-    with _open_log(command.log, again=again) as log:
+    with _open_log(command.log, append=append_log) as log:
         return await asyncio.create_subprocess_exec(
             *prefix,
             *command.arguments,
@@ -230,9 +231,9 @@ async def _spawn(command: Command, environment: Mapping[str, str], *, again: boo
         )
 
 
-def _open_log(log: Path, *, again: bool) -> IO[bytes]:
+def _open_log(log: Path, *, append: bool) -> IO[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    if again:
+    if append:
         return log.open("ab")
     if log.exists():
         log.replace(log.with_suffix(".previous.log"))

@@ -15,7 +15,7 @@ from sandbox.files import write_private
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parts of one stack trust each other by.
+    """The secrets that the components of one stack share.
 
     Attributes:
         jwt_private_key: Ed25519, PEM (PKCS 8).
@@ -28,7 +28,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     jwt_private_key: str
     jwt_public_key: str
     admin_password: str
-    # secrets made before there was SMS lack it; nothing outlives a run by it, so a new one each start will do for them
+    # missing in secrets from before there was SMS; a new one at each start will do for those
     twilio_auth_token: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
 
     @classmethod

@@ -23,8 +23,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
         grpc: service to its host:port.
         postgres: service to its database, as its owner.
         accounts: role to the account that the stack made for it.
-        processes: part to pid; parts that share a process share it. Of a process that was started again it is the new
-            one as soon as that is ready.
+        processes: component or server to pid; components that share a process share it. Of a process that was started
+            again it is the new one as soon as that is ready.
     """
 
     gateway: str

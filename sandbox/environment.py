@@ -1,4 +1,4 @@
-"""What the stack's processes are told: their settings, as environment variables."""
+"""The settings of the stack's processes, and how they get them: as environment variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 from runtime.settings import Settings
 from sandbox.credentials import Credentials
 from sandbox.ports import HOST, Ports, address
-from sandbox.postgres_databases import Databases
+from sandbox.postgres.databases import Databases
 from sandbox.settings import SandboxSettings
 from services.payment.event_types import TELLING_TYPES
 
@@ -33,7 +33,7 @@ KAFKA_SESSION_MS = 4_000
 
 
 def stack_settings(*, ports: Ports, namespace: str, databases: Databases, credentials: Credentials) -> Settings:
-    """The settings of all parts: where things are, from the stack; the rest, such as limits, from our environment.
+    """The settings of all components: addresses from the stack; the rest, such as limits, from our environment.
 
     Raises:
         SettingsError: a setting in our environment does not fit.
@@ -81,7 +81,7 @@ def stack_settings(*, ports: Ports, namespace: str, databases: Databases, creden
 
 
 def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
-    """The settings of the stack's own parts."""
+    """The settings of the stack's own components."""
     return SandboxSettings(
         **{f"{listener}_port": port for listener, port in asdict(ports).items()},
         stripe_folder=var / "stripe",

@@ -14,7 +14,7 @@ class StackError(Exception):
 
 
 class PortsTakenError(StackError):
-    """Something else already listens where parts of the stack want to.
+    """Something else already listens on ports of the stack.
 
     Attributes:
         taken: listener to its port.

@@ -18,8 +18,8 @@ from sandbox.errors import StackRunningError
 from sandbox.ports import POLL_SECONDS
 
 SOCKETS_PREFIX: Final = "ordersaga-"
-PATIENCE_SECONDS: Final = 15.0
-"""Longer than any process takes to stop."""
+STOP_TIMEOUT: Final = 15.0
+"""Seconds; longer than any process takes to stop."""
 
 
 class StackFolder:
@@ -64,21 +64,21 @@ class StackFolder:
         return self.path / "secrets.json"
 
     async def clear(self) -> None:
-        """Wait until nothing runs any more of a stack that was killed here, and forget its addresses."""
+        """Wait until nothing of a stack that was killed here runs any more, and remove its addresses."""
         left = Endpoints.read(self.endpoints)
         if left is not None:
             with contextlib.suppress(TimeoutError):  # another program may have got one of the pids by now
-                await asyncio.wait_for(_until_ended(left.processes.values()), PATIENCE_SECONDS)
-        self._forget()
+                await asyncio.wait_for(_wait_until_ended(left.processes.values()), STOP_TIMEOUT)
+        self._remove_addresses()
 
     def release(self) -> None:
         """Let another stack have it."""
-        self._forget()
+        self._remove_addresses()
         shutil.rmtree(self.sockets, ignore_errors=True)
         os.ftruncate(self._lock, 0)
         os.close(self._lock)
 
-    def _forget(self) -> None:
+    def _remove_addresses(self) -> None:
         self.endpoints.unlink(missing_ok=True)
         self.environment.unlink(missing_ok=True)
 
@@ -89,8 +89,8 @@ class StackFolder:
             shutil.rmtree(left, ignore_errors=True)
 
 
-async def _until_ended(pids: Iterable[int]) -> None:
-    """They stop by themselves: each is told when its parent dies."""
+async def _wait_until_ended(pids: Iterable[int]) -> None:
+    """They stop by themselves: each gets a signal when its parent dies."""
     left = set(pids)
     while True:
         left = {pid for pid in left if is_alive(pid)}

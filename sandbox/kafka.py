@@ -2,7 +2,7 @@
 
 It keeps everything in memory: a restart forgets topics, messages and offsets. It has no idempotent producers, and
 creating more partitions, listing a group's offsets or deleting records does not work. Where a partition's last batch
-has several records, the end offset that it tells is too small: read on until nothing comes.
+has several records, the end offset that it reports is too small: read on until nothing comes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from domain.events import ORDER_EVENTS, PARTITIONS, TOPICS
 from runtime.kafka_consumer import DEAD_LETTER_SUFFIX
 from sandbox.child import Child, Command
 from sandbox.errors import StackError
-from sandbox.ports import POLL_SECONDS, address, until_listening
+from sandbox.ports import POLL_SECONDS, address, wait_until_listening
 
 DEAD_LETTERS = (f"{ORDER_EVENTS}{DEAD_LETTER_SUFFIX}",)
 """Of the topics that we consume ourselves."""
@@ -58,7 +58,7 @@ class Kafka:
             )
         )
         try:
-            await self._child.until(self._create_topics(), within=READY_SECONDS)
+            await self._child.wait_for(self._create_topics(), within=READY_SECONDS)
         except BaseException:
             await self._child.stop()
             raise
@@ -84,7 +84,7 @@ class Kafka:
 
     async def _connect(self) -> AIOKafkaAdminClient:
         """A client, once the broker answers a metadata request; retried until the caller gives up."""
-        await until_listening(self._port)  # else each try is an error in the log
+        await wait_until_listening(self._port)  # else each attempt is an error in the log
         while True:
             admin = AIOKafkaAdminClient(bootstrap_servers=address(self._port))
             try:

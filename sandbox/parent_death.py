@@ -16,9 +16,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, stop: signal.Signals, owner: str, command: list[str]) -> None:
-    """Take the owner's identity, ask for the signal, become the command."""
+    """Take the owner's identity, request the signal, become the command."""
     if owner != "-":
-        uid, gid = (int(part) for part in owner.split(":"))
+        uid, gid = map(int, owner.split(":"))
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
@@ -26,7 +26,7 @@ def main(parent: int, stop: signal.Signals, owner: str, command: list[str]) -> N
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, stop)
-    if os.getppid() != parent:  # it died before the signal was asked for
+    if os.getppid() != parent:  # it died before the signal was requested
         sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606 - becoming the given command is what this is for
 

@@ -1,4 +1,4 @@
-"""Which port each part of the embedded stack listens on."""
+"""Which port each listener of the embedded stack has."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def address(port: int) -> str:
     return f"{HOST}:{port}"
 
 
-async def until_listening(port: int) -> None:
-    """Return once somebody accepts connections on the port; the caller has a limit."""
+async def wait_until_listening(port: int) -> None:
+    """Return once somebody accepts connections on the port; the caller sets the limit."""
     while True:
         try:
             _, writer = await asyncio.open_connection(HOST, port)
@@ -114,7 +114,7 @@ async def until_listening(port: int) -> None:
 
 
 def _claim(port: int) -> bool:
-    """Hold a port until this process ends: the sign that its block is in use."""
+    """Hold a port until this process ends, to mark its block as in use."""
     claim = socket.socket()
     try:
         claim.bind((HOST, port))

@@ -1,4 +1,4 @@
-"""Which of our parts run together in which Python process of the embedded stack."""
+"""Which of our components share which Python process of the embedded stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[1]
 
 
 class Tier(Enum):
-    """What a process is to the others: what it needs to start, and when it stops."""
+    """Decides what a process waits for at the start, and when it is stopped."""
 
     DOUBLE = "double"
     SERVICE = "service"
@@ -29,39 +29,41 @@ GRACE: Final = {Tier.DOUBLE: 2.0, Tier.SERVICE: 3.0, Tier.WORKER: 2.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Parts that share a process."""
+    """Components that share a process."""
 
     name: str
-    parts: tuple[str, ...]
+    components: tuple[str, ...]
     tier: Tier
 
     @property
     def is_held(self) -> bool:
-        """Whether it imports at once, and runs when the servers that it needs are ready."""
+        """Whether it imports at once, and runs when what it needs is ready."""
         return self.tier is not Tier.DOUBLE
 
 
 GROUPED: Final = (
-    Group(name="doubles", parts=("stripe-double", "mail-sink"), tier=Tier.DOUBLE),
+    Group(name="doubles", components=("stripe-double", "mail-sink"), tier=Tier.DOUBLE),
     Group(
         name="services",
-        parts=("user", "product", "inventory", "order", "payment", "notification", "relay", "gateway"),
+        components=("user", "product", "inventory", "order", "payment", "notification", "relay", "gateway"),
         tier=Tier.SERVICE,
     ),
-    Group(name="order-worker", parts=("order-worker",), tier=Tier.WORKER),
+    Group(name="order-worker", components=("order-worker",), tier=Tier.WORKER),
 )
-"""Few processes: most of a start is imports, which parts of one process share."""
+"""Few processes: most of a start is imports, which the components of one process share."""
 
-SPLIT: Final = tuple(Group(name=part, parts=(part,), tier=group.tier) for group in GROUPED for part in group.parts)
-"""One process per part, as production has it."""
+SPLIT: Final = tuple(
+    Group(name=name, components=(name,), tier=group.tier) for group in GROUPED for name in group.components
+)
+"""One process per component, as production has it."""
 
 
 def group_command(group: Group, *, logs: Path, environment: Mapping[str, str]) -> Command:
-    """How a group's process is run."""
+    """The command that runs a group's process."""
     held = ("--held",) if group.is_held else ()
     return Command(
         name=group.name,
-        arguments=[sys.executable, "-m", "cli.components", *held, *group.parts],
+        arguments=[sys.executable, "-m", "cli.components", *held, *group.components],
         log=logs / f"{group.name}.log",
         environment=environment,
         folder=ROOT,
@@ -71,7 +73,7 @@ def group_command(group: Group, *, logs: Path, environment: Mapping[str, str]) -
 
 
 def setup_command(*, logs: Path, environment: Mapping[str, str], email: str, password: str) -> Command:
-    """How all databases are migrated and the first admin is made; held, while it imports."""
+    """The command that migrates all databases and makes the first admin; held, so that it can import meanwhile."""
     return Command(
         name="setup",
         arguments=[sys.executable, "-m", "cli.main", "setup", "--held"],

@@ -1,6 +1,6 @@
 """The settings of the embedded stack alone: its ports, and what its Stripe double and its mail sink read.
 
-Each is read from the environment as ``ORDERSAGA_SANDBOX_<NAME>``; what the product's parts read is in
+Each is read from the environment as ``ORDERSAGA_SANDBOX_<NAME>``; what the product's components read is in
 ``runtime.settings``.
 """
 
@@ -66,7 +66,6 @@ class SandboxSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             lines = [
-                f"{PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-                for fault in error.errors()
+                f"{PREFIX}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in error.errors()
             ]
             raise SettingsError("\n".join(lines)) from None

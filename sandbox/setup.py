@@ -1,7 +1,7 @@
 """What the databases need before the services start: migrations, the first admin, and their history to be published.
 
-Migrating and making the admin is a process of its own that takes seconds, most of them for imports. A mark on each
-database says what has been done to it, so that a start which finds all marks current does without.
+Migrating and making the admin is a process of its own that takes seconds, most of them for imports. A comment on each
+database says what has been done to it, so that a start which finds all of them current goes without.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg import sql
 
-from sandbox.child import Command, run_to_end
-from sandbox.postgres_databases import SERVICES, database_name
+from sandbox.child import Command, run_to_completion
+from sandbox.postgres.databases import SERVICES, database_name
 
 SETUP_SECONDS = 60.0
 ROOT: Final = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 
 def digest(secrets: Iterable[str]) -> str:
-    """What a set-up is made from, as one value: migrations, the code that runs them, and these secrets (not told)."""
+    """A digest of what a set-up is made from: migrations, the code that runs them, and these secrets."""
     sources = [*sorted((ROOT / "migrations").rglob("*.py")), ROOT / "cli" / "setup.py"]
     whole = hashlib.sha256()
     for content in (*(source.read_bytes() for source in sources), *(secret.encode() for secret in secrets)):
@@ -54,11 +54,11 @@ async def set_up_databases(
         StackError: the command failed.
     """
     if is_new:
-        await run_to_end(command, within=SETUP_SECONDS, once=asyncio.shield(server))
+        await run_to_completion(command, within=SETUP_SECONDS, after=asyncio.shield(server))
     else:
         await server
         if not all(await asyncio.gather(*(_is_current(admin, service, state) for service in SERVICES))):
-            await run_to_end(command, within=SETUP_SECONDS)
+            await run_to_completion(command, within=SETUP_SECONDS)
     await asyncio.gather(*(_mark(admin, service, state) for service in SERVICES))
     await publish_again(admin)
 

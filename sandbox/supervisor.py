@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from runtime.settings import Settings
-from sandbox.child import Child
 from sandbox.credentials import Credentials
 from sandbox.endpoints import Account, Endpoints
 from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
@@ -17,9 +16,10 @@ from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
 from sandbox.ports import Ports, address
-from sandbox.postgres import Postgres
-from sandbox.postgres_databases import SERVICES as DATABASE_SERVICES
+from sandbox.postgres.databases import SERVICES as DATABASE_SERVICES
+from sandbox.postgres.server import Postgres
 from sandbox.processes import GROUPED, SPLIT, Group, Tier, group_command, setup_command
+from sandbox.servers import Servers
 from sandbox.setup import digest, publish_again, set_up_databases
 from sandbox.temporal import Temporal
 from sandbox.temporal_config import TemporalConfig
@@ -53,18 +53,16 @@ class Stack:
         Args:
             var: holds its data, logs and secrets; made when it is not there, used by one stack at a time.
             ports: where everything listens.
-            split: each part has a process of its own.
+            split: each component has a process of its own.
             restart: a process of ours that dies is started again; else the first death ends the stack.
-            on_update: is told of such deaths and starts.
+            on_update: called for such deaths and starts.
         """
         self._var = var
         self._ports = ports
         self._groups = SPLIT if split else GROUPED
         self._restart = restart
-        self._tell = on_update
-        self._servers: dict[str, Child] = {}
+        self._on_update = on_update
         self._watchdogs: dict[str, Watchdog] = {}
-        self._watches: list[asyncio.Task[None]] = []
         self._stop_task: asyncio.Task[None] | None = None
         self._is_up = False
         self.failed = asyncio.Event()
@@ -75,13 +73,15 @@ class Stack:
 
         Raises:
             StackRunningError: another stack uses the folder.
-            PortsTakenError: something else listens where a part wants to.
-            StackError: a part did not start; everything is stopped again.
+            PortsTakenError: something else listens on one of the ports.
+            SettingsError: a setting in our environment does not fit.
+            StackError: something did not start; everything is stopped again.
         """
         self._folder = StackFolder(self._var)
         try:
             await self._folder.clear()
             self._ports.check()
+            self._prepare()
         except BaseException:
             self._folder.release()
             raise
@@ -93,7 +93,7 @@ class Stack:
                 raise self.failure
             await self._starting
         except BaseException as error:
-            await self._stop_for_certain()
+            await self._stop_shielded()
             raise _first(error) from None
         finally:
             failed.cancel()
@@ -104,7 +104,7 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stop_for_certain()
+        await self._stop_shielded()
         if self.failure is not None:
             if error is None:
                 raise self.failure
@@ -114,12 +114,11 @@ class Stack:
 
     async def _start(self) -> None:
         """The dependencies, as a graph of tasks: what is awaited in a task is what it depends on."""
-        self._prepare()
         is_new = await self._postgres.is_new()
         async with asyncio.TaskGroup() as tasks:
-            postgres = tasks.create_task(self._serve("postgres"))
-            temporal = tasks.create_task(self._serve("temporal"))
-            kafka = tasks.create_task(self._serve("kafka"))
+            postgres = tasks.create_task(self._servers.start("postgres"))
+            temporal = tasks.create_task(self._servers.start("temporal"))
+            kafka = tasks.create_task(self._servers.start("kafka"))
             databases = tasks.create_task(self._set_up_databases(postgres, is_new=is_new))
             doubles = [tasks.create_task(self._run(group)) for group in self._of(Tier.DOUBLE)]
             for group in self._of(Tier.WORKER):
@@ -139,33 +138,22 @@ class Stack:
             sockets=folder.sockets,
             log=folder.logs / "postgres.log",
         )
-        self._temporal = Temporal(
+        temporal = Temporal(
             config=config,
             database=folder.temporal / "temporal.db",
             port=ports.temporal,
             ui_port=ports.temporal_ui,
             log=folder.logs / "temporal.log",
         )
-        self._kafka = Kafka(port=ports.kafka, log=folder.logs / "kafka.log")
+        kafka = Kafka(port=ports.kafka, log=folder.logs / "kafka.log")
+        self._servers = Servers(
+            {"postgres": self._postgres, "temporal": temporal, "kafka": kafka}, on_failure=self._fail
+        )
         self._credentials = Credentials.load(folder.secrets)
         self.settings: Settings = stack_settings(
             ports=ports, namespace=config.namespace, databases=self._postgres.databases, credentials=self._credentials
         )
         self._environment = process_environment(self.settings, sandbox_settings(ports=ports, var=folder.path))
-
-    async def _serve(self, name: str) -> None:
-        servers: Mapping[str, Postgres | Temporal | Kafka] = {
-            "postgres": self._postgres,
-            "temporal": self._temporal,
-            "kafka": self._kafka,
-        }
-        child = self._servers[name] = await servers[name].start()
-        self._watches.append(asyncio.create_task(self._watch(child)))
-
-    async def _watch(self, child: Child) -> None:
-        await child.wait()
-        if not child.stopping:
-            self._fail(child.death())
 
     async def _set_up_databases(self, postgres: asyncio.Task[None], *, is_new: bool) -> None:
         password = self._credentials.admin_password
@@ -180,22 +168,22 @@ class Stack:
             state=digest([ADMIN_EMAIL, password]),
         )
 
-    async def _run(self, group: Group, *needs: asyncio.Task[None]) -> None:
+    async def _run(self, group: Group, *dependencies: asyncio.Task[None]) -> None:
         watchdog = self._watchdogs[group.name] = Watchdog(
             group_command(group, logs=self._folder.logs, environment=self._environment),
             notify_socket=self._folder.sockets / f"{group.name}.notify",
             restart=self._restart,
-            on_update=self._notify,
+            on_update=self._updated,
             on_failure=self._fail,
         )
-        await watchdog.start(needs)
+        await watchdog.start(dependencies)
 
     # -- While it runs ----------------------------------------------------------------------------------------------
 
     async def take_down(self, name: str) -> None:
-        """Kill the process of a part or a server on purpose: nobody starts it again until `bring_back`."""
-        if name in self._servers:
-            await self._servers[name].kill()
+        """Kill the process of a component or a server on purpose: nobody starts it again until `bring_back`."""
+        if name in self._servers.pids:
+            await self._servers.kill(name)
         else:
             await self._watchdog(name).take_down()
 
@@ -207,19 +195,19 @@ class Stack:
         """
         if name == "kafka":
             await publish_again(self._postgres.databases.admin)
-        if name in self._servers:
-            await self._serve(name)
+        if name in self._servers.pids:
+            await self._servers.start(name)
         else:
             await self._watchdog(name).bring_back()
         self._publish()
 
-    def _watchdog(self, part: str) -> Watchdog:
-        return next(self._watchdogs[group.name] for group in self._groups if part in group.parts)
+    def _watchdog(self, component: str) -> Watchdog:
+        return next(self._watchdogs[group.name] for group in self._groups if component in group.components)
 
-    def _notify(self, update: Update) -> None:
+    def _updated(self, update: Update) -> None:
         if self._is_up and isinstance(update, ReadyAgain):
             self._publish()
-        self._tell(update)
+        self._on_update(update)
 
     def _fail(self, failure: Failure) -> None:
         if self.failure is None:
@@ -246,8 +234,8 @@ class Stack:
             postgres=self._postgres.databases.services,
             accounts={"admin": Account(email=ADMIN_EMAIL, password=self._credentials.admin_password)},
             processes={
-                **{name: child.pid for name, child in self._servers.items()},
-                **{part: self._watchdog(part).pid for group in self._groups for part in group.parts},
+                **self._servers.pids,
+                **{name: self._watchdog(name).pid for group in self._groups for name in group.components},
             },
         )
 
@@ -258,7 +246,7 @@ class Stack:
             self._stop_task = asyncio.create_task(self._stop())
         return self._stop_task
 
-    async def _stop_for_certain(self) -> None:
+    async def _stop_shielded(self) -> None:
         """Stop everything; a cancellation meanwhile is passed on only when nothing is left running."""
         stop = self._begin_stop()
         cancelled = False
@@ -275,22 +263,16 @@ class Stack:
         """First what takes new work, then what does it, then what keeps it; under 10 s by the graces of each."""
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
-        await _stop_all(self._kept(Tier.WORKER))
-        await _stop_all(self._kept(Tier.SERVICE))
-        await _stop_all([*self._kept(Tier.DOUBLE), *self._served("kafka", "temporal")])
-        await _stop_all(self._served("postgres"))
-        await asyncio.gather(*self._watches)
+        await self._stop_groups(Tier.WORKER)
+        await self._stop_groups(Tier.SERVICE)
+        await asyncio.gather(self._stop_groups(Tier.DOUBLE), self._servers.stop("kafka", "temporal"))
+        await self._servers.stop("postgres")
+        await self._servers.join()
         self._folder.release()
 
-    def _kept(self, tier: Tier) -> list[Watchdog]:
-        return [self._watchdogs[group.name] for group in self._of(tier) if group.name in self._watchdogs]
-
-    def _served(self, *names: str) -> list[Child]:
-        return [self._servers[name] for name in names if name in self._servers]
-
-
-async def _stop_all(running: Sequence[Watchdog | Child]) -> None:
-    await asyncio.gather(*(one.stop() for one in running))
+    async def _stop_groups(self, tier: Tier) -> None:
+        started = [self._watchdogs[group.name] for group in self._of(tier) if group.name in self._watchdogs]
+        await asyncio.gather(*(watchdog.stop() for watchdog in started))
 
 
 def _first(error: BaseException) -> BaseException:

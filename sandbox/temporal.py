@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from sandbox.child import Child, Command
 from sandbox.errors import StackError
-from sandbox.ports import HOST, POLL_SECONDS, address, until_listening
+from sandbox.ports import HOST, POLL_SECONDS, address, wait_until_listening
 from sandbox.temporal_config import TemporalConfig
 
 READY_SECONDS = 30.0
@@ -64,7 +64,7 @@ class Temporal:
             )
         )
         try:
-            await self._child.until(self._set_up(), within=READY_SECONDS)
+            await self._child.wait_for(self._set_up(), within=READY_SECONDS)
         except BaseException:
             await self._child.stop()
             raise
@@ -107,14 +107,14 @@ class Temporal:
 
     async def _connect(self) -> Client:
         """A client, once the namespace answers; retried until the caller gives up."""
-        await until_listening(self._port)
+        await wait_until_listening(self._port)
         while True:
             try:
                 client = await Client.connect(address(self._port), namespace=self._config.namespace)
                 await client.workflow_service.describe_namespace(
                     DescribeNamespaceRequest(namespace=self._config.namespace), timeout=CALL_LIMIT
                 )
-            except RuntimeError:  # the SDK's way to say that it could not connect
+            except RuntimeError:  # what the SDK raises when it cannot connect
                 await asyncio.sleep(POLL_SECONDS)
             except RPCError as error:
                 if error.status not in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.NOT_FOUND}:

@@ -15,7 +15,7 @@ from sandbox.supervisor import Stack
 
 
 async def up(var: Path, ports: Ports, *, split: bool = False) -> None:
-    """Run the stack until Ctrl-C or SIGTERM, and say where everything is, and which process died and is back.
+    """Run the stack until Ctrl-C or SIGTERM; print where everything is, and which process died and is back.
 
     Raises:
         StackError: it did not start, or cannot go on; everything is stopped again.
@@ -29,7 +29,7 @@ async def up(var: Path, ports: Ports, *, split: bool = False) -> None:
                 ports=ports,
                 split=split,
                 restart=True,
-                on_update=lambda news: console.print(str(news), highlight=False),
+                on_update=lambda update: console.print(str(update), highlight=False),
             )
             async with stack:
                 status.stop()

@@ -9,7 +9,7 @@ import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from runtime.http_server import PartServer
+from runtime.http_server import ComponentServer
 
 
 class Connections:
@@ -31,7 +31,7 @@ class Connections:
         self._open.pop(transport.get_extra_info("peername"), None)
 
 
-class HttpServer(PartServer):
+class HttpServer(ComponentServer):
     """Serves an application on a listening socket until `stop`."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:

@@ -1,4 +1,4 @@
-"""A running stack, each part with a process of its own, and ways to break it."""
+"""A running stack, each component with a process of its own, and ways to break it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.client import StackClient, running_stack, until
 class Chaos:
     """The stack, as its users see it, and the processes behind it.
 
-    Names are those of `endpoints.json`: parts ("order-worker", "inventory", …) and "postgres", "temporal", "kafka".
+    Names are those of `endpoints.json`: components ("order-worker", "gateway", …), "postgres", "temporal" and "kafka".
     """
 
     client: StackClient
@@ -30,19 +30,19 @@ class Chaos:
         processes: dict[str, int] = json.loads((self.client.var / "endpoints.json").read_text())["processes"]
         return processes[name]
 
-    async def kill(self, part: str) -> int:
-        """SIGKILL a part; the stack starts it again. Its pid until then, for `until_back`."""
-        pid = await self.pid(part)
+    async def kill(self, component: str) -> int:
+        """SIGKILL a component; the stack starts it again. Its pid until then, for `until_back`."""
+        pid = await self.pid(component)
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    async def until_back(self, part: str, *, killed: int) -> None:
-        """Wait until a part is ready in another process than the killed one."""
-        await until(lambda: self.pid(part), lambda pid: pid != killed)
+    async def until_back(self, component: str, *, killed: int) -> None:
+        """Wait until a component is ready in another process than the killed one."""
+        await until(lambda: self.pid(component), lambda pid: pid != killed)
 
     @asynccontextmanager
     async def down(self, name: str) -> AsyncIterator[None]:
-        """SIGKILL a part or a server; it is down inside the context, and ready again after it."""
+        """SIGKILL a component or a server; it is down inside the context, and ready again after it."""
         await self.client.stack.take_down(name)
         try:
             yield

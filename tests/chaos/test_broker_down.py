@@ -28,11 +28,11 @@ async def pay(client: StackClient, customer: Customer, order: Json) -> None:
 
 
 def mails_of(order: Json) -> list[str]:
-    """The confirmation and the receipt, by the events that they tell of."""
+    """The confirmation and the receipt, by the events that they are sent for."""
     return [f"<order-{order['id']}-{seq}@ordersaga>" for seq in (2, 3)]
 
 
-def told(events: Sequence[Event]) -> list[tuple[str, str]]:
+def seqs_and_types(events: Sequence[Event]) -> list[tuple[str, str]]:
     return [(event.headers["ce_seq"], event.headers["ce_type"]) for event in events]
 
 
@@ -75,9 +75,9 @@ async def test_orders_get_paid_without_the_broker_and_their_events_and_mails_com
     async with observer(client.stack.endpoints.kafka) as consumer:
         for order in orders:
             events = await consumer.events("order-events", order["id"], at_least=3)
-            assert told(events) == gapless(ORDER_EVENTS)
+            assert seqs_and_types(events) == gapless(ORDER_EVENTS)
             events = await consumer.events("payment-events", order["id"], at_least=3)
-            assert told(events) == gapless(PAYMENT_EVENTS)
+            assert seqs_and_types(events) == gapless(PAYMENT_EVENTS)
         events = await consumer.events("stock-events", product_id, at_least=7)
         assert [event.headers["ce_seq"] for event in events] == [str(seq) for seq in range(1, 8)]
     # the broker forgot what was read, so all comes to the notification service a second time

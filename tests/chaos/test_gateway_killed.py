@@ -20,7 +20,7 @@ async def test_an_order_whose_answer_died_with_the_gateway_is_found_again_by_its
     body, key = order_of(product_id, quantity=1), new_id()
     orders_of = "SELECT id::text FROM orders WHERE user_id = %s"
 
-    # while inventory says nothing the saga gets nowhere, so the answer is still owed when the gateway dies
+    # while inventory does not answer the saga cannot go on, so the request is still open when the gateway dies
     async with chaos.hanging("inventory"):
         unanswered = asyncio.create_task(client.place(customer, body, key=key, wait=30))
         [(order_id,)] = await until(lambda: client.rows("order", orders_of, customer.id), lambda rows: len(rows) > 0)

@@ -1,4 +1,4 @@
-"""The order worker dies with orders under way: the next one takes them to their end."""
+"""The order worker dies with orders in progress: the next one brings them to their end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.more
 STRIPE_KEEPS_SAGAS_WAITING = {"api": {"delay_ms": [600_000, 600_000], "operations": ["payment_intents.create"]}}
 
 
-async def test_orders_whose_worker_was_killed_in_their_middle_end_paid_and_sell_their_pieces_once(chaos: Chaos) -> None:
+async def test_orders_whose_worker_was_killed_in_their_middle_end_paid_and_sell_their_units_once(chaos: Chaos) -> None:
     client = chaos.client
     customer, product_id = await client.sign_up(), await client.add_product(pieces=20)
     body = order_of(product_id, quantity=2)

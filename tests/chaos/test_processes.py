@@ -58,17 +58,17 @@ def buyer(chaos: Chaos, customer: Customer, product_id: str) -> Buyer:
     return Buyer(chaos=chaos, customer=customer, product_id=product_id)
 
 
-async def test_each_part_has_a_process_and_orders_get_paid(chaos: Chaos, buyer: Buyer) -> None:
+async def test_each_component_has_a_process_and_orders_get_paid(chaos: Chaos, buyer: Buyer) -> None:
     pids = [await chaos.pid(name) for name in (*COMPONENTS, *SERVERS)]
 
     assert len(set(pids)) == len(pids)
     assert await buyer.buy() == "PAID"
 
 
-@pytest.mark.parametrize("part", COMPONENTS)
-async def test_a_killed_part_comes_back_and_orders_get_paid(chaos: Chaos, buyer: Buyer, part: str) -> None:
-    killed = await chaos.kill(part)
-    await chaos.until_back(part, killed=killed)
+@pytest.mark.parametrize("component", COMPONENTS)
+async def test_a_killed_component_comes_back_and_orders_get_paid(chaos: Chaos, buyer: Buyer, component: str) -> None:
+    killed = await chaos.kill(component)
+    await chaos.until_back(component, killed=killed)
 
     assert await buyer.buy() == "PAID"
 

@@ -1,4 +1,4 @@
-"""The payment service or the order worker dies with refunds under way: each is made once, order and stock follow."""
+"""The payment service or the order worker dies with refunds in progress: each is made once, order and stock follow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRIPE_KEEPS_REFUNDS_WAITING = {"api": {"delay_ms": [600_000, 600_000], "operati
 
 
 async def paid(chaos: Chaos, customer: Customer, product_id: str) -> str:
-    """An order of two pieces that is PAID."""
+    """An order of two units that is PAID."""
     placed = (await chaos.client.place(customer, order_of(product_id, quantity=2), key=new_id())).json()
     await chaos.client.pay(placed)
     await chaos.client.until_status(customer, placed["id"], "PAID")
@@ -26,7 +26,7 @@ async def paid(chaos: Chaos, customer: Customer, product_id: str) -> str:
 
 
 async def refund(chaos: Chaos, order_id: str, product_id: str, *, amount: int, key: str) -> httpx.Response:
-    """Ask for a refund that puts one piece back, without waiting for what comes of it."""
+    """Ask for a refund that puts one unit back, without waiting for its outcome."""
     return await chaos.client.gateway.post(
         f"/v1/orders/{order_id}/refunds",
         json={"amount": amount, "restock": [{"product_id": product_id, "quantity": 1}]},
@@ -35,13 +35,13 @@ async def refund(chaos: Chaos, order_id: str, product_id: str, *, amount: int, k
 
 
 async def count_running(chaos: Chaos) -> int:
-    """Refunds under way."""
+    """Refunds in progress."""
     query = "WorkflowType = 'RefundSaga' AND ExecutionStatus = 'Running'"
     return (await chaos.client.temporal.count_workflows(query)).count
 
 
 @pytest.mark.parametrize("victim", ["payment", "order-worker"])
-async def test_refunds_in_whose_middle_a_part_was_killed_are_made_once(chaos: Chaos, victim: str) -> None:
+async def test_refunds_in_whose_middle_a_component_was_killed_are_made_once(chaos: Chaos, victim: str) -> None:
     client = chaos.client
     customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
     orders = [await paid(chaos, customer, product_id) for _ in range(3)]
@@ -55,8 +55,8 @@ async def test_refunds_in_whose_middle_a_part_was_killed_are_made_once(chaos: Ch
     await chaos.until_back(victim, killed=killed)
     await client.break_stripe({})
     for order_id, key in keys.items():
-        ask_again = partial(refund, chaos, order_id, product_id, amount=100, key=key)
-        again = await until(ask_again, lambda answer: answer.is_success)
+        repeat = partial(refund, chaos, order_id, product_id, amount=100, key=key)
+        again = await until(repeat, lambda answer: answer.is_success)
         assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
 
     for order_id in orders:

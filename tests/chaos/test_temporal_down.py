@@ -1,4 +1,4 @@
-"""Temporal is down: orders are accepted and Stripe's webhooks kept, and all of it goes on afterwards."""
+"""Temporal is down: orders are accepted and Stripe's webhooks stored, and all are processed afterwards."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ async def test_webhooks_are_stored_while_temporal_is_down_and_their_orders_get_p
     async with chaos.down("temporal"):
         for order in orders:
             await client.pay(order)
-        await until(lambda: asyncio.to_thread(client.webhooks_owed), lambda owed: owed == 0)
+        await until(lambda: asyncio.to_thread(client.outstanding_webhooks), lambda count: count == 0)
         # at least one attempt at waking each workflow has failed by now
-        kept = await until(lambda: client.rows("payment", STORED, order_ids), lambda rows: len(rows) == len(orders))
+        stored = await until(lambda: client.rows("payment", STORED, order_ids), lambda rows: len(rows) == len(orders))
         unpaid = [(await client.read_order(customer, order_id))["status"] for order_id in order_ids]
 
-    assert [status for status, _ in kept] == ["RECEIVED"] * 3
-    assert all(note.startswith("Temporal: ") for _, note in kept)
+    assert [status for status, _ in stored] == ["RECEIVED"] * 3
+    assert all(note.startswith("Temporal: ") for _, note in stored)
     assert unpaid == ["PENDING"] * 3
     for order_id in order_ids:
         await client.until_status(customer, order_id, "PAID")

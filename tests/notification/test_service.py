@@ -38,7 +38,7 @@ from runtime.rpc_client import call, open_channel
 from runtime.settings import Settings
 from runtime.tracing import traceparent
 from sandbox.kafka import Kafka
-from sandbox.mailbox import Mailbox, Message
+from sandbox.mail.mailbox import Mailbox, Message
 from sandbox.ports import address, free_port
 from services.notification import server as notification
 from services.product import server as product

@@ -13,7 +13,7 @@ import pytest_asyncio
 from runtime.database import Database, DatabaseAway, encode_rows
 from runtime.deadline import set_time_left
 from sandbox.ports import free_port
-from sandbox.postgres import Postgres
+from sandbox.postgres.server import Postgres
 
 
 @dataclass

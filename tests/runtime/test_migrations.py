@@ -17,7 +17,7 @@ from sqlalchemy import MetaData, create_engine
 import migrations
 from migrations.runner import SERVICES, downgrade, upgrade
 from runtime.database import sqlalchemy_url
-from sandbox.postgres_temporary import temporary_postgres_in_thread
+from sandbox.postgres.temporary import temporary_postgres_in_thread
 
 Schema = dict[str, list[tuple[Any, ...]]]
 

@@ -12,21 +12,21 @@ import pytest
 from sandbox.child import Child, Command
 from sandbox.errors import ChildDiedError, NotReadyError
 
-TELL_READY = """
+READY = """
     import os, signal, socket
     socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     signal.pause()
 """
 NEVER_READY = "import signal; signal.pause()"
 FAIL = 'import sys; print("cannot go on"); sys.exit(7)'
-DEAF = """
+IGNORES_SIGTERM = """
     import os, signal, socket
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     while True:
         signal.pause()
 """
-HELD = "import sys; sys.stdin.read(); print('let go')"
+HELD = 'import sys; sys.stdin.read(); print("released")'
 PARENT = """
     import asyncio, sys
     from pathlib import Path
@@ -46,9 +46,9 @@ PARENT = """
 
 def _command(folder: Path, code: str, *arguments: str, grace: float = 5.0, held: bool = False) -> Command:
     return Command(
-        name="part",
+        name="shop",
         arguments=[sys.executable, "-c", textwrap.dedent(code), *arguments],
-        log=folder / "part.log",
+        log=folder / "shop.log",
         environment={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         folder=folder,
         grace=grace,
@@ -56,58 +56,58 @@ def _command(folder: Path, code: str, *arguments: str, grace: float = 5.0, held:
     )
 
 
-async def test_a_child_that_says_so_is_ready_and_stops_when_asked(tmp_path: Path) -> None:
-    child = await Child.start(_command(tmp_path, TELL_READY), notify_socket=tmp_path / "n")
+async def test_a_child_that_reports_so_is_ready_and_stops_when_asked(tmp_path: Path) -> None:
+    child = await Child.start(_command(tmp_path, READY), notify_socket=tmp_path / "n")
 
-    await child.until_notified(within=30)
+    await child.wait_until_ready(within=30)
     await child.stop()
 
     assert await child.wait() == -signal.SIGTERM
 
 
-async def test_a_child_that_dies_before_it_is_ready_is_reported_with_its_last_words(tmp_path: Path) -> None:
+async def test_a_child_that_dies_before_it_is_ready_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     child = await Child.start(_command(tmp_path, FAIL), notify_socket=tmp_path / "n")
 
-    with pytest.raises(ChildDiedError, match="part ended with exit code 7") as caught:
-        await child.until_notified(within=30)
+    with pytest.raises(ChildDiedError, match="shop ended with exit code 7") as caught:
+        await child.wait_until_ready(within=30)
     await child.stop()
 
     assert caught.value.code == 7
     assert caught.value.tail == ("cannot go on",)
 
 
-async def test_a_child_that_does_not_get_ready_in_time_is_reported(tmp_path: Path) -> None:
+async def test_a_child_that_is_not_ready_in_time_is_reported(tmp_path: Path) -> None:
     child = await Child.start(_command(tmp_path, NEVER_READY), notify_socket=tmp_path / "n")
 
     with pytest.raises(NotReadyError, match=r"not ready after 0\.05 s"):
-        await child.until_notified(within=0.05)
+        await child.wait_until_ready(within=0.05)
 
     await child.stop()
 
 
-async def test_a_child_that_does_not_listen_is_killed_after_its_grace(tmp_path: Path) -> None:
-    child = await Child.start(_command(tmp_path, DEAF, grace=0.1), notify_socket=tmp_path / "n")
-    await child.until_notified(within=30)
+async def test_a_child_that_ignores_the_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
+    child = await Child.start(_command(tmp_path, IGNORES_SIGTERM, grace=0.1), notify_socket=tmp_path / "n")
+    await child.wait_until_ready(within=30)
 
     await child.stop()
 
     assert await child.wait() == -signal.SIGKILL
 
 
-async def test_a_held_child_waits_until_it_is_let_go(tmp_path: Path) -> None:
+async def test_a_held_child_waits_until_it_is_released(tmp_path: Path) -> None:
     child = await Child.start(_command(tmp_path, HELD, held=True))
     assert child.tail() == []
 
-    child.let_go()
+    child.release()
 
     assert await child.wait() == 0
-    assert child.tail() == ["let go"]
+    assert child.tail() == ["released"]
     await child.stop()
 
 
 async def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     parent = await Child.start(_command(tmp_path, PARENT, str(tmp_path)))
-    orphan_end = os.pidfd_open(await parent.until(_first_line_as_pid(parent), within=30))
+    orphan_end = os.pidfd_open(await parent.wait_for(_first_line_as_pid(parent), within=30))
 
     os.kill(parent.pid, signal.SIGKILL)
 

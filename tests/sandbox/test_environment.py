@@ -13,7 +13,7 @@ from runtime.settings import Settings, SettingsError
 from sandbox.credentials import Credentials
 from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
 from sandbox.ports import Ports
-from sandbox.postgres_databases import SERVICES, Databases
+from sandbox.postgres.databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
 
 DSNS = {service: f"postgresql://{service}" for service in SERVICES}
@@ -72,7 +72,7 @@ def test_free_ports_are_never_given_twice() -> None:
     assert len(set(given)) == len(given)
 
 
-def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "cli.components", "shop"], capture_output=True, text=True, check=False
     )

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from runtime.process import Lifecycle
 from runtime.settings import Settings
-from sandbox import mail
+from sandbox.mail import server
 from sandbox.ports import Ports, address
 from services.notification.errors import MessageDelayed, MessageRefused
 from services.notification.messenger import Message, Recipient
@@ -37,16 +37,16 @@ async def _sink(ports: Ports, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ORDERSAGA_SANDBOX_MAILBOX_PORT", str(ports.mailbox))
     monkeypatch.setenv("ORDERSAGA_SANDBOX_MAIL_FOLDER", str(folder))
     lifecycle = Lifecycle(asyncio.Event())
-    part = asyncio.create_task(mail.run(_settings(ports), lifecycle))
+    running = asyncio.create_task(server.run(_settings(ports), lifecycle))
     started = asyncio.create_task(lifecycle.started.wait())
-    await asyncio.wait({part, started}, return_when=asyncio.FIRST_COMPLETED)
-    if part.done():
+    await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
         started.cancel()
-        await part
+        await running
     async with httpx.AsyncClient(base_url=f"http://{address(ports.mailbox)}") as client:
         yield client
     lifecycle.stopping.set()
-    await part
+    await running
 
 
 def _paid_mail(recipient: str) -> EmailMessage:

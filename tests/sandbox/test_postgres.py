@@ -10,11 +10,11 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from sandbox import postgres_launch
 from sandbox.ports import free_port
-from sandbox.postgres import Postgres
-from sandbox.postgres_databases import SERVICES
-from sandbox.postgres_temporary import temporary_postgres, temporary_postgres_in_thread
+from sandbox.postgres import launch
+from sandbox.postgres.databases import SERVICES
+from sandbox.postgres.server import Postgres
+from sandbox.postgres.temporary import temporary_postgres, temporary_postgres_in_thread
 
 
 def _server(folder: Path, *, port: int, durable: bool = False) -> Postgres:
@@ -108,8 +108,8 @@ def open_folder() -> Iterator[Path]:
 async def test_root_without_user_namespaces_runs_it_as_nobody(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, open_folder: Path
 ) -> None:
-    monkeypatch.setattr(postgres_launch, "ROOTLESS", ("unshare-is-not-here",))
-    monkeypatch.setattr(postgres_launch, "OTHER_HOME", open_folder)
+    monkeypatch.setattr(launch, "ROOTLESS", ("unshare-is-not-here",))
+    monkeypatch.setattr(launch, "OTHER_HOME", open_folder)
     sockets = open_folder / "s"
     sockets.mkdir()
     server = Postgres(data=tmp_path / "data", port=free_port(), sockets=sockets, log=tmp_path / "log", durable=False)

@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from sandbox.child import Command
 from sandbox.errors import ChildDiedError
-from sandbox.postgres_databases import SERVICES, Databases
-from sandbox.postgres_temporary import temporary_postgres
+from sandbox.postgres.databases import SERVICES, Databases
+from sandbox.postgres.temporary import temporary_postgres
 from sandbox.setup import digest, publish_again, set_up_databases
 
 STAND_IN = """
@@ -39,7 +39,7 @@ STAND_IN = """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rig:
+class Harness:
     """Databases, and the start of a stack as far as they are concerned."""
 
     databases: Databases
@@ -63,12 +63,12 @@ class Rig:
 
 
 @pytest_asyncio.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Rig]:
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     async with temporary_postgres() as databases:
-        yield Rig(databases=databases, folder=tmp_path)
+        yield Harness(databases=databases, folder=tmp_path)
 
 
-async def test_databases_are_set_up_once(harness: Rig) -> None:
+async def test_databases_are_set_up_once(harness: Harness) -> None:
     await harness.start(is_new=True)
     await harness.start()
     await harness.start()
@@ -76,7 +76,7 @@ async def test_databases_are_set_up_once(harness: Rig) -> None:
     assert harness.runs == 1
 
 
-async def test_databases_are_set_up_again_when_anything_about_it_has_changed(harness: Rig) -> None:
+async def test_databases_are_set_up_again_when_anything_about_it_has_changed(harness: Harness) -> None:
     await harness.start(is_new=True)
 
     await harness.start(state="second")
@@ -93,7 +93,7 @@ async def test_databases_are_set_up_again_when_anything_about_it_has_changed(har
     assert harness.runs == 4
 
 
-async def test_a_setup_that_failed_is_done_again(harness: Rig) -> None:
+async def test_a_setup_that_failed_is_done_again(harness: Harness) -> None:
     (harness.folder / "fail").touch()
     with pytest.raises(ChildDiedError, match="setup ended with exit code 7"):
         await harness.start(is_new=True)
@@ -104,7 +104,7 @@ async def test_a_setup_that_failed_is_done_again(harness: Rig) -> None:
     assert harness.runs == 2
 
 
-async def test_every_event_is_published_again_after_a_start_because_the_broker_forgets(harness: Rig) -> None:
+async def test_every_event_is_published_again_after_a_start_because_the_broker_forgets(harness: Harness) -> None:
     await harness.start(is_new=True)
     for service in SERVICES:
         with psycopg.connect(harness.databases.services[service]) as connection:
@@ -118,7 +118,7 @@ async def test_every_event_is_published_again_after_a_start_because_the_broker_f
         assert counts == (3, 0)
 
 
-async def test_a_relay_that_runs_when_the_broker_is_replaced_has_to_take_its_lease_anew(harness: Rig) -> None:
+async def test_a_relay_that_runs_when_the_broker_is_replaced_has_to_take_its_lease_anew(harness: Harness) -> None:
     await harness.start(is_new=True)
     for service in SERVICES:
         with psycopg.connect(harness.databases.services[service]) as connection:

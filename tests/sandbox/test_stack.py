@@ -27,7 +27,7 @@ from sandbox.supervisor import Stack
 from sandbox.watchdog import Update
 
 # Ready at once; the order worker fails when a file asks for it.
-STAND_IN_PARTS = """
+STAND_IN_COMPONENTS = """
     import os, pathlib, signal, socket, sys
     if "order-worker" in sys.argv and pathlib.Path("die-at-start").exists():
         print("no worker today")
@@ -65,7 +65,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "root"
     (root / "cli").mkdir(parents=True)
     (root / "cli" / "__init__.py").touch()
-    (root / "cli" / "parts.py").write_text(textwrap.dedent(STAND_IN_PARTS))
+    (root / "cli" / "components.py").write_text(textwrap.dedent(STAND_IN_COMPONENTS))
     (root / "cli" / "main.py").write_text(textwrap.dedent(STAND_IN_MAIN))
     monkeypatch.setattr(processes, "ROOT", root)
     return root
@@ -82,7 +82,7 @@ def _exists(path: Path) -> bool:
 
 
 def _left(endpoints: Endpoints) -> list[str]:
-    return [part for part, pid in endpoints.processes.items() if is_alive(pid)]
+    return [name for name, pid in endpoints.processes.items() if is_alive(pid)]
 
 
 async def test_a_started_stack_says_where_everything_is_and_leaves_nothing_running(root: Path, tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ async def test_a_started_stack_says_where_everything_is_and_leaves_nothing_runni
 
 async def test_setup_gets_the_databases_and_the_admin_account(root: Path, tmp_path: Path) -> None:
     async with Stack(var=tmp_path / "var", ports=Ports.free()) as stack:
-        told = json.loads((root / "setup.json").read_text())
+        given = json.loads((root / "setup.json").read_text())
 
     admin = stack.endpoints.accounts["admin"]
-    assert (told["ORDERSAGA_ADMIN_EMAIL"], told["ORDERSAGA_ADMIN_PASSWORD"]) == (admin.email, admin.password)
-    assert told["ORDERSAGA_ORDER_DSN"] == stack.endpoints.postgres["order"]
-    assert told["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
+    assert (given["ORDERSAGA_ADMIN_EMAIL"], given["ORDERSAGA_ADMIN_PASSWORD"]) == (admin.email, admin.password)
+    assert given["ORDERSAGA_ORDER_DSN"] == stack.endpoints.postgres["order"]
+    assert given["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
 
 
 async def test_a_process_that_dies_ends_the_stack_and_is_named(root: Path, tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ async def test_a_process_that_dies_ends_the_stack_and_is_named(root: Path, tmp_p
     with pytest.raises(ChildDiedError, match="services was ended by SIGKILL"):
         await use()
 
-    assert [part for part, pid in pids.items() if is_alive(pid)] == []
+    assert [name for name, pid in pids.items() if is_alive(pid)] == []
 
 
-async def test_a_process_that_dies_while_starting_ends_the_start_with_its_last_words(
+async def test_a_process_that_dies_while_starting_ends_the_start_with_the_end_of_its_log(
     root: Path, tmp_path: Path
 ) -> None:
     (root / "die-at-start").touch()
@@ -167,7 +167,7 @@ async def test_a_server_that_dies_ends_the_stack_with_the_end_of_its_log(root: P
     with pytest.raises(ChildDiedError, match=rf"{server} was ended by SIGKILL. The last lines of .*{server}\.log"):
         await use()
 
-    assert [part for part, pid in pids.items() if is_alive(pid)] == []
+    assert [name for name, pid in pids.items() if is_alive(pid)] == []
 
 
 async def test_the_command_says_which_server_died_and_ends_with_exit_code_1(root: Path, var: Path) -> None:
@@ -186,30 +186,30 @@ async def test_the_command_says_which_server_died_and_ends_with_exit_code_1(root
         await asyncio.sleep(0.02)
 
     os.kill(endpoints.processes["kafka"], signal.SIGKILL)
-    _, said = await up.communicate()
+    _, printed = await up.communicate()
 
     assert up.returncode == 1
-    assert f"kafka was ended by SIGKILL. The last lines of {var / 'log' / 'kafka.log'}:" in said.decode()
+    assert f"kafka was ended by SIGKILL. The last lines of {var / 'log' / 'kafka.log'}:" in printed.decode()
     assert _left(endpoints) == []
 
 
 async def test_a_process_of_ours_that_dies_is_started_again_and_named(root: Path, var: Path) -> None:
-    told: asyncio.Queue[Update] = asyncio.Queue()
-    async with Stack(var=var, ports=Ports.free(), restart=True, on_update=told.put_nowait) as stack:
+    updates: asyncio.Queue[Update] = asyncio.Queue()
+    async with Stack(var=var, ports=Ports.free(), restart=True, on_update=updates.put_nowait) as stack:
         before = dict(stack.endpoints.processes)
         os.kill(before["order-worker"], signal.SIGKILL)
-        died, back = [await asyncio.wait_for(told.get(), 30) for _ in range(2)]
+        died, back = [await asyncio.wait_for(updates.get(), 30) for _ in range(2)]
         after = json.loads((var / "endpoints.json").read_text())["processes"]
         left = _left(stack.endpoints)
 
     assert str(died) == "order-worker was ended by SIGKILL; starting it again in 0.5 s (attempt 1)."
     assert str(back) == f"order-worker is ready again, as process {after['order-worker']}."
-    assert [part for part in before if before[part] != after[part]] == ["order-worker"]
+    assert [name for name in before if before[name] != after[name]] == ["order-worker"]
     assert sorted(left) == sorted(after)
-    assert [part for part, pid in after.items() if is_alive(pid)] == []
+    assert [name for name, pid in after.items() if is_alive(pid)] == []
 
 
-async def test_a_split_stack_has_a_process_per_part(root: Path, var: Path) -> None:
+async def test_a_split_stack_has_a_process_per_component(root: Path, var: Path) -> None:
     async with Stack(var=var, ports=Ports.free(), split=True) as stack:
         pids = dict(stack.endpoints.processes)
 
@@ -234,7 +234,7 @@ async def test_a_taken_port_is_named_with_its_listener_and_its_setting(tmp_path:
     StackFolder(tmp_path).release()
 
 
-async def test_what_a_killed_stack_has_left_is_cleared_once_its_processes_have_ended(tmp_path: Path) -> None:
+async def test_what_a_killed_stack_left_is_cleared_once_its_processes_have_ended(tmp_path: Path) -> None:
     killed = StackFolder(tmp_path)
     stopping = await asyncio.create_subprocess_exec("sleep", "0.3")
     endpoints = Endpoints(

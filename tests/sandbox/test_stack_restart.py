@@ -11,7 +11,7 @@ from domain.ids import new_id
 from tests.support.client import Customer, Json, StackClient, order_of, running_stack, until
 
 
-async def webhooks_owed(var: Path) -> int:
+async def outstanding_webhooks(var: Path) -> int:
     """How many events the Stripe double has not delivered yet."""
     with closing(sqlite3.connect(var / "stripe" / "stripe.sqlite3")) as store:
         return int(store.execute("SELECT count(*) FROM deliveries").fetchone()[0])
@@ -36,14 +36,14 @@ async def test_a_second_start_finds_everything_as_it_was(tmp_path: Path) -> None
         late = {"webhook": {"delay_ms": [10_000, 10_000]}}
         (await client.stripe.post("/_sandbox/faults", json=late)).raise_for_status()
         await client.pay(paid_for)
-    assert await webhooks_owed(tmp_path) > 0
+    assert await outstanding_webhooks(tmp_path) > 0
 
     async with running_stack(tmp_path) as client:
         assert (await client.read_order(customer, waiting["id"])) == waiting
         await client.pay(waiting)
         assert await ended(client, customer, waiting) == "PAID"
         assert await ended(client, customer, paid_for) == "PAID"
-        await until(lambda: webhooks_owed(tmp_path), lambda owed: owed == 0)
+        await until(lambda: outstanding_webhooks(tmp_path), lambda count: count == 0)
         stock = await client.gateway.get(f"/v1/inventory/{product_id}", headers=client.admin)
         assert stock.json() == {"product_id": product_id, "on_hand": 4, "reserved": 0, "available": 4}
 

@@ -39,20 +39,20 @@ def test_ctrl_c_stops_the_stack_within_ten_seconds_and_leaves_no_process(tmp_pat
     command = [sys.executable, "-c", UP_ON_FREE_PORTS, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as up:
         try:
-            said = read_until(up, "Ctrl-C stops it")
+            printed = read_until(up, "Ctrl-C stops it")
             endpoints = json.loads((tmp_path / "endpoints.json").read_text())
             pids = set(endpoints["processes"].values())
             assert {pid for pid in pids if is_alive(pid)} == pids
 
             os.killpg(up.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to the whole process group
             exit_code = up.wait(STOP_SECONDS)
-            said += read_until(up, "Stopped in")
+            printed += read_until(up, "Stopped in")
         finally:
             up.kill()
 
     assert exit_code == 0
     assert {pid for pid in pids if is_alive(pid)} == set()
     for address in ("gateway", "temporal_ui", "mailbox", "kafka"):
-        assert endpoints[address] in said
-    assert "Stopped in" in said
+        assert endpoints[address] in printed
+    assert "Stopped in" in printed
     assert not (tmp_path / "endpoints.json").exists()

@@ -40,7 +40,7 @@ def line_with(up: subprocess.Popen[str], words: str) -> str:
     for line in up.stdout:
         if words in line:
             return line
-    raise AssertionError(f"it ended, and never said: {words}")
+    raise AssertionError(f"it ended, and never printed: {words}")
 
 
 def processes(var: Path) -> dict[str, int]:
@@ -65,11 +65,11 @@ def test_a_killed_process_is_replaced_and_a_killed_stack_leaves_none(tmp_path: P
 
     with running_up(tmp_path, ports) as up:  # at once: what was killed is still stopping
         line_with(up, "Ctrl-C stops it")
-        assert [part for part, pid in after.items() if is_alive(pid)] == []
+        assert [name for name, pid in after.items() if is_alive(pid)] == []
         last = processes(tmp_path)
         up.terminate()
         exit_code = up.wait(STOP_SECONDS)
 
     assert exit_code == 0
-    assert [part for part, pid in last.items() if is_alive(pid)] == []
+    assert [name for name, pid in last.items() if is_alive(pid)] == []
     assert not (tmp_path / "endpoints.json").exists()

@@ -71,7 +71,7 @@ def test_two_listeners_on_one_port_are_refused(monkeypatch: pytest.MonkeyPatch) 
         Ports.load()
 
 
-def test_the_help_tells_every_port_and_its_setting() -> None:
+def test_the_help_names_every_port_and_its_setting() -> None:
     text = re.sub(r"\s+", " ", run_up("--help").stdout)
 
     assert "ORDERSAGA_SANDBOX_<NAME>_PORT" in text

@@ -1,4 +1,4 @@
-"""How a process of ours is kept alive, with stand-ins that die on purpose."""
+"""How a process of ours is kept running, with stand-ins that die on purpose."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from runtime.backoff import Backoff
 from sandbox import watchdog
 from sandbox.child import Command, is_alive
 from sandbox.errors import ChildDiedError
-from sandbox.watchdog import MOST_FAILED_STARTS, Died, Failure, ReadyAgain, Update, Watchdog
+from sandbox.watchdog import MAX_FAILED_STARTS, Died, Failure, ReadyAgain, Update, Watchdog
 
 READY = """
     import os, pathlib, signal, socket, sys
@@ -33,20 +34,20 @@ READY_ONLY_ONCE = """
 """ + textwrap.indent(textwrap.dedent(STAYS), "    ")
 
 
-class Rig:
-    """A watchdog, what it said, and how it ended."""
+class Harness:
+    """A watchdog, its updates, and its failure."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.news: asyncio.Queue[Update] = asyncio.Queue()
+        self.updates: asyncio.Queue[Update] = asyncio.Queue()
         self.failures: asyncio.Queue[Failure] = asyncio.Queue()
         self.watchdog: Watchdog | None = None
 
     async def start(self, code: str, *, restart: bool = True) -> Watchdog:
         command = Command(
-            name="part",
+            name="shop",
             arguments=[sys.executable, "-c", textwrap.dedent(code)],
-            log=self._folder / "part.log",
+            log=self._folder / "shop.log",
             environment=os.environ,
             folder=self._folder,
         )
@@ -54,105 +55,104 @@ class Rig:
             command,
             notify_socket=self._folder / "notify",
             restart=restart,
-            on_update=self.news.put_nowait,
+            on_update=self.updates.put_nowait,
             on_failure=self.failures.put_nowait,
         )
         await self.watchdog.start([])
         return self.watchdog
 
-    async def told(self, count: int) -> list[Update]:
-        return [await asyncio.wait_for(self.news.get(), 30) for _ in range(count)]
+    async def next_updates(self, count: int) -> list[Update]:
+        return [await asyncio.wait_for(self.updates.get(), 30) for _ in range(count)]
 
 
 @pytest_asyncio.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Rig]:
-    harness = Rig(tmp_path)
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    harness = Harness(tmp_path)
     yield harness
     if harness.watchdog is not None:
         await harness.watchdog.stop()
 
 
-Pauses = Callable[[float], None]
+ShortDelays = Callable[[float], None]
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> ShortDelays:
     def shorten(healthy_seconds: float) -> None:
-        monkeypatch.setattr(watchdog, "FIRST_PAUSE", 0.01)
-        monkeypatch.setattr(watchdog, "LONGEST_PAUSE", 0.03)
+        monkeypatch.setattr(watchdog, "BACKOFF", Backoff(first=0.01, longest=0.03))
         monkeypatch.setattr(watchdog, "HEALTHY_SECONDS", healthy_seconds)
 
     return shorten
 
 
-async def test_a_process_that_is_killed_is_replaced_and_named(harness: Rig, pauses: Pauses) -> None:
-    pauses(30)
-    kept = await harness.start(STAYS)
-    first = kept.pid
+async def test_a_process_that_is_killed_is_replaced_and_named(harness: Harness, short_delays: ShortDelays) -> None:
+    short_delays(30)
+    supervised = await harness.start(STAYS)
+    first = supervised.pid
 
     os.kill(first, signal.SIGKILL)
-    died, back = await harness.told(2)
+    died, back = await harness.next_updates(2)
 
-    assert died == Died(name="part", how="was ended by SIGKILL", attempt=1, pause=0.01)
-    assert str(died) == "part was ended by SIGKILL; starting it again in 0.01 s (attempt 1)."
-    assert back == ReadyAgain(name="part", pid=kept.pid)
-    assert kept.pid != first
-    assert is_alive(kept.pid)
+    assert died == Died(name="shop", how="was ended by SIGKILL", attempt=1, delay=0.01)
+    assert str(died) == "shop was ended by SIGKILL; starting it again in 0.01 s (attempt 1)."
+    assert back == ReadyAgain(name="shop", pid=supervised.pid)
+    assert supervised.pid != first
+    assert is_alive(supervised.pid)
 
 
-async def test_pauses_double_up_to_the_longest_while_it_keeps_dying(harness: Rig, pauses: Pauses) -> None:
-    pauses(30)
+async def test_delays_double_up_to_the_longest_one(harness: Harness, short_delays: ShortDelays) -> None:
+    short_delays(30)
     await harness.start(DIES)
 
-    told = await harness.told(8)
+    updates = await harness.next_updates(8)
 
-    deaths = [news for news in told if isinstance(news, Died)]
-    assert [(death.how, death.attempt, death.pause) for death in deaths] == [
-        ("ended with exit code 3", attempt, pause) for attempt, pause in enumerate((0.01, 0.02, 0.03, 0.03), start=1)
+    deaths = [update for update in updates if isinstance(update, Died)]
+    assert [(death.how, death.attempt, death.delay) for death in deaths] == [
+        ("ended with exit code 3", attempt, delay) for attempt, delay in enumerate((0.01, 0.02, 0.03, 0.03), start=1)
     ]
 
 
 async def test_a_process_that_was_healthy_for_a_while_dies_as_if_for_the_first_time(
-    harness: Rig, pauses: Pauses
+    harness: Harness, short_delays: ShortDelays
 ) -> None:
-    pauses(0)
+    short_delays(0)
     await harness.start(DIES)
 
-    told = await harness.told(6)
+    updates = await harness.next_updates(6)
 
-    assert [(news.attempt, news.pause) for news in told if isinstance(news, Died)] == [(1, 0.01)] * 3
+    assert [(update.attempt, update.delay) for update in updates if isinstance(update, Died)] == [(1, 0.01)] * 3
 
 
-async def test_a_process_that_does_not_get_ready_any_more_is_given_up_with_its_last_words(
-    harness: Rig, pauses: Pauses
+async def test_a_process_that_does_not_become_ready_any_more_is_given_up_with_the_end_of_its_log(
+    harness: Harness, short_delays: ShortDelays
 ) -> None:
-    pauses(30)
-    kept = await harness.start(READY_ONLY_ONCE)
+    short_delays(30)
+    supervised = await harness.start(READY_ONLY_ONCE)
 
-    os.kill(kept.pid, signal.SIGKILL)
+    os.kill(supervised.pid, signal.SIGKILL)
     failure = await asyncio.wait_for(harness.failures.get(), 30)
 
     assert isinstance(failure, ChildDiedError)
-    assert (failure.name, failure.code, failure.tail[-1]) == ("part", 7, "no more today")
-    assert harness.news.qsize() == MOST_FAILED_STARTS
+    assert (failure.name, failure.code, failure.tail[-1]) == ("shop", 7, "no more today")
+    assert harness.updates.qsize() == MAX_FAILED_STARTS
 
 
-async def test_without_restart_the_first_death_is_the_end(harness: Rig) -> None:
-    kept = await harness.start(STAYS, restart=False)
+async def test_without_restart_the_first_death_is_the_end(harness: Harness) -> None:
+    supervised = await harness.start(STAYS, restart=False)
 
-    os.kill(kept.pid, signal.SIGKILL)
+    os.kill(supervised.pid, signal.SIGKILL)
     failure = await asyncio.wait_for(harness.failures.get(), 30)
 
     assert failure.how == "was ended by SIGKILL"
-    assert harness.news.empty()
+    assert harness.updates.empty()
 
 
-async def test_a_process_that_is_stopped_stays_so(harness: Rig, pauses: Pauses) -> None:
-    pauses(30)
-    kept = await harness.start(STAYS)
+async def test_a_process_that_is_stopped_stays_so(harness: Harness, short_delays: ShortDelays) -> None:
+    short_delays(30)
+    supervised = await harness.start(STAYS)
 
-    await kept.stop()
+    await supervised.stop()
 
-    assert not is_alive(kept.pid)
-    assert harness.news.empty()
+    assert not is_alive(supervised.pid)
+    assert harness.updates.empty()
     assert harness.failures.empty()

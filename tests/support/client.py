@@ -179,7 +179,7 @@ class StackClient:
         async with await psycopg.AsyncConnection.connect(dsn) as connection:
             return await (await connection.execute(query.encode(), parameters)).fetchall()
 
-    def webhooks_owed(self) -> int:
+    def outstanding_webhooks(self) -> int:
         """How many deliveries Stripe has had no 200 for yet."""
         with closing(sqlite3.connect(self.var / "stripe" / "stripe.sqlite3")) as store:
             return int(store.execute("SELECT count(*) FROM deliveries").fetchone()[0])

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from runtime.process import Lifecycle
 from runtime.settings import Settings
-from sandbox import mail
+from sandbox.mail import server
 from sandbox.ports import Ports, address
 from services.notification.bootstrap import bootstrap
 from services.notification.directory import Directory
@@ -62,12 +62,12 @@ async def running_sink(folder: Path) -> AsyncIterator[Sink]:
         environment.setenv("ORDERSAGA_SANDBOX_SMTP_PORT", str(ports.smtp))
         environment.setenv("ORDERSAGA_SANDBOX_MAILBOX_PORT", str(ports.mailbox))
         environment.setenv("ORDERSAGA_SANDBOX_MAIL_FOLDER", str(folder))
-        part = asyncio.create_task(mail.run(settings, lifecycle))
+        running = asyncio.create_task(server.run(settings, lifecycle))
         await lifecycle.started.wait()
     async with httpx.AsyncClient(base_url=settings.twilio_api_base or "") as mailbox:
         yield Sink(settings=settings, mailbox=mailbox)
     lifecycle.stopping.set()
-    await part
+    await running
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from migrations.runner import upgrade_all
-from sandbox.postgres_temporary import temporary_postgres_in_thread
+from sandbox.postgres.temporary import temporary_postgres_in_thread
 
 
 @dataclass(frozen=True, slots=True)

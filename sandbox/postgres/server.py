@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sandbox.child import Child, Command, run_to_end
+from sandbox.child import Child, Command, run_to_completion
 from sandbox.ports import HOST
-from sandbox.postgres_databases import SUPERUSER, describe, load_passwords, set_up
-from sandbox.postgres_launch import Launch
+from sandbox.postgres.databases import SUPERUSER, describe, load_passwords, set_up
+from sandbox.postgres.launch import Launch
 
 MAX_CONNECTIONS = 200
 INIT_SECONDS = 60.0
@@ -19,7 +19,7 @@ READY_SECONDS = 30.0
 STOP_SECONDS = 2.0
 
 FAST_AND_LOOSE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-"""For data that nobody misses: acknowledged commits vanish when the server is killed."""
+"""For throw-away data: acknowledged commits vanish when the server is killed."""
 
 
 class Postgres:
@@ -36,7 +36,7 @@ class Postgres:
             port: where it listens on 127.0.0.1.
             sockets: an existing private folder for its unix socket, with a path of less than 80 bytes.
             log: its log file.
-            durable: False trades safety for speed: only for data that nobody misses.
+            durable: False trades safety for speed: only for throw-away data.
         """
         self._data = data.absolute()
         self._port = port
@@ -69,13 +69,13 @@ class Postgres:
                 environment=launch.environment,
                 folder=Path("/"),
                 stop_signal=signal.SIGINT,  # a "fast" stop: open connections are closed, everything is on disk
-                insist_signal=signal.SIGQUIT,  # "immediate": what was committed is in the log and restored from it
+                escalation_signal=signal.SIGQUIT,  # "immediate": what was committed is in the log and restored from it
                 grace=STOP_SECONDS,
                 owner=launch.owner,
             )
         )
         try:
-            await self._child.until(set_up(self.databases.admin, self._passwords), within=READY_SECONDS)
+            await self._child.wait_for(set_up(self.databases.admin, self._passwords), within=READY_SECONDS)
         except BaseException:
             await self._child.stop()
             raise
@@ -120,7 +120,7 @@ class Postgres:
             folder=Path("/"),
             owner=launch.owner,
         )
-        await run_to_end(initdb, within=INIT_SECONDS)
+        await run_to_completion(initdb, within=INIT_SECONDS)
         draft.rename(launch.data)
 
     def _server_options(self, launch: Launch) -> list[str]:

@@ -19,7 +19,7 @@ from litestar.params import FromPath
 
 from domain.notifications import MAX_SMS, is_phone
 from runtime.settings import Settings
-from sandbox.mailbox import Mailbox, Message
+from sandbox.mail.mailbox import Mailbox, Message
 
 _API: Final = "2010-04-01"
 _REFUSED_NUMBERS: Final = {
@@ -60,14 +60,14 @@ def twilio_double(mailbox: Mailbox, account: TwilioAccount) -> HTTPRouteHandler:
             return _refuse(HTTPStatus.UNAUTHORIZED, 20003, "Authenticate")
         form = await request.form()
         sender, to, text = (str(form.get(name, "")) for name in ("From", "To", "Body"))
-        if fault := _fault(sender=sender, to=to, text=text):
-            return _refuse(HTTPStatus.BAD_REQUEST, *fault)
-        return Response(_show(mailbox.take_sms(sender=sender, to=to, text=text), account_sid), status_code=201)
+        if error := _error(sender=sender, to=to, text=text):
+            return _refuse(HTTPStatus.BAD_REQUEST, *error)
+        return Response(_to_resource(mailbox.add_sms(sender=sender, to=to, text=text), account_sid), status_code=201)
 
     return send
 
 
-def _fault(*, sender: str, to: str, text: str) -> tuple[int, str] | None:
+def _error(*, sender: str, to: str, text: str) -> tuple[int, str] | None:
     if not to:
         return 21604, "A 'To' phone number is required."
     if not is_phone(to):
@@ -91,7 +91,7 @@ def _refuse(status: HTTPStatus, code: int, message: str) -> Response[dict[str, A
     return Response(body, status_code=status)
 
 
-def _show(message: Message, account_sid: str) -> dict[str, Any]:
+def _to_resource(message: Message, account_sid: str) -> dict[str, Any]:
     at = format_datetime(message.received_at)
     return {
         "account_sid": account_sid,

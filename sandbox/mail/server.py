@@ -18,9 +18,9 @@ from litestar.params import FromPath, FromQuery
 from runtime.http_server import http_server
 from runtime.process import Lifecycle
 from runtime.settings import Settings
-from sandbox.mailbox import Mailbox, Message
+from sandbox.mail.mailbox import Mailbox, Message
+from sandbox.mail.twilio_double import TwilioAccount, twilio_double
 from sandbox.settings import SandboxSettings
-from sandbox.twilio_double import TwilioAccount, twilio_double
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,13 +32,13 @@ _templates = Environment(
 
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
-    """The part: take every mail, and every SMS of the settings' Twilio account, until the process stops."""
+    """Receive every mail, and every SMS of the settings' Twilio account, until the process stops."""
     sandbox = SandboxSettings.load()
     mailbox = Mailbox(sandbox.mail_folder)
     account = TwilioAccount.of(settings)
     app = mailbox_app(mailbox, *([] if account is None else [twilio_double(mailbox, account)]))
     loop = asyncio.get_running_loop()
-    # The host name is given because aiosmtpd would else ask the name service, once per connection.
+    # Without a host name aiosmtpd would ask the name service, once per connection.
     smtp = await loop.create_server(
         lambda: SMTP(mailbox, hostname="sink.example.test", enable_SMTPUTF8=True, loop=loop), HOST, sandbox.smtp_port
     )

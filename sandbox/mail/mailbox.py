@@ -17,7 +17,7 @@ from domain.notifications import Channel
 from sandbox.files import write_private
 
 RECIPIENT_HEADER = "X-Envelope-To"
-"""Added to each stored mail: whom the envelope named, which is not always whom the To header names."""
+"""Added to each stored mail: the envelope's recipients, who are not always those of the To header."""
 
 _parser = BytesParser(_class=EmailMessage, policy=email.policy.default)
 
@@ -64,8 +64,8 @@ class Mailbox:
         """One message."""
         return self._message(message_id) if message_id in self._paths else None
 
-    def take_sms(self, *, sender: str, to: str, text: str) -> Message:
-        """Keep an SMS."""
+    def add_sms(self, *, sender: str, to: str, text: str) -> Message:
+        """Store an SMS."""
         message = Message(
             id=self._next_id(),
             channel=Channel.SMS,
@@ -83,7 +83,7 @@ class Mailbox:
         return message
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
-        """Keep a mail; called by aiosmtpd."""
+        """Store a mail; called by aiosmtpd."""
         recipients = "".join(f"{RECIPIENT_HEADER}: {address}\r\n" for address in envelope.rcpt_tos)
         path = self._folder / f"{self._next_id()}.eml"
         path.write_bytes(recipients.encode() + (envelope.original_content or b""))

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sandbox.ports import free_port
-from sandbox.postgres import Postgres
-from sandbox.postgres_databases import Databases
+from sandbox.postgres.databases import Databases
+from sandbox.postgres.server import Postgres
 
 
 @asynccontextmanager

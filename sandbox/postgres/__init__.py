@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL, with a database and a role for each service."""
