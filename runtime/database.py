@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import URL, DateTime, MetaData, make_url
 from sqlmodel import Field
 
+from runtime.backoff import Backoff, Retries
 from runtime.deadline import time_to_wait
 from runtime.refusal import Unavailable
 from runtime.settings import Settings
@@ -30,6 +31,8 @@ Row = TypeVar("Row")
 
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds to wait for PostgreSQL to take a connection; and for one's turn, unless the caller waits longer."""
+
+_RECONNECT: Final = Backoff(first=0.1, longest=2.0)
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -214,16 +217,15 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        delay = 0.1
+        retries = Retries(_RECONNECT)
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
                     await connection.execute(f'LISTEN "{self._channel}"')
-                    delay = 0.1
+                    retries.succeeded()
                     self._on_wake("")
                     async for notification in connection.notifies():
                         self._on_wake(notification.payload)
             except psycopg.OperationalError as error:
                 log.warning("listener.lost", channel=self._channel, error=str(error))
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 2.0)
+            await asyncio.sleep(retries.failed())
