@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from sandbox.stripe.objects import Resource
+from sandbox.stripe.resources import Resource
 
 
 class DisputeStatus(StrEnum):

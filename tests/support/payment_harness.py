@@ -331,10 +331,10 @@ class PaymentHarness:
         """Let it refuse no more."""
         self.account.overwrite(replace(self.account.get(Charge, charge.id), status=ChargeStatus.SUCCEEDED))
 
-    def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
-        """What somebody with the secret key can do to an intent that is not paid yet."""
-        intent = self.account.get(Intent, payment.intent_id or "")
-        self.account.overwrite(replace(intent, currency=currency, amount=amount))
+    async def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
+        """Somebody changes an intent that is not paid yet with the secret key."""
+        changes: stripe.params.PaymentIntentUpdateParams = {"currency": currency, "amount": amount}
+        await self.sdk.v1.payment_intents.update_async(payment.intent_id or "", changes)
 
     def forget_keys(self) -> None:
         """As Stripe does after a day."""
@@ -411,7 +411,9 @@ async def payment_harness(
         double = await stack.enter_async_context(StripeDouble(account))
         database = Database(dsn, pool_size=8)
         stack.push_async_callback(database.close)
-        client = StripeClient(api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card"])
+        client = StripeClient(
+            api_key=API_KEY, api_base=double.url, timeout=5, payment_method_types=["card", "sepa_debit"]
+        )
         stack.push_async_callback(client.close)
         sagas, wakeups = SagaRecorder(), Wakeups()
         parts = put_together(database, client, sagas, wakeups)
