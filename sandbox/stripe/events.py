@@ -59,6 +59,7 @@ class Event(Resource, frozen=True, kw_only=True):
     data: EventData
     request: EventRequest
     object: str = "event"
+    livemode: bool = False
     pending_webhooks: int = 0
 
     @property

@@ -118,6 +118,7 @@ class Intent(Resource, frozen=True, kw_only=True):
     payment_method_types: list[str]
     metadata: dict[str, str]
     object: str = "payment_intent"
+    livemode: bool = False
     allowed_payment_method_types: list[str] | None = None
     amount_capturable: int = 0
     amount_received: int = 0
@@ -177,6 +178,7 @@ class Charge(Resource, frozen=True, kw_only=True):
     outcome: Outcome
     metadata: dict[str, str]
     object: str = "charge"
+    livemode: bool = False
     amount_refunded: int = 0
     balance_transaction: str | None = None
     billing_details: BillingDetails = BillingDetails()

@@ -80,6 +80,7 @@ class PaymentMethod(_Typed, Resource, frozen=True, kw_only=True):
     prefix = "pm"
 
     object: str = "payment_method"
+    livemode: bool = False
     type: PaymentMethodType = PaymentMethodType.CARD
     card: CardDetails | msgspec.UnsetType = msgspec.UNSET
     us_bank_account: UsBankAccountDetails | msgspec.UnsetType = msgspec.UNSET

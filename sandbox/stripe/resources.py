@@ -23,7 +23,6 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     created: int
-    livemode: bool = False
 
     @property
     def list_key(self) -> str | None:

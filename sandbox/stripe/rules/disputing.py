@@ -105,6 +105,12 @@ def _with_funds_withdrawn(dispute: Dispute, *, at: int) -> Dispute:
 
 def _with_movement(dispute: Dispute, amount: int, *, at: int) -> Dispute:
     movement = BalanceTransaction(
-        id=new_id("txn"), amount=amount, net=amount, currency=dispute.currency, created=at, source=dispute.id
+        id=new_id("txn"),
+        amount=amount,
+        net=amount,
+        currency=dispute.currency,
+        created=at,
+        available_on=at,
+        source=dispute.id,
     )
     return replace(dispute, balance_transactions=[*dispute.balance_transactions, movement])
