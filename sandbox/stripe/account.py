@@ -13,27 +13,22 @@ from typing import Self
 
 import msgspec
 
-from sandbox.stripe.calls import ApiRequest, Calls, Reply
+from sandbox.stripe.api.calls import ApiRequest, Calls, Reply
+from sandbox.stripe.api.idempotency import IdempotencyKeys
+from sandbox.stripe.api.routes import find_route
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.deliveries import Deliveries
 from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
 from sandbox.stripe.errors import missing, unrecognized_request
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.faults import FaultSwitch
-from sandbox.stripe.idempotency import IdempotencyKeys
-from sandbox.stripe.ledger import Done, Ledger
-from sandbox.stripe.objects import (
-    AnyResource,
-    Intent,
-    Refund,
-    RefundFailure,
-    RefundStatus,
-    Resource,
-    new_id,
-)
+from sandbox.stripe.ledger.journal import Done, Journal
+from sandbox.stripe.ledger.ledger import Ledger
+from sandbox.stripe.objects import Intent, Refund, RefundFailure, RefundStatus
 from sandbox.stripe.planned import PlannedChanges
-from sandbox.stripe.routes import find_route
-from sandbox.stripe.rules import Authentication
+from sandbox.stripe.resources import AnyResource, Resource, new_id
+from sandbox.stripe.rules.intents import Authentication
+from sandbox.stripe.rules.tokens import DebitFailureCode
 from sandbox.stripe.store import Store
 
 API_HOST = "https://api.stripe.com"
@@ -48,7 +43,7 @@ class StripeAccount:
         store: what it has; an empty one in memory by default.
         clock: its time; the wall clock's by default.
         webhook_events: the types of event that its webhook endpoint receives, ``*`` for all; none by default.
-        late_after: seconds after which refunds that are late change by themselves; only a switch changes them for None.
+        late_after: seconds after which refunds and payments that are late end by themselves; for None they never do.
 
     Attributes:
         clock: its time. What is due by it has happened once `Clock.advance` returns, but for webhooks.
@@ -73,14 +68,14 @@ class StripeAccount:
         self._store = store or Store()
         self._listeners: list[Callable[[], None]] = []
         self.deliveries = Deliveries(self._store, self.clock, secret=webhook_secret)
-        self._ledger = Ledger(
+        journal = Journal(
             self._store,
             faults=self.faults,
             clock=self.clock,
             enabled_events=frozenset(webhook_events),
-            base_url=API_HOST,
             late_after=late_after,
         )
+        self._ledger = Ledger(self._store, journal, base_url=API_HOST)
         self._planned = PlannedChanges(self._store, self._ledger, self.clock)
         self._calls = Calls(
             api_key=api_key,
@@ -109,11 +104,11 @@ class StripeAccount:
 
     @property
     def base_url(self) -> str:
-        return self._ledger.base_url
+        return self._ledger.intents.base_url
 
     @base_url.setter
     def base_url(self, url: str) -> None:
-        self._ledger.base_url = url
+        self._ledger.intents.base_url = url
 
     # The API
 
@@ -152,7 +147,25 @@ class StripeAccount:
             ApiError: 404 when there is no such intent, 400 when it waits for nothing.
         """
         cause = EventRequest(id=new_id("req", size=14), idempotency_key=None)
-        self._do(lambda: self._ledger.authenticate_intent(intent_id, outcome, cause))
+        self._do(lambda: self._ledger.intents.authenticate(intent_id, outcome, cause))
+        return self.get(Intent, intent_id)
+
+    def settle(self, intent_id: str) -> Intent:
+        """Let the money of an intent that is processing arrive; it ends by itself no more.
+
+        Raises:
+            ApiError: 404 when there is no such intent, 400 when it is not processing.
+        """
+        self._do(lambda: self._ledger.intents.settle(intent_id, EventRequest()))
+        return self.get(Intent, intent_id)
+
+    def fail(self, intent_id: str, code: DebitFailureCode | None = None) -> Intent:
+        """Let the money of an intent that is processing not arrive, by default for its payment method's own reason.
+
+        Raises:
+            ApiError: as `settle`.
+        """
+        self._do(lambda: self._ledger.intents.fail(intent_id, code, EventRequest()))
         return self.get(Intent, intent_id)
 
     def change_refund(self, refund_id: str, status: RefundStatus, *, failure: RefundFailure | None = None) -> Refund:
@@ -161,7 +174,7 @@ class StripeAccount:
         Raises:
             ApiError: 404 when there is no such refund, 400 when it cannot become that.
         """
-        self._do(lambda: self._ledger.change_refund(refund_id, status, failure, EventRequest()))
+        self._do(lambda: self._ledger.refunds.change(refund_id, status, failure, EventRequest()))
         return self.get(Refund, refund_id)
 
     def open_dispute(
@@ -177,7 +190,7 @@ class StripeAccount:
         Raises:
             ApiError: 404 when there is no such charge, 400 when it cannot be disputed.
         """
-        done = self._do(lambda: self._ledger.open_dispute(charge_id, status, reason, amount, EventRequest()))
+        done = self._do(lambda: self._ledger.disputes.open(charge_id, status, reason, amount, EventRequest()))
         return self.get(Dispute, done.resource.id)
 
     def change_dispute(self, dispute_id: str, status: DisputeStatus) -> Dispute:
@@ -186,7 +199,7 @@ class StripeAccount:
         Raises:
             ApiError: 404 when there is no such dispute, 400 when it cannot become that.
         """
-        self._do(lambda: self._ledger.change_dispute(dispute_id, status, EventRequest()))
+        self._do(lambda: self._ledger.disputes.change(dispute_id, status, EventRequest()))
         return self.get(Dispute, dispute_id)
 
     # What is there, and what no rule allows

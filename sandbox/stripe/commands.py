@@ -1,23 +1,19 @@
-"""What each call asks for, read from its parameters and checked in form; nothing is executed here."""
+"""What each call asks for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sandbox.stripe.errors import invalid
 from sandbox.stripe.objects import AutomaticPaymentMethods, CancellationReason, RefundReason
-from sandbox.stripe.params import Params, required
-
-# From this version on the types go by another name.
-_WITHOUT_PAYMENT_METHOD_TYPES = "2026-09-30"
 
 
 class CaptureMethod(StrEnum):
-    """When the money is taken: both mean at once."""
+    """When the money is taken: both automatic ones mean at once."""
 
     AUTOMATIC = "automatic"
     AUTOMATIC_ASYNC = "automatic_async"
+    MANUAL = "manual"
 
 
 class ConfirmationMethod(StrEnum):
@@ -33,13 +29,11 @@ class AllowRedirects(StrEnum):
     NEVER = "never"
 
 
-class PaymentMethodType(StrEnum):
-    """Types that an intent may offer; only cards can be charged here."""
+class AcceptanceType(StrEnum):
+    """How the customer accepted a mandate."""
 
-    CARD = "card"
-    LINK = "link"
-    SEPA_DEBIT = "sepa_debit"
-    US_BANK_ACCOUNT = "us_bank_account"
+    ONLINE = "online"
+    OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +43,7 @@ class ConfirmIntent:
     payment_method: str | None
     return_url: str | None
     use_stripe_sdk: bool
+    has_mandate: bool
     client_secret: str | None = None
 
 
@@ -68,6 +63,32 @@ class CreateIntent:
     receipt_email: str | None
     statement_descriptor_suffix: str | None
     confirm: ConfirmIntent | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateIntent:
+    """https://docs.stripe.com/api/payment_intents/update; what is None stays as it is.
+
+    Metadata are merged into those that there are, and a key with an empty value is removed.
+    """
+
+    amount: int | None
+    currency: str | None
+    payment_method: str | None
+    allowed_payment_method_types: list[str] | None
+    payment_method_types: list[str]
+    metadata: dict[str, str]
+    description: str | None
+    receipt_email: str | None
+    statement_descriptor_suffix: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureIntent:
+    """https://docs.stripe.com/api/payment_intents/capture; all that can be captured without an amount."""
+
+    amount: int | None
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,158 +127,3 @@ class ListPage:
     created_to: int | None
     list_keys: tuple[str, ...] = ()
     charge: str | None = None
-
-
-def create_intent(params: Params) -> CreateIntent:
-    """Read the parameters of a new intent."""
-    amount, currency = params.integer("amount", least=1), params.text("currency")
-    if amount is None:
-        raise required("amount")
-    if currency is None:
-        raise required("currency")
-    confirms = params.boolean("confirm") or False
-    confirm = _confirmation(params)
-    if confirm.return_url is not None and not confirms:
-        raise invalid("`return_url` can only be given together with `confirm` set to true", param="return_url")
-    params.choice("confirmation_method", ConfirmationMethod)
-    allowed, types = _payment_method_types(params)
-    return CreateIntent(
-        amount=amount,
-        currency=currency,
-        payment_method=confirm.payment_method,
-        allowed_payment_method_types=allowed,
-        payment_method_types=types,
-        automatic=_automatic(params, explicit=bool(types)),
-        capture_method=params.choice("capture_method", CaptureMethod) or CaptureMethod.AUTOMATIC_ASYNC,
-        metadata=params.metadata(),
-        description=params.text("description", limit=1_000),
-        receipt_email=params.text("receipt_email", limit=800),
-        statement_descriptor_suffix=params.text("statement_descriptor_suffix", limit=22),
-        confirm=confirm if confirms else None,
-    )
-
-
-def confirm_intent(params: Params) -> ConfirmIntent:
-    """Read the parameters of a confirmation."""
-    return _confirmation(params, client_secret=params.text("client_secret"))
-
-
-def cancel_intent(params: Params) -> CancelIntent:
-    """Read the parameters of a cancellation."""
-    return CancelIntent(reason=params.choice("cancellation_reason", CancellationReason))
-
-
-def create_refund(params: Params) -> CreateRefund:
-    """Read the parameters of a new refund."""
-    intent, charge = params.text("payment_intent"), params.text("charge")
-    if intent is None and charge is None:
-        raise invalid("One of the following params should be provided for this request: payment_intent or charge.")
-    return CreateRefund(
-        payment_intent=intent,
-        charge=charge,
-        amount=params.integer("amount", least=1),
-        reason=params.choice("reason", RefundReason),
-        metadata=params.metadata(),
-    )
-
-
-def cancel_refund(params: Params) -> None:
-    """A cancellation of a refund has no parameters."""
-
-
-def retrieve(params: Params) -> Retrieve:
-    """Read the parameters of a look-up that has none."""
-    return Retrieve()
-
-
-def retrieve_intent(params: Params) -> Retrieve:
-    """Read the parameters of a look-up of an intent."""
-    return Retrieve(client_secret=params.text("client_secret"))
-
-
-def list_intents(params: Params) -> ListPage:
-    """Read the parameters of a list of intents."""
-    return _page(params)
-
-
-def list_charges(params: Params) -> ListPage:
-    """Read the parameters of a list of charges."""
-    intent = params.text("payment_intent")
-    return _page(params, list_keys=(intent,) if intent else ())
-
-
-def list_of_charge(params: Params) -> ListPage:
-    """Read the parameters of a list of refunds or disputes."""
-    intent, charge = params.text("payment_intent"), params.text("charge")
-    return _page(params, list_keys=(intent,) if intent else (), charge=charge)
-
-
-def list_events(params: Params) -> ListPage:
-    """Read the parameters of a list of events."""
-    one, several = params.text("type"), params.array("types")
-    if one is not None and several:
-        raise invalid("You may only specify one of these parameters: type, types.")
-    return _page(params, list_keys=(one,) if one else tuple(several))
-
-
-def _confirmation(params: Params, client_secret: str | None = None) -> ConfirmIntent:
-    return ConfirmIntent(
-        payment_method=params.text("payment_method"),
-        return_url=params.text("return_url"),
-        use_stripe_sdk=params.boolean("use_stripe_sdk") or False,
-        client_secret=client_secret,
-    )
-
-
-def _payment_method_types(params: Params) -> tuple[list[str] | None, list[str]]:
-    """The types as given under their present name, and the types however given.
-
-    https://docs.stripe.com/changelog/endive/2026-09-30/removes-the-payment-method-types-parameter-from-payment-intents-and-setup-intents
-    """
-    former, allowed = params.array("payment_method_types"), params.array("allowed_payment_method_types")
-    if former and params.api_version >= _WITHOUT_PAYMENT_METHOD_TYPES:
-        raise invalid(
-            "The `payment_method_types` parameter is no longer supported in this API version. Use "
-            "`allowed_payment_method_types` instead.",
-            code="payment_method_types_no_longer_supported",
-            param="payment_method_types",
-        )
-    for name in (*former, *allowed):
-        if name not in set(PaymentMethodType):
-            raise invalid(
-                f"The payment method type provided: {name} is invalid.",
-                param="allowed_payment_method_types" if allowed else "payment_method_types",
-            )
-    return allowed or None, allowed or former
-
-
-def _automatic(params: Params, *, explicit: bool) -> AutomaticPaymentMethods | None:
-    enabled = params.boolean("automatic_payment_methods[enabled]")
-    redirects = params.choice("automatic_payment_methods[allow_redirects]", AllowRedirects)
-    if explicit and enabled:
-        raise invalid(
-            "You may only specify one of these parameters: automatic_payment_methods, allowed_payment_method_types."
-        )
-    # Without any word on payment methods Stripe offers those of the account's dashboard.
-    if explicit or enabled is False:
-        return None
-    return AutomaticPaymentMethods(enabled=True, allow_redirects=redirects or AllowRedirects.ALWAYS)
-
-
-def _page(params: Params, *, list_keys: tuple[str, ...] = (), charge: str | None = None) -> ListPage:
-    after, before = params.text("starting_after"), params.text("ending_before")
-    if after is not None and before is not None:
-        raise invalid("You may only specify one of these parameters: starting_after, ending_before.")
-    exact, gt, lt = (params.integer(name) for name in ("created", "created[gt]", "created[lt]"))
-    gte, lte = params.integer("created[gte]"), params.integer("created[lte]")
-    lower = [bound for bound in (exact, gte, None if gt is None else gt + 1) if bound is not None]
-    upper = [bound for bound in (exact, lte, None if lt is None else lt - 1) if bound is not None]
-    return ListPage(
-        limit=params.integer("limit", least=1, most=100) or 10,
-        starting_after=after,
-        ending_before=before,
-        created_from=max(lower, default=None),
-        created_to=min(upper, default=None),
-        list_keys=list_keys,
-        charge=charge,
-    )

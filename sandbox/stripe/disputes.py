@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from sandbox.stripe.objects import Resource
+from sandbox.stripe.resources import Resource
 
 
 class DisputeStatus(StrEnum):
@@ -42,6 +42,13 @@ class EvidenceDetails(msgspec.Struct, frozen=True, kw_only=True):
     has_evidence: bool = False
     past_due: bool = False
     submission_count: int = 0
+    submission_method: str = "not_submitted"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the shop says in its defence: nothing."""
+
+    enhanced_evidence: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +60,13 @@ class BalanceTransaction(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     created: int
     source: str
+    available_on: int = 0
+    balance_type: str = "payments"
     fee: int = 0
+    fee_details: list[str] = msgspec.field(default_factory=list)
     object: str = "balance_transaction"
     reporting_category: str = "dispute"
+    status: str = "available"
     type: str = "adjustment"
 
 
@@ -74,9 +85,10 @@ class Dispute(Resource, frozen=True, kw_only=True):
     is_charge_refundable: bool
     evidence_details: EvidenceDetails
     object: str = "dispute"
+    livemode: bool = False
     balance_transactions: list[BalanceTransaction] = msgspec.field(default_factory=list)
     enhanced_eligibility_types: list[str] = msgspec.field(default_factory=list)
-    evidence: dict[str, str] = msgspec.field(default_factory=dict)
+    evidence: Evidence = Evidence()
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from sandbox.stripe.objects import Intent, PaymentError, Resource
+from sandbox.stripe.objects import Intent, PaymentError
+from sandbox.stripe.resources import Resource
 
 
 class ErrorType(StrEnum):
@@ -53,10 +54,15 @@ class ApiError(Exception):
         if self.param is not None:
             error["param"] = self.param
         if "code" in error:
-            error["doc_url"] = f"https://stripe.com/docs/error-codes/{error['code'].replace('_', '-')}"
+            error["doc_url"] = doc_url(error["code"])
         if self.intent is not None:
             error["payment_intent"] = self.intent
         return {"error": error}
+
+
+def doc_url(code: str) -> str:
+    """The page about an error's code, as Stripe's answers name it."""
+    return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
 
 
 def invalid(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:

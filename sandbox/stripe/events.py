@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from sandbox.stripe.objects import Resource
+from sandbox.stripe.resources import Resource
 
 
 class EventType(StrEnum):
@@ -14,11 +14,15 @@ class EventType(StrEnum):
 
     INTENT_CREATED = "payment_intent.created"
     INTENT_REQUIRES_ACTION = "payment_intent.requires_action"
+    INTENT_PROCESSING = "payment_intent.processing"
+    INTENT_AMOUNT_CAPTURABLE_UPDATED = "payment_intent.amount_capturable_updated"
     INTENT_PAYMENT_FAILED = "payment_intent.payment_failed"
     INTENT_SUCCEEDED = "payment_intent.succeeded"
     INTENT_CANCELED = "payment_intent.canceled"
+    CHARGE_PENDING = "charge.pending"
     CHARGE_SUCCEEDED = "charge.succeeded"
     CHARGE_FAILED = "charge.failed"
+    CHARGE_CAPTURED = "charge.captured"
     CHARGE_REFUNDED = "charge.refunded"
     CHARGE_REFUND_UPDATED = "charge.refund.updated"
     DISPUTE_CREATED = "charge.dispute.created"
@@ -55,6 +59,7 @@ class Event(Resource, frozen=True, kw_only=True):
     data: EventData
     request: EventRequest
     object: str = "event"
+    livemode: bool = False
     pending_webhooks: int = 0
 
     @property

@@ -11,7 +11,7 @@ import httpx
 import stripe
 
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.calls import ApiRequest
+from sandbox.stripe.api.calls import ApiRequest
 
 Hook = Callable[[ApiRequest], Awaitable[None]]
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from enum import StrEnum
-from typing import ClassVar, TypeVar
 
 import msgspec
 
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-
-def new_id(prefix: str, *, size: int = 24) -> str:
-    """A fresh random id in Stripe's form, such as ``pi_3kQ…``."""
-    return f"{prefix}_" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(size))
+from sandbox.stripe.payment_methods import BillingDetails, PaymentMethod, PaymentMethodDetails
+from sandbox.stripe.resources import Resource
 
 
 class IntentStatus(StrEnum):
@@ -29,8 +23,9 @@ class IntentStatus(StrEnum):
 
 
 class ChargeStatus(StrEnum):
-    """Outcomes of one attempt to take the money."""
+    """States of one attempt to take the money."""
 
+    PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 
@@ -74,58 +69,18 @@ class RefundReason(StrEnum):
     REQUESTED_BY_CUSTOMER = "requested_by_customer"
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """What every object has. `noun` is its name in Stripe's error messages, `prefix` starts its ids."""
-
-    noun: ClassVar[str]
-    prefix: ClassVar[str]
-
-    id: str
-    created: int
-    livemode: bool = False
-
-    @property
-    def list_key(self) -> str | None:
-        """What a list of such objects is filtered by."""
-        return None
-
-
-AnyResource = TypeVar("AnyResource", bound=Resource)
-
-
-class CardDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """The card of a payment method; its last four digits tell the test cards apart."""
-
-    brand: str
-    last4: str
-    exp_month: int = 12
-    exp_year: int = 2034
-    country: str = "US"
-    funding: str = "credit"
-
-
-class PaymentMethod(Resource, frozen=True, kw_only=True):
-    """https://docs.stripe.com/api/payment_methods/object"""
-
-    noun = "PaymentMethod"
-    prefix = "pm"
-
-    card: CardDetails
-    object: str = "payment_method"
-    type: str = "card"
-    customer: str | None = None
-    metadata: dict[str, str] = msgspec.field(default_factory=dict)
-
-
 class PaymentError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why the last attempt failed; also the body of the 402 that told it (https://docs.stripe.com/api/errors)."""
+    """Why the last attempt failed; also the body of the 402 that said so (https://docs.stripe.com/api/errors)."""
 
     type: str
     code: str
     message: str
     payment_method: PaymentMethod
     decline_code: str | None = None
+    advice_code: str | None = None
     charge: str | None = None
+    doc_url: str | None = None
+    param: str | None = None
 
 
 class RedirectToUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +118,7 @@ class Intent(Resource, frozen=True, kw_only=True):
     payment_method_types: list[str]
     metadata: dict[str, str]
     object: str = "payment_intent"
+    livemode: bool = False
     allowed_payment_method_types: list[str] | None = None
     amount_capturable: int = 0
     amount_received: int = 0
@@ -193,15 +149,6 @@ class Intent(Resource, frozen=True, kw_only=True):
     transfer_group: None = None
 
 
-class BillingDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """Who paid; test tokens say nothing about it."""
-
-    address: None = None
-    email: str | None = None
-    name: str | None = None
-    phone: str | None = None
-
-
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the card network said about a charge."""
 
@@ -210,13 +157,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seller_message: str
     type: str
     risk_level: str = "normal"
-
-
-class PaymentMethodDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """The payment method as it was when it was charged."""
-
-    card: CardDetails
-    type: str = "card"
+    advice_code: str | None = None
 
 
 class Charge(Resource, frozen=True, kw_only=True):
@@ -237,6 +178,7 @@ class Charge(Resource, frozen=True, kw_only=True):
     outcome: Outcome
     metadata: dict[str, str]
     object: str = "charge"
+    livemode: bool = False
     amount_refunded: int = 0
     balance_transaction: str | None = None
     billing_details: BillingDetails = BillingDetails()

@@ -1,9 +1,10 @@
-"""What changes by itself some time after it was made, as planned in the store: refunds that are late."""
+"""What changes by itself some time after it was made, as planned in the store: refunds and payments that are
+late."""
 
 from __future__ import annotations
 
 from sandbox.stripe.clock import Clock
-from sandbox.stripe.ledger import Ledger
+from sandbox.stripe.ledger.ledger import Ledger
 from sandbox.stripe.store import Store
 
 

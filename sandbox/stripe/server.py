@@ -13,10 +13,10 @@ from runtime.process import Lifecycle
 from runtime.settings import Settings
 from sandbox.settings import SandboxSettings
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.app import create_app
-from sandbox.stripe.serving import Connections, HttpServer
+from sandbox.stripe.http.app import create_app
+from sandbox.stripe.http.serving import Connections, HttpServer
+from sandbox.stripe.http.webhooks import Deliverer
 from sandbox.stripe.store import Store
-from sandbox.stripe.webhooks import Deliverer
 
 _HOST = "127.0.0.1"
 

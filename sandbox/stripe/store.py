@@ -15,7 +15,8 @@ from typing import Generic
 
 import msgspec
 
-from sandbox.stripe.objects import AnyResource, RefundFailure, RefundStatus, Resource
+from sandbox.stripe.objects import RefundFailure, RefundStatus
+from sandbox.stripe.resources import AnyResource, Resource
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -43,10 +44,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
     due_at REAL NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS plans (
-    refund_id TEXT PRIMARY KEY,
-    status TEXT NOT NULL,
-    failure TEXT,
+CREATE TABLE IF NOT EXISTS planned_changes (
+    subject_id TEXT PRIMARY KEY,
+    change BLOB NOT NULL,
     due_at REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS deliveries_by_due_at ON deliveries (due_at);
@@ -76,13 +76,23 @@ class Delivery:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What becomes of a refund by itself at `due_at`, unix seconds."""
+class RefundChange(msgspec.Struct, frozen=True, kw_only=True, tag="refund"):
+    """A refund moves on."""
 
-    refund_id: str
     status: RefundStatus
     failure: RefundFailure | None
+
+
+class DebitEnd(msgspec.Struct, frozen=True, kw_only=True, tag="debit"):
+    """The money of an intent that is processing arrives, or does not, as its payment method says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What becomes of a refund or an intent by itself at `due_at`, unix seconds."""
+
+    subject_id: str
+    change: RefundChange | DebitEnd
     due_at: float
 
 
@@ -105,6 +115,7 @@ class Store:
             self._db = sqlite3.connect(folder / "stripe.sqlite3", isolation_level=None)
             self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;")
         self._db.executescript(_SCHEMA)
+        self._upgrade()
 
     def close(self) -> None:
         """Close the file, or forget what was in memory."""
@@ -113,7 +124,7 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self.transaction():
-            for table in ("objects", "answers", "deliveries", "plans"):
+            for table in ("objects", "answers", "deliveries", "planned_changes"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # constants
 
     @contextmanager
@@ -126,6 +137,19 @@ class Store:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def _upgrade(self) -> None:
+        """Take over what version 0.1 planned for refunds."""
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'plans'").fetchone() is None:
+            return
+        with self.transaction():
+            for subject_id, status, failure, due_at in self._db.execute(
+                "SELECT refund_id, status, failure, due_at FROM plans"
+            ).fetchall():
+                reason = None if failure is None else RefundFailure(failure)
+                change = RefundChange(status=RefundStatus(status), failure=reason)
+                self.plan(Plan(subject_id=subject_id, change=change, due_at=due_at))
+            self._db.execute("DROP TABLE plans")
 
     # Objects
 
@@ -209,28 +233,27 @@ class Store:
         else:
             self._db.execute("DELETE FROM answers WHERE at < ?", (before,))
 
-    # Refunds that change by themselves
+    # What changes by itself
 
     def plan(self, plan: Plan) -> None:
-        """Note what is to become of a refund, in place of an earlier plan."""
+        """Note what is to become of an object, in place of an earlier plan."""
         self._db.execute(
-            "REPLACE INTO plans (refund_id, status, failure, due_at) VALUES (?, ?, ?, ?)",
-            (plan.refund_id, plan.status, plan.failure, plan.due_at),
+            "REPLACE INTO planned_changes (subject_id, change, due_at) VALUES (?, ?, ?)",
+            (plan.subject_id, msgspec.json.encode(plan.change), plan.due_at),
         )
 
     def next_plan(self) -> Plan | None:
         """The plan that is due first."""
         row = self._db.execute(
-            "SELECT refund_id, status, failure, due_at FROM plans ORDER BY due_at, rowid LIMIT 1"
+            "SELECT subject_id, change, due_at FROM planned_changes ORDER BY due_at, rowid LIMIT 1"
         ).fetchone()
         if row is None:
             return None
-        failure = None if row[2] is None else RefundFailure(row[2])
-        return Plan(refund_id=row[0], status=RefundStatus(row[1]), failure=failure, due_at=row[3])
+        return Plan(subject_id=row[0], change=msgspec.json.decode(row[1], type=RefundChange | DebitEnd), due_at=row[2])
 
-    def drop_plan(self, refund_id: str) -> None:
-        """Leave a refund as it is."""
-        self._db.execute("DELETE FROM plans WHERE refund_id = ?", (refund_id,))
+    def drop_plan(self, subject_id: str) -> None:
+        """Leave an object as it is."""
+        self._db.execute("DELETE FROM planned_changes WHERE subject_id = ?", (subject_id,))
 
     # Webhooks that are outstanding
 

@@ -156,7 +156,7 @@ async def test_an_amount_that_stripe_cannot_express_is_rejected(harness: Payment
 
 async def test_a_refund_is_of_the_currency_that_came_in(harness: PaymentHarness) -> None:
     payment = await harness.opened()
-    harness.change_intent(payment, currency="jpy", amount=2_599)
+    await harness.change_intent(payment, currency="jpy", amount=2_599)
     await harness.customer_pays(payment, VISA)
     await harness.service.check(payment.order_id, refresh=True)
 
@@ -723,7 +723,7 @@ async def test_money_that_was_seen_after_the_void_is_owed_once_however_it_is_see
 
 async def test_of_late_money_all_that_came_in_is_owed_and_not_what_was_asked_for(harness: PaymentHarness) -> None:
     payment = await harness.opened()
-    harness.change_intent(payment, currency="eur", amount=1_500)
+    await harness.change_intent(payment, currency="eur", amount=1_500)
     await PaymentLedger(harness.database).void(payment.order_id)
     await harness.customer_pays(payment, VISA)
 

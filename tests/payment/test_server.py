@@ -114,7 +114,7 @@ async def test_a_payment_in_a_currency_that_came_in_otherwise_says_so(
 ) -> None:
     payment = await harness.opened()
     # Somebody changed the intent at Stripe before the customer paid.
-    harness.change_intent(payment, currency="jpy", amount=2_599)
+    await harness.change_intent(payment, currency="jpy", amount=2_599)
     await harness.customer_pays(payment, "pm_card_visa")
 
     request = pb.CheckPaymentRequest(order_id=payment.order_id, refresh=True)

@@ -363,10 +363,10 @@ class PaymentHarness:
         """Let it refuse no more."""
         self.account.overwrite(replace(self.account.get(Charge, charge.id), status=ChargeStatus.SUCCEEDED))
 
-    def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
-        """What somebody with the secret key can do to an intent that is not paid yet."""
-        intent = self.account.get(Intent, payment.intent_id or "")
-        self.account.overwrite(replace(intent, currency=currency, amount=amount))
+    async def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
+        """Somebody changes an intent that is not paid yet with the secret key."""
+        changes: stripe.params.PaymentIntentUpdateParams = {"currency": currency, "amount": amount}
+        await self.sdk.v1.payment_intents.update_async(payment.intent_id or "", changes)
 
     def forget_keys(self) -> None:
         """As Stripe does after a day."""
@@ -463,6 +463,7 @@ def payment_settings(dsn: str, *, stripe_api_base: str) -> dict[str, Any]:
         "stripe_api_key": API_KEY,
         "stripe_api_base": stripe_api_base,
         "stripe_timeout": 5,
+        "stripe_payment_method_types": ["card", "sepa_debit"],
         "stripe_webhook_secret": WEBHOOK_SECRET,
         "stripe_webhook_secret_previous": PREVIOUS_SECRET,
     }

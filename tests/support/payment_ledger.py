@@ -10,7 +10,8 @@ import msgspec
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
 from sandbox.stripe.disputes import Dispute
-from sandbox.stripe.objects import Charge, Intent, Refund, Resource
+from sandbox.stripe.objects import Charge, Intent, Refund
+from sandbox.stripe.resources import Resource
 from services.payment.errors import PaymentNotFound
 from services.payment.model import Payment
 from tests.support.payment_harness import PaymentHarness

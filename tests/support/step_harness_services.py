@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc.aio
-import msgspec
 import stripe
 from temporalio.testing import ActivityEnvironment
 
@@ -33,7 +32,6 @@ from runtime.database import Database
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
-from sandbox.stripe.objects import Intent, IntentStatus
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
@@ -109,19 +107,17 @@ class ServicesHarness(StepHarness):
             return
 
     async def start_slow_payment(self, order_id: str) -> None:
-        self._set_status(await self._intent(order_id), IntentStatus.PROCESSING)
+        answer = await self._payments.customer_pays(await self._payment(order_id), "pm_success_de")
+        assert answer.json()["status"] == "processing"
 
     async def settle_slow_payment(self, order_id: str) -> None:
-        intent_id = await self._intent(order_id)
-        self._set_status(intent_id, IntentStatus.REQUIRES_PAYMENT_METHOD)
-        await self.pay(order_id, "pm_card_visa")
+        self._payments.account.settle(await self._intent(order_id))
 
     async def cancel_at_stripe(self, order_id: str) -> None:
         await self._payments.sdk.v1.payment_intents.cancel_async(await self._intent(order_id))
 
     async def change_amount(self, order_id: str, amount: int) -> None:
-        account = self._payments.account
-        account.overwrite(msgspec.structs.replace(account.get(Intent, await self._intent(order_id)), amount=amount))
+        await self._payments.sdk.v1.payment_intents.update_async(await self._intent(order_id), {"amount": amount})
 
     async def request_refund(self, order_id: str, amount: int | None = None) -> str:
         return (await self._payments.request(await self._payment(order_id), amount)).refund.id
@@ -197,10 +193,6 @@ class ServicesHarness(StepHarness):
         payment = await self._payment(order_id)
         assert payment.intent_id is not None
         return payment.intent_id
-
-    def _set_status(self, intent_id: str, status: IntentStatus) -> None:
-        account = self._payments.account
-        account.overwrite(msgspec.structs.replace(account.get(Intent, intent_id), status=status))
 
 
 @asynccontextmanager

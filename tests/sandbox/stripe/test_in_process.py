@@ -14,7 +14,7 @@ import pytest
 import stripe
 
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.calls import ApiRequest
+from sandbox.stripe.api.calls import ApiRequest
 from sandbox.stripe.faults import ApiFaults, Faults, Operation
 from sandbox.stripe.in_process import InProcessClient
 from sandbox.stripe.objects import Charge, Intent, RefundStatus

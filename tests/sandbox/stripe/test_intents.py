@@ -15,7 +15,10 @@ from pydantic import SecretStr
 
 from runtime.process import Lifecycle
 from runtime.settings import Settings
+from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.clock import Clock
+from sandbox.stripe.objects import Charge
+from sandbox.stripe.rules.intents import Authentication
 from sandbox.stripe.server import StripeDouble, run
 from tests.support.stripe_double import API_KEY, START, WEBHOOK_SECRET, create, sdk
 
@@ -52,36 +55,66 @@ async def test_create_with_confirm_takes_the_money_at_once(client: stripe.Stripe
 
 
 @pytest.mark.parametrize(
-    ("card", "decline_code"),
+    ("card", "code", "decline_code", "param"),
     [
-        ("pm_card_chargeDeclined", "generic_decline"),
-        ("pm_card_chargeDeclinedInsufficientFunds", "insufficient_funds"),
+        ("pm_card_visa_chargeDeclined", "card_declined", "generic_decline", None),
+        ("pm_card_chargeDeclined", "card_declined", "generic_decline", None),
+        ("pm_card_visa_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds", None),
+        ("pm_card_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds", None),
+        ("pm_card_visa_chargeDeclinedLostCard", "card_declined", "lost_card", None),
+        ("pm_card_visa_chargeDeclinedStolenCard", "card_declined", "stolen_card", None),
+        ("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card", "exp_month"),
+        ("pm_card_chargeDeclinedIncorrectCvc", "incorrect_cvc", "incorrect_cvc", "cvc"),
+        ("pm_card_chargeDeclinedProcessingError", "processing_error", "processing_error", None),
+        ("pm_card_visa_chargeDeclinedVelocityLimitExceeded", "card_declined", "card_velocity_exceeded", None),
+        ("pm_card_chargeCustomerFail", "card_declined", "generic_decline", None),
+        ("pm_card_radarBlock", "card_declined", "fraudulent", None),
     ],
 )
 async def test_a_declined_card_is_a_402_and_one_failed_charge(
-    client: stripe.StripeClient, card: str, decline_code: str
+    direct: stripe.StripeClient, card: str, code: str, decline_code: str, param: str | None
 ) -> None:
-    intent = await create(client)
+    intent = await create(direct)
 
     with pytest.raises(stripe.CardError) as declined:
-        await client.v1.payment_intents.confirm_async(intent.id, {"payment_method": card})
+        await direct.v1.payment_intents.confirm_async(intent.id, {"payment_method": card})
 
     error = declined.value.json_body["error"]  # type: ignore[index]  # the SDK leaves the body untyped
-    assert (declined.value.http_status, error["code"], error["decline_code"]) == (402, "card_declined", decline_code)
-    assert error["payment_intent"]["status"] == "requires_payment_method"
-    after = await client.v1.payment_intents.retrieve_async(intent.id)
-    charges = await client.v1.charges.list_async({"payment_intent": intent.id})
+    assert (declined.value.http_status, error["code"], error["decline_code"]) == (402, code, decline_code)
+    assert (error.get("param"), error["payment_intent"]["status"]) == (param, "requires_payment_method")
+    after = await direct.v1.payment_intents.retrieve_async(intent.id)
+    charges = await direct.v1.charges.list_async({"payment_intent": intent.id})
     assert (after.status, after.payment_method, after.latest_charge) == (
         "requires_payment_method",
         None,
         error["charge"],
     )
     assert after.last_payment_error is not None
-    assert after.last_payment_error.decline_code == decline_code
+    assert (after.last_payment_error.code, after.last_payment_error.decline_code) == (code, decline_code)
     assert [(charge.id, charge.status, charge.failure_code) for charge in charges.data] == [
-        (error["charge"], "failed", "card_declined")
+        (error["charge"], "failed", code)
     ]
-    assert await event_types(client) == ["payment_intent.created", "charge.failed", "payment_intent.payment_failed"]
+    assert await event_types(direct) == ["payment_intent.created", "charge.failed", "payment_intent.payment_failed"]
+
+
+async def test_a_payment_that_radar_blocks_never_reaches_the_network(direct: stripe.StripeClient) -> None:
+    intent = await create(direct)
+    with pytest.raises(stripe.CardError):
+        await direct.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_radarBlock"})
+
+    [charge] = (await direct.v1.charges.list_async({"payment_intent": intent.id})).data
+
+    assert charge.outcome is not None
+    assert (charge.outcome.type, charge.outcome.reason) == ("blocked", "highest_risk_level")
+    assert (charge.outcome.network_status, charge.outcome.risk_level) == ("not_sent_to_network", "highest")
+
+
+async def test_a_risky_card_may_pay(direct: stripe.StripeClient) -> None:
+    paid = await create(direct, payment_method="pm_card_riskLevelElevated", confirm=True, expand=["latest_charge"])
+
+    assert isinstance(paid.latest_charge, stripe.Charge)
+    assert paid.latest_charge.outcome is not None
+    assert (paid.status, paid.latest_charge.outcome.risk_level) == ("succeeded", "elevated")
 
 
 async def test_the_customer_may_try_again_after_a_decline(client: stripe.StripeClient) -> None:
@@ -117,6 +150,52 @@ async def test_a_card_that_wants_authentication_waits_for_the_customer(
         again = await bank.post(url, json={"outcome": outcome})
     assert "25.99 usd" in page.text
     assert (answer.json()["status"], again.status_code) == (status, 400)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "pm_card_authenticationRequired",
+        "pm_card_authenticationRequiredOnSetup",
+        "pm_card_threeDSecureRequired",
+        "pm_card_threeDSecure2Required",
+    ],
+)
+async def test_a_failed_authentication_is_an_attempt_without_a_charge(
+    account: StripeAccount, direct: stripe.StripeClient, card: str
+) -> None:
+    waiting = await create(direct, payment_method=card, confirm=True)
+
+    account.authenticate(waiting.id, Authentication.FAIL)
+
+    failed = await direct.v1.payment_intents.retrieve_async(waiting.id)
+    error = failed.last_payment_error
+    assert error is not None
+    assert (failed.status, failed.latest_charge, failed.payment_method) == ("requires_payment_method", None, None)
+    assert (error.type, error.code) == ("invalid_request_error", "payment_intent_authentication_failure")
+    assert "charge" not in error.to_dict()
+    assert error.payment_method is not None
+    assert (await direct.v1.charges.list_async({"payment_intent": waiting.id})).data == []
+    assert (await event_types(direct))[-1] == "payment_intent.payment_failed"
+
+
+@pytest.mark.parametrize(
+    ("card", "decline_code"),
+    [
+        ("pm_card_threeDSecureRequiredChargeDeclined", "generic_decline"),
+        ("pm_card_authenticationRequiredChargeDeclinedInsufficientFunds", "insufficient_funds"),
+    ],
+)
+async def test_a_card_may_be_declined_after_its_authentication(
+    account: StripeAccount, direct: stripe.StripeClient, card: str, decline_code: str
+) -> None:
+    waiting = await create(direct, payment_method=card, confirm=True)
+
+    failed = account.authenticate(waiting.id)
+
+    [charge] = account.all(Charge, list_key=waiting.id)
+    assert (waiting.status, failed.status) == ("requires_action", "requires_payment_method")
+    assert (charge.status, charge.outcome.reason) == ("failed", decline_code)
 
 
 async def test_the_bank_sends_the_customer_back_to_the_shop(client: stripe.StripeClient) -> None:

@@ -14,8 +14,8 @@ import stripe
 from litestar import Litestar, Request, Response, post
 
 from sandbox.stripe.clock import Clock
+from sandbox.stripe.http.serving import Connections, HttpServer
 from sandbox.stripe.server import StripeDouble
-from sandbox.stripe.serving import Connections, HttpServer
 from tests.support.stripe_double import WEBHOOK_SECRET, Merchant, create, open_account, sdk
 
 

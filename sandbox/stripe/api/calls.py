@@ -1,4 +1,4 @@
-"""The way of every API call: who calls, what they ask, faults, the stored answer or the execution, the answer."""
+"""The way of every call: who calls, what they ask for, faults, the stored answer or the execution, the answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 import stripe
 
-from sandbox.stripe.auth import for_customers, is_customer
+from sandbox.stripe.api.auth import for_customers, is_customer
+from sandbox.stripe.api.idempotency import IdempotencyKeys
+from sandbox.stripe.api.params import Params
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.errors import ApiError, invalid, too_many_calls, unknown_failure
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.faults import Draw, FaultSwitch, Operation
-from sandbox.stripe.idempotency import IdempotencyKeys
-from sandbox.stripe.ledger import Done, Ledger
-from sandbox.stripe.objects import Intent, Resource, new_id
-from sandbox.stripe.params import Params
+from sandbox.stripe.ledger.journal import Done
+from sandbox.stripe.ledger.ledger import Ledger
+from sandbox.stripe.objects import Intent
+from sandbox.stripe.resources import Resource, new_id
 from sandbox.stripe.store import Answer, Page, Store
 
 _EXPANDABLE = frozenset({"charge", "latest_charge", "payment_intent", "payment_method"})
@@ -101,9 +103,10 @@ class Calls:
         except ApiError as error:
             return Reply(status=error.status, body=msgspec.json.encode(error.body()), headers=sent_with)
         if key is not None:
-            sent_with["Idempotency-Key"] = key
+            # That of a first request names the request itself.
+            sent_with |= {"Idempotency-Key": key, "Original-Request": answer.request_id}
         if answer.request_id != request_id:
-            sent_with |= {"Idempotent-Replayed": "true", "Original-Request": answer.request_id}
+            sent_with["Idempotent-Replayed"] = "true"
         return Reply(status=answer.status, body=answer.body, headers=sent_with, lost=draw.lose_response)
 
     def _read_call(self, route: Route, target: str, params: Params, authorization: str, request_id: str) -> _Call:

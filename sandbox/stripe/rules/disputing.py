@@ -10,11 +10,12 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from sandbox.stripe.charging import Change
 from sandbox.stripe.disputes import BalanceTransaction, Dispute, DisputeReason, DisputeStatus, EvidenceDetails
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.events import EventType
-from sandbox.stripe.objects import Charge, ChargeStatus, new_id
+from sandbox.stripe.objects import Charge, ChargeStatus
+from sandbox.stripe.resources import new_id
+from sandbox.stripe.rules.changes import Change
 
 _RESPONSE_SECONDS = 7 * 24 * 3600
 _INQUIRY_ENDS = frozenset({DisputeStatus.WARNING_CLOSED, DisputeStatus.NEEDS_RESPONSE})
@@ -50,7 +51,7 @@ def dispute(
     """
     if status not in _OPENINGS:
         raise invalid(f"A dispute does not begin as {status}.", param="status")
-    if charge.status is not ChargeStatus.SUCCEEDED:
+    if charge.status is not ChargeStatus.SUCCEEDED or not charge.captured:
         raise invalid(f"This charge ({charge.id}) did not succeed, so it cannot be disputed.")
     if charge.disputed:
         raise invalid(f"Charge {charge.id} has been disputed before.")
@@ -86,16 +87,16 @@ def change(dispute: Dispute, status: DisputeStatus, *, at: int) -> Change[Disput
     if status not in _NEXT[dispute.status]:
         raise invalid(f"A dispute that is {dispute.status} does not become {status}.", param="status")
     changed = replace(dispute, status=status)
-    also_told: list[EventType] = []
+    also: list[EventType] = []
     if status is DisputeStatus.NEEDS_RESPONSE:
         changed = _with_funds_withdrawn(changed, at=at)
-        also_told.append(EventType.DISPUTE_FUNDS_WITHDRAWN)
+        also.append(EventType.DISPUTE_FUNDS_WITHDRAWN)
     if status is DisputeStatus.WON:
         changed = replace(_with_movement(changed, changed.amount, at=at), is_charge_refundable=True)
-        also_told.append(EventType.DISPUTE_FUNDS_REINSTATED)
+        also.append(EventType.DISPUTE_FUNDS_REINSTATED)
     if not _NEXT[status]:
-        also_told.append(EventType.DISPUTE_CLOSED)
-    return Change(subject=changed, events=tuple((told, changed) for told in (EventType.DISPUTE_UPDATED, *also_told)))
+        also.append(EventType.DISPUTE_CLOSED)
+    return Change(subject=changed, events=tuple((sent, changed) for sent in (EventType.DISPUTE_UPDATED, *also)))
 
 
 def _with_funds_withdrawn(dispute: Dispute, *, at: int) -> Dispute:
@@ -104,6 +105,12 @@ def _with_funds_withdrawn(dispute: Dispute, *, at: int) -> Dispute:
 
 def _with_movement(dispute: Dispute, amount: int, *, at: int) -> Dispute:
     movement = BalanceTransaction(
-        id=new_id("txn"), amount=amount, net=amount, currency=dispute.currency, created=at, source=dispute.id
+        id=new_id("txn"),
+        amount=amount,
+        net=amount,
+        currency=dispute.currency,
+        created=at,
+        available_on=at,
+        source=dispute.id,
     )
     return replace(dispute, balance_transactions=[*dispute.balance_transactions, movement])

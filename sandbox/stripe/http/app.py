@@ -11,9 +11,9 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.calls import ApiRequest
+from sandbox.stripe.api.calls import ApiRequest
 from sandbox.stripe.errors import ApiError, unknown_failure, unrecognized_request
-from sandbox.stripe.switches import switches
+from sandbox.stripe.http.switches import switches
 
 log = structlog.stdlib.get_logger(__name__)
 

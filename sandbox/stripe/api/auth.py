@@ -7,10 +7,10 @@ import binascii
 import hmac
 from typing import Any
 
+from sandbox.stripe.api.params import Params, required
 from sandbox.stripe.errors import ApiError
 from sandbox.stripe.faults import Operation
 from sandbox.stripe.objects import Intent
-from sandbox.stripe.params import Params, required
 
 _FOR_CUSTOMERS = frozenset({Operation.INTENT_RETRIEVE, Operation.INTENT_CONFIRM})
 _HIDDEN_FROM_CUSTOMERS = frozenset({"application", "application_fee_amount", "customer", "latest_charge", "metadata"})

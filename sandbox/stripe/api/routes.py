@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe import commands
-from sandbox.stripe.calls import Route
+from sandbox.stripe.api import parsing
+from sandbox.stripe.api.calls import Route
+from sandbox.stripe.api.params import Params
 from sandbox.stripe.disputes import Dispute
 from sandbox.stripe.events import Event
 from sandbox.stripe.faults import Operation
-from sandbox.stripe.objects import Charge, Intent, Refund, Resource
-from sandbox.stripe.params import Params
+from sandbox.stripe.objects import Charge, Intent, Refund
+from sandbox.stripe.resources import Resource
 
 
 def _retrieving(operation: Operation, path: str, kind: type[Resource]) -> Route:
@@ -20,8 +21,8 @@ def _retrieving(operation: Operation, path: str, kind: type[Resource]) -> Route:
         method="GET",
         path=path,
         kind=kind,
-        parse=commands.retrieve_intent if kind is Intent else commands.retrieve,
-        execute=lambda ledger, target, command, cause: ledger.retrieve(kind, target, command),
+        parse=parsing.retrieve_intent if kind is Intent else parsing.retrieve,
+        execute=lambda ledger, target, command, cause: ledger.reader.retrieve(kind, target, command),
     )
 
 
@@ -32,7 +33,7 @@ def _listing(operation: Operation, path: str, kind: type[Resource], parse: Calla
         path=path,
         kind=kind,
         parse=parse,
-        execute=lambda ledger, target, command, cause: ledger.page(kind, command),
+        execute=lambda ledger, target, command, cause: ledger.reader.page(kind, command),
     )
 
 
@@ -42,51 +43,67 @@ _ROUTES = (
         method="POST",
         path="/v1/payment_intents",
         kind=Intent,
-        parse=commands.create_intent,
-        execute=lambda ledger, target, command, cause: ledger.create_intent(command, cause),
+        parse=parsing.create_intent,
+        execute=lambda ledger, target, command, cause: ledger.intents.create(command, cause),
+    ),
+    Route(
+        operation=Operation.INTENT_UPDATE,
+        method="POST",
+        path="/v1/payment_intents/{id}",
+        kind=Intent,
+        parse=parsing.update_intent,
+        execute=lambda ledger, target, command, cause: ledger.intents.update(target, command, cause),
+    ),
+    Route(
+        operation=Operation.INTENT_CAPTURE,
+        method="POST",
+        path="/v1/payment_intents/{id}/capture",
+        kind=Intent,
+        parse=parsing.capture_intent,
+        execute=lambda ledger, target, command, cause: ledger.intents.capture(target, command, cause),
     ),
     Route(
         operation=Operation.INTENT_CONFIRM,
         method="POST",
         path="/v1/payment_intents/{id}/confirm",
         kind=Intent,
-        parse=commands.confirm_intent,
-        execute=lambda ledger, target, command, cause: ledger.confirm_intent(target, command, cause),
+        parse=parsing.confirm_intent,
+        execute=lambda ledger, target, command, cause: ledger.intents.confirm(target, command, cause),
     ),
     Route(
         operation=Operation.INTENT_CANCEL,
         method="POST",
         path="/v1/payment_intents/{id}/cancel",
         kind=Intent,
-        parse=commands.cancel_intent,
-        execute=lambda ledger, target, command, cause: ledger.cancel_intent(target, command, cause),
+        parse=parsing.cancel_intent,
+        execute=lambda ledger, target, command, cause: ledger.intents.cancel(target, command, cause),
     ),
     Route(
         operation=Operation.REFUND_CREATE,
         method="POST",
         path="/v1/refunds",
         kind=Refund,
-        parse=commands.create_refund,
-        execute=lambda ledger, target, command, cause: ledger.create_refund(command, cause),
+        parse=parsing.create_refund,
+        execute=lambda ledger, target, command, cause: ledger.refunds.create(command, cause),
     ),
     Route(
         operation=Operation.REFUND_CANCEL,
         method="POST",
         path="/v1/refunds/{id}/cancel",
         kind=Refund,
-        parse=commands.cancel_refund,
-        execute=lambda ledger, target, command, cause: ledger.cancel_refund(target, cause),
+        parse=parsing.cancel_refund,
+        execute=lambda ledger, target, command, cause: ledger.refunds.cancel(target, cause),
     ),
     _retrieving(Operation.INTENT_RETRIEVE, "/v1/payment_intents/{id}", Intent),
     _retrieving(Operation.CHARGE_RETRIEVE, "/v1/charges/{id}", Charge),
     _retrieving(Operation.REFUND_RETRIEVE, "/v1/refunds/{id}", Refund),
     _retrieving(Operation.DISPUTE_RETRIEVE, "/v1/disputes/{id}", Dispute),
     _retrieving(Operation.EVENT_RETRIEVE, "/v1/events/{id}", Event),
-    _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, commands.list_intents),
-    _listing(Operation.CHARGE_LIST, "/v1/charges", Charge, commands.list_charges),
-    _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, commands.list_of_charge),
-    _listing(Operation.DISPUTE_LIST, "/v1/disputes", Dispute, commands.list_of_charge),
-    _listing(Operation.EVENT_LIST, "/v1/events", Event, commands.list_events),
+    _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, parsing.list_intents),
+    _listing(Operation.CHARGE_LIST, "/v1/charges", Charge, parsing.list_charges),
+    _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, parsing.list_of_charge),
+    _listing(Operation.DISPUTE_LIST, "/v1/disputes", Dispute, parsing.list_of_charge),
+    _listing(Operation.EVENT_LIST, "/v1/events", Event, parsing.list_events),
 )
 
 _BY_CALL = {(route.method, route.path): route for route in _ROUTES}

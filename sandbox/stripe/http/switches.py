@@ -8,6 +8,10 @@ it answers, but for webhooks, which are under way. ``GET`` shows the time, unix 
 ``POST /_sandbox/payment_intents/{id}/authenticate`` with ``{"outcome": "succeed" | "fail"}`` does what the customer
 does at their bank; ``GET`` is the bank's page, whose form does the same.
 
+``POST /_sandbox/payment_intents/{id}/settle`` with ``{"outcome": "succeed" | "fail", "failure_code": …}`` ends a
+payment that is processing, as the bank does. Those of Stripe's test bank accounts (`rules.tokens`) also end by
+themselves, a few seconds after their confirmation by the account's clock; ``pm_usBankAccount_processing`` never does.
+
 ``POST /_sandbox/refunds/{id}`` with ``{"status": "succeeded" | "failed" | "canceled" | "requires_action" | "pending",
 "failure_reason": …}`` moves a refund on at once. It works on every card's refund. Those of two of Stripe's test cards
 (https://docs.stripe.com/testing#refunds) also change by themselves, once, a few seconds after they were made by the
@@ -30,19 +34,21 @@ does not exist 404.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.types import ControllerRouterHandler
 
-from sandbox.stripe import bank_page
 from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.disputes import DisputeReason, DisputeStatus
 from sandbox.stripe.errors import mismatch
 from sandbox.stripe.faults import Faults
+from sandbox.stripe.http import bank_page
 from sandbox.stripe.objects import RefundFailure, RefundStatus
-from sandbox.stripe.rules import Authentication
+from sandbox.stripe.rules.intents import Authentication
+from sandbox.stripe.rules.tokens import DebitFailureCode
 
 AnyRequest = Request[Any, Any, Any]
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -58,6 +64,20 @@ class AuthenticationEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """How the customer's authentication ends."""
 
     outcome: Authentication
+
+
+class Settlement(StrEnum):
+    """Whether the money arrives."""
+
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
+class PaymentEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a payment that is processing ends."""
+
+    outcome: Settlement
+    failure_code: DebitFailureCode | None = None
 
 
 class RefundChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +150,14 @@ def _bank_page(account: StripeAccount) -> list[ControllerRouterHandler]:
 
 
 def _object_switches(account: StripeAccount) -> list[ControllerRouterHandler]:
+    @post("/_sandbox/payment_intents/{id:str}/settle", status_code=200)
+    async def settle(request: AnyRequest) -> Response[bytes]:
+        end = await _read(request, PaymentEnd)
+        intent_id = request.path_params["id"]
+        if end.outcome is Settlement.SUCCEED:
+            return _json(account.settle(intent_id))
+        return _json(account.fail(intent_id, end.failure_code))
+
     @post("/_sandbox/refunds/{id:str}", status_code=200)
     async def change_refund(request: AnyRequest) -> Response[bytes]:
         change = await _read(request, RefundChange)
@@ -146,7 +174,7 @@ def _object_switches(account: StripeAccount) -> list[ControllerRouterHandler]:
         change = await _read(request, DisputeChange)
         return _json(account.change_dispute(request.path_params["id"], change.status))
 
-    return [change_refund, open_dispute, change_dispute]
+    return [settle, change_refund, open_dispute, change_dispute]
 
 
 async def _read(request: AnyRequest, kind: type[Body]) -> Body:

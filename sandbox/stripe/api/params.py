@@ -111,7 +111,7 @@ class Params:
         return [value for _, value in items]
 
     def metadata(self) -> dict[str, str]:
-        """https://docs.stripe.com/metadata: up to 50 pairs; an empty value leaves its key out.
+        """https://docs.stripe.com/metadata: up to 50 pairs; an empty value is to remove its key.
 
         Raises:
             ApiError: 400 when there are too many pairs, or a key or value is too long.
@@ -127,7 +127,7 @@ class Params:
                     f"Metadata keys can have up to {_MAX_METADATA_KEY} characters, values up to {_MAX_METADATA_VALUE}",
                     param=f"metadata[{key}]",
                 )
-        return {key: value for key, value in pairs.items() if value}
+        return pairs
 
     def finish(self) -> None:
         """Raise ApiError (400 ``parameter_unknown``) when a parameter was given that nobody took."""

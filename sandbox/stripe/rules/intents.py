@@ -10,37 +10,23 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from sandbox.stripe.cards import Decline, card_of
-from sandbox.stripe.charging import Change, attempt
-from sandbox.stripe.commands import CancelIntent, ConfirmIntent, CreateIntent
-from sandbox.stripe.currencies import check_amount, check_currency
-from sandbox.stripe.disputing import dispute
-from sandbox.stripe.errors import ApiError, ErrorType, invalid, unexpected_state
+from sandbox.stripe.commands import CaptureMethod, ConfirmIntent, CreateIntent, UpdateIntent
+from sandbox.stripe.errors import ApiError, ErrorType, doc_url, invalid, unexpected_state
 from sandbox.stripe.events import EventType
-from sandbox.stripe.objects import (
-    ChargeStatus,
-    Intent,
-    IntentStatus,
-    NextAction,
-    Outcome,
-    PaymentError,
-    PaymentMethod,
-    RedirectToUrl,
-    new_id,
-)
+from sandbox.stripe.objects import Intent, IntentStatus, NextAction, PaymentError, RedirectToUrl
+from sandbox.stripe.payment_methods import PaymentMethod, PaymentMethodType
+from sandbox.stripe.resources import new_id
+from sandbox.stripe.rules import charging
+from sandbox.stripe.rules.changes import Change
+from sandbox.stripe.rules.currencies import check_amount, check_currency
+from sandbox.stripe.rules.tokens import method_of
 
-_CANCELABLE = (
-    IntentStatus.REQUIRES_PAYMENT_METHOD,
-    IntentStatus.REQUIRES_CAPTURE,
-    IntentStatus.REQUIRES_CONFIRMATION,
-    IntentStatus.REQUIRES_ACTION,
-    IntentStatus.PROCESSING,
-)
-_CONFIRMABLE = (
+_OPEN = (
     IntentStatus.REQUIRES_PAYMENT_METHOD,
     IntentStatus.REQUIRES_CONFIRMATION,
     IntentStatus.REQUIRES_ACTION,
 )
+_CURRENCY_OF_DEBITS = {PaymentMethodType.US_BANK_ACCOUNT: "usd", PaymentMethodType.SEPA_DEBIT: "eur"}
 
 
 class Authentication(StrEnum):
@@ -77,6 +63,52 @@ def create(command: CreateIntent, method: PaymentMethod | None, *, at: int) -> C
     return Change(subject=intent, also=stored, events=((EventType.INTENT_CREATED, intent),))
 
 
+def update(intent: Intent, method: PaymentMethod | None, command: UpdateIntent) -> Change[Intent]:
+    """Change an intent; what is to be paid and how, only until it is.
+
+    An intent that has a payment method, or waits for the customer, is to be confirmed again then.
+
+    Raises:
+        ApiError: 400 when the intent's status or the amount does not allow it.
+    """
+    changed = replace(
+        intent,
+        metadata=merge_metadata(intent.metadata, command.metadata),
+        description=command.description or intent.description,
+        receipt_email=command.receipt_email or intent.receipt_email,
+        statement_descriptor_suffix=command.statement_descriptor_suffix or intent.statement_descriptor_suffix,
+    )
+    terms = {
+        "amount": command.amount,
+        "currency": command.currency,
+        "payment_method": command.payment_method,
+        "allowed_payment_method_types": command.payment_method_types or None,
+    }
+    given = [name for name, value in terms.items() if value is not None]
+    if not given:
+        return Change(subject=changed)
+    if intent.status not in _OPEN:
+        raise unexpected_state(
+            intent,
+            f"This PaymentIntent's {given[0]} could not be updated because it has a status of {intent.status}. You may "
+            f"only update the {given[0]} of a PaymentIntent with one of the following statuses: {', '.join(_OPEN)}.",
+        )
+    currency = check_currency(command.currency or intent.currency)
+    check_amount(command.amount or intent.amount, currency)
+    method_id = intent.payment_method if method is None else method.id
+    changed = replace(
+        changed,
+        amount=command.amount or intent.amount,
+        currency=currency,
+        payment_method=method_id,
+        allowed_payment_method_types=command.allowed_payment_method_types or intent.allowed_payment_method_types,
+        payment_method_types=command.payment_method_types or intent.payment_method_types,
+        status=IntentStatus.REQUIRES_PAYMENT_METHOD if method_id is None else IntentStatus.REQUIRES_CONFIRMATION,
+        next_action=None,
+    )
+    return Change(subject=changed, also=() if method is None else (method,))
+
+
 def check_confirmable(intent: Intent) -> None:
     """Raise ApiError (400 ``payment_intent_unexpected_state``) when the status forbids a confirmation."""
     if intent.status is IntentStatus.SUCCEEDED:
@@ -84,8 +116,8 @@ def check_confirmable(intent: Intent) -> None:
             intent,
             "You cannot confirm this PaymentIntent because it has already succeeded after being previously confirmed.",
         )
-    if intent.status not in _CONFIRMABLE:
-        raise unexpected_state(intent, _forbidden("confirm", intent, _CONFIRMABLE))
+    if intent.status not in _OPEN:
+        raise unexpected_state(intent, forbidden("confirm", intent, _OPEN))
 
 
 def confirm(
@@ -104,14 +136,13 @@ def confirm(
             "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
             "payment method or ConfirmationToken.",
         )
-    _check_types(intent, method)
+    _check_method(intent, method)
     _check_return_url(intent, command)
-    card = card_of(method.card)
-    if card.decline is not None:
-        return _decline(intent, method, card.decline, at=at)
-    if card.authenticates:
+    if method.type in _CURRENCY_OF_DEBITS and not command.has_mandate:
+        return _ask_for_mandate(intent, method)
+    if method_of(method.details).authenticates:
         return _ask_for_authentication(intent, method, command, authentication_url)
-    return _succeed(intent, method, at=at)
+    return charging.attempt(intent, method, at=at)
 
 
 def check_awaits_authentication(intent: Intent) -> None:
@@ -123,90 +154,45 @@ def check_awaits_authentication(intent: Intent) -> None:
 def authenticate(intent: Intent, method: PaymentMethod, outcome: Authentication, *, at: int) -> Change[Intent]:
     """The customer is back from authentication: the money is taken, or another payment method is wanted.
 
+    A failed authentication is an attempt without a charge: nothing was sent to the card's network. It sends
+    ``payment_intent.payment_failed``, and `last_payment_error` has its code
+    (https://docs.stripe.com/error-codes#payment-intent-authentication-failure).
+
     Raises:
         ApiError: 400 ``payment_intent_unexpected_state`` when the intent does not wait for it.
     """
     check_awaits_authentication(intent)
     if outcome is Authentication.SUCCEED:
-        return _succeed(intent, method, at=at)
+        return charging.attempt(intent, method, at=at)
+    code = "payment_intent_authentication_failure"
     error = PaymentError(
         type=ErrorType.INVALID_REQUEST,
-        code="payment_intent_authentication_failure",
+        code=code,
         message="The provided PaymentMethod has failed authentication. You can provide payment_method_data or a new "
         "PaymentMethod to attempt to fulfill this PaymentIntent again.",
         payment_method=method,
+        doc_url=doc_url(code),
     )
-    failed = _awaiting_method(intent, error)
+    failed = charging.awaiting_method(intent, error)
     return Change(subject=failed, events=((EventType.INTENT_PAYMENT_FAILED, failed),))
 
 
-def cancel(intent: Intent, command: CancelIntent, *, at: int) -> Change[Intent]:
-    """End an intent that took no money.
+def merge_metadata(metadata: dict[str, str], given: dict[str, str]) -> dict[str, str]:
+    """https://docs.stripe.com/metadata: an empty value removes its key."""
+    return {key: value for key, value in (metadata | given).items() if value}
 
-    Raises:
-        ApiError: 400 ``payment_intent_unexpected_state`` when it succeeded or was canceled before.
+
+def _ask_for_mandate(intent: Intent, method: PaymentMethod) -> Change[Intent]:
+    """A bank debit that its customer did not accept is refused, and the intent keeps the payment method.
+
+    https://docs.stripe.com/payments/ach-direct-debit#mandates
     """
-    if intent.status not in _CANCELABLE:
-        raise unexpected_state(intent, _forbidden("cancel", intent, _CANCELABLE))
-    canceled = replace(
-        intent,
-        status=IntentStatus.CANCELED,
-        canceled_at=at,
-        cancellation_reason=command.reason,
-        next_action=None,
+    waiting = replace(intent, status=IntentStatus.REQUIRES_CONFIRMATION, payment_method=method.id, next_action=None)
+    message = (
+        "This PaymentIntent requires a mandate, but no existing mandate was found. Collect mandate acceptance from the "
+        "customer and try again, providing acceptance data in the mandate_data parameter."
     )
-    return Change(subject=canceled, events=((EventType.INTENT_CANCELED, canceled),))
-
-
-def _succeed(intent: Intent, method: PaymentMethod, *, at: int) -> Change[Intent]:
-    outcome = Outcome(
-        network_status="approved_by_network", reason=None, seller_message="Payment complete.", type="authorized"
-    )
-    charge = attempt(intent, method, status=ChargeStatus.SUCCEEDED, outcome=outcome, at=at)
-    paid = replace(
-        intent,
-        status=IntentStatus.SUCCEEDED,
-        amount_received=intent.amount,
-        latest_charge=charge.id,
-        payment_method=method.id,
-        next_action=None,
-        last_payment_error=None,
-    )
-    events = ((EventType.CHARGE_SUCCEEDED, charge), (EventType.INTENT_SUCCEEDED, paid))
-    change = Change(subject=paid, also=(method, charge), events=events)
-    disputed = card_of(method.card).disputed
-    if disputed is None:
-        return change
-    return change.followed_by(dispute(charge, status=disputed.status, reason=disputed.reason, amount=None, at=at))
-
-
-def _decline(intent: Intent, method: PaymentMethod, decline: Decline, *, at: int) -> Change[Intent]:
-    outcome = Outcome(
-        network_status="declined_by_network",
-        reason=decline.code,
-        seller_message="The bank returned the decline code " + f"`{decline.code}`.",
-        type="issuer_declined",
-    )
-    charge = replace(
-        attempt(intent, method, status=ChargeStatus.FAILED, outcome=outcome, at=at),
-        failure_code="card_declined",
-        failure_message=decline.message,
-    )
-    error = PaymentError(
-        type=ErrorType.CARD,
-        code="card_declined",
-        decline_code=decline.code,
-        message=decline.message,
-        charge=charge.id,
-        payment_method=method,
-    )
-    failed = replace(_awaiting_method(intent, error), latest_charge=charge.id)
-    return Change(
-        subject=failed,
-        also=(method, charge),
-        events=((EventType.CHARGE_FAILED, charge), (EventType.INTENT_PAYMENT_FAILED, failed)),
-        error=ApiError(402, decline.message, kind=ErrorType.CARD, intent=failed, failure=error),
-    )
+    return Change(subject=waiting, also=(method,), error=ApiError(400, message, intent=waiting))
 
 
 def _ask_for_authentication(
@@ -228,17 +214,7 @@ def _ask_for_authentication(
     return Change(subject=waiting, also=(method,), events=((EventType.INTENT_REQUIRES_ACTION, waiting),))
 
 
-def _awaiting_method(intent: Intent, error: PaymentError) -> Intent:
-    return replace(
-        intent,
-        status=IntentStatus.REQUIRES_PAYMENT_METHOD,
-        payment_method=None,
-        next_action=None,
-        last_payment_error=error,
-    )
-
-
-def _check_types(intent: Intent, method: PaymentMethod) -> None:
+def _check_method(intent: Intent, method: PaymentMethod) -> None:
     if method.type not in intent.payment_method_types:
         raise invalid(
             f"The PaymentMethod provided ({method.type}) is not allowed for this PaymentIntent. Please attach a "
@@ -246,6 +222,16 @@ def _check_types(intent: Intent, method: PaymentMethod) -> None:
             code="payment_intent_incompatible_payment_method",
             param="payment_method",
         )
+    currency = _CURRENCY_OF_DEBITS.get(method.type)
+    if currency is not None and intent.currency != currency:
+        raise invalid(
+            f"The payment method type {method.type} takes {currency} alone, but the PaymentIntent is in "
+            f"{intent.currency}.",
+            code="payment_method_currency_mismatch",
+            param="payment_method",
+        )
+    if currency is not None and intent.capture_method == CaptureMethod.MANUAL:
+        raise invalid(f"The payment method type {method.type} does not support manual capture.", param="capture_method")
 
 
 def _check_return_url(intent: Intent, command: ConfirmIntent) -> None:
@@ -260,7 +246,8 @@ def _check_return_url(intent: Intent, command: ConfirmIntent) -> None:
         )
 
 
-def _forbidden(verb: str, intent: Intent, allowed: tuple[IntentStatus, ...]) -> str:
+def forbidden(verb: str, intent: Intent, allowed: tuple[IntentStatus, ...]) -> str:
+    """The message that an intent's status forbids a call."""
     return (
         f"You cannot {verb} this PaymentIntent because it has a status of {intent.status}. Only a PaymentIntent with "
         f"one of the following statuses may be {verb}ed: {', '.join(allowed)}."

@@ -11,19 +11,13 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from sandbox.stripe.charging import Change
 from sandbox.stripe.commands import CreateRefund
-from sandbox.stripe.currencies import display
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.events import EventType
-from sandbox.stripe.objects import (
-    Charge,
-    ChargeStatus,
-    Refund,
-    RefundFailure,
-    RefundStatus,
-    new_id,
-)
+from sandbox.stripe.objects import Charge, ChargeStatus, Refund, RefundFailure, RefundStatus
+from sandbox.stripe.resources import new_id
+from sandbox.stripe.rules.changes import Change
+from sandbox.stripe.rules.currencies import display
 
 _UNDER_WAY = frozenset({RefundStatus.PENDING, RefundStatus.REQUIRES_ACTION})
 _ENDED = frozenset({RefundStatus.FAILED, RefundStatus.CANCELED})
@@ -46,10 +40,14 @@ def refund(charge: Charge, command: CreateRefund, *, status: RefundStatus, under
     """Give back a part of a charge, or all that is left of it; `under_way` is left no more.
 
     Raises:
-        ApiError: 400 when the charge failed, was refunded before, or less is left of it.
+        ApiError: 400 when the charge failed or is not captured, was refunded before, or less is left of it.
     """
     if charge.status is not ChargeStatus.SUCCEEDED:
         raise invalid(f"This charge ({charge.id}) did not succeed, so it cannot be refunded.", param="charge")
+    if not charge.captured:
+        raise invalid(
+            f"Charge {charge.id} has not been captured yet: cancel its PaymentIntent ({charge.payment_intent})."
+        )
     left = charge.amount_captured - charge.amount_refunded - under_way
     if left == 0:
         raise invalid(f"Charge {charge.id} has already been refunded.", code="charge_already_refunded")

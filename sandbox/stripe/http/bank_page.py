@@ -6,10 +6,10 @@ from html import escape
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.currencies import display
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.objects import Intent
-from sandbox.stripe.rules import Authentication
+from sandbox.stripe.rules.currencies import display
+from sandbox.stripe.rules.intents import Authentication
 
 _PAGE = """<!doctype html>
 <html lang="en">
