@@ -25,7 +25,7 @@ async def call_service(method: grpc.aio.UnaryUnaryMultiCallable[Request, Respons
     Raises:
         ApplicationError: not retried, with the refusal as type, when the service refused for a business reason. It is
             benign: expected, and no reason to wake anybody.
-        ServiceUnavailable: trouble that passes; Temporal retries the activity.
+        ServiceUnavailable: a temporary failure; Temporal retries the activity.
     """
     timeout = activity.info().start_to_close_timeout
     assert timeout is not None, "every step has a start-to-close timeout"  # noqa: S101  # set by the step runner

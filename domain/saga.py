@@ -29,7 +29,7 @@ ORDER_ATTENTION_ATTRIBUTE: Final = "OrderAttention"
 
 
 LOST_WORKFLOW_STEP: Final = "workflow"
-"""Stands for a step in attention: the order is open, and its workflow was ended from outside."""
+"""Stands for a step in attention: the order is open, and its workflow was terminated or has failed."""
 
 
 def order_workflow_id(order_id: str) -> str:
@@ -54,9 +54,12 @@ class SagaPolicy:
     payment_attempts: int
     """Failed charges after which the order FAILS."""
     attention_after_seconds: float
-    """A step that does not get through for this long raises attention."""
+    """A step that fails for this long raises attention."""
     payment_event_patience_seconds: float
-    """How long to wait for the signed event of a confirm that said succeeded, before reading for ourselves."""
+    """How long to wait for the signed event of a payment that is said to have succeeded, before it is read.
+
+    A timeout; histories have it under this name.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class OrderInput:
     payment_window_seconds: int
     policy: SagaPolicy
     is_repair: bool = False
-    """Whether an earlier run was ended from outside: how far it came is asked of the order service."""
+    """Whether an earlier run was terminated or failed: how far it came is read at the order service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,7 @@ class OrderResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """Wish an order cancelled."""
+    """Request an order's cancellation."""
 
     cancelled_by: CancelledBy
 
@@ -172,7 +175,7 @@ class MarkRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """The order's status after a mark, which is another one than asked for when the order had left it before."""
+    """The order's status after a mark. It is another one than requested if the order had left it before."""
 
     status: OrderStatus
     reason: str | None
@@ -189,16 +192,17 @@ class Resumption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionRequest:
-    """Raise attention for a step, or, without `why`, say that it is over."""
+    """Raise attention for a step with a note of its cause, or clear it."""
 
     order_id: str
     step: str
     why: str | None
+    """The note; None clears. Histories have it under this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundInput:
-    """What `RefundSaga` starts with; how much goes back, and what is put back, is asked of the payment service."""
+    """What `RefundSaga` starts with; the amount, and what is put back into stock, is read at the payment service."""
 
     refund_id: str
     order_id: str
@@ -225,16 +229,16 @@ class RefundState:
     failure_reason: str | None
     origin: RefundOrigin
     restock: list[OrderLine]
-    """Pieces to put back into stock once the money is given back."""
+    """Units to put back into stock once the refund has succeeded."""
     restock_id: str
-    """Under which they are put back, once: a refund in the place of another has the other's."""
+    """Under which they are put back, once: a refund that replaces another has the other's."""
     version: int
     """Number of the refund's last change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkRefundedRequest:
-    """Tell the order what became of one of its refunds. A version that is not newer than its last changes nothing."""
+    """Update the order with one of its refunds. A version that is not newer than the last changes nothing."""
 
     order_id: str
     refund_id: str
@@ -245,7 +249,7 @@ class MarkRefundedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestockRequest:
-    """Put pieces of a refunded order back into stock, once per id."""
+    """Put units of a refunded order back into stock, once per id."""
 
     restock_id: str
     order_id: str
@@ -254,7 +258,7 @@ class RestockRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseRefundRequest:
-    """All that follows from this version of the refund is done."""
+    """Everything that follows from this version of the refund is done."""
 
     refund_id: str
     version: int
@@ -277,7 +281,7 @@ class DisputeState:
     order_id: str
     status: DisputeStatus
     reason: str
-    """Stripe's word for what the customer told their bank."""
+    """Stripe's word for what the customer claims."""
     amount: int
     currency: str
     respond_by: datetime | None
@@ -287,7 +291,7 @@ class DisputeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseDisputeRequest:
-    """All that follows from this version of the dispute is done."""
+    """Everything that follows from this version of the dispute is done."""
 
     dispute_id: str
     version: int

@@ -1,7 +1,7 @@
 """The steps of the sagas as typed signatures; `activities/` implements them.
 
 A step is idempotent: it may run again after it took effect. A business refusal is an `ApplicationError` that is not
-retried, whose type is the name of a `domain.refusals.Refusal`; anything else is trouble that passes.
+retried, whose type is the name of a `domain.refusals.Refusal`; any other error is temporary.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class StockSteps(ABC):
     @activity.defn(name="release")
     @abstractmethod
     async def release(self, order_id: str) -> None:
-        """Undo `reserve`: give the pieces back, and refuse a reserve that comes late."""
+        """Undo `reserve`: make the units available again, and refuse a reserve that comes late."""
 
     @activity.defn(name="commit")
     @abstractmethod
     async def commit(self, order_id: str) -> None:
-        """Take the reserved pieces out of stock. Refusals: RESERVATION_RELEASED, RESERVATION_NOT_FOUND."""
+        """Take the reserved units out of stock. Refusals: RESERVATION_RELEASED, RESERVATION_NOT_FOUND."""
 
     @activity.defn(name="restock")
     @abstractmethod
     async def restock(self, request: RestockRequest) -> None:
-        """Put sold pieces back. Refusals: RESERVATION_NOT_FOUND, RESTOCK_EXCEEDS_SALE, RESTOCK_DIFFERS."""
+        """Put sold units back. Refusals: RESERVATION_NOT_FOUND, RESTOCK_EXCEEDS_SALE, RESTOCK_DIFFERS."""
 
 
 class PaymentSteps(ABC):
@@ -83,14 +83,14 @@ class PaymentSteps(ABC):
     @activity.defn(name="close_payment")
     @abstractmethod
     async def close_payment(self, order_id: str) -> PaymentState:
-        """Take no more money: CANCELLED, or SUCCEEDED or PROCESSING when money is in or on its way."""
+        """Take no more money: CANCELLED, or SUCCEEDED or PROCESSING if the customer was faster."""
 
     @activity.defn(name="void_payment")
     @abstractmethod
     async def void_payment(self, order_id: str) -> None:
-        """Undo `open_payment`: cancel, or owe the refund of what succeeded, and refuse an open that comes late.
+        """Undo `open_payment`: cancel, or record a refund of what succeeded, and refuse an open that comes late.
 
-        The refund that it owes is a `RefundSaga` of its own, which may take days.
+        The refund is made by a `RefundSaga` of its own, which may take days.
         """
 
 
@@ -100,12 +100,12 @@ class RefundSteps(ABC):
     @activity.defn(name="carry_out_refund")
     @abstractmethod
     async def carry_out_refund(self, refund_id: str) -> RefundState:
-        """Ask Stripe for the refund unless it has it, and read what became of it. Refusal: PAYMENT_DISPUTED."""
+        """Request the refund at Stripe unless it has it, and read what became of it. Refusal: PAYMENT_DISPUTED."""
 
     @activity.defn(name="replace_refund")
     @abstractmethod
     async def replace_refund(self, refund_id: str) -> RefundState:
-        """Make another refund in the place of a failed one, which is a saga of its own; the failed one's state.
+        """Make another refund in the place of a failed one, by a saga of its own; answers with the failed one.
 
         Refusals: REFUND_EXCEEDS_PAYMENT, PAYMENT_DISPUTED.
         """
@@ -113,12 +113,12 @@ class RefundSteps(ABC):
     @activity.defn(name="resolve_refund")
     @abstractmethod
     async def resolve_refund(self, refund_id: str) -> RefundState:
-        """Note that a person dealt with a failed refund."""
+        """Record that a person has dealt with a failed refund."""
 
     @activity.defn(name="close_refund")
     @abstractmethod
     async def close_refund(self, request: CloseRefundRequest) -> bool:
-        """Note that all is done that follows from the refund; false when it has changed since."""
+        """Record that everything that follows from the refund is done; false if it has changed since."""
 
 
 class DisputeSteps(ABC):
@@ -127,12 +127,12 @@ class DisputeSteps(ABC):
     @activity.defn(name="check_dispute")
     @abstractmethod
     async def check_dispute(self, dispute_id: str) -> DisputeState:
-        """Read the dispute anew from Stripe."""
+        """Read the dispute at Stripe."""
 
     @activity.defn(name="close_dispute")
     @abstractmethod
     async def close_dispute(self, request: CloseDisputeRequest) -> bool:
-        """Note that all is done that follows from the dispute; false when it has changed since."""
+        """Record that everything that follows from the dispute is done; false if it has changed since."""
 
 
 class OrderSteps(ABC):
@@ -151,7 +151,7 @@ class OrderSteps(ABC):
     @activity.defn(name="mark_refunded")
     @abstractmethod
     async def mark_refunded(self, request: MarkRefundedRequest) -> Marked:
-        """To PARTIALLY_REFUNDED or REFUNDED, or back; an order that ended otherwise stays. Fails while it is open."""
+        """To PARTIALLY_REFUNDED or REFUNDED, or back; one that was not sold stays as it is. Fails while it is open."""
 
     @activity.defn(name="read_order")
     @abstractmethod
@@ -161,7 +161,7 @@ class OrderSteps(ABC):
     @activity.defn(name="resume_order")
     @abstractmethod
     async def resume_order(self, order_id: str) -> Resumption:
-        """How far an earlier run brought the order, with the prices that it was sold at."""
+        """How far an earlier run came, with the prices that the order is sold at."""
 
     @activity.defn(name="attention")
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A step that does not get through, or is refused without an answer to it, is seen by people and ended by them."""
+"""A step that keeps failing, or is refused for a reason that its saga has no answer to, is seen and freed by people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = WorkflowHandle[Any, OrderResult]
 
 
 async def open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
-    """Step and why of the order's attention that is not cleared."""
+    """Step and note of the order's attention that is not cleared."""
     database = Database(shop.databases["order"], pool_size=1)
     try:
         return await fetch_rows(
@@ -34,23 +34,23 @@ async def open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
 
 
 async def attention_attribute(run: Run) -> str | None:
-    """What lists of workflows can be filtered by."""
+    """The search attribute by which lists of workflows are filtered."""
     return (await run.describe()).typed_search_attributes.get(ATTENTION)
 
 
-def listen(shop: Shop) -> asyncio.Queue[str]:
-    """Every time that the order service was told of attention."""
-    told: asyncio.Queue[str] = asyncio.Queue()
+def watch_attention(shop: Shop) -> asyncio.Queue[None]:
+    """An item each time that attention was raised or cleared at the order service."""
+    changes: asyncio.Queue[None] = asyncio.Queue()
 
     async def hook() -> None:
         shop.hooks.after["attention"] = hook
-        told.put_nowait("told")
+        changes.put_nowait(None)
 
     shop.hooks.after["attention"] = hook
-    return told
+    return changes
 
 
-async def test_a_step_that_fails_for_a_minute_raises_attention_which_clears_when_it_gets_through(shop: Shop) -> None:
+async def test_a_step_that_fails_for_a_minute_raises_attention_until_it_succeeds(shop: Shop) -> None:
     product = await shop.product(pieces=5)
     seen: list[Any] = []
 
@@ -80,18 +80,18 @@ async def sell_by_hand(shop: Shop, run: Run) -> None:
 
 async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by_hand(shop: Shop) -> None:
     product = await shop.product(pieces=5)
-    told = listen(shop)
+    changes = watch_attention(shop)
     run = await shop.place((product, 2), payment_window_seconds=60, wait=10)
     await sell_by_hand(shop, run)
     await shop.env.sleep(61)
 
-    await told.get()
+    await changes.get()
     assert [step for step, _ in await open_attention(shop, run)] == ["release"]
     assert await attention_attribute(run) == "release"
     assert (await shop.order(run)).status == "PENDING"
     assert await run.execute_update(OrderSaga.retry) == "release"
     for _ in ("cleared", "raised again, because the cause is still there"):
-        await told.get()
+        await changes.get()
     assert await run.execute_update(OrderSaga.resolve) == "release"
     result = await shop.result(run)
 
@@ -102,9 +102,9 @@ async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by
 
 async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_cancelled(shop: Shop) -> None:
     product = await shop.product(pieces=5)
-    told = listen(shop)
+    changes = watch_attention(shop)
     run = await park_in_reserve(shop, product)
-    await told.get()
+    await changes.get()
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await run.execute_update(OrderSaga.resolve)

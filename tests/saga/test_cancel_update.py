@@ -1,4 +1,4 @@
-"""An order that is cancelled over the order service: stored, told to its saga, and answered."""
+"""An order that is cancelled over the order service: the request is stored, sent to its saga, and answered."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_of_a_payment_and_a_cancellation_at_once_one_wins_and_money_and_st
 async def test_a_cancellation_during_any_step_ends_the_order_one_way_or_the_other(shop: Shop, step: str) -> None:
     product = await shop.product(pieces=5)
 
-    async def wish() -> None:
+    async def request_cancellation() -> None:
         # The answer comes with the order's end, and this step is part of the way there: so nobody waits for it here.
         order_id = (activity.info().workflow_id or "").removeprefix(order_workflow_id(""))
         sent.append(
@@ -89,7 +89,7 @@ async def test_a_cancellation_during_any_step_ends_the_order_one_way_or_the_othe
         )
 
     sent: list[asyncio.Task[Cancelled]] = []
-    shop.hooks.before[step] = wish
+    shop.hooks.before[step] = request_cancellation
     run = await shop.place((product, 2), payment_method=VISA, wait=10)
     await shop.deliver_events()
 
@@ -117,7 +117,7 @@ async def test_a_repeated_update_answers_with_the_same_end(shop: Shop) -> None:
     assert (first.status, first.reason) == (OrderStatus.CANCELLED, "CUSTOMER")
 
 
-async def test_the_first_of_two_wishes_names_who_cancelled(shop: Shop) -> None:
+async def test_the_first_of_two_requests_names_who_cancelled(shop: Shop) -> None:
     product = await shop.product(pieces=5)
     run = await shop.place((product, 2), wait=10)
 

@@ -137,7 +137,7 @@ async def test_an_order_cancelled_and_paid_in_one_moment_ends_one_way(shop: Shop
 
 
 @pytest.mark.parametrize("step", ["quote", "reserve", "open_payment", "mark_pending"])
-async def test_a_cancellation_ends_the_retries_of_a_step_that_does_not_get_through(shop: Shop, step: str) -> None:
+async def test_a_cancellation_ends_the_retries_of_a_step_that_keeps_failing(shop: Shop, step: str) -> None:
     product = await shop.product(pieces=5)
     attempts = 0
 

@@ -31,12 +31,12 @@ from workers.order_worker import workflow_runner
 Run = WorkflowHandle[Any, OrderResult]
 
 VISA: Final = "pm_card_visa"
-PATIENCE: Final = 20
+TIMEOUT: Final = 20
 """Seconds of real time after which a workflow that has not closed never will."""
 
 
 class ForgetfulRunner(WorkflowRunner):
-    """Runs workflow code as the worker does, but loses a task when told to, as if the worker had died."""
+    """Runs workflow code as the worker does, but loses a task on request, as if the worker had died."""
 
     def __init__(self) -> None:
         self._inner = workflow_runner(sandbox=True)
@@ -107,7 +107,7 @@ async def ending(shop: Shop, run: Run) -> tuple[str, str | None]:
     """How the order ended once its workflow closed by itself, with money and stock in agreement."""
     cause: BaseException | None = None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await shop.result(run)
     except WorkflowFailureError as error:
         cause = error.cause
@@ -139,7 +139,7 @@ async def test_a_paid_order_survives_the_loss_of_any_task(loss: Loss, step: str,
 @pytest.mark.parametrize("cancelled", [False, True], ids=["", "cancelled"])
 @pytest.mark.parametrize("step", ["void_payment", "release", "mark"])
 @pytest.mark.parametrize(
-    ("pieces", "changes", "reasons"),
+    ("quantity", "changes", "reasons"),
     [
         (2, {"expected_total": 1}, "PRICE_CHANGED"),
         (9, {}, "OUT_OF_STOCK or STOCK_LOST"),
@@ -149,12 +149,12 @@ async def test_a_paid_order_survives_the_loss_of_any_task(loss: Loss, step: str,
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_a_failed_order_survives_the_loss_of_any_task(
-    loss: Loss, pieces: int, changes: dict[str, Any], reasons: str, step: str, cancelled: bool
+    loss: Loss, quantity: int, changes: dict[str, Any], reasons: str, step: str, cancelled: bool
 ) -> None:
     shop = loss.shop
     product = await shop.product(pieces=5)
     shop.hooks.after[step] = loss.task(*([loss.cancel] if cancelled else []))
-    run = await shop.place((product, pieces), **changes)
+    run = await shop.place((product, quantity), **changes)
 
     status, reason = await ending(shop, run)
 
@@ -181,17 +181,17 @@ async def test_an_order_that_is_refused_a_price_in_its_second_run_gives_all_back
     await database.close()
 
 
-async def test_a_paid_order_whose_workflow_goes_its_way_again_stays_paid(loss: Loss) -> None:
+async def test_a_paid_order_whose_workflow_runs_again_stays_paid(loss: Loss) -> None:
     shop = loss.shop
     product = await shop.product(pieces=5)
     shop.hooks.before["mark_pending"] = shop.deliver_events
 
-    async def go_all_the_way() -> None:
+    async def go_to_the_end() -> None:
         order_id = (activity.info().workflow_id or "").removeprefix("order-")
         await shop.inventory.commit(order_id)
         await shop.orders.mark(Mark(order_id=order_id, cause_id="order_saga:closed", to_status=OrderStatus.PAID))
 
-    shop.hooks.after["mark_pending"] = loss.task(go_all_the_way)
+    shop.hooks.after["mark_pending"] = loss.task(go_to_the_end)
     run = await shop.place((product, 2), payment_method=VISA)
 
     assert await ending(shop, run) == ("PAID", None)
@@ -200,7 +200,7 @@ async def test_a_paid_order_whose_workflow_goes_its_way_again_stays_paid(loss: L
 
 @pytest.mark.parametrize(("refunded", "status"), [(500, "PARTIALLY_REFUNDED"), (2_000, "REFUNDED")])
 @pytest.mark.parametrize("step", ["mark_pending", "mark"])
-async def test_an_order_refunded_while_its_workflow_goes_its_way_again_ends_as_it_is(
+async def test_an_order_refunded_while_its_workflow_runs_again_ends_as_it_is(
     loss: Loss, step: str, refunded: int, status: str
 ) -> None:
     shop = loss.shop
@@ -208,17 +208,17 @@ async def test_an_order_refunded_while_its_workflow_goes_its_way_again_ends_as_i
     if step == "mark_pending":
         shop.hooks.before["mark_pending"] = shop.deliver_events
 
-    async def go_all_the_way() -> None:
+    async def go_to_the_end() -> None:
         order_id = (activity.info().workflow_id or "").removeprefix("order-")
         await shop.inventory.commit(order_id)
         await shop.orders.mark(Mark(order_id=order_id, cause_id="order_saga:closed", to_status=OrderStatus.PAID))
         await shop.tell_refund(order_id, refunded)
 
-    shop.hooks.after[step] = loss.task(go_all_the_way)
+    shop.hooks.after[step] = loss.task(go_to_the_end)
     run = await shop.place((product, 2), payment_method=VISA, wait=10 if step == "mark" else 0)
     await shop.deliver_events()
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         result = await shop.result(run)
 
     order = await shop.order(run)
@@ -228,9 +228,10 @@ async def test_an_order_refunded_while_its_workflow_goes_its_way_again_ends_as_i
     assert (await shop.stock(product)).on_hand == 3
 
 
+@pytest.mark.parametrize("step", ["commit", "mark"])
 @pytest.mark.parametrize("what", ["signal", "cancel", "crash", "crash-cancel"])
-async def test_an_order_paid_in_the_task_that_opened_its_payment_stays_paid_when_that_task_is_lost(
-    loss: Loss, what: str
+async def test_an_order_paid_as_soon_as_its_payment_was_opened_stays_paid_when_that_task_is_lost(
+    loss: Loss, what: str, step: str
 ) -> None:
     shop = loss.shop
     product = await shop.product(pieces=5)
@@ -244,7 +245,7 @@ async def test_an_order_paid_in_the_task_that_opened_its_payment_stays_paid_when
 
     shop.hooks.before["open_payment"] = fail
     shop.hooks.after["open_payment"] = shop.deliver_events
-    shop.hooks.after["mark"] = {
+    shop.hooks.after[step] = {
         "signal": signal,
         "cancel": loss.cancel,
         "crash": loss.task(),

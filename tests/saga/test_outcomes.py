@@ -127,7 +127,7 @@ async def test_an_order_that_nobody_pays_fails_at_its_deadline_and_frees_its_sto
     assert await shop.disagreements(run) == []
 
 
-async def test_of_two_customers_one_gets_the_last_piece(shop: Shop) -> None:
+async def test_of_two_customers_one_gets_the_last_unit(shop: Shop) -> None:
     product = await shop.product(pieces=1)
     runs = await asyncio.gather(*(shop.place((product, 1), payment_method=VISA, wait=10) for _ in range(2)))
     await shop.deliver_events()
@@ -220,12 +220,12 @@ async def test_another_amount_or_currency_is_refunded_and_nothing_sold_for_it(sh
 
 
 @pytest.mark.parametrize(("refunded", "status"), [(0, "PAID"), (100, "PARTIALLY_REFUNDED"), (500, "REFUNDED")])
-async def test_an_order_that_was_paid_is_not_undone_when_its_workflow_fares_otherwise_the_next_time(
+async def test_an_order_that_was_paid_is_not_undone_when_its_workflow_takes_another_course(
     shop: Shop, refunded: int, status: str
 ) -> None:
     """As after an operator's reset of a PAID order whose product was withdrawn meanwhile."""
 
-    async def pay_in_an_earlier_life() -> None:
+    async def pay_in_an_earlier_run() -> None:
         order = await shop.order(run)
         line = PricedLine(order.items[0].product_id, 1, 500)
         pricing = Pricing(lines=[line], total=500, payment_id=new_id(), payment_deadline=order.created_at)
@@ -241,7 +241,7 @@ async def test_an_order_that_was_paid_is_not_undone_when_its_workflow_fares_othe
 
     async def earlier() -> None:
         await placed.wait()
-        await pay_in_an_earlier_life()
+        await pay_in_an_earlier_run()
 
     shop.hooks.before["quote"] = earlier
     run = await shop.place((new_id(), 1))

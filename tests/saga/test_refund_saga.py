@@ -18,6 +18,7 @@ from tests.support.saga_refunds import (
     LATER_FAILS,
     PENDING,
     attention_is,
+    attention_notes,
     order_becomes,
     order_id_of,
     paid,
@@ -128,6 +129,23 @@ async def test_a_refund_that_fails_waits_until_a_person_has_dealt_with_it(shop: 
     await attention_is(shop, run)
     assert (await shop.order(run)).status == "PAID"
     assert await shop.disagreements(run) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "note"),
+    [("failed", "the refund failed: unknown"), ("canceled", "the refund was canceled: merchant_request")],
+)
+async def test_attention_says_what_became_of_a_refund(shop: Shop, status: str, note: str) -> None:
+    run = await paid(shop, await shop.product(), card=PENDING)
+    requested = await request_refund(shop, run, wait=0.5)
+
+    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status=status)
+    await shop.deliver_events()
+    await attention_is(shop, run, "carry_out_refund")
+
+    assert await attention_notes(shop, run) == [note]
+    await refund_saga(shop, requested.refund).execute_update("resolve")
+    await refunds_become(shop, run, RefundStatus.RESOLVED)
 
 
 async def test_a_refund_made_in_the_dashboard_moves_the_order_too(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""A saga that starts again after its workflow was terminated, wherever that was, brings its order to one end."""
+"""A saga that is started again after its workflow was terminated, at whatever step, brings its order to one end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from services.order.repository import OrderRepository
 from services.order.sagas import TemporalSagas
 from tests.support.saga_shop import POLICY, TASK_QUEUE, Shop, open_shop
 
-IMPATIENT = replace(POLICY, payment_event_patience_seconds=0.1)
-"""After a termination the test server skips no time, so what would be waited for is."""
+SHORT_TIMEOUT = replace(POLICY, payment_event_patience_seconds=0.1)
+"""After a termination the test server skips no time: the timeout passes in real time."""
 
 Run = WorkflowHandle[Any, OrderResult]
 
@@ -61,7 +61,7 @@ async def repair(shop: Shop, order_id: str) -> bool:
         new = await OrderRepository(connection).find_new_order(order_id)
     assert new is not None
     sagas = TemporalSagas(shop.env.client, task_queue=TASK_QUEUE)
-    return await sagas.restart(saga_input(order_id, new, IMPATIENT, is_repair=True))
+    return await sagas.restart(saga_input(order_id, new, SHORT_TIMEOUT, is_repair=True))
 
 
 def order_of(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Steps that do not get through: nothing but the saga ends them, and attention lasts as long as the trouble."""
+"""Steps that keep failing: nothing but the saga ends them, and attention lasts as long as its cause."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VISA = "pm_card_visa"
 
 
 async def attention(shop: Shop, run: Run) -> list[tuple[str, bool]]:
-    """The steps that wanted attention, and whether they still do."""
+    """The steps that held attention, and whether they still do."""
     database = Database(shop.databases["order"], pool_size=1)
     found = await fetch_rows(
         database,
@@ -32,8 +32,8 @@ async def attention(shop: Shop, run: Run) -> list[tuple[str, bool]]:
     return found
 
 
-async def wanted(shop: Shop, run: Run, step: str) -> None:
-    """Return once a step of the running saga wants attention."""
+async def is_held(shop: Shop, run: Run, step: str) -> None:
+    """Return once a step of the running saga holds attention."""
     async with asyncio.timeout(10):
         while (step, True) not in await attention(shop, run):
             assert (await run.describe()).status is WorkflowExecutionStatus.RUNNING
@@ -50,17 +50,17 @@ async def fail_by_hand(shop: Shop) -> None:
     raise ConnectionError("away")
 
 
-async def test_attention_that_is_raised_late_does_not_outlast_the_trouble(shop: Shop) -> None:
+async def test_attention_that_is_raised_late_does_not_outlast_its_cause(shop: Shop) -> None:
     product = await shop.product(pieces=5)
-    mended = asyncio.Event()
+    fixed = asyncio.Event()
 
     async def fail() -> None:
-        if not mended.is_set():
+        if not fixed.is_set():
             shop.hooks.before["reserve"] = fail
             raise ConnectionError("away")
 
     async def is_slow() -> None:
-        mended.set()
+        fixed.set()
         async with asyncio.timeout(5):
             while "reserve" not in shop.hooks.calls:
                 await shop.env.sleep(10)
@@ -89,14 +89,14 @@ async def test_a_step_that_an_operator_fails_by_hand_is_parked_and_can_be_retrie
     run = await shop.place((product, 2), payment_method=VISA)
     if step in ("check_payment", "commit", "mark"):
         await shop.deliver_events()
-    await wanted(shop, run, step)
+    await is_held(shop, run, step)
     await run.execute_update("retry")
     assert (await shop.result(run)).status == "PAID"
     assert await attention(shop, run) == [(step, False)]
     assert await shop.disagreements(run) == []
 
 
-async def test_a_refusal_of_very_many_words_parks_its_step_like_any_other(shop: Shop) -> None:
+async def test_a_refusal_with_a_very_long_message_parks_its_step_like_any_other(shop: Shop) -> None:
     product = await shop.product(pieces=5)
 
     async def refuse() -> None:
@@ -104,7 +104,7 @@ async def test_a_refusal_of_very_many_words_parks_its_step_like_any_other(shop: 
 
     shop.hooks.before["void_payment"] = refuse
     run = await shop.place((product, 2), payment_method="pm_unknown")
-    await wanted(shop, run, "void_payment")
+    await is_held(shop, run, "void_payment")
 
     assert await run.execute_update("resolve") == "void_payment"
     assert (await shop.result(run)).reason == "PAYMENT_REJECTED"

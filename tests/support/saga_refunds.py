@@ -110,17 +110,22 @@ async def attention_is(shop: Shop, run: Run, *steps: str) -> None:
     """Return once these steps hold attention, and no others."""
 
     async def condition() -> bool:
-        return await _steps_in_attention(shop, run) == set(steps)
+        return {step.partition(" ")[0] for step, _ in await _open_attention(shop, run)} == set(steps)
 
     await wait_until(condition)
 
 
-async def _steps_in_attention(shop: Shop, run: Run) -> set[str]:
+async def attention_notes(shop: Shop, run: Run) -> list[str]:
+    """What people are told of the steps that hold attention."""
+    return [note for _, note in await _open_attention(shop, run)]
+
+
+async def _open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
     database = Database(shop.databases["order"], pool_size=1)
     found = await fetch_rows(
         database,
-        "SELECT step FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
+        "SELECT step, why FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
         id=order_id_of(run),
     )
     await database.close()
-    return {step.partition(" ")[0] for (step,) in found}
+    return found
