@@ -1,8 +1,9 @@
 """Histories of released versions replay on the code as it is.
 
-`histories/<version>/` holds histories by workflow and by how the order ended, recorded with
-`ordersaga demo --histories`, and is never recorded again: a workflow of that version may still be running somewhere. A
-change that breaks one of these wants `workflow.patched`.
+`histories/<version>/` holds histories by workflow and by how the order ended. They were recorded with
+`ordersaga demo --histories`, those of steps that failed, were parked or were repaired in `tests/saga`, and are never
+recorded again: a workflow of that version may still be running somewhere. A change that breaks one of these wants
+`workflow.patched`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def test_there_is_a_history_of_every_workflow_and_outcome() -> None:
         ("refund", "partially_refunded"),
         ("refund", "refunded"),
         ("refund", "cancelled"),
+        ("refund", "paid"),
         ("dispute", "refunded"),
     }
 
