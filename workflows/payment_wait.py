@@ -93,7 +93,7 @@ class PaymentWait:
         """End the workflow task of the steps before, unless the wait does so.
 
         Else the pivot could be in one task with them. If that task got lost, the next one might end the order at one of
-        them, and undo an order that is PAID.
+        them, and undo an order whose stock is sold.
         """
         ending = find_ending(self._terms, payment, now=workflow.now(), cancelled_by=self._cancelled_by())
         if ending is not None or self._changes.are_pending():

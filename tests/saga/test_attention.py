@@ -51,7 +51,7 @@ def watch_attention(shop: Shop) -> asyncio.Queue[None]:
 
 
 async def test_a_step_that_fails_for_a_minute_raises_attention_until_it_succeeds(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     seen: list[Any] = []
 
     async def fail_until_seen() -> None:
@@ -79,7 +79,7 @@ async def sell_by_hand(shop: Shop, run: Run) -> None:
 
 
 async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by_hand(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     changes = watch_attention(shop)
     run = await shop.place((product, 2), payment_window_seconds=60, wait=10)
     await sell_by_hand(shop, run)
@@ -101,7 +101,7 @@ async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by
 
 
 async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_cancelled(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     changes = watch_attention(shop)
     run = await park_in_reserve(shop, product)
     await changes.get()
@@ -140,7 +140,7 @@ def wait_then(future: asyncio.Future[str], act: Hook) -> Hook:
 
 
 async def test_nothing_can_be_retried_or_resolved_while_no_step_is_parked(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
 
     for update in (OrderSaga.retry, OrderSaga.resolve):

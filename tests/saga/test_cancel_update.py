@@ -30,7 +30,7 @@ async def cancel(shop: Shop, run: Run, *, wait: float = 10) -> Cancelled:
 
 
 async def test_a_waiting_order_is_cancelled_with_its_stock_given_back_and_nothing_charged(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
 
     cancelled = await cancel(shop, run)
@@ -44,7 +44,7 @@ async def test_a_waiting_order_is_cancelled_with_its_stock_given_back_and_nothin
 
 
 async def test_a_paid_order_is_not_cancellable(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), payment_method=VISA, wait=10)
     await shop.deliver_events()
     await shop.result(run)
@@ -59,7 +59,7 @@ async def test_a_paid_order_is_not_cancellable(shop: Shop) -> None:
 async def test_of_a_payment_and_a_cancellation_at_once_one_wins_and_money_and_stock_follow_it(
     shop: Shop, event_first: bool
 ) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
     await shop.pay(run)
 
@@ -77,7 +77,7 @@ async def test_of_a_payment_and_a_cancellation_at_once_one_wins_and_money_and_st
     "step", ["quote", "reserve", "open_payment", "mark_pending", "check_payment", "commit", "mark"]
 )
 async def test_a_cancellation_during_any_step_ends_the_order_one_way_or_the_other(shop: Shop, step: str) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
 
     async def request_cancellation() -> None:
         # The answer comes with the order's end, and this step is part of the way there: so nobody waits for it here.
@@ -106,7 +106,7 @@ async def test_a_cancellation_during_any_step_ends_the_order_one_way_or_the_othe
 
 
 async def test_a_repeated_update_answers_with_the_same_end(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
     request = CancelRequest(cancelled_by=CancelledBy.CUSTOMER)
 
@@ -118,7 +118,7 @@ async def test_a_repeated_update_answers_with_the_same_end(shop: Shop) -> None:
 
 
 async def test_the_first_of_two_requests_names_who_cancelled(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
 
     answers = await asyncio.gather(cancel(shop, run), run.cancel())

@@ -70,7 +70,7 @@ async def ending(shop: Shop, run: Run) -> str:
 async def test_a_workflow_cancelled_at_any_step_leaves_money_and_stock_in_agreement(
     shop: Shop, step: str, moment: str
 ) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     arm(shop, step, moment)
     run = await shop.place((product, 2), payment_method="pm_card_visa", wait=10)
     await shop.deliver_events()
@@ -89,7 +89,7 @@ async def test_a_workflow_cancelled_at_any_step_leaves_money_and_stock_in_agreem
 async def test_a_workflow_cancelled_while_it_compensates_compensates_to_the_end(
     shop: Shop, step: str, moment: str
 ) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     arm(shop, step, moment)
     run = await shop.place((product, 2), payment_window_seconds=60, wait=10)
 
@@ -102,7 +102,7 @@ async def test_a_workflow_cancelled_while_it_compensates_compensates_to_the_end(
 
 
 async def test_an_order_cancelled_while_it_waits_closes_its_payment(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
 
     await run.cancel()
@@ -114,7 +114,7 @@ async def test_an_order_cancelled_while_it_waits_closes_its_payment(shop: Shop) 
 
 
 async def test_money_that_came_before_the_cancellation_is_kept_and_the_order_is_paid(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
     assert await shop.pay(run)
 
@@ -125,7 +125,7 @@ async def test_money_that_came_before_the_cancellation_is_kept_and_the_order_is_
 
 
 async def test_an_order_cancelled_and_paid_in_one_moment_ends_one_way(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
     assert await shop.pay(run)
 
@@ -138,7 +138,7 @@ async def test_an_order_cancelled_and_paid_in_one_moment_ends_one_way(shop: Shop
 
 @pytest.mark.parametrize("step", ["quote", "reserve", "open_payment", "mark_pending"])
 async def test_a_cancellation_ends_the_retries_of_a_step_that_keeps_failing(shop: Shop, step: str) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     attempts = 0
 
     async def fail() -> None:

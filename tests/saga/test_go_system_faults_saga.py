@@ -16,7 +16,7 @@ DECLINED = "pm_card_chargeDeclined"
 
 
 async def test_fault_1_a_failed_payment_gives_all_stock_back(shop: Shop) -> None:
-    products = [await shop.product(pieces=5) for _ in range(2)]
+    products = [await shop.product(units=5) for _ in range(2)]
     run = await shop.place(*((product, 3) for product in products), payment_method=DECLINED, wait=10)
     assert [(await shop.stock(product)).reserved for product in products] == [3, 3]
 
@@ -32,7 +32,7 @@ async def test_fault_1_a_failed_payment_gives_all_stock_back(shop: Shop) -> None
 
 
 async def test_fault_1_an_order_that_fails_at_its_second_line_keeps_nothing_of_the_first(shop: Shop) -> None:
-    plenty, scarce = await shop.product(pieces=10), await shop.product(pieces=1)
+    plenty, scarce = await shop.product(units=10), await shop.product(units=1)
 
     result = await shop.result(await shop.place((plenty, 4), (scarce, 2)))
 
@@ -41,7 +41,7 @@ async def test_fault_1_an_order_that_fails_at_its_second_line_keeps_nothing_of_t
 
 
 async def test_fault_4_stripes_signed_webhook_turns_an_order_paid_and_an_unsigned_one_does_nothing(shop: Shop) -> None:
-    product, window = await shop.product(pieces=5), timedelta(hours=1)
+    product, window = await shop.product(units=5), timedelta(hours=1)
     run = await shop.place((product, 2), payment_window_seconds=int(window.total_seconds()), wait=10)
     assert await shop.pay(run)
     page = await shop.stripe.v1.events.list_async({"limit": 100, "types": ["payment_intent.succeeded"]})

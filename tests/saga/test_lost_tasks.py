@@ -124,7 +124,7 @@ FORWARD: Final = ("quote", "reserve", "open_payment", "mark_pending", "check_pay
 @pytest.mark.parametrize("step", FORWARD)
 async def test_a_paid_order_survives_the_loss_of_any_task(loss: Loss, step: str, cancelled: bool) -> None:
     shop = loss.shop
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     shop.hooks.after[step] = loss.task(*([loss.cancel] if cancelled else []))
     run = await shop.place((product, 2), payment_method=VISA, wait=10)
     await shop.deliver_events()
@@ -152,7 +152,7 @@ async def test_a_failed_order_survives_the_loss_of_any_task(
     loss: Loss, quantity: int, changes: dict[str, Any], reasons: str, step: str, cancelled: bool
 ) -> None:
     shop = loss.shop
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     shop.hooks.after[step] = loss.task(*([loss.cancel] if cancelled else []))
     run = await shop.place((product, quantity), **changes)
 
@@ -166,7 +166,7 @@ async def test_a_failed_order_survives_the_loss_of_any_task(
 @pytest.mark.parametrize("step", ["reserve", "open_payment", "mark_pending"])
 async def test_an_order_that_is_refused_a_price_in_its_second_run_gives_all_back(loss: Loss, step: str) -> None:
     shop = loss.shop
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     database = Database(shop.databases["product"], pool_size=1)
 
     async def withdraw() -> None:
@@ -183,7 +183,7 @@ async def test_an_order_that_is_refused_a_price_in_its_second_run_gives_all_back
 
 async def test_a_paid_order_whose_workflow_runs_again_stays_paid(loss: Loss) -> None:
     shop = loss.shop
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     shop.hooks.before["mark_pending"] = shop.deliver_events
 
     async def go_to_the_end() -> None:
@@ -204,7 +204,7 @@ async def test_an_order_refunded_while_its_workflow_runs_again_ends_as_it_is(
     loss: Loss, step: str, refunded: int, status: str
 ) -> None:
     shop = loss.shop
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     if step == "mark_pending":
         shop.hooks.before["mark_pending"] = shop.deliver_events
 
@@ -234,7 +234,7 @@ async def test_an_order_paid_as_soon_as_its_payment_was_opened_stays_paid_when_t
     loss: Loss, what: str, step: str
 ) -> None:
     shop = loss.shop
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
 
     async def fail() -> None:
         raise ConnectionError("away")

@@ -38,7 +38,7 @@ async def available(shop: Shop, product: str) -> tuple[int, int]:
 
 
 async def test_an_order_with_a_good_card_is_paid(shop: Shop) -> None:
-    product = await shop.product(price=1_250, pieces=10)
+    product = await shop.product(price=1_250, units=10)
     run = await shop.place((product, 2), payment_method=VISA, wait=10)
     await shop.deliver_events()
 
@@ -92,7 +92,7 @@ async def test_a_declined_customer_may_pay_with_another_card(shop: Shop) -> None
 
 
 async def test_three_declined_charges_fail_the_order_and_free_its_stock(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 3), payment_method=DECLINED, wait=10)
     for _ in range(2):
         assert not await shop.pay(run, DECLINED)
@@ -104,7 +104,7 @@ async def test_three_declined_charges_fail_the_order_and_free_its_stock(shop: Sh
 
 
 async def test_a_second_line_out_of_stock_frees_the_first(shop: Shop) -> None:
-    plenty, scarce = await shop.product(pieces=10), await shop.product(pieces=1)
+    plenty, scarce = await shop.product(units=10), await shop.product(units=1)
     run = await shop.place((plenty, 4), (scarce, 2), payment_method=VISA)
 
     assert await ending(shop, run) == ("FAILED", "OUT_OF_STOCK")
@@ -119,7 +119,7 @@ async def test_an_unknown_product_fails_the_order(shop: Shop) -> None:
 
 
 async def test_an_order_that_nobody_pays_fails_at_its_deadline_and_frees_its_stock(shop: Shop) -> None:
-    product = await shop.product(pieces=3)
+    product = await shop.product(units=3)
     run = await shop.place((product, 2), payment_window_seconds=3_600)
 
     assert await ending(shop, run) == ("FAILED", "PAYMENT_TIMEOUT")
@@ -128,7 +128,7 @@ async def test_an_order_that_nobody_pays_fails_at_its_deadline_and_frees_its_sto
 
 
 async def test_of_two_customers_one_gets_the_last_unit(shop: Shop) -> None:
-    product = await shop.product(pieces=1)
+    product = await shop.product(units=1)
     runs = await asyncio.gather(*(shop.place((product, 1), payment_method=VISA, wait=10) for _ in range(2)))
     await shop.deliver_events()
 
@@ -158,7 +158,7 @@ async def test_money_that_comes_with_the_deadline_wins(shop: Shop) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_a_refusal_fails_the_order_with_its_reason(shop: Shop, changes: dict[str, Any], reason: str) -> None:
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     run = await shop.place((product, 1), **changes)
 
     assert await ending(shop, run) == ("FAILED", reason)
@@ -167,7 +167,7 @@ async def test_a_refusal_fails_the_order_with_its_reason(shop: Shop, changes: di
 
 
 async def test_an_amount_below_stripes_minimum_is_refused_before_stock_is_reserved(shop: Shop) -> None:
-    product = await shop.product(price=1, pieces=5)
+    product = await shop.product(price=1, units=5)
     run = await shop.place((product, 1))
 
     assert await ending(shop, run) == ("FAILED", "PAYMENT_REJECTED")
@@ -175,7 +175,7 @@ async def test_an_amount_below_stripes_minimum_is_refused_before_stock_is_reserv
 
 
 async def test_an_intent_cancelled_at_stripe_fails_the_order(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 1), wait=10)
     payment = await shop.payments.check((await shop.order(run)).id, refresh=False)
     await shop.stripe.v1.payment_intents.cancel_async(payment.intent_id or "")
@@ -187,7 +187,7 @@ async def test_an_intent_cancelled_at_stripe_fails_the_order(shop: Shop) -> None
 
 
 async def test_stock_lost_after_the_payment_gives_the_money_back(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     run = await shop.place((product, 1), payment_method=VISA, wait=10)
     await shop.inventory.release((await shop.order(run)).id)
     await shop.deliver_events()
@@ -210,7 +210,7 @@ async def tamper(shop: Shop, run: Run, change: str) -> None:
 
 @pytest.mark.parametrize("change", ["amount_received = amount_received - 1", "currency_received = 'USD'"])
 async def test_another_amount_or_currency_is_refunded_and_nothing_sold_for_it(shop: Shop, change: str) -> None:
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     run = await shop.place((product, 1), payment_method=VISA, wait=10)
     shop.hooks.before["check_payment"] = partial(tamper, shop, run, change)
     await shop.deliver_events()

@@ -42,7 +42,7 @@ async def disposable_shop(
 
 
 async def test_an_order_is_refunded_in_full_and_put_back_into_stock(shop: Shop) -> None:
-    product = await shop.product(pieces=10)
+    product = await shop.product(units=10)
     run = await paid(shop, product)
 
     requested = await request_refund(shop, run, None, OrderLine(product, 3))
@@ -54,7 +54,7 @@ async def test_an_order_is_refunded_in_full_and_put_back_into_stock(shop: Shop) 
 
 
 async def test_refunds_in_parallel_add_up_and_never_exceed_the_payment(shop: Shop) -> None:
-    product = await shop.product(pieces=10)
+    product = await shop.product(units=10)
     run = await paid(shop, product)
 
     answers = await asyncio.gather(*(request_refund(shop, run, 700) for _ in range(6)), return_exceptions=True)
@@ -188,7 +188,7 @@ async def test_a_refund_that_stripe_refuses_because_the_dashboard_was_faster_wai
 @pytest.mark.parametrize("step", ["carry_out_refund", "mark_refunded", "restock", "close_refund"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_no_lost_answer_refunds_or_restocks_twice(shop: Shop, step: str, when: str) -> None:
-    product = await shop.product(pieces=10)
+    product = await shop.product(units=10)
     run = await paid(shop, product)
 
     async def fail() -> None:
@@ -217,7 +217,7 @@ async def test_a_refund_goes_on_when_somebody_cancels_its_workflow(shop: Shop) -
 
 
 async def test_a_restock_that_is_refused_waits_for_a_person_and_the_money_does_not(shop: Shop) -> None:
-    product = await shop.product(pieces=10)
+    product = await shop.product(units=10)
     run = await paid(shop, product, 1)
     await shop.inventory.restock(restock_id=new_id(), order_id=order_id_of(run), lines=[OrderLine(product, 1)])
 

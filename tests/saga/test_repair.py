@@ -71,7 +71,7 @@ def order_of(run: Run) -> str:
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", FORWARD)
 async def test_an_order_terminated_at_any_step_is_paid_after_its_repair(shop: Shop, step: str, moment: str) -> None:
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     strike = Strike(shop)
     getattr(shop.hooks, moment)[step] = strike
     run = await shop.place((product, 2), payment_method="pm_card_visa", wait=10 if step in WHILE_PENDING else 0)
@@ -88,7 +88,7 @@ async def test_an_order_terminated_at_any_step_is_paid_after_its_repair(shop: Sh
 
 @pytest.mark.parametrize(("refunded", "status"), [(500, "PARTIALLY_REFUNDED"), (2_000, "REFUNDED")])
 async def test_an_order_refunded_before_its_repair_ends_as_it_is(shop: Shop, refunded: int, status: str) -> None:
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     strike = Strike(shop)
     shop.hooks.after["mark"] = strike
     run = await shop.place((product, 2), payment_method="pm_card_visa", wait=10)
@@ -113,7 +113,7 @@ async def test_an_order_refunded_before_its_repair_ends_as_it_is(shop: Shop, ref
 async def test_an_order_terminated_while_it_was_undone_is_undone_by_its_repair(
     shop: Shop, step: str, moment: str
 ) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     strike = Strike(shop)
     getattr(shop.hooks, moment)[step] = strike
     run = await shop.place((product, 2), payment_window_seconds=1)
@@ -129,7 +129,7 @@ async def test_an_order_terminated_while_it_was_undone_is_undone_by_its_repair(
 
 
 async def test_an_order_whose_price_changed_before_it_was_pending_fails_and_its_money_goes_back(shop: Shop) -> None:
-    product = await shop.product(price=1_000, pieces=5)
+    product = await shop.product(price=1_000, units=5)
     strike = Strike(shop)
 
     async def terminate_and_fail() -> None:

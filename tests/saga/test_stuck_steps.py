@@ -51,7 +51,7 @@ async def fail_by_hand(shop: Shop) -> None:
 
 
 async def test_attention_that_is_raised_late_does_not_outlast_its_cause(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
     fixed = asyncio.Event()
 
     async def fail() -> None:
@@ -77,7 +77,7 @@ async def test_attention_that_is_raised_late_does_not_outlast_its_cause(shop: Sh
 
 @pytest.mark.parametrize("step", ["reserve", "open_payment", "check_payment", "commit", "mark"])
 async def test_a_step_that_an_operator_fails_by_hand_is_parked_and_can_be_retried(shop: Shop, step: str) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
 
     async def fail() -> None:
         if activity.info().is_local:
@@ -97,7 +97,7 @@ async def test_a_step_that_an_operator_fails_by_hand_is_parked_and_can_be_retrie
 
 
 async def test_a_refusal_with_a_very_long_message_parks_its_step_like_any_other(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
 
     async def refuse() -> None:
         raise ApplicationError("no " * 10_000, type="REFUND_FAILED", non_retryable=True)
@@ -112,7 +112,7 @@ async def test_a_refusal_with_a_very_long_message_parks_its_step_like_any_other(
 
 
 async def test_attention_that_an_operator_fails_by_hand_does_not_end_the_saga(shop: Shop) -> None:
-    product = await shop.product(pieces=5)
+    product = await shop.product(units=5)
 
     async def refuse() -> None:
         raise ApplicationError("no", type="REFUND_FAILED", non_retryable=True)

@@ -131,11 +131,11 @@ class Shop:
         """The payment service's refunds."""
         return self.payment.refunds
 
-    async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
-        """A new product with so many pieces in stock."""
+    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
+        """A new product with so many units in stock."""
         product = await self.products.create(name="Thing", description="", unit_price=price, currency=currency)
-        if pieces:
-            await self.inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=pieces, note="delivery")
+        if units:
+            await self.inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=units, note="delivery")
         return product.id
 
     async def set_price(self, product_id: str, unit_price: int) -> None:
@@ -147,7 +147,9 @@ class Shop:
         wait = changes.pop("wait", 0)
         new = NewOrder(
             user_id=new_id(),
-            lines=sorted((OrderLine(product, pieces) for product, pieces in lines), key=lambda line: line.product_id),
+            lines=sorted(
+                (OrderLine(product, quantity) for product, quantity in lines), key=lambda line: line.product_id
+            ),
             currency="EUR",
             shipping_address=ADDRESS,
             payment_method=None,
