@@ -1,4 +1,4 @@
-"""An order that is cancelled over the order service: stored, told to its saga, and answered."""
+"""An order that is cancelled over the order service: the request is stored, its saga is asked, and it is answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from domain.ids import new_id
 from domain.orders import CancelledBy, OrderStatus
 from domain.saga import CANCEL_UPDATE, CancelRequest, OrderResult, order_workflow_id
 from runtime.caller import Caller, CallerRole
-from services.order.cancelling import Cancelled
+from services.order.cancellation_service import Cancelled
 from services.order.errors import OrderNotCancellable
 from tests.support.saga_shop import Shop
 
@@ -26,7 +26,7 @@ PAST_THE_PIVOT = frozenset({"check_payment", "commit", "mark"})
 
 async def cancel(shop: Shop, run: Run, *, wait: float = 10) -> Cancelled:
     order = await shop.order(run)
-    return await shop.cancellations.cancel(order.id, caller=ADMIN, why="", idempotency_key=new_id(), wait=wait)
+    return await shop.cancellations.cancel(order.id, caller=ADMIN, note="", idempotency_key=new_id(), wait=wait)
 
 
 async def test_a_waiting_order_is_cancelled_with_its_stock_given_back_and_nothing_charged(shop: Shop) -> None:
@@ -79,17 +79,17 @@ async def test_of_a_payment_and_a_cancellation_at_once_one_wins_and_money_and_st
 async def test_a_cancellation_during_any_step_ends_the_order_one_way_or_the_other(shop: Shop, step: str) -> None:
     product = await shop.product(pieces=5)
 
-    async def wish() -> None:
+    async def request() -> None:
         # The answer comes with the order's end, and this step is part of the way there: so nobody waits for it here.
         order_id = (activity.info().workflow_id or "").removeprefix(order_workflow_id(""))
         sent.append(
             asyncio.create_task(
-                shop.cancellations.cancel(order_id, caller=ADMIN, why="", idempotency_key=new_id(), wait=10)
+                shop.cancellations.cancel(order_id, caller=ADMIN, note="", idempotency_key=new_id(), wait=10)
             )
         )
 
     sent: list[asyncio.Task[Cancelled]] = []
-    shop.hooks.before[step] = wish
+    shop.hooks.before[step] = request
     run = await shop.place((product, 2), payment_method=VISA, wait=10)
     await shop.deliver_events()
 
@@ -117,7 +117,7 @@ async def test_a_repeated_update_answers_with_the_same_end(shop: Shop) -> None:
     assert (first.status, first.reason) == (OrderStatus.CANCELLED, "CUSTOMER")
 
 
-async def test_the_first_of_two_wishes_names_who_cancelled(shop: Shop) -> None:
+async def test_the_first_of_two_requests_names_who_cancelled(shop: Shop) -> None:
     product = await shop.product(pieces=5)
     run = await shop.place((product, 2), wait=10)
 
