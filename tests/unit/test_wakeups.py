@@ -1,4 +1,4 @@
-"""Waiting for something to move."""
+"""Waiting for an order or a refund to move."""
 
 from __future__ import annotations
 
@@ -7,53 +7,66 @@ import asyncio
 from runtime.wakeups import Wakeups, wait_until
 
 
-async def test_only_those_are_woken_who_wait_for_the_one_that_moved() -> None:
+def test_only_those_who_wait_for_it_are_woken() -> None:
     wakeups = Wakeups()
-    with wakeups.subscribe("order") as order, wakeups.subscribe("another") as another:
-        wakeups.wake("order")
+    with wakeups.subscribe("a") as first, wakeups.subscribe("a") as second, wakeups.subscribe("b") as other:
+        wakeups.wake("a")
 
-        assert order.is_set()
-        assert not another.is_set()
+        assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
 
 
-async def test_everybody_is_woken_when_notifications_may_have_been_missed() -> None:
+def test_everybody_is_woken_when_notifications_may_have_been_missed() -> None:
     wakeups = Wakeups()
-    with wakeups.subscribe("order") as order, wakeups.subscribe("another") as another:
+    with wakeups.subscribe("a") as first, wakeups.subscribe("b") as second:
         wakeups.wake("")
 
-        assert order.is_set()
-        assert another.is_set()
+        assert (first.is_set(), second.is_set()) == (True, True)
 
 
-async def test_who_waits_no_longer_is_forgotten() -> None:
+def test_who_has_ceased_to_wait_is_forgotten() -> None:
     wakeups = Wakeups()
-    with wakeups.subscribe("order") as order:
+    with wakeups.subscribe("a") as ended:
         pass
-    wakeups.wake("order")
+
+    wakeups.wake("a")
     wakeups.wake("")
 
-    assert not order.is_set()
+    assert not ended.is_set()
 
 
-async def test_the_wait_ends_with_the_move_that_ends_it_and_not_with_one_before() -> None:
-    wakeups, states = Wakeups(), ["RECEIVED", "RECEIVED", "PENDING"]
+class Subject:
+    """Something that is over after so many reads."""
 
-    async def read() -> str:
-        return states.pop(0)
+    def __init__(self, *, over_at: int) -> None:
+        self._over_at = over_at
+        self.reads = 0
 
-    with wakeups.subscribe("order") as moved:
-        waiting = asyncio.create_task(
-            wait_until(lambda state: state == "PENDING", read, moved, wait=60, check_first=True)
-        )
-        while states:
-            await asyncio.sleep(0)
-            wakeups.wake("order")
+    async def read(self) -> int:
+        self.reads += 1
+        return self.reads
 
-        assert await waiting == "PENDING"
+    def is_over(self, read: int) -> bool:
+        return read >= self._over_at
 
 
-async def test_the_wait_ends_with_its_time_and_what_is_read_then() -> None:
-    async def read() -> str:
-        return "RECEIVED"
+async def test_a_wake_up_is_a_reason_to_read_and_the_wait_goes_on_until_it_is_over() -> None:
+    subject, moved = Subject(over_at=3), asyncio.Event()
 
-    assert await wait_until(lambda _: False, read, asyncio.Event(), wait=0, check_first=False) == "RECEIVED"
+    async def read() -> int:
+        moved.set()
+        return await subject.read()
+
+    moved.set()
+    assert await wait_until(subject.is_over, read, moved, wait=60, check_first=False) == 3
+
+
+async def test_what_may_be_over_already_is_read_before_anybody_is_woken() -> None:
+    subject = Subject(over_at=1)
+
+    assert await wait_until(subject.is_over, subject.read, asyncio.Event(), wait=60, check_first=True) == 1
+
+
+async def test_after_a_wait_without_a_wake_up_it_is_read_as_it_stands() -> None:
+    subject = Subject(over_at=9)
+
+    assert await wait_until(subject.is_over, subject.read, asyncio.Event(), wait=0.01, check_first=False) == 1
