@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.relay import RELAY
 from tests.support.mutation import Mutation
 
 MUTATIONS: Final[Sequence[Mutation]] = (
+    *RELAY,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",
