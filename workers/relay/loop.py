@@ -59,7 +59,7 @@ class DatabaseRelay:
         """Set once the database has answered."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Relay until told to stop; what is in flight then is waited for, up to the grace."""
+        """Relay until `stopping` is set; what is in flight then is waited for, up to the grace."""
         retries = Retries(_RECONNECT)
         try:
             async with Listener(self._dsn, channel=OUTBOX_CHANNEL, on_wake=lambda _: self._on_new_rows()):
