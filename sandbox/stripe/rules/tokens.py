@@ -39,7 +39,7 @@ class Decline:
 
 
 class DebitFailureCode(StrEnum):
-    """Why a bank did not pay, as its charge says (https://docs.stripe.com/payments/ach-direct-debit#transaction-failures)."""
+    """The failure code of a bank debit's charge (https://docs.stripe.com/payments/ach-direct-debit#transaction-failures)."""
 
     ACCOUNT_CLOSED = "account_closed"
     DEBIT_NOT_AUTHORIZED = "debit_not_authorized"
