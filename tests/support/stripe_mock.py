@@ -60,7 +60,7 @@ async def running_stripe_mock(folder: Path) -> AsyncIterator[str]:
     )
     child = await Child.start(command)
     try:
-        yield f"http://{await child.until(_address(command.log), within=60)}"
+        yield f"http://{await child.wait_for(_address(command.log), within=60)}"
     finally:
         await child.stop()
 
