@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -40,6 +41,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop PostgreSQL with the controlling process."""
     if _POSTGRES in config.stash:
         config.stash[_POSTGRES].close()
+
+
+def pytest_report_header() -> str | None:
+    """Say what is left out."""
+    left_out = _programs_left_out()
+    return f"left out: tests that need {', '.join(sorted(left_out))} (ORDERSAGA_WITHOUT)" if left_out else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect tests marked as needing a program that ORDERSAGA_WITHOUT names; the others fail where it is missing."""
+    left_out = _programs_left_out()
+    deselected = {item for item in items for mark in item.iter_markers("needs") if left_out.intersection(mark.args)}
+    if deselected:
+        config.hook.pytest_deselected(items=list(deselected))
+        items[:] = [item for item in items if item not in deselected]
+
+
+def _programs_left_out() -> set[str]:
+    return {name for name in os.environ.get("ORDERSAGA_WITHOUT", "").replace(" ", "").split(",") if name}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,6 +17,7 @@ from sandbox.stripe.api.calls import ApiRequest, Calls, Reply
 from sandbox.stripe.api.idempotency import IdempotencyKeys
 from sandbox.stripe.api.routes import find_route
 from sandbox.stripe.clock import Clock
+from sandbox.stripe.commands import ConfirmIntent
 from sandbox.stripe.deliveries import Deliveries
 from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
 from sandbox.stripe.errors import missing, unrecognized_request
@@ -139,6 +140,21 @@ class StripeAccount:
             self._listeners.remove(notify)
 
     # What customers, banks and Stripe do
+
+    def confirm(self, intent_id: str, payment_method: str) -> Intent:
+        """Pay with a test payment method, as the customer does in the browser; no fault concerns this.
+
+        Raises:
+            ApiError: 402 when the card is declined, 404 when there is no such intent, 400 when it cannot be confirmed.
+        """
+        command = ConfirmIntent(
+            payment_method=payment_method, return_url=f"{self.base_url}/", use_stripe_sdk=True, has_mandate=True
+        )
+        cause = EventRequest(id=new_id("req", size=14))
+        done = self._do(lambda: self._ledger.intents.confirm(intent_id, command, cause))
+        if done.error is not None:
+            raise done.error
+        return self.get(Intent, intent_id)
 
     def authenticate(self, intent_id: str, outcome: Authentication = Authentication.SUCCEED) -> Intent:
         """End the authentication that an intent waits for, as its customer does at their bank.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Tells unix seconds: those of the wall clock and of every `advance` on top, or `start` and every `advance` on top.
+    """Unix seconds: the wall clock's plus every `advance`, or `start` plus every `advance`.
 
     A clock with a `start` stands still in between. Several accounts, and whatever else has to agree with them about
     the time, may share one.

@@ -22,7 +22,7 @@ class DisputeStatus(StrEnum):
 
 
 class DisputeReason(StrEnum):
-    """What the cardholder told their bank (https://docs.stripe.com/disputes/categories)."""
+    """What the cardholder said to their bank (https://docs.stripe.com/disputes/categories)."""
 
     CREDIT_NOT_PROCESSED = "credit_not_processed"
     DUPLICATE = "duplicate"

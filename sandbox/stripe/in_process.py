@@ -11,9 +11,10 @@ import httpx
 import stripe
 
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.api.calls import ApiRequest
+from sandbox.stripe.api.calls import ApiRequest, Reply
 
-Hook = Callable[[ApiRequest], Awaitable[None]]
+BeforeHook = Callable[[ApiRequest], Awaitable[None]]
+AfterHook = Callable[[ApiRequest, Reply], Awaitable[None]]
 
 
 class InProcessClient(stripe.HTTPClient):
@@ -26,8 +27,8 @@ class InProcessClient(stripe.HTTPClient):
     Args:
         account: what answers.
         timeout: the limit of one call, seconds; none by default.
-        before: awaited before the account sees a request. What it raises, ends the call: the request was lost.
-        after: awaited once the account has answered. What it raises, ends the call: the response was lost.
+        before: awaited before the account sees a request. An exception ends the call there: the request was lost.
+        after: awaited once the account has answered. An exception ends the call there: the response was lost.
     """
 
     name = "in-process"
@@ -37,8 +38,8 @@ class InProcessClient(stripe.HTTPClient):
         account: StripeAccount,
         *,
         timeout: float | None = None,
-        before: Hook | None = None,
-        after: Hook | None = None,
+        before: BeforeHook | None = None,
+        after: AfterHook | None = None,
     ) -> None:
         super().__init__()
         self._account = account
@@ -72,7 +73,7 @@ class InProcessClient(stripe.HTTPClient):
             raise _broken(error) from error
 
     def sleep_async(self, secs: float) -> Awaitable[None]:
-        """Wait between two attempts, when the SDK was told to retry."""
+        """Wait between two attempts, when the SDK is set to retry."""
         return asyncio.sleep(secs)
 
     async def drain(self) -> None:
@@ -96,7 +97,7 @@ class InProcessClient(stripe.HTTPClient):
             await self._before(request)
         reply = await self._account.answer(request)
         if self._after is not None:
-            await self._after(request)
+            await self._after(request, reply)
         if reply.lost:
             raise _broken(ConnectionResetError())
         return reply.body, reply.status, httpx.Headers({"Content-Type": "application/json", **reply.headers})

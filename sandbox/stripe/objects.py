@@ -41,7 +41,7 @@ class RefundStatus(StrEnum):
 
 
 class RefundFailure(StrEnum):
-    """Why a refund did not reach the customer (https://docs.stripe.com/api/refunds/object)."""
+    """The reason that a refund did not reach the customer (https://docs.stripe.com/api/refunds/object)."""
 
     LOST_OR_STOLEN_CARD = "lost_or_stolen_card"
     EXPIRED_OR_CANCELED_CARD = "expired_or_canceled_card"
@@ -53,7 +53,7 @@ class RefundFailure(StrEnum):
 
 
 class CancellationReason(StrEnum):
-    """Why an intent was canceled, as its canceller says."""
+    """The reason that the caller gave for a cancellation."""
 
     DUPLICATE = "duplicate"
     FRAUDULENT = "fraudulent"
@@ -62,7 +62,7 @@ class CancellationReason(StrEnum):
 
 
 class RefundReason(StrEnum):
-    """Why a refund was made."""
+    """The reason that the caller gave for a refund."""
 
     DUPLICATE = "duplicate"
     FRAUDULENT = "fraudulent"
@@ -70,7 +70,7 @@ class RefundReason(StrEnum):
 
 
 class PaymentError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why the last attempt failed; also the body of the 402 that said so (https://docs.stripe.com/api/errors)."""
+    """How the last attempt failed; also the body of the 402 that answered it (https://docs.stripe.com/api/errors)."""
 
     type: str
     code: str

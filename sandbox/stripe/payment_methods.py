@@ -10,7 +10,7 @@ from sandbox.stripe.resources import Resource, new_id
 
 
 class CardDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """A card; its last four digits tell the test cards apart."""
+    """A card; its last four digits distinguish the test cards."""
 
     brand: str
     last4: str

@@ -58,6 +58,7 @@ class Merchant:
     """Who has an account at the double: its SDK client and the account's switches."""
 
     def __init__(self, double: StripeDouble, client: stripe.StripeClient, http: httpx.AsyncClient) -> None:
+        self.double = double
         self.account = double.account
         self.client = client
         self.http = http

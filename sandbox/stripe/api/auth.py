@@ -46,7 +46,7 @@ def is_customer(authorization: str, params: Params, *, operation: Operation, api
 
 
 def for_customers(intent: Intent) -> dict[str, Any]:
-    """What a customer's browser is told of an intent."""
+    """What a customer's browser may see of an intent."""
     return {name: getattr(intent, name) for name in intent.__struct_fields__ if name not in _HIDDEN_FROM_CUSTOMERS}
 
 

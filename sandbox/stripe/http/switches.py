@@ -19,7 +19,7 @@ account's clock: ``pm_card_pendingRefund`` from pending to succeeded, ``pm_card_
 switch takes the place of that change, which is stored like all else.
 
 A refund made in the dashboard is ``POST /v1/refunds`` with the secret key and without metadata: the account has no
-other way to tell the two apart.
+other way to distinguish the two.
 
 ``POST /_sandbox/charges/{id}/dispute`` disputes a charge that succeeded and was not disputed before. The body may be
 empty, or hold ``status`` (``needs_response``, a chargeback, or ``warning_needs_response``, an inquiry), ``reason`` and

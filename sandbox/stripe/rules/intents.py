@@ -1,4 +1,4 @@
-"""What may become of an intent, and which events tell of it: pure functions.
+"""What may become of an intent, and which events it sends: pure functions.
 
 They follow https://docs.stripe.com/payments/paymentintents/lifecycle. A refusal is raised and changes nothing; a
 declined card does change the intent, so its error comes back with the change.

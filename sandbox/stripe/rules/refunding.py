@@ -37,7 +37,7 @@ def under_way(refunds: Iterable[Refund]) -> int:
 
 
 def refund(charge: Charge, command: CreateRefund, *, status: RefundStatus, under_way: int, at: int) -> Change[Refund]:
-    """Give back a part of a charge, or all that is left of it; `under_way` is left no more.
+    """Give back a part of a charge, or all that is left of it; what is `under_way` cannot be refunded again.
 
     Raises:
         ApiError: 400 when the charge failed or is not captured, was refunded before, or less is left of it.
@@ -90,7 +90,7 @@ def may_become(refund: Refund, status: RefundStatus) -> bool:
 
 
 def change(refund: Refund, charge: Charge, status: RefundStatus, failure: RefundFailure | None) -> Change[Refund]:
-    """Move a refund on; `failure` tells why it failed, by default an unknown reason.
+    """Move a refund on; `failure` is the reason of a failure, by default unknown.
 
     Raises:
         ApiError: 400 when it cannot become that, or a reason comes with anything but a failure.
@@ -101,19 +101,21 @@ def change(refund: Refund, charge: Charge, status: RefundStatus, failure: Refund
         raise invalid("Only a refund that fails has a failure_reason.", param="failure_reason")
     changed = replace(refund, status=status, pending_reason=_pending_reason(status))
     if status in _ENDED:
-        why = RefundFailure.MERCHANT_REQUEST if status is RefundStatus.CANCELED else failure or RefundFailure.UNKNOWN
-        changed = replace(changed, failure_reason=why, failure_balance_transaction=new_id("txn"))
+        reason = RefundFailure.MERCHANT_REQUEST if status is RefundStatus.CANCELED else failure or RefundFailure.UNKNOWN
+        changed = replace(changed, failure_reason=reason, failure_balance_transaction=new_id("txn"))
     events = [(EventType.REFUND_UPDATED, changed)]
     if status is RefundStatus.FAILED:
         events.append((EventType.REFUND_FAILED, changed))
-    told = Change(subject=changed, events=(*events, (EventType.CHARGE_REFUND_UPDATED, changed)))
+    update = Change(subject=changed, events=(*events, (EventType.CHARGE_REFUND_UPDATED, changed)))
     if status is RefundStatus.SUCCEEDED:
         refunded = _charge_with(charge, charge.amount_refunded + refund.amount)
-        return Change(subject=changed, also=(refunded,), events=((EventType.CHARGE_REFUNDED, refunded),)).after(told)
+        return Change(subject=changed, also=(refunded,), events=((EventType.CHARGE_REFUNDED, refunded),)).after(update)
     if refund.status is RefundStatus.SUCCEEDED:
         # No event of the charge's own: it is not listed as one that a failed refund sends.
-        return Change(subject=changed, also=(_charge_with(charge, charge.amount_refunded - refund.amount),)).after(told)
-    return told
+        return Change(subject=changed, also=(_charge_with(charge, charge.amount_refunded - refund.amount),)).after(
+            update
+        )
+    return update
 
 
 def _charge_with(charge: Charge, amount_refunded: int) -> Charge:

@@ -1,9 +1,9 @@
 """Stripe's test payment methods, by the tokens that stand for them, and how each behaves.
 
 Cards are those of https://docs.stripe.com/testing?testing-method=payment-methods, US bank accounts those of
-https://docs.stripe.com/payments/ach-direct-debit/accept-a-payment#test-account-numbers, German ones those of
-https://docs.stripe.com/payments/sepa-debit/accept-a-payment#test-integration. Tokens that differ from these in brand or
-country alone are left out. ``pm_card_chargeDeclined`` and ``pm_card_chargeDeclinedInsufficientFunds`` are older names.
+https://docs.stripe.com/payments/ach-direct-debit/accept-a-payment, German ones those of
+https://docs.stripe.com/payments/sepa-debit/accept-a-payment. Tokens that differ from these in brand or country alone
+are left out. ``pm_card_chargeDeclined`` and ``pm_card_chargeDeclinedInsufficientFunds`` are older names.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Decline:
 
 
 class DebitFailureCode(StrEnum):
-    """Why a bank did not pay, as its charge says (https://docs.stripe.com/payments/ach-direct-debit#transaction-failures)."""
+    """The failure code of a bank debit's charge (https://docs.stripe.com/payments/ach-direct-debit#transaction-failures)."""
 
     ACCOUNT_CLOSED = "account_closed"
     DEBIT_NOT_AUTHORIZED = "debit_not_authorized"

@@ -12,26 +12,13 @@ from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.in_process import InProcessClient
 from sandbox.stripe.server import StripeDouble
-from tests.support.stripe_double import (
-    START,
-    Merchant,
-    StartMerchant,
-    in_process_sdk,
-    merchant_starter,
-    open_account,
-    sdk,
-)
+from tests.support.stripe_double import START, Merchant, StartMerchant, in_process_sdk, merchant_starter, open_account
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock(start=START)
-
-
-@pytest.fixture
-def account(clock: Clock) -> Iterator[StripeAccount]:
+def account() -> Iterator[StripeAccount]:
     """An account in this process."""
-    with open_account(clock=clock) as opened:
+    with open_account() as opened:
         yield opened
 
 
@@ -41,26 +28,38 @@ def direct(account: StripeAccount) -> stripe.StripeClient:
     return in_process_sdk(InProcessClient(account))
 
 
-@pytest.fixture
-async def double(clock: Clock) -> AsyncIterator[StripeDouble]:
-    with open_account(clock=clock) as account:
-        async with StripeDouble(account) as running:
-            yield running
+@pytest.fixture(scope="session")
+async def served() -> AsyncIterator[Merchant]:
+    """A merchant whose account is served for all tests, since a server and its clients take a quarter of a second."""
+    with open_account() as opened:
+        async with StripeDouble(opened) as running, Merchant.of(running) as made:
+            yield made
 
 
 @pytest.fixture
-async def client(double: StripeDouble) -> AsyncIterator[stripe.StripeClient]:
-    async with sdk(double) as made:
-        yield made
+def merchant(served: Merchant) -> Merchant:
+    """A merchant with an empty account that is served; its clock stands where the test before left it."""
+    served.account.clear()
+    served.account.faults.clear()
+    return served
 
 
 @pytest.fixture
-def start(tmp_path: Path, clock: Clock) -> StartMerchant:
+def double(merchant: Merchant) -> StripeDouble:
+    return merchant.double
+
+
+@pytest.fixture
+def client(merchant: Merchant) -> stripe.StripeClient:
+    return merchant.client
+
+
+@pytest.fixture
+def clock(merchant: Merchant) -> Clock:
+    return merchant.account.clock
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> StartMerchant:
     """Starts a double on the same folder and clock each time."""
-    return merchant_starter(tmp_path, clock)
-
-
-@pytest.fixture
-async def merchant(double: StripeDouble) -> AsyncIterator[Merchant]:
-    async with Merchant.of(double) as made:
-        yield made
+    return merchant_starter(tmp_path, Clock(start=START))

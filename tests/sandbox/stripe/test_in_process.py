@@ -14,10 +14,12 @@ import pytest
 import stripe
 
 from sandbox.stripe.account import StripeAccount
-from sandbox.stripe.api.calls import ApiRequest
+from sandbox.stripe.api.calls import ApiRequest, Reply
+from sandbox.stripe.errors import ApiError
 from sandbox.stripe.faults import ApiFaults, Faults, Operation
 from sandbox.stripe.in_process import InProcessClient
 from sandbox.stripe.objects import Charge, Intent, RefundStatus
+from sandbox.stripe.rules.intents import Authentication
 from sandbox.stripe.server import StripeDouble
 from tests.support.stripe_double import WEBHOOK_SECRET, create, in_process_sdk, open_account, sdk
 
@@ -106,6 +108,28 @@ async def refunding(observer: Observer) -> None:
     await observer.see(observer.client.v1.disputes.list_async({"payment_intent": paid.id, "limit": 1}))
 
 
+async def settling_late(observer: Observer) -> None:
+    intents = observer.client.v1.payment_intents
+    made = await observer.see(create(observer.client, currency="eur", allowed_payment_method_types=["sepa_debit"]))
+    await observer.see(intents.update_async(made.id, {"amount": 1_000, "metadata": {"a": "1", "b": ""}}))
+    await observer.see(intents.confirm_async(made.id, {"payment_method": "pm_failed_de"}))
+    accepted: Any = {"mandate_data": {"customer_acceptance": {"type": "offline"}}}
+    await observer.see(intents.confirm_async(made.id, accepted))
+    await observer.see(intents.cancel_async(made.id))
+    observer.account.clock.advance(5)
+    await observer.see(intents.retrieve_async(made.id, {"expand": ["latest_charge"]}))
+
+
+async def holding(observer: Observer) -> None:
+    intents = observer.client.v1.payment_intents
+    for end in ({"amount_to_capture": 100}, {"amount_to_capture": 10_000}):
+        held = await observer.see(
+            create(observer.client, payment_method="pm_card_visa", confirm=True, capture_method="manual")
+        )
+        await observer.see(intents.capture_async(held.id, end))  # type: ignore[arg-type]  # plain
+        await observer.see(intents.cancel_async(held.id))
+
+
 async def what_is_wrong(observer: Observer) -> None:
     await observer.see(create(observer.client, colour="red"))
     await observer.see(observer.client.v1.payment_intents.retrieve_async("pi_nobody"))
@@ -138,7 +162,7 @@ async def a_concurrent_duplicate(observer: Observer) -> None:
         await observer.see(task)
 
 
-SCENARIOS = [paying, refunding, what_is_wrong, faults, a_concurrent_duplicate]
+SCENARIOS = [paying, refunding, settling_late, holding, what_is_wrong, faults, a_concurrent_duplicate]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -192,7 +216,8 @@ async def test_a_cancelled_caller_does_not_stop_its_call() -> None:
 
 @pytest.mark.parametrize(("lost", "made"), [("before", 0), ("after", 1)])
 async def test_a_hook_may_lose_the_request_or_the_response(lost: str, made: int) -> None:
-    async def lose(request: ApiRequest) -> None:
+    async def lose(request: ApiRequest, *reply: Reply) -> None:
+        assert [answered.status for answered in reply] == [200] * made
         raise stripe.APIConnectionError(f"{request.method} {request.path} was lost")  # type: ignore[no-untyped-call]
 
     with open_account() as account:
@@ -202,6 +227,23 @@ async def test_a_hook_may_lose_the_request_or_the_response(lost: str, made: int)
             await create(client)
 
         assert len(account.all(Intent)) == made
+
+
+async def test_the_customers_payment_is_a_method_that_no_fault_concerns() -> None:
+    with open_account() as account:
+        client = in_process_sdk(InProcessClient(account))
+        intent = await create(client, currency="eur", allowed_payment_method_types=["card", "sepa_debit"])
+        account.faults.set(Faults(api=ApiFaults(error_500_before=1.0)))
+
+        with pytest.raises(ApiError) as declined:
+            account.confirm(intent.id, "pm_card_visa_chargeDeclined")
+        waiting = account.confirm(intent.id, "pm_card_authenticationRequired")
+        failed = account.authenticate(waiting.id, Authentication.FAIL)
+        processing = account.confirm(intent.id, "pm_success_de")
+
+        assert (declined.value.status, waiting.status) == (402, "requires_action")
+        assert (failed.status, processing.status) == ("requires_payment_method", "processing")
+        assert [charge.status for charge in account.all(Charge, list_key=intent.id)] == ["failed", "pending"]
 
 
 async def test_the_switches_are_methods_and_no_rule_binds_overwrite() -> None:

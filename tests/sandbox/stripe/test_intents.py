@@ -20,7 +20,7 @@ from sandbox.stripe.clock import Clock
 from sandbox.stripe.objects import Charge
 from sandbox.stripe.rules.intents import Authentication
 from sandbox.stripe.server import StripeDouble, run
-from tests.support.stripe_double import API_KEY, START, WEBHOOK_SECRET, create, sdk
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, create, sdk
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ async def test_pages_of_another_origin_may_call(browser: httpx.AsyncClient) -> N
 
 
 async def test_lists_are_paged_newest_first_both_ways(client: stripe.StripeClient, clock: Clock) -> None:
-    ids = []
+    ids, began = [], int(clock.now())
     for _ in range(5):
         ids.append((await create(client)).id)
         clock.advance(1)
@@ -372,7 +372,7 @@ async def test_lists_are_paged_newest_first_both_ways(client: stripe.StripeClien
     first = await client.v1.payment_intents.list_async({"limit": 2})
     second_page = await client.v1.payment_intents.list_async({"limit": 3, "starting_after": first.data[-1].id})
     back = await client.v1.payment_intents.list_async({"limit": 2, "ending_before": newest_first[3]})
-    recent = await client.v1.payment_intents.list_async({"created": {"gte": int(START) + 3}})
+    recent = await client.v1.payment_intents.list_async({"created": {"gte": began + 3}})
 
     assert ([intent.id for intent in first.data], first.has_more) == (newest_first[:2], True)
     assert ([intent.id for intent in second_page.data], second_page.has_more) == (newest_first[2:], False)

@@ -16,7 +16,7 @@ from litestar import Litestar, Request, Response, post
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.http.serving import Connections, HttpServer
 from sandbox.stripe.server import StripeDouble
-from tests.support.stripe_double import WEBHOOK_SECRET, Merchant, create, open_account, sdk
+from tests.support.stripe_double import START, WEBHOOK_SECRET, Merchant, create, open_account, sdk
 
 
 class Endpoint:
@@ -88,7 +88,7 @@ class Stack:
         """Wait until deliveries are due after just these pauses, seconds."""
         due = [self.account.clock.now() + pause for pause in pauses]
         async with asyncio.timeout(20):
-            while [delivery.due_at for delivery in self.account.deliveries.outstanding()] != due:  # noqa: ASYNC110  # nobody tells
+            while [delivery.due_at for delivery in self.account.deliveries.outstanding()] != due:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.005)
 
     async def intents(self) -> list[stripe.PaymentIntent]:
@@ -99,8 +99,9 @@ Start = Callable[[], AbstractAsyncContextManager[Stack]]
 
 
 @pytest.fixture
-def start(tmp_path: Path, endpoint: Endpoint, clock: Clock) -> Start:
-    """Starts a double on the same folder each time, with its endpoint."""
+def start(tmp_path: Path, endpoint: Endpoint) -> Start:
+    """Starts a double on the same folder and clock each time, with its endpoint."""
+    clock = Clock(start=START)
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Stack]:

@@ -1,0 +1,103 @@
+"""Every call that our client makes is one of Stripe's API: its own mock server takes them all (`make test-more`)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import stripe
+
+from services.payment.stripe_client import StripeClient
+from tests.support.stripe_mock import running_stripe_mock
+
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def _list_events(client: StripeClient) -> None:
+    async for _ in client.list_events(created_from=SINCE):
+        pass
+
+
+CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
+    "create_intent": lambda client: client.create_intent(
+        payment_id="p", order_id="o", amount=1_000, currency="EUR", key="create"
+    ),
+    "find_intent": lambda client: client.find_intent(payment_id="p", created_from=SINCE),
+    "get_intent": lambda client: client.get_intent("pi_1"),
+    "get_client_secret": lambda client: client.get_client_secret("pi_1"),
+    "confirm_intent": lambda client: client.confirm_intent("pi_1", payment_method="pm_card_visa", key="confirm"),
+    "cancel_intent": lambda client: client.cancel_intent("pi_1", key="cancel"),
+    "list_failed_charges": lambda client: client.list_failed_charges("pi_1"),
+    "create_refund": lambda client: client.create_refund(
+        refund_id="r", order_id="o", intent_id="pi_1", amount=100, currency="EUR", key="refund"
+    ),
+    "list_refunds": lambda client: client.list_refunds("pi_1"),
+    "list_disputes": lambda client: client.list_disputes("pi_1"),
+    "list_events": _list_events,
+}
+
+
+class Recorder(stripe.AIOHTTPClient):
+    """Sends requests, and keeps what was answered to each."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=10)
+        self.answers: list[tuple[str, int]] = []
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        body, status, answered = await super().request_async(method, url, headers, post_data)
+        self.answers.append((f"{method.upper()} {urlsplit(url).path}", status))
+        return body, status, answered
+
+
+def test_every_call_of_our_client_is_checked() -> None:
+    public = {name for name, _ in inspect.getmembers(StripeClient, inspect.isfunction) if not name.startswith("_")} - {
+        "close"
+    }
+
+    assert set(CALLS) == public
+
+
+@pytest.fixture(scope="module")
+async def api_base(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    async with running_stripe_mock(tmp_path_factory.mktemp("stripe-mock")) as url:
+        yield url
+
+
+@pytest.mark.more
+@pytest.mark.needs("go")
+@pytest.mark.timeout(600)  # the first run builds it
+@pytest.mark.parametrize("name", CALLS)
+async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str) -> None:
+    recorder = Recorder()
+    client = StripeClient(
+        api_key="sk_test_123",
+        api_base=api_base,
+        timeout=10,
+        payment_method_types=["card", "sepa_debit"],
+        http_client=recorder,
+    )
+
+    await CALLS[name](client)
+    await client.close()
+
+    assert recorder.answers
+    assert [answer for answer in recorder.answers if answer[1] != 200] == []
+
+
+@pytest.mark.more
+@pytest.mark.needs("go")
+@pytest.mark.timeout(600)
+async def test_stripes_mock_server_refuses_what_is_no_parameter(api_base: str) -> None:
+    http = stripe.AIOHTTPClient(timeout=10)
+    client = stripe.StripeClient("sk_test_123", base_addresses={"api": api_base}, http_client=http)
+
+    with pytest.raises(stripe.InvalidRequestError):
+        await client.v1.payment_intents.create_async({"amount": 1, "currency": "eur", "colour": "red"})  # type: ignore[typeddict-unknown-key]  # the point
+    await http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
