@@ -1,39 +1,43 @@
-"""Requests that take effect once however often they are sent: their headers, and how they are answered."""
+"""Requests that take effect once however often they are sent: what they declare, are sent on as, and answered with."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Protocol, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Protocol, TypeAlias, TypeVar
 
+import grpc.aio
 from litestar import Response
 from litestar.datastructures import ResponseHeader
 from litestar.handlers.base import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter
 
 from api.auth import Connection
-from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError
+from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError, declared
+from api.services import Services
+from domain.limits import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SECONDS, MAX_IDEMPOTENCY_KEY
+from runtime.caller import Caller
+from runtime.rpc_client import call
 from runtime.validation import Violations
 
-DEFAULT_WAIT: Final = 2
-LONGEST_WAIT: Final = 30
 _WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
-
-Body = TypeVar("Body")
+_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY}}}")
+_KEY_RULE: Final = f"1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
 
 IdempotencyKey: TypeAlias = Annotated[
     str,
     HeaderParameter(
         name="Idempotency-Key",
-        description="1 to 255 printable ASCII characters, chosen anew for each request that is to have an effect.",
+        description=f"{_KEY_RULE}, chosen anew for each request that is to have an effect.",
     ),
 ]
 Prefer: TypeAlias = Annotated[
     str,
     HeaderParameter(
         name="Prefer",
-        description=f"`wait=N` (RFC 7240): seconds to wait for the outcome, 0 to {LONGEST_WAIT};"
-        f" {DEFAULT_WAIT} unless given.",
+        description=f"`wait=N` (RFC 7240): seconds to wait for the outcome, 0 to {LONGEST_WAIT_SECONDS};"
+        f" {DEFAULT_WAIT_SECONDS} unless given.",
     ),
 ]
 REPLAYED: Final = ResponseHeader(
@@ -43,11 +47,39 @@ REPLAYED: Final = ResponseHeader(
 )
 
 
+class IdempotentMessage(Protocol):
+    """A request to a service that takes effect once."""
+
+    idempotency_key: str
+    wait_ms: int
+
+
 class Repeated(Protocol):
     """What a service says of a request: whether it was answered before its outcome, and whether it came before."""
 
     accepted_only: bool
     replayed: bool
+
+
+Body = TypeVar("Body")
+Message = TypeVar("Message", bound=IdempotentMessage)
+Answer = TypeVar("Answer", bound=Repeated)
+
+
+def answers(kind: type[Any], *, accepted: str, problems: Sequence[int]) -> dict[int, ResponseSpec]:
+    """What an operation may answer with besides its outcome, for its OpenAPI description.
+
+    Args:
+        kind: its answer.
+        accepted: what 202 means.
+        problems: the statuses of the problems that it may answer with.
+    """
+    return {202: ResponseSpec(kind, generate_examples=False, description=accepted), **declared(*problems)}
+
+
+def answer_headers(*, location: str) -> list[ResponseHeader]:
+    """The headers of these answers, for the OpenAPI description; `location` says what is there."""
+    return [ResponseHeader(name="Location", documentation_only=True, description=location), REPLAYED]
 
 
 def has_idempotency_key(connection: Connection, _: BaseRouteHandler) -> None:
@@ -59,15 +91,35 @@ def has_idempotency_key(connection: Connection, _: BaseRouteHandler) -> None:
 def check_key(violations: Violations, idempotency_key: str) -> None:
     """Note what is wrong with a key."""
     if not _KEY.fullmatch(idempotency_key):
-        violations.add("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
+        violations.add("Idempotency-Key", f"must have {_KEY_RULE}")
 
 
 def preferred_wait(prefer: str) -> int:
     """Seconds that a Prefer header asks to wait, at most the longest; what makes no sense is ignored (RFC 7240)."""
     for preference in prefer.split(","):
         if match := _WAIT.fullmatch(preference):
-            return min(int(match[1]), LONGEST_WAIT)
-    return DEFAULT_WAIT
+            return min(int(match[1]), LONGEST_WAIT_SECONDS)
+    return DEFAULT_WAIT_SECONDS
+
+
+async def send(
+    method: grpc.aio.UnaryUnaryMultiCallable[Message, Answer],
+    message: Message,
+    *,
+    key: str,
+    prefer: str,
+    caller: Caller,
+    services: Services,
+) -> Answer:
+    """Send a request on with its key, and wait for its outcome as long as its Prefer header asks for.
+
+    Raises:
+        CallRefused: the service refused.
+        ServiceUnavailable: it does not answer.
+    """
+    wait = preferred_wait(prefer)
+    message.idempotency_key, message.wait_ms = key, wait * 1_000
+    return await call(method, message, caller=caller, deadline=wait + services.deadline)
 
 
 def respond(body: Body, answer: Repeated, *, location: str, done: int) -> Response[Body]:

@@ -7,6 +7,14 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from domain.limits import (
+    MAX_ADDRESS_LINE,
+    MAX_CITY,
+    MAX_NOTE,
+    MAX_PAYMENT_METHOD,
+    MAX_POSTAL_CODE,
+    MAX_RECIPIENT,
+)
 from domain.money import EXPONENTS, MAX_AMOUNT
 from domain.notifications import MAX_BODY, MAX_PHONE, MAX_SMS, MAX_SUBJECT, Channel, NotificationStatus
 from domain.orders import (
@@ -164,7 +172,7 @@ NewNotification: TypeAlias = NewEmail | NewSms
 
 
 class Line(Request, frozen=True, kw_only=True):
-    """So many pieces of one product."""
+    """A quantity of one product."""
 
     product_id: Id
     quantity: Annotated[int, _whole(1, MAX_QUANTITY)]
@@ -173,11 +181,11 @@ class Line(Request, frozen=True, kw_only=True):
 class Address(Request, frozen=True, kw_only=True):
     """A postal address."""
 
-    name: Annotated[str, _text(200)]
-    line1: Annotated[str, _text(200)]
-    line2: Annotated[str, _text(200)] | None = None
-    city: Annotated[str, _text(100)]
-    postal_code: Annotated[str, _text(20)]
+    name: Annotated[str, _text(MAX_RECIPIENT)]
+    line1: Annotated[str, _text(MAX_ADDRESS_LINE)]
+    line2: Annotated[str, _text(MAX_ADDRESS_LINE)] | None = None
+    city: Annotated[str, _text(MAX_CITY)]
+    postal_code: Annotated[str, _text(MAX_POSTAL_CODE)]
     country: Country
 
 
@@ -189,15 +197,15 @@ class NewOrder(Request, frozen=True, kw_only=True):
     ]
     currency: Currency
     shipping_address: Address
-    payment_method: Annotated[str, _text(255)] | None = None
+    payment_method: Annotated[str, _text(MAX_PAYMENT_METHOD)] | None = None
     expected_total: Amount | None = None
     payment_window_seconds: Annotated[int, _whole(1, MAX_PAYMENT_WINDOW_SECONDS)] = DEFAULT_PAYMENT_WINDOW_SECONDS
 
 
 class Cancellation(Request, frozen=True, kw_only=True):
-    """A wish to cancel an order; `why` is kept for people, and goes nowhere else."""
+    """A request to cancel an order; the `note` is kept for people, and goes nowhere else."""
 
-    why: Annotated[str, _text(500)] | None = None
+    note: Annotated[str, _text(MAX_NOTE)] | None = None
 
 
 class NewRefund(Request, frozen=True, kw_only=True):
@@ -287,7 +295,7 @@ class Order(Struct, frozen=True, kw_only=True):
     """An order as it stands, with its history.
 
     `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
-    `refunded` is what of it was given back so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
+    `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
     `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
     """
 
@@ -310,7 +318,7 @@ class OrderSummary(Struct, frozen=True, kw_only=True):
     """An order as a list shows it; the order itself has its items, address, client secret and history.
 
     `line_count` is how many products it has; `total` is in minor units, null until the order is priced; `refunded` is
-    what of it was given back so far.
+    what of it was refunded so far.
     """
 
     id: str

@@ -6,29 +6,30 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Response, get, post
-from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in
 from api.idempotency import (
-    REPLAYED,
     IdempotencyKey,
     Prefer,
+    answer_headers,
+    answers,
     check_key,
     has_idempotency_key,
-    preferred_wait,
     respond,
+    send,
 )
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
 from api.schemas import Cancellation, Line, NewOrder, Order, OrderPage
 from api.services import Services
 from api.validation import StrictJson
+from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
+from runtime.protos import to_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
 
@@ -41,14 +42,12 @@ from runtime.validation import Violations
     guards=[signed_in, has_idempotency_key],
     security=SECURITY,
     dto=StrictJson[NewOrder],
-    responses={
-        202: ResponseSpec(Order, generate_examples=False, description="Accepted; see Location for what becomes of it."),
-        **declared(400, 401, 413, 415, 422),
-    },
-    response_headers=[
-        ResponseHeader(name="Location", documentation_only=True, description="The order."),
-        REPLAYED,
-    ],
+    responses=answers(
+        Order,
+        accepted="Accepted; see Location for what becomes of it.",
+        problems=(400, 401, 409, 413, 415, 422),
+    ),
+    response_headers=answer_headers(location="The order."),
 )
 async def place_order(
     request: SignedInRequest,
@@ -60,13 +59,20 @@ async def place_order(
     """Place an order, once per Idempotency-Key.
 
     201 once it is PENDING, with the `client_secret` to pay with, or FAILED, with its reason; 202 when that takes longer
-    than `Prefer: wait=N`. A repeat answers with the first status code and the order as it is now.
+    than `Prefer: wait=N`. A repeat answers with the first status code and the order as it is now; 409
+    `idempotency-key-in-use` when it would have to wait for longer than it asks for.
     """
-    answer = await call(
+    with Violations() as violations:
+        check_key(violations, idempotency_key)
+        lines = merge_lines(data.lines, violations)
+    message = to_proto(pb.CreateOrderRequest, data, lines=lines)
+    answer = await send(
         services.order.CreateOrder,
-        _to_request(data, idempotency_key=idempotency_key, wait=preferred_wait(prefer)),
+        message,
+        key=idempotency_key,
+        prefer=prefer,
         caller=request.user,
-        deadline=preferred_wait(prefer) + services.deadline,
+        services=services,
     )
     order = await show_order(answer.order, caller=request.user, services=services)
     return respond(order, answer, location=f"/v1/orders/{order.id}", done=201)
@@ -81,16 +87,12 @@ async def place_order(
     guards=[signed_in, has_idempotency_key],
     security=SECURITY,
     dto=StrictJson[Cancellation],
-    responses={
-        202: ResponseSpec(
-            Order, generate_examples=False, description="Asked for; see Location for what becomes of it."
-        ),
-        **declared(400, 401, 404, 409, 413, 415, 422),
-    },
-    response_headers=[
-        ResponseHeader(name="Location", documentation_only=True, description="The order."),
-        REPLAYED,
-    ],
+    responses=answers(
+        Order,
+        accepted="Requested; see Location for what becomes of it.",
+        problems=(400, 401, 404, 409, 413, 415, 422),
+    ),
+    response_headers=answer_headers(location="The order."),
 )
 async def cancel_order(
     request: SignedInRequest,
@@ -102,21 +104,20 @@ async def cancel_order(
 ) -> Response[Order]:
     """Cancel an order that is not paid yet, once per Idempotency-Key: the owner or an admin.
 
-    200 once it is CANCELLED, its stock given back and nothing charged; 202 when that takes longer than
+    200 once it is CANCELLED, its stock released and nothing charged; 202 when that takes longer than
     `Prefer: wait=N`, for example while money is on its way; 409 `order-not-cancellable` once it is FAILED or was PAID,
     whatever of that was refunded.
     """
-    wait = preferred_wait(prefer)
     with Violations() as violations:
         violations.check_id("order_id", order_id)
         check_key(violations, idempotency_key)
-    answer = await call(
+    answer = await send(
         services.order.CancelOrder,
-        pb.CancelOrderRequest(
-            order_id=order_id, idempotency_key=idempotency_key, why=data.why or "", wait_ms=wait * 1_000
-        ),
+        pb.CancelOrderRequest(order_id=order_id, note=data.note or ""),
+        key=idempotency_key,
+        prefer=prefer,
         caller=request.user,
-        deadline=wait + services.deadline,
+        services=services,
     )
     order = await show_order(answer.order, caller=request.user, services=services)
     return respond(order, answer, location=f"/v1/orders/{order.id}", done=200)
@@ -134,7 +135,7 @@ async def cancel_order(
 async def list_orders(
     request: SignedInRequest,
     services: NamedDependency[Services],
-    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Orders on a page.")] = 50,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Orders on a page.")] = DEFAULT_PAGE_SIZE,
     cursor: Annotated[
         str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
     ] = "",
@@ -193,27 +194,3 @@ def merge_lines(lines: Sequence[Line], violations: Violations, *, field: str = "
                 f"must be at most {MAX_QUANTITY} over all lines of the product, is {quantity}",
             )
     return [OrderLine(product_id=product_id, quantity=quantity) for product_id, quantity in quantities.items()]
-
-
-def _to_request(data: NewOrder, *, idempotency_key: str, wait: int) -> pb.CreateOrderRequest:
-    with Violations() as violations:
-        check_key(violations, idempotency_key)
-        lines = merge_lines(data.lines, violations)
-    address = data.shipping_address
-    return pb.CreateOrderRequest(
-        idempotency_key=idempotency_key,
-        lines=lines,
-        currency=data.currency,
-        shipping_address=pb.Address(
-            name=address.name,
-            line1=address.line1,
-            line2=address.line2 or "",
-            city=address.city,
-            postal_code=address.postal_code,
-            country=address.country,
-        ),
-        payment_method=data.payment_method or "",
-        expected_total=data.expected_total,
-        payment_window_seconds=data.payment_window_seconds,
-        wait_ms=wait * 1_000,
-    )

@@ -193,7 +193,7 @@ class Shop:
             "POST",
             f"/v1/orders/{order.id}/cancel",
             token=customer.token,
-            body={"why": "changed my mind"},
+            body={"note": "changed my mind"},
             headers={"Idempotency-Key": new_id(), "Prefer": "wait=20"},
         )
         return _to_order(answer)

@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
 
 from temporalio.client import Client
 
 from domain.saga import SagaPolicy
+from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, Listener
+from runtime.due_worker import DueWorker
+from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.wakeups import Wakeups
-from services.order.cancelling import CancelService
-from services.order.lost_runs import LostRuns
-from services.order.repository import ORDERS_CHANNEL
-from services.order.sagas import Sagas, SagaSweep, TemporalSagas
+from services.order.cancellation_repository import OPEN_REQUESTS
+from services.order.cancellation_service import CancellationService
+from services.order.lost_workflows import LostWorkflows
+from services.order.model import AcceptedOrder, OpenCancellationRequest
+from services.order.repository import ORDERS_CHANNEL, UNSTARTED
+from services.order.sagas import Sagas, TemporalSagas
 from services.order.service import OrderService
+
+AT_ONCE: Final = 8
+"""Sagas that are asked for something at once, of each kind of work."""
+_LEASE: Final = timedelta(seconds=30)
+"""Several times as long as Temporal is waited for."""
+_BACKOFF: Final = Backoff(first=1, longest=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +40,18 @@ class OrderComponents:
     """What the service is made of.
 
     Attributes:
+        saga_starts: starts the sagas of orders that may have none.
+        cancellation_requests: asks sagas again to cancel their orders.
         background: what runs beside the server, each until cancelled.
     """
 
     database: Database
     sagas: Sagas
     orders: OrderService
-    cancellations: CancelService
+    cancellations: CancellationService
+    lost_workflows: LostWorkflows
+    saga_starts: DueWorker[AcceptedOrder]
+    cancellation_requests: DueWorker[OpenCancellationRequest]
     background: Sequence[Callable[[], Awaitable[object]]]
 
 
@@ -63,16 +82,40 @@ async def bootstrap(
     policy, interval = saga_policy(settings), settings.saga_sweep_interval
     wakeups = Wakeups()
     orders = OrderService(own, sagas, wakeups, policy=policy, clock=clock)
-    sweep = SagaSweep(own, sagas, policy=policy, interval=interval)
-    lost_runs = LostRuns(own, orders, client, interval=interval)
+    cancellations = CancellationService(own, orders, sagas, wakeups, clock=clock)
+    lost_workflows = LostWorkflows(own, orders, sagas, client, policy=policy, clock=clock)
+    saga_starts = DueWorker(
+        "saga_starts",
+        database=own,
+        table=UNSTARTED,
+        process=orders.start_due,
+        concurrency=AT_ONCE,
+        lease=_LEASE,
+        backoff=_BACKOFF,
+        poll=interval,
+    )
+    cancellation_requests = DueWorker(
+        "cancellation_requests",
+        database=own,
+        table=OPEN_REQUESTS,
+        process=cancellations.ask_due,
+        concurrency=AT_ONCE,
+        lease=_LEASE,
+        backoff=_BACKOFF,
+        poll=interval,
+    )
+    look = partial(repeat, lost_workflows.look, interval=interval, name="lost_workflows")
     try:
         async with Listener(own.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
             yield OrderComponents(
                 database=own,
                 sagas=sagas,
                 orders=orders,
-                cancellations=CancelService(own, orders, sagas, wakeups),
-                background=(sweep.run, lost_runs.run),
+                cancellations=cancellations,
+                lost_workflows=lost_workflows,
+                saga_starts=saga_starts,
+                cancellation_requests=cancellation_requests,
+                background=(saga_starts.run, cancellation_requests.run, look),
             )
     finally:
         if database is None:

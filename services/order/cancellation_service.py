@@ -1,99 +1,121 @@
-"""The use case of cancelling an order: the wish is stored, its saga is told, and what comes of it is waited for."""
+"""Use cases of cancelling an order: the request is stored, its saga is asked, and what comes of it is waited for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
 
 from domain.orders import CancelledBy, OrderStatus
 from runtime.caller import Caller, CallerRole
+from runtime.clock import Clock
 from runtime.database import Database
-from runtime.fingerprint import fingerprint
+from runtime.due_work import Claimed
+from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
+from runtime.refusal import Unavailable
 from runtime.wakeups import Wakeups, wait_until
-from services.order.cancellations import Cancellation, CancellationRepository, NewCancellation
-from services.order.errors import IdempotencyKeyReused, OrderNotCancellable
-from services.order.idempotency import IdempotencyRepository
-from services.order.model import KnownKey, Order
-from services.order.sagas import Sagas, SagaUnavailable
+from services.order.cancellation_repository import CancellationRepository
+from services.order.errors import OrderNotCancellable
+from services.order.model import CancellationRequest, OpenCancellationRequest, Order
+from services.order.sagas import Sagas
 from services.order.service import OrderService
 
 log = structlog.stdlib.get_logger(__name__)
 
 CANCEL_ROUTE: Final = "POST /v1/orders/{id}/cancel"
+ASK_AFTER: Final = timedelta(seconds=5)
+"""After so long the order has closed, or its saga may not know of the request."""
+ASK_AGAIN_AFTER: Final = timedelta(seconds=60)
+"""A saga that knows of it is asked again all the same: a run that was reset, or repaired, has forgotten it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """The answer to a wish to cancel: the order is CANCELLED, or, `accepted_only`, may be soon."""
+    """The answer to a request to cancel: the order is CANCELLED, or, `accepted_only`, may be soon."""
 
     order: Order
     accepted_only: bool
     replayed: bool
 
 
-class CancelService:
+class CancellationService:
     """Cancels orders."""
 
-    def __init__(self, database: Database, orders: OrderService, sagas: Sagas, wakeups: Wakeups) -> None:
+    def __init__(
+        self, database: Database, orders: OrderService, sagas: Sagas, wakeups: Wakeups, *, clock: Clock
+    ) -> None:
         self._database = database
         self._orders = orders
         self._sagas = sagas
         self._wakeups = wakeups
+        self._clock = clock
 
-    async def cancel(self, order_id: str, *, caller: Caller, why: str, idempotency_key: str, wait: float) -> Cancelled:
-        """Wish an order cancelled, once per caller and key, and wait up to `wait` seconds for it to close.
+    async def cancel(self, order_id: str, *, caller: Caller, note: str, idempotency_key: str, wait: float) -> Cancelled:
+        """Request that an order be cancelled, once per caller and key, and wait up to `wait` seconds for it to close.
 
-        The wish is stored before the saga is told of it, so that a sweep can tell it again.
+        The request is stored before the saga is asked, so that it can be asked again. A concurrent duplicate waits as
+        long as the first request does.
 
         Raises:
             OrderNotFound: there is none that the caller may see.
             OrderNotCancellable: it is paid, refunded or not, or failed.
             IdempotencyKeyReused: the key stands for another request.
+            IdempotencyKeyInUse: the first request waits for longer than this one's caller.
         """
-        await self._orders.get(order_id, caller=caller)
-        new = NewCancellation(
-            order_id=order_id,
+        request = IdempotentRequest.of(
+            {"order_id": order_id, "why": note},  # so named when the first keys were stored
             user_id=caller.id,
-            cancelled_by=CancelledBy.ADMIN if caller.role is CallerRole.ADMIN else CancelledBy.CUSTOMER,
-            why=why,
             route=CANCEL_ROUTE,
             key=idempotency_key,
-            request_hash=fingerprint({"order_id": order_id, "why": why}),
+            wait=wait,
+            at=self._clock(),
         )
-        known, wish = await self._store(new)
+        await self._orders.get(order_id, caller=caller)
+        new = CancellationRequest(
+            order_id=order_id,
+            cancelled_by=CancelledBy.ADMIN if caller.role is CallerRole.ADMIN else CancelledBy.CUSTOMER,
+            user_id=caller.id,
+            note=note,
+        )
+        first, open_request = await self._store(new, request)
         with self._wakeups.subscribe(order_id) as moved:
-            if wish is not None:
+            if open_request is not None:
                 try:
-                    await self._sagas.cancel(order_id, wish.cancelled_by)
-                except SagaUnavailable as error:
-                    log.warning("order.saga_not_told", order_id=order_id, error=str(error))
+                    await self._sagas.cancel(order_id, open_request.cancelled_by)
+                except Unavailable as problem:
+                    log.warning("order.saga_not_asked_to_cancel", order_id=order_id, problem=str(problem))
             order = await wait_until(
-                lambda order: not order.status.is_open,
+                lambda order: order.closed_at is not None,
                 lambda: self._orders.get(order_id, caller=caller),
                 moved,
-                wait=wait,
+                wait=first.seconds_to_wait(wait, at=self._clock()),
                 check_first=True,
             )
-        accepted_only = known is not None and known.accepted_only
-        if order.status.is_open and not accepted_only:
-            accepted_only = True
-            async with self._database.autocommit() as connection:
-                await IdempotencyRepository(connection).set_accepted_only(
-                    user_id=new.user_id, route=new.route, key=new.key
-                )
+        accepted_only = not first.answered_with(order.closed_at, at=self._clock())
         if not accepted_only and order.status is not OrderStatus.CANCELLED:
             raise OrderNotCancellable(order_id, order.status)
-        return Cancelled(order=order, accepted_only=accepted_only, replayed=known is not None)
+        return Cancelled(order=order, accepted_only=accepted_only, replayed=first.replayed)
 
-    async def _store(self, new: NewCancellation) -> tuple[KnownKey | None, Cancellation | None]:
-        """The key, if an earlier request took it; and the order's wish, unless the order had closed before any."""
+    async def ask_due(self, claimed: Claimed[OpenCancellationRequest]) -> timedelta | None:
+        """Ask the saga once more to cancel its order; or settle the request of an order that has closed."""
+        request = claimed.item
+        if not request.status.is_open:
+            async with self._database.autocommit() as connection:
+                await CancellationRepository(connection).settle(request.order_id)
+            return None
+        await self._sagas.cancel(request.order_id, request.cancelled_by)
+        return ASK_AGAIN_AFTER
+
+    async def _store(
+        self, new: CancellationRequest, request: IdempotentRequest
+    ) -> tuple[FirstRequest, CancellationRequest | None]:
+        """The request that claimed the key, this one or an earlier one; and what the order's saga is to be asked."""
         async with self._database.autocommit() as connection:
             cancellations = CancellationRepository(connection)
-            known = None
-            if not await cancellations.add(new):
-                known = await IdempotencyRepository(connection).get(user_id=new.user_id, route=new.route, key=new.key)
-                if known.request_hash != new.request_hash:
-                    raise IdempotencyKeyReused(new.key)
-            return known, await cancellations.find(new.order_id)
+            if await cancellations.add(new, request, ask_after=ASK_AFTER):
+                first = request.as_first(new.order_id)
+            else:
+                first = await IdempotencyKeys(connection).get_first(request)
+            return first, await cancellations.find_open(new.order_id)

@@ -2,63 +2,47 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from domain.events import ORDER_EVENTS
 from domain.orders import EVENT_TYPES, REFUND_FAILED_EVENT, REFUNDED_EVENT, OrderStatus
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from runtime.outbox import Event
-from services.order.model import OrderState, RefundNews
+from runtime.protos import to_proto, to_timestamp
+from services.order.model import OrderState, RefundUpdate
 
 
-def transition_event(order_id: str, from_status: OrderStatus | None, state: OrderState) -> Event:
-    """Tells that the order came to where it stands."""
-    return _event(order_id, EVENT_TYPES[state.status], _data(order_id, from_status, state), state)
+def transition_event(from_status: OrderStatus | None, state: OrderState) -> Event:
+    """Says that the order came to where it stands."""
+    return _event(EVENT_TYPES[state.status], _data(from_status, state), state)
 
 
-def refund_event(news: RefundNews, from_status: OrderStatus, state: OrderState, *, amount: int) -> Event:
-    """Tells that a refund of so much, or Stripe's taking it back, brought the order to where it stands."""
-    data = _data(news.order_id, from_status, state)
-    data.refund_id, data.refund_amount = news.refund_id, amount
-    return _event(news.order_id, REFUNDED_EVENT if news.succeeded else REFUND_FAILED_EVENT, data, state)
+def refund_event(update: RefundUpdate, from_status: OrderStatus, state: OrderState, *, amount: int) -> Event:
+    """Says that a refund of so much, or Stripe's taking it back, brought the order to where it stands."""
+    data = _data(from_status, state)
+    data.refund_id, data.refund_amount = update.refund_id, amount
+    return _event(REFUNDED_EVENT if update.succeeded else REFUND_FAILED_EVENT, data, state)
 
 
-def _event(order_id: str, kind: str, data: OrderTransitioned, state: OrderState) -> Event:
+def _event(kind: str, data: OrderTransitioned, state: OrderState) -> Event:
     return Event(
         topic=ORDER_EVENTS,
-        key=order_id,
+        key=state.id,
         type=kind,
         aggregate="order",
-        aggregate_id=order_id,
+        aggregate_id=state.id,
         seq=state.seq,
-        cause_id=order_id,
+        cause_id=state.id,
         data=data,
         at=state.updated_at,
     )
 
 
-def _data(order_id: str, from_status: OrderStatus | None, state: OrderState) -> OrderTransitioned:
-    return OrderTransitioned(
-        order_id=order_id,
-        user_id=state.user_id,
-        from_status=from_status or "",
+def _data(from_status: OrderStatus | None, state: OrderState) -> OrderTransitioned:
+    return to_proto(
+        OrderTransitioned,
+        state,
+        order_id=state.id,
+        from_status=from_status,
         to_status=state.status,
-        reason=state.reason or "",
-        currency=state.currency,
-        total=state.total,
-        refunded=state.refunded,
-        lines=[
-            OrderedLine(product_id=item.product_id, quantity=item.quantity, unit_price=item.unit_price)
-            for item in state.items
-        ],
-        at=_timestamp(state.updated_at),
-        payment_deadline=None if state.payment_deadline is None else _timestamp(state.payment_deadline),
+        lines=[to_proto(OrderedLine, item) for item in state.items],
+        at=to_timestamp(state.updated_at),
     )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp

@@ -1,17 +1,26 @@
-"""What the order service speaks of: requests, orders, transitions."""
+"""What the order service works with: requests, orders and their history, and what is computed from these alone."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from domain.orders import OrderLine, OrderStatus, PricedLine, refunded_status
 from domain.saga import OrderInput, SagaPolicy
-from runtime.fingerprint import fingerprint
+from runtime.idempotency import IdempotentRequest
+from runtime.rows import Value
+from services.order.tables import (
+    CancellationRequestColumns,
+    ItemColumns,
+    OrderColumns,
+    OrderRefundColumns,
+    RequestColumns,
+    TransitionColumns,
+    VersionColumns,
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(Value):
     """A postal address."""
 
     name: str
@@ -22,78 +31,85 @@ class Address:
     country: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewOrder:
+class OrderRequest(Value, RequestColumns):
     """What a customer asks for; lines are sorted by product."""
 
-    user_id: str
     lines: list[OrderLine]
-    currency: str
+
+    def saga_input(self, order_id: str, policy: SagaPolicy, *, is_repair: bool = False) -> OrderInput:
+        """What the order's saga starts with: no name, no address."""
+        return OrderInput(
+            order_id=order_id,
+            user_id=self.user_id,
+            lines=self.lines,
+            currency=self.currency,
+            payment_method=self.payment_method,
+            expected_total=self.expected_total,
+            payment_window_seconds=self.payment_window_seconds,
+            policy=policy,
+            is_repair=is_repair,
+        )
+
+
+class NewOrder(OrderRequest):
+    """An order to accept."""
+
     shipping_address: Address
-    payment_method: str | None
-    expected_total: int | None
-    payment_window_seconds: int
 
-    @property
-    def fingerprint(self) -> str:
-        """What tells it from another request, see `runtime.fingerprint`."""
-        return fingerprint(asdict(self))
+
+class AcceptedOrder(OrderRequest):
+    """An order that was accepted, as it was asked for."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderItem:
-    """So many pieces of one product; the price in minor units once the order is quoted."""
+class Acceptance:
+    """How a new order comes in.
 
-    product_id: str
-    quantity: int
-    unit_price: int | None
+    Attributes:
+        request: claims the idempotency key.
+        cause_id: of the first transition.
+        start_after: when the saga is due for a start, unless the order has left RECEIVED by then.
+    """
+
+    order_id: str
+    request: IdempotentRequest
+    cause_id: str
+    at: datetime
+    start_after: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
+class OrderItem(Value, ItemColumns):
+    """A line of an order."""
+
+
+class Transition(Value, TransitionColumns):
     """One arrow of an order's history."""
 
-    seq: int
-    from_status: OrderStatus | None
-    to_status: OrderStatus
-    reason: str | None
-    at: datetime
 
+class Order(Value, OrderColumns):
+    """An order as it stands, with its history, the first transition first."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """An order as it stands, with its history; `refunded` in minor units, given back so far."""
-
-    id: str
-    user_id: str
-    status: OrderStatus
-    reason: str | None
-    currency: str
-    total: int | None
-    refunded: int
     items: list[OrderItem]
     shipping_address: Address
-    payment_id: str | None
-    payment_deadline: datetime | None
-    created_at: datetime
     transitions: list[Transition]
 
+    @property
+    def left_received_at(self) -> datetime | None:
+        """When it was PENDING, or ended before; None while it is RECEIVED."""
+        return next((transition.at for transition in self.transitions if transition.from_status is not None), None)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderSummary:
-    """An order as it stands in a list: without items, address and history; `refunded` as in an order."""
+    @property
+    def closed_at(self) -> datetime | None:
+        """When it was PAID, FAILED or CANCELLED; None while it is open."""
+        return next((transition.at for transition in self.transitions if not transition.to_status.is_open), None)
 
-    id: str
-    user_id: str
-    status: OrderStatus
-    reason: str | None
-    currency: str
-    total: int | None
-    refunded: int
+
+class OrderSummary(Value, OrderColumns):
+    """An order as it stands in a list: without items, address and history."""
+
     line_count: int
-    created_at: datetime
-    payment_deadline: datetime | None
-    payment_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,34 +132,8 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefundNews:
-    """What became of a refund of an order. `version` numbers the refund's changes; `amount` in minor units."""
-
-    order_id: str
-    refund_id: str
-    amount: int
-    succeeded: bool
-    version: int
-
-    @property
-    def cause_id(self) -> str:
-        """Names it as the cause of a transition."""
-        return f"refund:{self.refund_id}:{self.version}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownRefund:
-    """What an order was last told of a refund."""
-
-    order_id: str
-    amount: int
-    succeeded: bool
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """What the mark to PENDING adds to an order."""
+    """What the mark to PENDING adds to an order; `total` in minor units."""
 
     lines: list[PricedLine]
     total: int
@@ -151,21 +141,18 @@ class Pricing:
     payment_deadline: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderState:
+class RefundUpdate(Value, OrderRefundColumns):
+    """What has become of a refund of an order."""
+
+    @property
+    def cause_id(self) -> str:
+        """Names it as the cause of a transition."""
+        return f"refund:{self.refund_id}:{self.version}"
+
+
+class OrderState(Value, OrderColumns, VersionColumns):
     """Where an order stands, as a mark finds or leaves it."""
 
-    user_id: str
-    status: OrderStatus
-    reason: str | None
-    currency: str
-    total: int | None
-    refunded: int
-    payment_id: str | None
-    payment_deadline: datetime | None
-    seq: int
-    """Number of the order's last transition."""
-    updated_at: datetime
     items: list[OrderItem]
 
     def refund(self, change: int, *, at: datetime) -> OrderState:
@@ -173,53 +160,34 @@ class OrderState:
         assert self.total is not None, "a sold order has its price"  # noqa: S101  # marked PENDING with one
         refunded = self.refunded + change
         status = refunded_status(refunded=refunded, total=self.total)
-        return replace(self, status=status, reason=None, refunded=refunded, seq=self.seq + 1, updated_at=at)
+        return self._moved(status, reason=None, at=at).model_copy(update={"refunded": refunded})
 
     def move(self, mark: Mark, pricing: Pricing | None, *, at: datetime) -> OrderState:
         """Where the mark leaves the order."""
-        moved = replace(self, status=mark.to_status, reason=mark.reason, seq=self.seq + 1, updated_at=at)
+        moved = self._moved(mark.to_status, reason=mark.reason, at=at)
         if pricing is None:
             return moved
         prices = {line.product_id: line.unit_price for line in pricing.lines}
-        return replace(
-            moved,
-            total=pricing.total,
-            payment_id=pricing.payment_id,
-            payment_deadline=pricing.payment_deadline,
-            items=[replace(item, unit_price=prices.get(item.product_id, item.unit_price)) for item in self.items],
-        )
+        items = [
+            item.model_copy(update={"unit_price": prices.get(item.product_id, item.unit_price)}) for item in self.items
+        ]
+        priced = {
+            "total": pricing.total,
+            "payment_id": pricing.payment_id,
+            "payment_deadline": pricing.payment_deadline,
+            "items": items,
+        }
+        return moved.model_copy(update=priced)
+
+    def _moved(self, status: OrderStatus, *, reason: str | None, at: datetime) -> OrderState:
+        return self.model_copy(update={"status": status, "reason": reason, "seq": self.seq + 1, "updated_at": at})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
-    """How a new order came in: the idempotency key of its route, and the cause of its first transition."""
-
-    order_id: str
-    route: str
-    key: str
-    cause_id: str
-    at: datetime
+class CancellationRequest(Value, CancellationRequestColumns):
+    """Somebody wants an order cancelled; the `note` is kept for people, and goes nowhere else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownKey:
-    """The order that an idempotency key stands for."""
+class OpenCancellationRequest(CancellationRequest):
+    """One that was not settled yet, and where its order stands."""
 
-    order_id: str
-    request_hash: str
-    accepted_only: bool
-
-
-def saga_input(order_id: str, new: NewOrder, policy: SagaPolicy, *, is_repair: bool = False) -> OrderInput:
-    """What the order's saga starts with: no name, no address."""
-    return OrderInput(
-        order_id=order_id,
-        user_id=new.user_id,
-        lines=new.lines,
-        currency=new.currency,
-        payment_method=new.payment_method,
-        expected_total=new.expected_total,
-        payment_window_seconds=new.payment_window_seconds,
-        policy=policy,
-        is_repair=is_repair,
-    )
+    status: OrderStatus

@@ -2,71 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final, LiteralString
 
-import msgspec
-
-from domain.orders import OrderLine, OrderStatus
 from runtime.database import Connection, encode_rows
+from runtime.due_work import DueTable
+from runtime.idempotency import CLAIM_KEY
 from runtime.outbox import Event, encode_events, with_events
-from services.order.model import (
-    Acceptance,
-    Address,
-    NewOrder,
-    Order,
-    OrderFilter,
-    OrderItem,
-    OrderState,
-    OrderSummary,
-    Transition,
-)
+from runtime.rows import columns, json_object, parameters
+from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderFilter, OrderState, OrderSummary
+from services.order.tables import ItemColumns, OrderColumns, RequestColumns, TransitionColumns, VersionColumns
 
 ORDERS_CHANNEL: Final = "orders"
 """NOTIFY channel: the payload is the id of an order that moved."""
 
-_ACCEPT: Final = with_events("""
-    changed AS (
-        INSERT INTO idempotency_keys (user_id, route, key, request_hash, order_id, accepted_only, created_at)
-        VALUES (%(user_id)s, %(route)s, %(key)s, %(request_hash)s, %(order_id)s, false, %(at)s)
-        ON CONFLICT DO NOTHING
-        RETURNING order_id
-    ),
+_ACCEPT: Final = with_events(f"""
+    changed AS ({CLAIM_KEY}),
     received AS (
-        INSERT INTO orders (id, user_id, status, currency, refunded, expected_total, payment_method,
-                            payment_window_seconds, shipping_address, seq, created_at, updated_at)
-        SELECT order_id, %(user_id)s, 'RECEIVED', %(currency)s, 0, %(expected_total)s, %(payment_method)s,
-               %(payment_window_seconds)s, %(shipping_address)s::jsonb, 1, %(at)s, %(at)s
+        INSERT INTO orders ({columns(RequestColumns)}, id, status, refunded, shipping_address, seq, created_at,
+                            updated_at, attempts, next_attempt_at)
+        SELECT {parameters(RequestColumns)}, subject_id, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1, %(at)s,
+               %(at)s, 0, now() + %(start_after)s
           FROM changed
     ),
     item AS (
         INSERT INTO order_items (order_id, product_id, quantity)
-        SELECT order_id, product_id, quantity
+        SELECT subject_id, product_id, quantity
           FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int)
     ),
     transition AS (
         INSERT INTO order_transitions (order_id, seq, to_status, cause_id, at)
-        SELECT order_id, 1, 'RECEIVED', %(cause_id)s, %(at)s FROM changed
+        SELECT subject_id, 1, 'RECEIVED', %(cause_id)s, %(at)s FROM changed
     )
-""")
-_ITEMS: Final = """
-    (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity, 'unit_price', unit_price)
-                     ORDER BY product_id)
+""")  # noqa: S608 - put together from constants
+_ITEMS: Final[LiteralString] = f"""
+    (SELECT json_agg({json_object(ItemColumns)} ORDER BY product_id)
        FROM order_items WHERE order_id = orders.id) AS items
-"""
+"""  # noqa: S608 - put together from constants
 _READ: Final = f"""
-    SELECT id, user_id, status, reason, currency, total, refunded, shipping_address, payment_id, payment_deadline,
-           created_at, {_ITEMS},
-           (SELECT json_agg(json_build_object('seq', seq, 'from_status', from_status, 'to_status', to_status,
-                                              'reason', reason, 'at', at) ORDER BY seq)
+    SELECT {columns(OrderColumns)}, shipping_address, {_ITEMS},
+           (SELECT json_agg({json_object(TransitionColumns)} ORDER BY seq)
               FROM order_transitions WHERE order_id = orders.id) AS transitions
       FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _STATE: Final = f"""
-    SELECT user_id, status, reason, currency, total, refunded, payment_id, payment_deadline, seq, updated_at, {_ITEMS}
-      FROM orders WHERE id = %(order_id)s
+    SELECT {columns(OrderColumns)}, {columns(VersionColumns)}, {_ITEMS} FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _MOVE: Final = with_events(f"""
     changed AS (
@@ -87,22 +67,31 @@ _MOVE: Final = with_events(f"""
         RETURNING pg_notify('{ORDERS_CHANNEL}', order_id::text)
     )
 """)  # noqa: S608 - put together from constants
-_SUMMARIES: Final = """
-    SELECT id, user_id, status, reason, currency, total, refunded, created_at, payment_deadline, payment_id,
-           (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
-      FROM orders
-"""
-_NEW_ORDER: Final = f"""
-    SELECT id AS order_id, user_id, currency, shipping_address, payment_method, expected_total,
-           payment_window_seconds, {_ITEMS}
+_SUMMARIES: Final[LiteralString] = f"""
+    SELECT {columns(OrderColumns)}, (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
       FROM orders
 """  # noqa: S608 - put together from constants
-_UNSTARTED: Final = f"""
-    {_NEW_ORDER}
-     WHERE status = 'RECEIVED' AND saga_seen_at IS NULL AND created_at < now() - %(older_than)s
-     ORDER BY created_at
-     LIMIT %(limit)s
-"""
+
+
+def _request_of(order: LiteralString) -> LiteralString:
+    """What an order was asked for, from the row of that name."""
+    return f"""
+        {order}.id, {columns(RequestColumns, of=order)},
+        (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY product_id)
+           FROM order_items WHERE order_id = {order}.id) AS lines
+    """  # noqa: S608 - put together from constants
+
+
+_ACCEPTED: Final = f"SELECT {_request_of('orders')} FROM orders WHERE id = %(order_id)s"  # noqa: S608 - put together from constants
+
+UNSTARTED: Final = DueTable(
+    table="orders",
+    key="id",
+    pending="orders.status = 'RECEIVED' AND orders.saga_seen_at IS NULL",
+    columns=_request_of("claimed"),
+    make=AcceptedOrder,
+)
+"""Orders that are not known to have a workflow."""
 
 
 class OrderRepository:
@@ -111,33 +100,27 @@ class OrderRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def accept(self, new: NewOrder, acceptance: Acceptance, *, request_hash: str, event: Event) -> bool:
-        """Write a new order, RECEIVED, with its key, lines, first transition and event, unless the key is taken.
+    async def accept(self, new: NewOrder, acceptance: Acceptance, *, event: Event) -> bool:
+        """Store a new order, RECEIVED, with its key, lines, first transition and event, unless the key is claimed.
 
-        Waits for a twin that is just taking it.
+        Waits for a concurrent duplicate that is just claiming it.
         """
         accepted = await self._connection.execute(
             _ACCEPT,
-            order_id=acceptance.order_id,
-            user_id=new.user_id,
-            route=acceptance.route,
-            key=acceptance.key,
-            request_hash=request_hash,
+            **acceptance.request.claim(acceptance.order_id),
+            **new.model_dump(exclude={"lines", "shipping_address"}),
+            shipping_address=new.shipping_address.model_dump_json(),
+            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
             cause_id=acceptance.cause_id,
             at=acceptance.at,
-            currency=new.currency,
-            expected_total=new.expected_total,
-            payment_method=new.payment_method,
-            payment_window_seconds=new.payment_window_seconds,
-            shipping_address=msgspec.json.encode(asdict(new.shipping_address)).decode(),
-            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
+            start_after=acceptance.start_after,
             events=encode_events([event]),
         )
         return accepted == 1
 
     async def get(self, order_id: str) -> Order | None:
         """One order with its items and transitions: one statement, so all of one moment."""
-        return await self._connection.fetch_one(_to_order, _READ, order_id=order_id)
+        return await self._connection.fetch_one(Order, _READ, order_id=order_id)
 
     async def find_summaries(self, wanted: OrderFilter, *, limit: int) -> list[OrderSummary]:
         """At most `limit` orders, the newest first."""
@@ -149,7 +132,7 @@ class OrderRepository:
         if wanted.before is not None:
             conditions.append("id < %(before)s")
         return await self._connection.fetch_all(
-            _to_summary,
+            OrderSummary,
             f"{_SUMMARIES} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %(limit)s",
             user_id=wanted.user_id,
             status=wanted.status,
@@ -158,8 +141,8 @@ class OrderRepository:
         )
 
     async def find_state(self, order_id: str) -> OrderState | None:
-        """Where the order stands, with what a mark answers and its event tells."""
-        return await self._connection.fetch_one(_to_state, _STATE, order_id=order_id)
+        """Where the order stands, with what a mark answers and its event carries."""
+        return await self._connection.fetch_one(OrderState, _STATE, order_id=order_id)
 
     async def has_transition(self, order_id: str, *, cause_id: str) -> bool:
         """Whether a step has moved the order before."""
@@ -170,8 +153,8 @@ class OrderRepository:
         )
         return found is not None
 
-    async def move(self, order_id: str, *, origin: OrderState, moved: OrderState, cause_id: str, event: Event) -> bool:
-        """Move the order from where it was found, with its transition and event, and wake who waits for it.
+    async def move(self, *, origin: OrderState, moved: OrderState, cause_id: str, event: Event) -> bool:
+        """Move the order from where it was found, with its transition and event, and wake whoever waits for it.
 
         Returns:
             False, and nothing is changed, when the order has moved since `origin` was read.
@@ -179,7 +162,7 @@ class OrderRepository:
         prices = [{"product_id": item.product_id, "unit_price": item.unit_price} for item in moved.items]
         changed = await self._connection.execute(
             _MOVE,
-            order_id=order_id,
+            order_id=moved.id,
             from_status=origin.status,
             status=moved.status,
             reason=moved.reason,
@@ -194,46 +177,9 @@ class OrderRepository:
         )
         return changed == 1
 
-    async def raise_attention(self, *, order_id: str, step: str, why: str) -> bool:
-        """Keep that a step needs a person; the first time since it was last cleared stands. False without an order."""
-        raised = await self._connection.execute(
-            """
-            WITH raised AS (
-                INSERT INTO attention (order_id, step, why, since)
-                SELECT id, %(step)s, %(why)s, now() FROM orders WHERE id = %(order_id)s
-                ON CONFLICT (order_id, step) DO UPDATE
-                   SET why = excluded.why, since = excluded.since, cleared_at = NULL
-                 WHERE attention.cleared_at IS NOT NULL
-            )
-            SELECT FROM orders WHERE id = %(order_id)s
-            """,
-            order_id=order_id,
-            step=step,
-            why=why,
-        )
-        return raised == 1
-
-    async def clear_attention(self, *, order_id: str, step: str) -> None:
-        """Note that the step got through."""
-        await self._connection.execute(
-            """
-            UPDATE attention SET cleared_at = now()
-             WHERE order_id = %(order_id)s AND step = %(step)s AND cleared_at IS NULL
-            """,
-            order_id=order_id,
-            step=step,
-        )
-
-    async def find_unstarted(self, *, older_than: timedelta, limit: int) -> list[tuple[str, NewOrder]]:
-        """Orders that are RECEIVED for so long without a known workflow, the oldest first."""
-        return await self._connection.fetch_all(_to_unstarted, _UNSTARTED, older_than=older_than, limit=limit)
-
-    async def find_new_order(self, order_id: str) -> NewOrder | None:
-        """What the order's customer asked for."""
-        found = await self._connection.fetch_one(
-            _to_unstarted, f"{_NEW_ORDER} WHERE id = %(order_id)s", order_id=order_id
-        )
-        return None if found is None else found[1]
+    async def find_accepted(self, order_id: str) -> AcceptedOrder | None:
+        """The order as its customer asked for it."""
+        return await self._connection.fetch_one(AcceptedOrder, _ACCEPTED, order_id=order_id)
 
     async def find_open(self, order_ids: Sequence[str]) -> list[str]:
         """Those of the orders that are open."""
@@ -247,58 +193,8 @@ class OrderRepository:
         )
         return [row["id"] for row in rows]
 
-    async def find_attention(self, *, step: str) -> list[str]:
-        """The orders whose step needs a person, longest first."""
-        rows: list[dict[str, str]] = await self._connection.fetch_all(
-            dict,
-            "SELECT order_id FROM attention WHERE step = %(step)s AND cleared_at IS NULL ORDER BY since",
-            step=step,
-        )
-        return [row["order_id"] for row in rows]
-
     async def set_saga_seen(self, order_id: str) -> None:
-        """Note that the order has its workflow, so that no sweep looks at it again."""
+        """Note that the order has its workflow, so that nobody starts it again."""
         await self._connection.execute(
             "UPDATE orders SET saga_seen_at = now() WHERE id = %(order_id)s", order_id=order_id
         )
-
-
-def _to_order(
-    *,
-    status: str,
-    shipping_address: Mapping[str, str],
-    items: Sequence[Mapping[str, Any]],
-    transitions: Sequence[Mapping[str, Any]],
-    **others: Any,
-) -> Order:
-    return Order(
-        status=OrderStatus(status),
-        shipping_address=Address(**shipping_address),
-        items=[OrderItem(**item) for item in items],
-        transitions=[_to_transition(**transition) for transition in transitions],
-        **others,
-    )
-
-
-def _to_summary(*, status: str, **others: Any) -> OrderSummary:
-    return OrderSummary(status=OrderStatus(status), **others)
-
-
-def _to_state(*, status: str, items: Sequence[Mapping[str, Any]], **others: Any) -> OrderState:
-    return OrderState(status=OrderStatus(status), items=[OrderItem(**item) for item in items], **others)
-
-
-def _to_transition(*, from_status: str | None, to_status: str, at: str, **others: Any) -> Transition:
-    return Transition(
-        from_status=None if from_status is None else OrderStatus(from_status),
-        to_status=OrderStatus(to_status),
-        at=datetime.fromisoformat(at),
-        **others,
-    )
-
-
-def _to_unstarted(
-    *, order_id: str, shipping_address: Mapping[str, str], items: Sequence[Mapping[str, Any]], **others: Any
-) -> tuple[str, NewOrder]:
-    lines = [OrderLine(product_id=item["product_id"], quantity=item["quantity"]) for item in items]
-    return order_id, NewOrder(shipping_address=Address(**shipping_address), lines=lines, **others)

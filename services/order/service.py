@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -14,15 +14,17 @@ from domain.saga import SagaPolicy
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.clock import Clock
 from runtime.database import Database
+from runtime.due_work import Claimed
+from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
 from runtime.wakeups import Wakeups, wait_until
-from services.order.errors import IdempotencyKeyReused, OrderNotFound
+from services.order.attention_repository import AttentionRepository
+from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
-from services.order.idempotency import IdempotencyRepository
 from services.order.model import (
     Acceptance,
-    KnownRefund,
+    AcceptedOrder,
     Mark,
     NewOrder,
     Order,
@@ -31,17 +33,18 @@ from services.order.model import (
     OrderState,
     OrderSummary,
     Pricing,
-    RefundNews,
-    saga_input,
+    RefundUpdate,
 )
-from services.order.refunds import RefundRepository
+from services.order.refund_repository import RefundRepository
 from services.order.repository import OrderRepository
-from services.order.sagas import Sagas, SagaUnavailable
+from services.order.sagas import Sagas
 
 log = structlog.stdlib.get_logger(__name__)
 
 CREATE_ROUTE: Final = "POST /v1/orders"
 ACCEPTED_CAUSE: Final = "accepted"
+START_AFTER: Final = timedelta(seconds=5)
+"""An order this old in RECEIVED may have no saga: nearly all have left it by then, and each was started once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,35 +77,45 @@ class OrderService:
     async def create(self, new: NewOrder, *, idempotency_key: str, wait: float) -> Created:
         """Accept an order once per user and key, start its saga, and wait up to `wait` seconds for its first outcome.
 
-        A parallel twin waits for the same order. An order whose saga could not be started is accepted all the same:
-        the sweep starts it.
+        A concurrent duplicate waits for the same order, as long as the first request does. An order whose saga could
+        not be started is accepted all the same: it is due for another start.
 
         Raises:
             IdempotencyKeyReused: the key stands for another request.
+            IdempotencyKeyInUse: the first request waits for longer than this one's caller.
         """
-        order_id, replayed, accepted_only = await self._accept(new, idempotency_key)
+        request = IdempotentRequest.of(
+            new.model_dump(),
+            user_id=new.user_id,
+            route=CREATE_ROUTE,
+            key=idempotency_key,
+            wait=wait,
+            at=self._clock(),
+        )
+        first = await self._accept(new, request)
+        order_id = first.subject_id
         with self._wakeups.subscribe(order_id) as moved:
-            if not replayed:
+            if not first.replayed:
                 try:
-                    await self._sagas.start(saga_input(order_id, new, self._policy))
-                except SagaUnavailable as error:
-                    log.warning("order.saga_not_started", order_id=order_id, error=str(error))
+                    await self._sagas.start(new.saga_input(order_id, self._policy))
+                except Unavailable as problem:
+                    log.warning("order.saga_not_started", order_id=order_id, problem=str(problem))
             order = await wait_until(
-                lambda order: order.status is not OrderStatus.RECEIVED,
+                lambda order: order.left_received_at is not None,
                 lambda: self.get(order_id, caller=SERVICE),
                 moved,
-                wait=wait,
-                check_first=replayed,
+                wait=first.seconds_to_wait(wait, at=self._clock()),
+                check_first=first.replayed,
             )
+        accepted_only = not first.answered_with(order.left_received_at, at=self._clock())
+        return Created(order=order, accepted_only=accepted_only, replayed=first.replayed)
+
+    async def start_due(self, claimed: Claimed[AcceptedOrder]) -> None:
+        """Start the saga of an order that may have none: it was accepted, so it has to run."""
+        order = claimed.item
+        await self._sagas.start(order.saga_input(order.id, self._policy))
         async with self._database.autocommit() as connection:
-            keys = IdempotencyRepository(connection)
-            if order.status is OrderStatus.RECEIVED and not accepted_only:
-                accepted_only = True
-                await keys.set_accepted_only(user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key)
-            elif replayed:  # the first request may have been answered while this one waited
-                known = await keys.get(user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key)
-                accepted_only = known.accepted_only
-        return Created(order=order, accepted_only=accepted_only, replayed=replayed)
+            await OrderRepository(connection).set_saga_seen(order.id)
 
     async def get(self, order_id: str, *, caller: Caller) -> Order:
         """One order with its history.
@@ -152,16 +165,16 @@ class OrderService:
                         )
                     return found
                 moved = found.move(mark, pricing, at=self._clock())
-                event = transition_event(mark.order_id, found.status, moved)
-                if await repository.move(mark.order_id, origin=found, moved=moved, cause_id=mark.cause_id, event=event):
+                event = transition_event(found.status, moved)
+                if await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
                     return moved
 
-    async def mark_refunded(self, news: RefundNews) -> OrderState:
-        """Take in what became of a refund: kept by one statement, which moves the order if its money did.
+    async def mark_refunded(self, update: RefundUpdate) -> OrderState:
+        """Apply an update of a refund: recorded by one statement, which moves the order if its money moved.
 
-        News that are not newer than what the order was told change nothing; nor does any news about an order that
-        ended without being paid. In each case the answer is the order as it stands.
+        An update that is not newer than what the order has changes nothing; nor does one of an order that ended
+        without being paid. In each case the answer is the order as it stands.
 
         Raises:
             OrderNotFound: there is no such order.
@@ -171,96 +184,84 @@ class OrderService:
         async with self._database.autocommit() as connection:
             refunds, orders = RefundRepository(connection), OrderRepository(connection)
             while True:
-                known = await refunds.find(news.refund_id)  # before the order, which then has what it was told
-                found = await orders.find_state(news.order_id)
+                known = await refunds.find(update.refund_id)  # before the order, which then has what the refund says
+                found = await orders.find_state(update.order_id)
                 if found is None:
-                    raise OrderNotFound(news.order_id)
+                    raise OrderNotFound(update.order_id)
                 if found.status.is_open:
-                    raise Unavailable(f"order {news.order_id} is still {found.status}; repeat once it is PAID")
-                if found.status not in SOLD_STATUSES or not _is_newer(news, known):
+                    raise Unavailable(f"order {update.order_id} is still {found.status}; repeat once it is PAID")
+                if found.status not in SOLD_STATUSES or not _is_newer(update, known):
                     return found
-                if news.succeeded == (known is not None and known.succeeded):
-                    if await refunds.keep(news, found=found, known=known):
+                if update.succeeded == (known is not None and known.succeeded):
+                    if await refunds.record(update, found=found, known=known):
                         return found
                     continue
-                amount = news.amount if known is None else known.amount
-                moved = found.refund(amount if news.succeeded else -amount, at=self._clock())
-                event = refund_event(news, found.status, moved, amount=amount)
-                if await refunds.keep_and_move(news, found=found, known=known, moved=moved, event=event):
+                amount = update.amount if known is None else known.amount
+                moved = found.refund(amount if update.succeeded else -amount, at=self._clock())
+                event = refund_event(update, found.status, moved, amount=amount)
+                if await refunds.record_and_move(update, found=found, known=known, moved=moved, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
-                    _look_at_sum(news.order_id, moved)
+                    _check_sum(moved)
                     return moved
 
-    async def raise_attention(self, *, order_id: str, step: str, why: str) -> None:
-        """Keep that a step of the order's saga needs a person. Raising it again changes nothing.
+    async def raise_attention(self, *, order_id: str, step: str, cause: str) -> None:
+        """Record that a step of the order's saga needs a person. Raising it again changes nothing.
 
         Raises:
             OrderNotFound: there is no such order.
         """
         async with self._database.autocommit() as connection:
-            if not await OrderRepository(connection).raise_attention(order_id=order_id, step=step, why=why):
+            if not await AttentionRepository(connection).raise_for(order_id=order_id, step=step, cause=cause):
                 raise OrderNotFound(order_id)
         ATTENTION_RAISED.labels(step.partition(" ")[0]).inc()  # behind the step may stand an id
 
     async def clear_attention(self, *, order_id: str, step: str) -> None:
-        """Note that the step got through. Clearing what was never raised changes nothing."""
+        """Record that the step succeeded. Clearing what was never raised changes nothing."""
         async with self._database.autocommit() as connection:
-            await OrderRepository(connection).clear_attention(order_id=order_id, step=step)
+            await AttentionRepository(connection).clear(order_id=order_id, step=step)
 
-    async def _accept(self, new: NewOrder, idempotency_key: str) -> tuple[str, bool, bool]:
-        """The order's id, whether an earlier request made it, and whether that was answered with "accepted" only."""
+    async def _accept(self, new: NewOrder, request: IdempotentRequest) -> FirstRequest:
+        """The request that made the order: this one, or an earlier one with its key."""
         acceptance = Acceptance(
-            order_id=new_id(),
-            route=CREATE_ROUTE,
-            key=idempotency_key,
-            cause_id=ACCEPTED_CAUSE,
-            at=self._clock(),
+            order_id=new_id(), request=request, cause_id=ACCEPTED_CAUSE, at=self._clock(), start_after=START_AFTER
         )
-        event = transition_event(acceptance.order_id, None, _received(new, at=acceptance.at))
+        event = transition_event(None, _received(new, acceptance))
         async with self._database.autocommit() as connection:
-            if await OrderRepository(connection).accept(new, acceptance, request_hash=new.fingerprint, event=event):
+            if await OrderRepository(connection).accept(new, acceptance, event=event):
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
-                return acceptance.order_id, False, False
-            known = await IdempotencyRepository(connection).get(
-                user_id=new.user_id, route=CREATE_ROUTE, key=idempotency_key
-            )
-        if known.request_hash != new.fingerprint:
-            raise IdempotencyKeyReused(idempotency_key)
-        return known.order_id, True, known.accepted_only
+                return request.as_first(acceptance.order_id)
+            return await IdempotencyKeys(connection).get_first(request)
 
 
-def _received(new: NewOrder, *, at: datetime) -> OrderState:
+def _received(new: NewOrder, acceptance: Acceptance) -> OrderState:
     return OrderState(
+        id=acceptance.order_id,
         user_id=new.user_id,
         status=OrderStatus.RECEIVED,
-        reason=None,
         currency=new.currency,
-        total=None,
-        refunded=0,
-        payment_id=None,
-        payment_deadline=None,
+        created_at=acceptance.at,
         seq=1,
-        updated_at=at,
-        items=[OrderItem(product_id=line.product_id, quantity=line.quantity, unit_price=None) for line in new.lines],
+        updated_at=acceptance.at,
+        items=[OrderItem(product_id=line.product_id, quantity=line.quantity) for line in new.lines],
     )
 
 
-def _is_newer(news: RefundNews, known: KnownRefund | None) -> bool:
-    """Whether the news of a refund are newer than what its order was told.
+def _is_newer(update: RefundUpdate, known: RefundUpdate | None) -> bool:
+    """Whether the update of a refund is newer than the one that its order has.
 
     Raises:
-        InvalidArgument: it is another order's.
+        InvalidArgument: it is another order's refund.
     """
     if known is None:
         return True
-    if known.order_id != news.order_id:
+    if known.order_id != update.order_id:
         raise InvalidArgument.of({"refund_id": f"is a refund of order {known.order_id}"})
-    if known.amount != news.amount:
-        log.error("order.refund_differs", refund_id=news.refund_id, known=known.amount, told=news.amount)
-    return news.version > known.version
+    if known.amount != update.amount:
+        log.error("order.refund_differs", refund_id=update.refund_id, known=known.amount, update=update.amount)
+    return update.version > known.version
 
 
-def _look_at_sum(order_id: str, state: OrderState) -> None:
-    """More given back than was paid is for a person to look at; the order says REFUNDED, and how much."""
+def _check_sum(state: OrderState) -> None:
+    """More refunded than was paid is for a person to look at; the order says REFUNDED, and how much."""
     if state.total is not None and state.refunded > state.total:
-        log.error("order.refunded_too_much", order_id=order_id, refunded=state.refunded, total=state.total)
+        log.error("order.refunded_too_much", order_id=state.id, refunded=state.refunded, total=state.total)

@@ -1,4 +1,4 @@
-"""Tables of the order database."""
+"""Tables of the order database: the one list of each table's columns, which values and statements are made of."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstrain
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from domain.orders import OrderStatus
+from domain.orders import CancelledBy, OrderStatus
 from runtime.database import service_metadata, timestamp
+from runtime.due_work import DueColumns
+from runtime.idempotency import IdempotencyKeyColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
@@ -21,122 +23,160 @@ class Base(SQLModel):
     metadata = service_metadata()
 
 
-class Order(Base, table=True):
-    """An order as it stands. What the saga needs to start is kept here too, so that a sweep can start it."""
+class CustomerColumns(SQLModel):
+    """Whose order it is, and in which currency."""
+
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), index=True)
+    currency: str = Field(sa_type=Text)
+
+
+class OrderColumns(CustomerColumns):
+    """An order as it stands."""
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    status: OrderStatus = Field(sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
+    """Why it is FAILED, or who CANCELLED it."""
+    total: int | None = Field(default=None, sa_type=BigInteger)
+    """Minor units, once it is priced."""
+    refunded: int = Field(default=0, sa_type=BigInteger)
+    """Minor units refunded so far: the sum of its succeeded `order_refunds`."""
+    payment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    payment_deadline: datetime | None = timestamp(default=None, nullable=True)
+    created_at: datetime = timestamp()
+
+
+class RequestColumns(CustomerColumns):
+    """What else its customer asked for: kept so that its saga can be started at any time."""
+
+    payment_method: str | None = Field(default=None, sa_type=Text)
+    expected_total: int | None = Field(default=None, sa_type=BigInteger)
+    payment_window_seconds: int
+
+
+class VersionColumns(SQLModel):
+    """Which version of an order it is."""
+
+    seq: int
+    """Number of the order's last transition."""
+    updated_at: datetime = timestamp()
+
+
+class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, table=True):
+    """An order. It is due for a start of its saga until it has left RECEIVED, or is known to have a workflow."""
 
     __tablename__ = "orders"
     __table_args__ = (
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
-        Index("ix_orders_unstarted", "created_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"),
+        Index(
+            "ix_orders_unstarted", "next_attempt_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"
+        ),
     )
 
-    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), index=True)
-    status: OrderStatus = Field(sa_type=Text)
-    reason: str | None = Field(default=None, sa_type=Text)
-    currency: str = Field(sa_type=Text)
-    total: int | None = Field(default=None, sa_type=BigInteger)
-    refunded: int = Field(default=0, sa_type=BigInteger)
-    """Minor units given back so far: the sum of its succeeded `order_refunds`."""
-    expected_total: int | None = Field(default=None, sa_type=BigInteger)
-    payment_method: str | None = Field(default=None, sa_type=Text)
-    payment_window_seconds: int
-    payment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
-    payment_deadline: datetime | None = timestamp(default=None, nullable=True)
     shipping_address: dict[str, str] = Field(sa_type=JSONB)
-    seq: int
-    """Number of the order's last transition."""
     saga_seen_at: datetime | None = timestamp(default=None, nullable=True)
-    """When the sweep made sure that the order has a workflow; most orders never need it."""
-    created_at: datetime = timestamp()
-    updated_at: datetime = timestamp()
+    """When the order was found to have a workflow; most orders leave RECEIVED before anybody has to look."""
 
 
-class OrderItem(Base, table=True):
-    """So many pieces of one product, with the price once the order is quoted."""
-
-    __tablename__ = "order_items"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+class OfOrder(SQLModel):
+    """A row that belongs to an order."""
 
     order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="orders.id")
+
+
+class ItemColumns(SQLModel):
+    """A quantity of one product, with its price in minor units once the order is priced."""
+
     product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     quantity: int
     unit_price: int | None = Field(default=None, sa_type=BigInteger)
 
 
-class OrderTransition(Base, table=True):
+class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
+    """A line of an order."""
+
+    __tablename__ = "order_items"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+
+class TransitionColumns(SQLModel):
     """One arrow of an order's history, gapless from 1."""
 
-    __tablename__ = "order_transitions"
-    __table_args__ = (UniqueConstraint("order_id", "cause_id"),)
-
-    order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="orders.id")
     seq: int = Field(primary_key=True)
     from_status: OrderStatus | None = Field(default=None, sa_type=Text)
     to_status: OrderStatus = Field(sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
-    cause_id: str = Field(sa_type=Text)
     at: datetime = timestamp()
 
 
-class OrderRefund(Base, table=True):
-    """What the order was last told of one of its refunds."""
+class OrderTransitionRow(Base, TransitionColumns, OfOrder, table=True):
+    """A transition, and the step that caused it: a repeat of that step is this transition."""
 
-    __tablename__ = "order_refunds"
-    __table_args__ = (CheckConstraint("amount > 0", name="amount"),)
+    __tablename__ = "order_transitions"
+    __table_args__ = (UniqueConstraint("order_id", "cause_id"),)
+
+    cause_id: str = Field(sa_type=Text)
+
+
+class OrderRefundColumns(SQLModel):
+    """The last update of a refund that its order has."""
 
     refund_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     order_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="orders.id", index=True)
     amount: int = Field(sa_type=BigInteger)
+    """Minor units of the order's currency; never changes."""
     succeeded: bool
-    """Whether its money is given back; a refund that the order was told nothing of counts as one that is not."""
+    """Whether the money went back to the customer; a refund that the order knows nothing of counts as one that failed.
+    """
     version: int = Field(sa_type=BigInteger)
-    """Number of the refund's change that the order knows of: whatever was before it changes nothing any more."""
+    """Number of the refund's change; an older one changes nothing any more."""
 
 
-class Attention(Base, table=True):
+class OrderRefundRow(Base, OrderRefundColumns, table=True):
+    """See `OrderRefundColumns`."""
+
+    __tablename__ = "order_refunds"
+    __table_args__ = (CheckConstraint("amount > 0", name="amount"),)
+
+
+class AttentionRow(Base, OfOrder, table=True):
     """A step of an order's saga that needs a person, until it is cleared."""
 
     __tablename__ = "attention"
     __table_args__ = (Index("ix_attention_open", "since", postgresql_where="cleared_at IS NULL"),)
 
-    order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="orders.id")
     step: str = Field(sa_type=Text, primary_key=True)
-    why: str = Field(sa_type=Text)
+    cause: str = Field(sa_type=Text)
     since: datetime = timestamp()
     cleared_at: datetime | None = timestamp(default=None, nullable=True)
 
 
-class Cancellation(Base, table=True):
-    """The wish to cancel an order: the first one stands. Settled once the order has closed, however it ended."""
+class CancellationRequestColumns(OfOrder):
+    """Somebody wants an order cancelled."""
 
-    __tablename__ = "cancellations"
+    cancelled_by: CancelledBy = Field(sa_type=Text)
+    user_id: str = Field(sa_type=Uuid(as_uuid=False))
+    note: str = Field(sa_type=Text)
+
+
+class CancellationRequestRow(Base, CancellationRequestColumns, DueColumns, table=True):
+    """The first request to cancel an order. Its saga is asked again until the order has closed, however it has."""
+
+    __tablename__ = "cancellation_requests"
     __table_args__ = (
         CheckConstraint("cancelled_by IN ('CUSTOMER', 'ADMIN')", name="cancelled_by"),
-        Index("ix_cancellations_open", "requested_at", postgresql_where="settled_at IS NULL"),
+        Index("ix_cancellation_requests_open", "next_attempt_at", postgresql_where="settled_at IS NULL"),
     )
 
-    order_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="orders.id")
-    cancelled_by: str = Field(sa_type=Text)
-    user_id: str = Field(sa_type=Uuid(as_uuid=False))
-    why: str = Field(sa_type=Text)
     requested_at: datetime = timestamp()
     settled_at: datetime | None = timestamp(default=None, nullable=True)
+    """When the order was seen closed."""
 
 
-class IdempotencyKey(Base, table=True):
-    """Which order a client's key stands for."""
+class IdempotencyKey(Base, IdempotencyKeyColumns, table=True):
+    """Which order a client's key stands for, see `runtime.idempotency`."""
 
     __tablename__ = "idempotency_keys"
-
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    route: str = Field(sa_type=Text, primary_key=True)
-    key: str = Field(sa_type=Text, primary_key=True)
-    request_hash: str = Field(sa_type=Text)
-    order_id: str = Field(sa_type=Uuid(as_uuid=False))
-    accepted_only: bool = False
-    """Whether the first answer came before the order left RECEIVED."""
-    created_at: datetime = timestamp()
 
 
 class Outbox(Base, OutboxColumns, table=True):

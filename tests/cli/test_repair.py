@@ -38,9 +38,9 @@ async def open_attention(client: StackClient, order_id: str) -> list[str]:
     dsn = client.stack.settings.audit_dsns["order"].get_secret_value()
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         rows = await connection.execute(
-            "SELECT why FROM attention WHERE order_id = %s AND cleared_at IS NULL", [order_id]
+            "SELECT cause FROM attention WHERE order_id = %s AND cleared_at IS NULL", [order_id]
         )
-        return [why for (why,) in await rows.fetchall()]
+        return [cause for (cause,) in await rows.fetchall()]
 
 
 async def pending_order(client: StackClient) -> tuple[Customer, str, dict[str, str]]:
@@ -55,15 +55,15 @@ async def test_an_order_whose_workflow_was_terminated_is_seen_and_repaired_at_it
     await client.temporal.get_workflow_handle(f"order-{order_id}").terminate("a slip of the hand")
     await client.gateway.patch(f"/v1/products/{product_id}", json={"unit_price": 9_900}, headers=client.admin)
 
-    [why] = await until(lambda: open_attention(client, order_id), lambda found: found != [])
+    [cause] = await until(lambda: open_attention(client, order_id), lambda found: found != [])
     code, said = await repair(client)
     await client.pay(order)
     paid = await until(
         lambda: client.read_order(customer, order_id), lambda read: read["status"] not in ("RECEIVED", "PENDING")
     )
 
-    assert "terminated" in why
-    assert f"ordersaga repair {order_id}" in why
+    assert "terminated" in cause
+    assert f"ordersaga repair {order_id}" in cause
     assert (code, f"{order_id}: its saga runs again" in said) == (0, True)
     assert (paid["status"], paid["total"]) == ("PAID", order["total"])
     assert await open_attention(client, order_id) == []

@@ -14,9 +14,6 @@ from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import SERVICE, CallerRole
 from runtime.database import Database
 from runtime.rpc_client import call
-from runtime.settings import Settings
-from services.order.bootstrap import saga_policy
-from services.order.sagas import SagaSweep
 from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
 from tests.support.rows import fetch_rows
 
@@ -54,9 +51,9 @@ async def place(gateway: Gateway, customer: dict[str, str]) -> str:
 
 
 async def cancel(
-    gateway: Gateway, order_id: str, headers: dict[str, str], *, key: str = "", why: str | None = None
+    gateway: Gateway, order_id: str, headers: dict[str, str], *, key: str = "", note: str | None = None
 ) -> httpx.Response:
-    body = {} if why is None else {"why": why}
+    body = {} if note is None else {"note": note}
     headers = {"Idempotency-Key": key or new_id(), **headers}
     return await gateway.http.post(f"/v1/orders/{order_id}/cancel", json=body, headers=headers)
 
@@ -67,26 +64,26 @@ async def close(gateway: Gateway, order_id: str, status: pb.OrderStatus.ValueTyp
 
 
 def obey(gateway: Gateway) -> list[tuple[str, CancelledBy]]:
-    """Let sagas do as they are told; what they were told."""
-    told: list[tuple[str, CancelledBy]] = []
+    """Let sagas cancel their orders as they are asked to; what they were asked."""
+    asked: list[tuple[str, CancelledBy]] = []
 
     async def on_cancel(order_id: str, cancelled_by: CancelledBy) -> None:
-        told.append((order_id, cancelled_by))
+        asked.append((order_id, cancelled_by))
         await close(gateway, order_id, pb.ORDER_STATUS_CANCELLED, cancelled_by)
 
     gateway.sagas.on_cancel = on_cancel
-    return told
+    return asked
 
 
 async def test_an_order_is_cancelled_by_its_owner(gateway: Gateway, customer: dict[str, str]) -> None:
-    told = obey(gateway)
+    asked = obey(gateway)
     order_id = await place(gateway, customer)
 
-    response = await cancel(gateway, order_id, customer, why="found it cheaper")
+    response = await cancel(gateway, order_id, customer, note="found it cheaper")
 
     order = response.json()
     assert (response.status_code, order["status"], order["reason"]) == (200, "CANCELLED", "CUSTOMER")
-    assert told == [(order_id, CancelledBy.CUSTOMER)]
+    assert asked == [(order_id, CancelledBy.CUSTOMER)]
     assert "found it cheaper" not in response.text
 
 
@@ -100,21 +97,21 @@ async def test_an_admin_may_cancel_anybodys_order(gateway: Gateway, customer: di
 
 
 async def test_another_customers_order_answers_like_none(gateway: Gateway, customer: dict[str, str]) -> None:
-    told = obey(gateway)
+    asked = obey(gateway)
     order_id = await place(gateway, customer)
     _, stranger = await sign_up(gateway)
 
     response = await cancel(gateway, order_id, stranger)
 
     assert (response.status_code, response.json()["type"]) == (404, "urn:ordersaga:problem:not-found")
-    assert told == []
+    assert asked == []
 
 
 @pytest.mark.parametrize("status", [pb.ORDER_STATUS_FAILED, pb.ORDER_STATUS_PAID])
 async def test_an_order_that_ended_otherwise_is_not_cancellable(
     gateway: Gateway, customer: dict[str, str], database: Database, status: pb.OrderStatus.ValueType
 ) -> None:
-    told = obey(gateway)
+    asked = obey(gateway)
     order_id = await place(gateway, customer)
     # What an order needs to be PAID is another test's; here it only has to have been PENDING.
     await fetch_rows(database, "UPDATE orders SET status = 'PENDING' WHERE id = %(id)s RETURNING id", id=order_id)
@@ -123,8 +120,8 @@ async def test_an_order_that_ended_otherwise_is_not_cancellable(
     response = await cancel(gateway, order_id, customer)
 
     assert (response.status_code, response.json()["type"]) == (409, "urn:ordersaga:problem:order-not-cancellable")
-    assert told == []
-    assert await fetch_rows(database, "SELECT 1 FROM cancellations WHERE order_id = %(id)s", id=order_id) == []
+    assert asked == []
+    assert await fetch_rows(database, "SELECT 1 FROM cancellation_requests WHERE order_id = %(id)s", id=order_id) == []
 
 
 async def test_an_order_that_takes_longer_is_accepted_and_the_same_key_says_so_again(
@@ -141,22 +138,22 @@ async def test_an_order_that_takes_longer_is_accepted_and_the_same_key_says_so_a
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
-async def test_the_same_key_is_the_same_wish_and_another_body_is_refused(
+async def test_the_same_key_is_the_same_request_and_another_body_is_refused(
     gateway: Gateway, customer: dict[str, str]
 ) -> None:
     obey(gateway)
     order_id = await place(gateway, customer)
 
-    first = await cancel(gateway, order_id, customer, key="once", why="a")
-    again = await cancel(gateway, order_id, customer, key="once", why="a")
-    other = await cancel(gateway, order_id, customer, key="once", why="b")
+    first = await cancel(gateway, order_id, customer, key="once", note="a")
+    again = await cancel(gateway, order_id, customer, key="once", note="a")
+    other = await cancel(gateway, order_id, customer, key="once", note="b")
 
     assert (first.status_code, again.status_code, other.status_code) == (200, 200, 422)
     assert "Idempotency-Replayed" not in first.headers
     assert again.json() == first.json()
 
 
-async def test_a_second_wish_finds_the_order_cancelled(gateway: Gateway, customer: dict[str, str]) -> None:
+async def test_a_second_request_finds_the_order_cancelled(gateway: Gateway, customer: dict[str, str]) -> None:
     obey(gateway)
     order_id = await place(gateway, customer)
 
@@ -165,22 +162,3 @@ async def test_a_second_wish_finds_the_order_cancelled(gateway: Gateway, custome
 
     assert (first.status_code, second.status_code) == (200, 200)
     assert second.json()["reason"] == "CUSTOMER"
-
-
-async def test_a_wish_that_its_saga_missed_is_told_again_until_the_order_closes(
-    gateway: Gateway, customer: dict[str, str], database: Database
-) -> None:
-    order_id = await place(gateway, customer)
-    gateway.sagas.is_away = True
-    assert (await cancel(gateway, order_id, {**customer, **AT_ONCE})).status_code == 202
-    sweep = SagaSweep(database, gateway.sagas, policy=saga_policy(Settings()), interval=60)
-
-    await sweep.sweep_cancellations()
-    gateway.sagas.is_away = False
-    told = obey(gateway)
-    await sweep.sweep_cancellations()
-    await sweep.sweep_cancellations()
-
-    assert [wish for wish in told if wish[0] == order_id] == [(order_id, CancelledBy.CUSTOMER)]
-    settled = "SELECT settled_at IS NOT NULL FROM cancellations WHERE order_id = %(id)s"
-    assert await fetch_rows(database, settled, id=order_id) == [(True,)]

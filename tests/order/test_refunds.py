@@ -1,12 +1,8 @@
-"""What an order makes of news of its refunds, on a real PostgreSQL."""
+"""What an order makes of updates of its refunds, on a real PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
-
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from domain.ids import new_id
@@ -14,21 +10,15 @@ from domain.orders import OrderStatus
 from runtime.refusal import InvalidArgument, Unavailable
 from services.order.errors import OrderNotFound
 from services.order.model import Mark
-from tests.support.order_shop import TOTAL, OrderShop, news, open_order_shop
+from tests.support.order_shop import TOTAL, OrderShop, refund_update, revised
 
 
-@pytest_asyncio.fixture(scope="module")
-async def shop(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
-    async with open_order_shop(databases["order"]) as shop:
-        yield shop
-
-
-async def test_refunds_add_up_until_all_is_given_back(shop: OrderShop) -> None:
+async def test_refunds_add_up_until_all_is_refunded(shop: OrderShop) -> None:
     order_id = await shop.paid()
 
-    first = await shop.orders.mark_refunded(news(order_id, amount=300))
-    second = await shop.orders.mark_refunded(news(order_id, amount=200))
-    last = await shop.orders.mark_refunded(news(order_id, amount=500))
+    first = await shop.orders.mark_refunded(refund_update(order_id, amount=300))
+    second = await shop.orders.mark_refunded(refund_update(order_id, amount=200))
+    last = await shop.orders.mark_refunded(refund_update(order_id, amount=500))
 
     assert [(state.status, state.refunded, state.reason) for state in (first, second, last)] == [
         ("PARTIALLY_REFUNDED", 300, None),
@@ -45,11 +35,11 @@ async def test_refunds_add_up_until_all_is_given_back(shop: OrderShop) -> None:
     assert await shop.disagreements(order_id) == []
 
 
-async def test_each_refund_is_an_event_that_names_it_and_what_was_given_back(shop: OrderShop) -> None:
+async def test_each_refund_is_an_event_that_names_it_and_what_was_refunded(shop: OrderShop) -> None:
     order_id = await shop.paid()
-    first, second = news(order_id, amount=300), news(order_id, amount=700)
-    for told in (first, second, replace(second, succeeded=False, version=3)):
-        await shop.orders.mark_refunded(told)
+    first, second = refund_update(order_id, amount=300), refund_update(order_id, amount=700)
+    for update in (first, second, revised(second, succeeded=False, version=3)):
+        await shop.orders.mark_refunded(update)
 
     events = await shop.events(order_id)
 
@@ -76,24 +66,24 @@ async def test_an_event_of_another_kind_names_no_refund(shop: OrderShop) -> None
 
 async def test_a_refund_that_stripe_took_back_can_leave_the_order_paid(shop: OrderShop) -> None:
     order_id = await shop.paid()
-    told = news(order_id, amount=TOTAL)
-    await shop.orders.mark_refunded(told)
+    update = refund_update(order_id, amount=TOTAL)
+    await shop.orders.mark_refunded(update)
 
-    state = await shop.orders.mark_refunded(replace(told, succeeded=False, version=3))
+    state = await shop.orders.mark_refunded(revised(update, succeeded=False, version=3))
 
     assert (state.status, state.refunded) == ("PAID", 0)
     assert await shop.history(order_id) == ["REFUNDED", "PAID"]
-    again = await shop.orders.mark_refunded(replace(told, version=4))
+    again = await shop.orders.mark_refunded(revised(update, version=4))
     assert (again.status, again.refunded) == ("REFUNDED", 1_000)
     assert await shop.disagreements(order_id) == []
 
 
 async def test_what_is_not_newer_changes_nothing(shop: OrderShop) -> None:
     order_id = await shop.paid()
-    told = news(order_id, version=5)
-    await shop.orders.mark_refunded(told)
+    update = refund_update(order_id, version=5)
+    await shop.orders.mark_refunded(update)
 
-    for old in (told, replace(told, succeeded=False), replace(told, succeeded=False, version=4)):
+    for old in (update, revised(update, succeeded=False), revised(update, succeeded=False, version=4)):
         state = await shop.orders.mark_refunded(old)
         assert (state.status, state.refunded) == ("PARTIALLY_REFUNDED", 100)
 
@@ -101,18 +91,18 @@ async def test_what_is_not_newer_changes_nothing(shop: OrderShop) -> None:
     assert await shop.refunds(order_id) == [(100, True, 5)]
 
 
-async def test_news_without_a_change_of_success_are_kept_and_move_nothing(shop: OrderShop) -> None:
+async def test_updates_without_a_change_of_success_are_recorded_and_move_nothing(shop: OrderShop) -> None:
     order_id = await shop.paid()
-    told = news(order_id, succeeded=False, version=7)
+    update = refund_update(order_id, succeeded=False, version=7)
 
-    state = await shop.orders.mark_refunded(told)
+    state = await shop.orders.mark_refunded(update)
     assert (state.status, state.seq, await shop.refunds(order_id)) == ("PAID", 3, [(100, False, 7)])
 
-    await shop.orders.mark_refunded(replace(told, succeeded=True, version=6))  # came late
+    await shop.orders.mark_refunded(revised(update, succeeded=True, version=6))  # came late
     assert await shop.history(order_id) == []
 
     for version in (8, 9):
-        await shop.orders.mark_refunded(replace(told, succeeded=True, version=version))
+        await shop.orders.mark_refunded(revised(update, succeeded=True, version=version))
     assert await shop.history(order_id) == ["PARTIALLY_REFUNDED"]
     assert await shop.refunds(order_id) == [(100, True, 9)]
 
@@ -122,37 +112,37 @@ async def test_an_order_that_ended_unpaid_stays_as_it_is(shop: OrderShop, status
     order_id = await shop.pending()
     await shop.orders.mark(Mark(order_id=order_id, cause_id="closed", to_status=status, reason="STOCK_LOST"))
 
-    state = await shop.orders.mark_refunded(news(order_id, amount=TOTAL))
+    state = await shop.orders.mark_refunded(refund_update(order_id, amount=TOTAL))
 
     assert (state.status, state.reason, state.refunded, state.seq) == (status, "STOCK_LOST", 0, 3)
     assert (await shop.refunds(order_id), await shop.history(order_id)) == ([], [])
 
 
-async def test_an_open_order_wants_the_news_again_later(shop: OrderShop) -> None:
+async def test_an_open_order_takes_the_update_later(shop: OrderShop) -> None:
     for order_id in (await shop.received(), await shop.pending()):
         with pytest.raises(Unavailable):
-            await shop.orders.mark_refunded(news(order_id))
+            await shop.orders.mark_refunded(refund_update(order_id))
         assert await shop.refunds(order_id) == []
 
 
 async def test_a_refund_of_an_unknown_order_or_of_another_one_is_refused(shop: OrderShop) -> None:
-    told = news(await shop.paid())
-    await shop.orders.mark_refunded(told)
+    update = refund_update(await shop.paid())
+    await shop.orders.mark_refunded(update)
     other = await shop.paid()
 
     with pytest.raises(OrderNotFound):
-        await shop.orders.mark_refunded(news(new_id()))
+        await shop.orders.mark_refunded(refund_update(new_id()))
     with pytest.raises(InvalidArgument):
-        await shop.orders.mark_refunded(replace(told, order_id=other, version=3))
+        await shop.orders.mark_refunded(revised(update, order_id=other, version=3))
     assert await shop.history(other) == []
 
 
-async def test_more_given_back_than_was_paid_is_seen(shop: OrderShop) -> None:
+async def test_more_refunded_than_was_paid_is_logged(shop: OrderShop) -> None:
     order_id = await shop.paid()
-    await shop.orders.mark_refunded(news(order_id, amount=TOTAL))
+    await shop.orders.mark_refunded(refund_update(order_id, amount=TOTAL))
 
     with capture_logs() as logs:
-        state = await shop.orders.mark_refunded(news(order_id, amount=1))
+        state = await shop.orders.mark_refunded(refund_update(order_id, amount=1))
 
     assert (state.status, state.refunded) == ("REFUNDED", TOTAL + 1)
     assert [(line["event"], line["log_level"], line["refunded"]) for line in logs] == [
@@ -163,11 +153,11 @@ async def test_more_given_back_than_was_paid_is_seen(shop: OrderShop) -> None:
 
 async def test_a_refund_keeps_its_first_amount(shop: OrderShop) -> None:
     order_id = await shop.paid()
-    told = news(order_id, amount=300)
-    await shop.orders.mark_refunded(told)
+    update = refund_update(order_id, amount=300)
+    await shop.orders.mark_refunded(update)
 
     with capture_logs() as logs:
-        state = await shop.orders.mark_refunded(replace(told, amount=999, succeeded=False, version=3))
+        state = await shop.orders.mark_refunded(revised(update, amount=999, succeeded=False, version=3))
 
     assert (state.status, state.refunded) == ("PAID", 0)
     assert [line["event"] for line in logs] == ["order.refund_differs"]
@@ -177,7 +167,7 @@ async def test_a_refund_keeps_its_first_amount(shop: OrderShop) -> None:
 async def test_no_mark_of_a_saga_moves_a_refunded_order(shop: OrderShop, mark: OrderStatus) -> None:
     for amount, status in ((100, "PARTIALLY_REFUNDED"), (TOTAL, "REFUNDED")):
         order_id = await shop.paid()
-        await shop.orders.mark_refunded(news(order_id, amount=amount))
+        await shop.orders.mark_refunded(refund_update(order_id, amount=amount))
 
         for cause in ("order_saga:closed", "another"):
             state = await shop.orders.mark(Mark(order_id=order_id, cause_id=cause, to_status=mark))

@@ -28,7 +28,9 @@ CATALOGUE = {
     """,
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+        FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+          AND contype <> 'n'  -- NOT NULL, which PostgreSQL 18 names itself, after the column's first name
     """,
     "indexes": """
         SELECT tablename, indexname, indexdef
@@ -194,4 +196,78 @@ def test_orders_outlive_the_way_down_and_up(empty_databases: Mapping[str, str]) 
     with psycopg.connect(dsn) as connection:
         after = connection.execute("SELECT status, refunded FROM orders").fetchall()
     assert before == after == [("PAID", 0)]
+    downgrade("order", dsn)
+
+
+ORDERS_OF_0003 = """
+    INSERT INTO orders (id, user_id, status, currency, refunded, payment_window_seconds, shipping_address, seq,
+                        created_at, updated_at)
+    SELECT id::uuid, id::uuid, status, 'EUR', 0, 900, '{}', seq, '2026-01-01', '2026-01-01'
+      FROM (VALUES ('00000000-0000-0000-0000-000000000001', 'PAID', 3),
+                   ('00000000-0000-0000-0000-000000000002', 'CANCELLED', 3),
+                   ('00000000-0000-0000-0000-000000000003', 'RECEIVED', 1)) AS made (id, status, seq);
+    INSERT INTO order_transitions (order_id, seq, from_status, to_status, cause_id, at)
+    SELECT id, 1, NULL::text, 'RECEIVED', 'accepted', timestamptz '2026-01-01 00:00:00Z' FROM orders
+     UNION ALL SELECT id, 2, 'RECEIVED', 'PENDING', 'pending', '2026-01-01 00:00:01Z' FROM orders WHERE seq = 3
+     UNION ALL SELECT id, 3, 'PENDING', status, 'closed', '2026-01-01 00:01:00Z' FROM orders WHERE seq = 3;
+    INSERT INTO idempotency_keys (user_id, route, key, request_hash, order_id, accepted_only, created_at)
+    SELECT id, 'POST /v1/orders', 'key', 'hash', id, id = '00000000-0000-0000-0000-000000000002', created_at FROM orders
+     UNION ALL
+    SELECT id, 'POST /v1/orders/{id}/cancel', 'key', 'hash', id, status = 'CANCELLED', created_at
+      FROM orders WHERE seq = 3;
+    INSERT INTO cancellations (order_id, cancelled_by, user_id, why, requested_at)
+    SELECT id, 'CUSTOMER', id, 'found it cheaper', created_at FROM orders WHERE status = 'RECEIVED';
+    INSERT INTO attention (order_id, step, why, since)
+    SELECT id, 'reserve', 'away', created_at FROM orders WHERE status = 'RECEIVED';
+"""
+KEYS_OF_0003 = """
+    SELECT right(order_id::text, 1), route LIKE '%cancel', key, request_hash, accepted_only
+      FROM idempotency_keys ORDER BY 1, 2
+"""
+FIRST_ANSWERS = """
+    SELECT right(subject_id::text, 1), route LIKE '%cancel',
+           EXISTS (SELECT FROM order_transitions
+                    WHERE order_id = subject_id AND seq = CASE WHEN route LIKE '%cancel' THEN 3 ELSE 2 END
+                      AND at <= answer_by)
+      FROM idempotency_keys ORDER BY 1, 2
+"""
+
+
+def test_first_answers_and_open_work_of_orders_outlive_the_way_up_and_down(
+    empty_databases: Mapping[str, str],
+) -> None:
+    dsn = empty_databases["order"]
+    upgrade("order", dsn, revision="0003")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(ORDERS_OF_0003)
+        before = connection.execute(KEYS_OF_0003).fetchall()
+
+    upgrade("order", dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        answered_with_outcome = connection.execute(FIRST_ANSWERS).fetchall()
+        requests = connection.execute(
+            "SELECT cancelled_by, note, attempts, next_attempt_at <= now(), settled_at FROM cancellation_requests"
+        ).fetchall()
+        orders = connection.execute("SELECT DISTINCT attempts, next_attempt_at <= now() FROM orders").fetchall()
+        attention = connection.execute("SELECT step, cause FROM attention").fetchall()
+    downgrade("order", dsn, revision="0003")
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        after = connection.execute(KEYS_OF_0003).fetchall()
+        whys = connection.execute("SELECT why FROM cancellations UNION SELECT why FROM attention ORDER BY 1").fetchall()
+    assert answered_with_outcome == [
+        ("1", False, True),
+        ("1", True, True),
+        ("2", False, False),
+        ("2", True, False),
+        ("3", False, False),
+    ]
+    assert requests == [("CUSTOMER", "found it cheaper", 0, True, None)]
+    assert orders == [(0, True)]
+    assert attention == [("reserve", "away")]
+    # nobody was answered with the outcome of the order that has none: the request was cut off, and is accepted since
+    assert [row[:4] for row in after] == [row[:4] for row in before]
+    assert [row[4] for row in before] == [False, False, True, True, False]
+    assert [row[4] for row in after] == [False, False, True, True, True]
+    assert whys == [("away",), ("found it cheaper",)]
     downgrade("order", dsn)

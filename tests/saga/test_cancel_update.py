@@ -13,7 +13,7 @@ from domain.ids import new_id
 from domain.orders import CancelledBy, OrderStatus
 from domain.saga import CANCEL_UPDATE, CancelRequest, OrderResult, order_workflow_id
 from runtime.caller import Caller, CallerRole
-from services.order.cancelling import Cancelled
+from services.order.cancellation_service import Cancelled
 from services.order.errors import OrderNotCancellable
 from tests.support.saga_shop import Shop
 
@@ -26,7 +26,7 @@ PAST_THE_PIVOT = frozenset({"check_payment", "commit", "mark"})
 
 async def cancel(shop: Shop, run: Run, *, wait: float = 10) -> Cancelled:
     order = await shop.order(run)
-    return await shop.cancellations.cancel(order.id, caller=ADMIN, why="", idempotency_key=new_id(), wait=wait)
+    return await shop.cancellations.cancel(order.id, caller=ADMIN, note="", idempotency_key=new_id(), wait=wait)
 
 
 async def test_a_waiting_order_is_cancelled_with_its_stock_given_back_and_nothing_charged(shop: Shop) -> None:
@@ -84,7 +84,7 @@ async def test_a_cancellation_during_any_step_ends_the_order_one_way_or_the_othe
         order_id = (activity.info().workflow_id or "").removeprefix(order_workflow_id(""))
         sent.append(
             asyncio.create_task(
-                shop.cancellations.cancel(order_id, caller=ADMIN, why="", idempotency_key=new_id(), wait=10)
+                shop.cancellations.cancel(order_id, caller=ADMIN, note="", idempotency_key=new_id(), wait=10)
             )
         )
 

@@ -212,7 +212,7 @@ async def test_an_order_refunded_while_its_workflow_runs_again_ends_as_it_is(
         order_id = (activity.info().workflow_id or "").removeprefix("order-")
         await shop.inventory.commit(order_id)
         await shop.orders.mark(Mark(order_id=order_id, cause_id="order_saga:closed", to_status=OrderStatus.PAID))
-        await shop.tell_refund(order_id, refunded)
+        await shop.apply_refund(order_id, refunded)
 
     shop.hooks.after[step] = loss.task(go_to_the_end)
     run = await shop.place((product, 2), payment_method=VISA, wait=10 if step == "mark" else 0)

@@ -235,7 +235,7 @@ async def test_an_order_that_was_paid_is_not_undone_when_its_workflow_takes_anot
         ):
             await shop.orders.mark(mark, priced)
         if refunded:
-            await shop.tell_refund(order.id, refunded)
+            await shop.apply_refund(order.id, refunded)
 
     placed = asyncio.Event()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.orders import OrderStatus
 from domain.saga import OrderResult, order_workflow_id
-from services.order.model import saga_input
-from services.order.repository import OrderRepository
-from services.order.sagas import TemporalSagas
-from tests.support.saga_shop import POLICY, TASK_QUEUE, Shop, open_shop
+from runtime.settings import Settings
+from services.order.bootstrap import bootstrap
+from tests.support.saga_shop import TASK_QUEUE, Shop, open_shop
 
-SHORT_TIMEOUT = replace(POLICY, payment_event_patience_seconds=0.1)
+SHORT_TIMEOUT = Settings(temporal_task_queue=TASK_QUEUE, payment_event_timeout=0.1)
 """After a termination the test server skips no time: the timeout passes in real time."""
 
 Run = WorkflowHandle[Any, OrderResult]
@@ -57,11 +55,8 @@ class Strike:
 
 
 async def repair(shop: Shop, order_id: str) -> bool:
-    async with shop.order_database.autocommit() as connection:
-        new = await OrderRepository(connection).find_new_order(order_id)
-    assert new is not None
-    sagas = TemporalSagas(shop.env.client, task_queue=TASK_QUEUE)
-    return await sagas.restart(saga_input(order_id, new, SHORT_TIMEOUT, is_repair=True))
+    async with bootstrap(SHORT_TIMEOUT, database=shop.order_database, temporal=shop.env.client) as order:
+        return await order.lost_workflows.repair(order_id)
 
 
 def order_of(run: Run) -> str:
@@ -94,7 +89,7 @@ async def test_an_order_refunded_before_its_repair_ends_as_it_is(shop: Shop, ref
     run = await shop.place((product, 2), payment_method="pm_card_visa", wait=10)
     await shop.deliver_events()
     await strike.done()
-    await shop.tell_refund(order_of(run), refunded)
+    await shop.apply_refund(order_of(run), refunded)
     done = len(shop.hooks.calls)
 
     assert await repair(shop, order_of(run))

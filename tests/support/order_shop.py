@@ -1,4 +1,4 @@
-"""Sold orders for tests of their refunds, on the real order service; no saga runs."""
+"""The real order service for tests of it alone: its sagas are recorded, and the tests move orders where these would."""
 
 from __future__ import annotations
 
@@ -17,61 +17,97 @@ from domain.ids import new_id
 from domain.orders import OrderLine, OrderStatus, PricedLine
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.caller import SERVICE
+from runtime.clock import Clock, utc_now
 from runtime.database import Database
 from runtime.settings import Settings
-from services.order.bootstrap import bootstrap
-from services.order.model import Address, Mark, NewOrder, Order, Pricing, RefundNews
+from services.order.bootstrap import OrderComponents, bootstrap
+from services.order.cancellation_service import CancellationService
+from services.order.model import Address, Mark, NewOrder, Order, OrderState, Pricing, RefundUpdate
 from services.order.service import OrderService
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rows import fetch_rows
 
 TOTAL = 1_000
+DEADLINE = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def news(order_id: str, refund_id: str = "", **changes: Any) -> RefundNews:
+def new_order(**changes: Any) -> NewOrder:
+    """A request for two units of a product, as changed."""
+    values: dict[str, Any] = {
+        "user_id": new_id(),
+        "lines": [OrderLine(new_id(), 2)],
+        "currency": "EUR",
+        "shipping_address": Address(
+            name="Customer", line1="1 Street", line2="", city="Town", postal_code="12345", country="DE"
+        ),
+        "payment_window_seconds": 900,
+    }
+    return NewOrder(**{**values, **changes})
+
+
+def refund_update(order_id: str, refund_id: str = "", **changes: Any) -> RefundUpdate:
     """A refund of a tenth of the order's money has succeeded, or what the changes say."""
     values = {"order_id": order_id, "refund_id": refund_id or new_id(), "amount": 100, "succeeded": True, "version": 2}
-    return RefundNews(**{**values, **changes})
+    return RefundUpdate(**{**values, **changes})
+
+
+def revised(update: RefundUpdate, **changes: Any) -> RefundUpdate:
+    """Another update of the same refund."""
+    return RefundUpdate(**{**update.model_dump(), **changes})
 
 
 @dataclass(frozen=True, slots=True)
 class OrderShop:
     """The order service, and what it left in its database."""
 
-    database: Database
-    orders: OrderService
+    components: OrderComponents
+    sagas: RecordedSagas
 
-    async def received(self) -> str:
+    @property
+    def database(self) -> Database:
+        return self.components.database
+
+    @property
+    def orders(self) -> OrderService:
+        return self.components.orders
+
+    @property
+    def cancellations(self) -> CancellationService:
+        return self.components.cancellations
+
+    async def received(self, new: NewOrder | None = None) -> str:
         """A new order of 10.00 EUR."""
-        new = NewOrder(
-            user_id=new_id(),
-            lines=[OrderLine(new_id(), 2)],
-            currency="EUR",
-            shipping_address=Address(name="C", line1="1 St", line2="", city="T", postal_code="1", country="DE"),
-            payment_method=None,
-            expected_total=None,
-            payment_window_seconds=900,
-        )
-        return (await self.orders.create(new, idempotency_key=new_id(), wait=0)).order.id
+        return (await self.orders.create(new or new_order(), idempotency_key=new_id(), wait=0)).order.id
 
-    async def pending(self) -> str:
+    async def pending(self, new: NewOrder | None = None) -> str:
         """The same, PENDING."""
-        order_id = await self.received()
-        order = await self.order(order_id)
-        pricing = Pricing(
-            lines=[PricedLine(item.product_id, item.quantity, TOTAL // item.quantity) for item in order.items],
-            total=TOTAL,
-            payment_id=new_id(),
-            payment_deadline=datetime(2030, 1, 1, tzinfo=UTC),
-        )
-        await self.orders.mark(Mark(order_id=order_id, cause_id="pending", to_status=OrderStatus.PENDING), pricing)
+        order_id = await self.received(new)
+        await self.mark_pending(order_id)
         return order_id
 
     async def paid(self) -> str:
         """The same, PAID: transition 3."""
         order_id = await self.pending()
-        await self.orders.mark(Mark(order_id=order_id, cause_id="order_saga:closed", to_status=OrderStatus.PAID))
+        await self.close(order_id, OrderStatus.PAID)
         return order_id
+
+    async def mark_pending(self, order_id: str, *, payment_deadline: datetime = DEADLINE) -> OrderState:
+        """Do what the saga does once the stock is reserved and the payment is open."""
+        order = await self.order(order_id)
+        pricing = Pricing(
+            lines=[PricedLine(item.product_id, item.quantity, TOTAL // item.quantity) for item in order.items],
+            total=TOTAL,
+            payment_id=new_id(),
+            payment_deadline=payment_deadline,
+        )
+        mark = Mark(order_id=order_id, cause_id="pending", to_status=OrderStatus.PENDING)
+        return await self.orders.mark(mark, pricing)
+
+    async def close(self, order_id: str, status: OrderStatus, *, reason: str | None = None) -> OrderState:
+        """Do what the saga does at its end."""
+        return await self.orders.mark(
+            Mark(order_id=order_id, cause_id="order_saga:closed", to_status=status, reason=reason)
+        )
 
     async def order(self, order_id: str) -> Order:
         """The order as it stands."""
@@ -92,7 +128,7 @@ class OrderShop:
         return [(seq, kind, Parse(data, OrderTransitioned())) for seq, kind, data in rows]
 
     async def refunds(self, order_id: str) -> list[tuple[int, bool, int]]:
-        """Amount, success and version of each refund that the order was told of."""
+        """Amount, success and version of each refund that the order knows of."""
         query = "SELECT amount, succeeded, version FROM order_refunds WHERE order_id = %(id)s ORDER BY refund_id"
         return await fetch_rows(self.database, query, id=order_id)
 
@@ -118,8 +154,11 @@ class OrderShop:
 
 
 @asynccontextmanager
-async def open_order_shop(dsn: str, *, pool_size: int = 4) -> AsyncIterator[OrderShop]:
-    """A shop on this database; its sagas do nothing, the tests mark the orders."""
+async def open_order_shop(
+    dsn: str, *, pool_size: int = 8, database: Database | None = None, clock: Clock = utc_now
+) -> AsyncIterator[OrderShop]:
+    """The service on this database; its sagas do nothing, unless a test says what."""
     settings = Settings.model_validate({"order_dsn": dsn, "database_pool_size": pool_size})
-    async with bootstrap(settings, sagas=RecordedSagas()) as order:
-        yield OrderShop(order.database, order.orders)
+    sagas = RecordedSagas()
+    async with bootstrap(settings, database=database, sagas=sagas, clock=clock) as components:
+        yield OrderShop(components, sagas)

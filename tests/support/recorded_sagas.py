@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from domain.orders import CancelledBy
 from domain.saga import OrderInput
-from services.order.sagas import SagaUnavailable
+from runtime.temporal import TemporalAway
 
 
 class RecordedSagas:
@@ -23,6 +23,7 @@ class RecordedSagas:
         self.on_start: Callable[[OrderInput], Awaitable[None]] | None = None
         self.on_cancel: Callable[[str, CancelledBy], Awaitable[None]] | None = None
         self._starts: asyncio.Queue[str] = asyncio.Queue()
+        self._cancellations: asyncio.Queue[str] = asyncio.Queue()
 
     async def start(self, order: OrderInput) -> None:
         """See `services.order.sagas.Sagas`."""
@@ -32,10 +33,16 @@ class RecordedSagas:
         if self.on_start is not None:
             await self.on_start(order)
 
+    async def restart(self, order: OrderInput) -> bool:
+        """See `services.order.sagas.Sagas`."""
+        await self.start(order)
+        return True
+
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         """See `services.order.sagas.Sagas`."""
         self._answer()
         self.cancelled.append((order_id, cancelled_by))
+        self._cancellations.put_nowait(order_id)
         if self.on_cancel is not None:
             await self.on_cancel(order_id, cancelled_by)
 
@@ -43,6 +50,10 @@ class RecordedSagas:
         """The order whose saga is started next, or was since this was last asked."""
         return await self._starts.get()
 
+    async def next_cancellation(self) -> str:
+        """The order whose saga is asked next to cancel it, or was since this was last asked."""
+        return await self._cancellations.get()
+
     def _answer(self) -> None:
         if self.is_away:
-            raise SagaUnavailable("no Temporal in this test")
+            raise TemporalAway("no Temporal in this test")

@@ -10,7 +10,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ from services.inventory.model import StockLevel
 from services.inventory.server import InventoryServicer
 from services.inventory.service import InventoryService
 from services.order.bootstrap import bootstrap as bootstrap_order
-from services.order.cancelling import CancelService
-from services.order.model import Address, NewOrder, Order, RefundNews
+from services.order.cancellation_service import CancellationService
+from services.order.model import Address, NewOrder, Order, RefundUpdate
 from services.order.server import OrderServicer
 from services.order.service import OrderService
 from services.payment.bootstrap import PaymentComponents
@@ -114,7 +114,7 @@ class Shop:
     products: ProductService
     inventory: InventoryService
     orders: OrderService
-    cancellations: CancelService
+    cancellations: CancellationService
     order_database: Database
     payment: PaymentComponents
     stripe: stripe.StripeClient
@@ -156,7 +156,7 @@ class Shop:
             expected_total=None,
             payment_window_seconds=900,
         )
-        created = await self.orders.create(replace(new, **changes), idempotency_key=new_id(), wait=wait)
+        created = await self.orders.create(new.model_copy(update=changes), idempotency_key=new_id(), wait=wait)
         return self.env.client.get_workflow_handle(order_workflow_id(created.order.id), result_type=OrderResult)
 
     async def result(self, run: WorkflowHandle[Any, OrderResult]) -> OrderResult:
@@ -185,10 +185,10 @@ class Shop:
             return False
         return True
 
-    async def tell_refund(self, order_id: str, amount: int) -> None:
-        """The order is told that so much of it was given back; at Stripe nothing is."""
-        news = RefundNews(order_id=order_id, refund_id=new_id(), amount=amount, succeeded=True, version=1)
-        await self.orders.mark_refunded(news)
+    async def apply_refund(self, order_id: str, amount: int) -> None:
+        """The order gets the update that so much of it was refunded; at Stripe nothing is."""
+        update = RefundUpdate(order_id=order_id, refund_id=new_id(), amount=amount, succeeded=True, version=1)
+        await self.orders.mark_refunded(update)
 
     async def switch(self, path: str, **wish: Any) -> None:
         """Let something happen at Stripe that no call of its API does."""

@@ -181,7 +181,7 @@ class ServicesHarness(StepHarness):
         return dict(
             await fetch_rows(
                 self._order_database,
-                "SELECT step, why FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
+                "SELECT step, cause FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
                 id=order_id,
             )
         )
