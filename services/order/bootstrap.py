@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio.client import Client
 
@@ -15,7 +15,8 @@ from domain.saga import SagaPolicy
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, Listener
-from runtime.due_worker import DueWorker
+from runtime.due_work import DueTable
+from runtime.due_worker import DueWorker, Process
 from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
@@ -27,6 +28,8 @@ from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
 from services.order.sagas import Sagas, TemporalSagas
 from services.order.service import OrderService
+
+Item = TypeVar("Item")
 
 AT_ONCE: Final = 8
 """Sagas that are asked for something at once, of each kind of work."""
@@ -42,7 +45,8 @@ class OrderComponents:
     Attributes:
         saga_starts: starts the sagas of orders that may have none.
         cancellation_requests: asks sagas again to cancel their orders.
-        background: what runs beside the server, each until cancelled.
+        listener: wakes the requests that wait for an order to move.
+        background: what runs beside the server, each until cancelled; nothing else runs by itself.
     """
 
     database: Database
@@ -52,6 +56,7 @@ class OrderComponents:
     lost_workflows: LostWorkflows
     saga_starts: DueWorker[AcceptedOrder]
     cancellation_requests: DueWorker[OpenCancellationRequest]
+    listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
 
 
@@ -64,62 +69,60 @@ async def bootstrap(
     sagas: Sagas | None = None,
     clock: Clock = utc_now,
 ) -> AsyncIterator[OrderComponents]:
-    """The service's components, as long as the context is open; requests are woken as soon as their orders move.
+    """The service's components, as long as the context is open.
 
     Args:
         settings: of the process.
         database: in place of the one that the settings name; whoever gives it closes it.
         temporal: in place of a client for the server that the settings name.
         sagas: in place of the workflows on Temporal.
-        clock: says when something came about.
+        clock: says when a request came in, and when an order moved.
 
     Raises:
         SettingsError: a setting is missing.
     """
-    own = database or Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
-    client = temporal or await connect_temporal(settings)
-    sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
-    policy, interval = saga_policy(settings), settings.saga_sweep_interval
-    wakeups = Wakeups()
-    orders = OrderService(own, sagas, wakeups, policy=policy, clock=clock)
-    cancellations = CancellationService(own, orders, sagas, wakeups, clock=clock)
-    lost_workflows = LostWorkflows(own, orders, sagas, client, policy=policy, clock=clock)
-    saga_starts = DueWorker(
-        "saga_starts",
-        database=own,
-        table=UNSTARTED,
-        process=orders.start_due,
-        concurrency=AT_ONCE,
-        lease=_LEASE,
-        backoff=_BACKOFF,
-        poll=interval,
-    )
-    cancellation_requests = DueWorker(
-        "cancellation_requests",
-        database=own,
-        table=OPEN_REQUESTS,
-        process=cancellations.ask_due,
-        concurrency=AT_ONCE,
-        lease=_LEASE,
-        backoff=_BACKOFF,
-        poll=interval,
-    )
-    look = partial(repeat, lost_workflows.look, interval=interval, name="lost_workflows")
-    try:
-        async with Listener(own.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake):
-            yield OrderComponents(
-                database=own,
-                sagas=sagas,
-                orders=orders,
-                cancellations=cancellations,
-                lost_workflows=lost_workflows,
-                saga_starts=saga_starts,
-                cancellation_requests=cancellation_requests,
-                background=(saga_starts.run, cancellation_requests.run, look),
-            )
-    finally:
+    async with AsyncExitStack() as stack:
         if database is None:
-            await own.close()
+            database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
+            stack.push_async_callback(database.close)
+        client = temporal or await connect_temporal(settings)
+        sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
+        yield _components(settings, database, client, sagas, clock)
+
+
+def _components(settings: Settings, database: Database, client: Client, sagas: Sagas, clock: Clock) -> OrderComponents:
+    policy, wakeups = saga_policy(settings), Wakeups()
+    listener = Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake)
+    orders = OrderService(database, sagas, wakeups, policy=policy, clock=clock)
+    cancellations = CancellationService(database, orders, sagas, wakeups, clock=clock)
+    lost_workflows = LostWorkflows(database, orders, sagas, client, policy=policy, clock=clock)
+
+    def worker(name: str, table: DueTable[Item], process: Process[Item]) -> DueWorker[Item]:
+        return DueWorker(
+            name,
+            database=database,
+            table=table,
+            process=process,
+            concurrency=AT_ONCE,
+            lease=_LEASE,
+            backoff=_BACKOFF,
+            poll=settings.saga_sweep_interval,
+        )
+
+    saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
+    cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
+    look = partial(repeat, lost_workflows.look, interval=settings.saga_sweep_interval, name="lost_workflows")
+    return OrderComponents(
+        database=database,
+        sagas=sagas,
+        orders=orders,
+        cancellations=cancellations,
+        lost_workflows=lost_workflows,
+        saga_starts=saga_starts,
+        cancellation_requests=cancellation_requests,
+        listener=listener,
+        background=(listener.run, saga_starts.run, cancellation_requests.run, look),
+    )
 
 
 def saga_policy(settings: Settings) -> SagaPolicy:

@@ -26,12 +26,3 @@ class OrderNotCancellable(Refused):
 
     def __init__(self, order_id: str, status: OrderStatus) -> None:
         super().__init__(f"order {order_id} is {status} and cannot be cancelled", order_id=order_id, status=status)
-
-
-class IdempotencyKeyReused(Refused):
-    """The idempotency key stands for another request."""
-
-    refusal = Refusal.IDEMPOTENCY_KEY_REUSED
-
-    def __init__(self, key: str) -> None:
-        super().__init__("this Idempotency-Key was used with another request; take a new key", key=key)

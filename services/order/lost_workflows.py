@@ -29,6 +29,8 @@ LOOK_BACK: Final = timedelta(days=30)
 """Temporal keeps closed workflows for so long."""
 _OVERLAP: Final = timedelta(minutes=2)
 """Temporal's list may show a closed workflow seconds late."""
+PAGE: Final = 500
+"""Workflows that are read from the list at once."""
 _ENDED_FROM_OUTSIDE: Final = ("Terminated", "Failed", "TimedOut")
 
 
@@ -95,6 +97,7 @@ class LostWorkflows:
         pages = self._client.list_workflows(
             f"WorkflowType = '{ORDER_SAGA}' AND ExecutionStatus IN ({statuses})"
             f" AND CloseTime > '{self._since.isoformat()}'",
+            page_size=PAGE,
             rpc_timeout=RPC_TIMEOUT,
         )
         while pages.current_page is None or pages.next_page_token:

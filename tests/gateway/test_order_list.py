@@ -149,7 +149,7 @@ async def test_a_parameter_that_does_not_fit_is_named(
     response = await gateway.http.get("/v1/orders", params=parameters, headers=ADMIN)
 
     assert response.status_code == 400
-    assert [fault["field"] for fault in response.json()["errors"]] == [field]
+    assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
 async def test_nobody_lists_orders_without_a_token(gateway: Gateway) -> None:
@@ -163,7 +163,7 @@ async def test_only_people_list_orders(gateway: Gateway) -> None:
         await call(gateway.services.order.ListOrders, pb.ListOrdersRequest(page_size=1), caller=SERVICE, deadline=5)
 
 
-async def test_every_fault_of_a_list_is_named_at_once(gateway: Gateway) -> None:
+async def test_every_violation_of_a_list_is_named_at_once(gateway: Gateway) -> None:
     caller = Caller(CallerRole.CUSTOMER, new_id())
     request = pb.ListOrdersRequest(page_size=101, page_token="?", status=99)  # type: ignore[arg-type]  # no status
     with pytest.raises(CallRefused) as caught:

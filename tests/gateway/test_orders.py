@@ -21,7 +21,7 @@ from runtime.rpc_client import call
 from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
 
 AT_ONCE = {"Prefer": "wait=0"}
-PATIENTLY = {"Prefer": "wait=10"}
+WAITING = {"Prefer": "wait=10"}
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -110,11 +110,11 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
     assert (await gateway.http.get(response.headers["location"], headers=customer)).json() == order
 
 
-async def test_an_order_that_fails_while_the_customer_waits_is_told_with_its_reason(gateway: Gateway) -> None:
+async def test_an_order_that_fails_while_the_customer_waits_is_shown_with_its_reason(gateway: Gateway) -> None:
     _, customer = await sign_up(gateway)
     fail_every_order(gateway)
 
-    response = await place(gateway, order_body(), {**customer, **PATIENTLY})
+    response = await place(gateway, order_body(), {**customer, **WAITING})
 
     assert response.status_code == 201
     assert (response.json()["status"], response.json()["reason"]) == ("FAILED", "OUT_OF_STOCK")
@@ -124,13 +124,15 @@ async def test_an_order_that_fails_while_the_customer_waits_is_told_with_its_rea
     ]
 
 
-async def test_a_pending_order_is_priced_and_told_even_when_its_client_secret_cannot_be_had(gateway: Gateway) -> None:
+async def test_a_pending_order_is_shown_even_when_its_client_secret_cannot_be_had(
+    gateway: Gateway,
+) -> None:
     _, customer = await sign_up(gateway)
     open_every_order(gateway, unit_price=1_250, payment=False)
     product_id = new_id()
     lines = [{"product_id": product_id, "quantity": 2}, {"product_id": product_id, "quantity": 3}]
 
-    response = await place(gateway, order_body(lines=lines), {**customer, **PATIENTLY})
+    response = await place(gateway, order_body(lines=lines), {**customer, **WAITING})
 
     order = response.json()
     assert (response.status_code, order["status"], order["total"]) == (201, "PENDING", 6_250)
@@ -144,7 +146,7 @@ async def test_only_the_owner_gets_the_client_secret_and_only_while_the_order_is
     _, owner = await sign_up(gateway)
     open_every_order(gateway, unit_price=1_250)
 
-    placed = await place(gateway, order_body(), {**owner, **PATIENTLY})
+    placed = await place(gateway, order_body(), {**owner, **WAITING})
 
     path = placed.headers["location"]
     assert placed.json()["client_secret"].startswith("pi_")
@@ -175,7 +177,7 @@ async def test_a_repeat_of_a_created_order_is_201_again(gateway: Gateway) -> Non
     _, customer = await sign_up(gateway)
     fail_every_order(gateway)
     body, key = order_body(), new_id()
-    first = await place(gateway, body, {**customer, **PATIENTLY}, key)
+    first = await place(gateway, body, {**customer, **WAITING}, key)
 
     repeat = await place(gateway, body, customer, key)
 

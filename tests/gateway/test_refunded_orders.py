@@ -1,4 +1,4 @@
-"""Refunded orders over HTTP, and what the order service takes for news of a refund; tests mark as the sagas would."""
+"""Refunded orders over HTTP, and what the order service takes for an update of one; tests mark as the sagas would."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def refund(gateway: Gateway, order_id: str, amount: int) -> pb.OrderStatus
     return (await call(gateway.services.order.MarkRefunded, request, caller=SERVICE, deadline=5)).status
 
 
-async def test_an_order_says_how_much_was_given_back(gateway: Gateway) -> None:
+async def test_an_order_says_how_much_was_refunded(gateway: Gateway) -> None:
     _, customer = await sign_up(gateway)
     order_id = await pay(gateway, customer)
 
@@ -103,7 +103,7 @@ async def test_a_refunded_order_is_not_cancellable(gateway: Gateway, amount: int
     assert (response.status_code, response.json()["type"]) == (409, "urn:ordersaga:problem:order-not-cancellable")
 
 
-async def test_news_of_a_refund_of_an_open_order_come_too_early(gateway: Gateway) -> None:
+async def test_an_update_of_a_refund_of_an_open_order_comes_too_early(gateway: Gateway) -> None:
     _, customer = await sign_up(gateway)
     order = await place(gateway, customer)
 
@@ -111,7 +111,7 @@ async def test_news_of_a_refund_of_an_open_order_come_too_early(gateway: Gateway
         await refund(gateway, order["id"], 1)
 
 
-async def test_every_fault_of_news_of_a_refund_is_named_at_once(gateway: Gateway) -> None:
+async def test_every_violation_of_an_update_of_a_refund_is_named_at_once(gateway: Gateway) -> None:
     request = pb.MarkRefundedRequest(order_id="1", refund_id="2", amount=0, version=-1)
 
     with pytest.raises(CallRefused) as caught:
@@ -121,7 +121,7 @@ async def test_every_fault_of_news_of_a_refund_is_named_at_once(gateway: Gateway
 
 
 @pytest.mark.parametrize("role", [CallerRole.CUSTOMER, CallerRole.ADMIN])
-async def test_only_a_service_tells_of_refunds(gateway: Gateway, role: CallerRole) -> None:
+async def test_only_a_service_updates_refunds(gateway: Gateway, role: CallerRole) -> None:
     request = pb.MarkRefundedRequest(order_id=new_id(), refund_id=new_id(), amount=1, succeeded=True, version=1)
 
     with pytest.raises(CallRefused) as caught:

@@ -145,6 +145,21 @@ async def test_duplicates_of_an_accepted_request_are_accepted_though_the_order_w
             await cancel(shop, order_id, key="another")
 
 
+async def test_a_refused_request_stays_refused_when_the_paid_order_is_refunded_later(
+    databases: Mapping[str, str],
+) -> None:
+    clock = MovedClock()
+    async with open_order_shop(databases["order"], clock=clock) as shop:
+        order_id = await shop.paid()
+        with pytest.raises(OrderNotCancellable):
+            await cancel(shop, order_id, wait=2)
+        clock.move(seconds=60)
+        await shop.orders.mark_refunded(refund_update(order_id))
+
+        with pytest.raises(OrderNotCancellable):
+            await cancel(shop, order_id, wait=2)
+
+
 async def test_a_concurrent_duplicate_is_accepted_like_the_first_request_whose_order_was_paid_too_late(
     shop: OrderShop,
 ) -> None:

@@ -20,7 +20,7 @@ from services.order.bootstrap import bootstrap
 from tests.support.saga_shop import TASK_QUEUE, Shop, open_shop
 
 SHORT_TIMEOUT = Settings(temporal_task_queue=TASK_QUEUE, payment_event_timeout=0.1)
-"""After a termination the test server skips no time, so what would be waited for is."""
+"""After a termination the test server skips no time: the timeout passes in real time."""
 
 Run = WorkflowHandle[Any, OrderResult]
 

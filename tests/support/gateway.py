@@ -145,7 +145,9 @@ async def gateway_with_services(
         user = UserServicer(await stack.enter_async_context(bootstrap_user(settings)))
         product = ProductServicer(await stack.enter_async_context(bootstrap_product(settings)))
         inventory = InventoryServicer(await stack.enter_async_context(bootstrap_inventory(settings)))
-        order = OrderServicer(await stack.enter_async_context(bootstrap_order(settings, sagas=sagas)))
+        orders = await stack.enter_async_context(bootstrap_order(settings, sagas=sagas))
+        await stack.enter_async_context(orders.listener)
+        order = OrderServicer(orders)
         account = stack.enter_context(open_account(folder=stripe_data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
         payment_service = await stack.enter_async_context(

@@ -160,5 +160,5 @@ async def open_order_shop(
     """The service on this database; its sagas do nothing, unless a test says what."""
     settings = Settings.model_validate({"order_dsn": dsn, "database_pool_size": pool_size})
     sagas = RecordedSagas()
-    async with bootstrap(settings, database=database, sagas=sagas, clock=clock) as components:
+    async with bootstrap(settings, database=database, sagas=sagas, clock=clock) as components, components.listener:
         yield OrderShop(components, sagas)

@@ -271,6 +271,7 @@ async def open_shop(
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
         order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))
+        await stack.enter_async_context(order.listener)
         addresses = ServiceAddresses(
             product=await serve(lambda server: add_product(ProductServicer(product), server)),
             inventory=await serve(lambda server: add_inventory(InventoryServicer(stock), server)),

@@ -46,8 +46,8 @@ def test_lines_of_one_product_are_merged_in_the_order_of_their_first() -> None:
         Line(product_id=first, quantity=3),
     ]
 
-    with Violations() as faults:
-        merged = merge_lines(lines, faults)
+    with Violations() as violations:
+        merged = merge_lines(lines, violations)
 
     assert [(line.product_id, line.quantity) for line in merged] == [(first, 4), (second, 2)]
 
@@ -56,7 +56,7 @@ def test_a_merged_quantity_out_of_range_is_named_at_the_products_first_line() ->
     other, product = new_id(), new_id()
     lines = [Line(product_id=other, quantity=1), *[Line(product_id=product, quantity=6_000)] * 2]
 
-    with pytest.raises(InvalidArgument) as caught, Violations() as faults:
-        merge_lines(lines, faults)
+    with pytest.raises(InvalidArgument) as caught, Violations() as violations:
+        merge_lines(lines, violations)
 
     assert caught.value.details.keys() == {"lines[1].quantity"}

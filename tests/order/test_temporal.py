@@ -1,0 +1,199 @@
+"""The order service and a Temporal server: sagas are started once, and those that were ended from outside are found."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+from temporalio import workflow
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCStatusCode
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from domain.ids import new_id
+from domain.orders import CancelledBy, OrderStatus
+from domain.saga import ORDER_SAGA, OrderInput, order_workflow_id
+from runtime.settings import Settings
+from runtime.temporal import TemporalAway, TemporalRefused
+from services.order import lost_workflows
+from services.order.bootstrap import bootstrap, saga_policy
+from services.order.errors import OrderNotFound
+from services.order.sagas import TemporalSagas
+from tests.support.client import until
+from tests.support.order_shop import OrderShop, new_order
+from tests.support.recorded_sagas import RecordedSagas
+from tests.support.rows import fetch_rows
+
+NOBODYS_QUEUE = "nobody"
+"""Where workflows stay as they were started."""
+OPEN_ATTENTION = "SELECT step, cause FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL"
+
+
+@workflow.defn(name=ORDER_SAGA)
+class Saga:
+    """A workflow under the saga's name that ends at once: well, or because of a defect."""
+
+    @workflow.run
+    async def run(self, order: OrderInput) -> None:
+        if order.is_repair:
+            raise ApplicationError("a defect", non_retryable=True)
+
+
+def saga_input(order_id: str, *, is_repair: bool = False) -> OrderInput:
+    return new_order().saga_input(order_id, saga_policy(Settings()), is_repair=is_repair)
+
+
+def handle(client: Client, order_id: str) -> WorkflowHandle[object, object]:
+    return client.get_workflow_handle(order_workflow_id(order_id))
+
+
+async def status_of(client: Client, order_id: str) -> WorkflowExecutionStatus | None:
+    return (await handle(client, order_id).describe()).status
+
+
+@pytest.fixture
+def sagas(temporal: Client) -> TemporalSagas:
+    return TemporalSagas(temporal, task_queue=NOBODYS_QUEUE)
+
+
+@pytest_asyncio.fixture
+async def working_queue(temporal: Client) -> AsyncIterator[str]:
+    """A queue whose worker runs `Saga`."""
+    queue = f"order-tests-{new_id()}"
+    async with Worker(temporal, task_queue=queue, workflows=[Saga], workflow_runner=UnsandboxedWorkflowRunner()):
+        yield queue
+
+
+@pytest.fixture
+def hung_server() -> Iterator[str]:
+    """The address of a server that takes connections and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_a_saga_that_runs_is_not_started_again(temporal: Client, sagas: TemporalSagas) -> None:
+    order_id = new_id()
+
+    await sagas.start(saga_input(order_id))
+    run_id = (await handle(temporal, order_id).describe()).run_id
+    await sagas.start(saga_input(order_id))
+
+    assert (await handle(temporal, order_id).describe()).run_id == run_id
+
+
+async def test_a_saga_that_was_ended_from_outside_is_started_again_by_a_repair_alone(
+    temporal: Client, sagas: TemporalSagas
+) -> None:
+    order_id = new_id()
+    await sagas.start(saga_input(order_id))
+    await handle(temporal, order_id).terminate()
+
+    await sagas.start(saga_input(order_id))
+    assert await status_of(temporal, order_id) is WorkflowExecutionStatus.TERMINATED
+
+    assert await sagas.restart(saga_input(order_id))
+    assert await status_of(temporal, order_id) is WorkflowExecutionStatus.RUNNING
+    assert not await sagas.restart(saga_input(order_id))
+
+
+async def test_a_saga_that_ended_by_itself_is_not_started_again(temporal: Client, working_queue: str) -> None:
+    sagas, order_id = TemporalSagas(temporal, task_queue=working_queue), new_id()
+    await sagas.start(saga_input(order_id))
+    await handle(temporal, order_id).result()
+
+    await sagas.start(saga_input(order_id))
+
+    assert not await sagas.restart(saga_input(order_id))
+    assert await status_of(temporal, order_id) is WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_saga_that_is_not_there_refuses_alone(sagas: TemporalSagas) -> None:
+    with pytest.raises(TemporalRefused) as refused:
+        await sagas.cancel(new_id(), CancelledBy.ADMIN)
+
+    assert refused.value.status is RPCStatusCode.NOT_FOUND
+
+
+async def test_a_temporal_that_hangs_does_not_hold_up_the_answer(hung_server: str) -> None:
+    sagas = TemporalSagas(await Client.connect(hung_server, lazy=True), task_queue=NOBODYS_QUEUE)
+
+    async with asyncio.timeout(4):
+        with pytest.raises(TemporalAway):
+            await sagas.start(saga_input(new_id()))
+
+
+async def end(client: Client, order_id: str, how: str, *, queue: str) -> None:
+    """Start a workflow for the order, and let it end so."""
+    run = await client.start_workflow(
+        ORDER_SAGA,
+        saga_input(order_id, is_repair=how == "failed"),
+        id=order_workflow_id(order_id),
+        task_queue=queue if how == "failed" else NOBODYS_QUEUE,
+        run_timeout=timedelta(seconds=1) if how == "timed_out" else None,
+    )
+    if how == "terminated":
+        await run.terminate("a slip of the hand")
+    with pytest.raises(WorkflowFailureError):
+        await run.result()
+
+
+@pytest.mark.parametrize("how", ["terminated", "failed", "timed_out"])
+async def test_an_open_order_whose_workflow_was_ended_from_outside_needs_a_person_until_it_is_repaired(
+    shop: OrderShop, temporal: Client, working_queue: str, how: str
+) -> None:
+    order_id, closed = await shop.pending(), await shop.pending()
+    await shop.close(closed, OrderStatus.FAILED)
+    for each in (order_id, closed):
+        await end(temporal, each, how, queue=working_queue)
+
+    settings = Settings(temporal_task_queue=NOBODYS_QUEUE)
+    async with bootstrap(settings, database=shop.database, temporal=temporal) as order:
+
+        async def attention() -> list[tuple[str, str]]:
+            await order.lost_workflows.look()
+            return await fetch_rows(shop.database, OPEN_ATTENTION, id=order_id)
+
+        [(step, cause)] = await until(attention, lambda rows: rows != [])
+        to_repair = await order.lost_workflows.find()
+        assert await order.lost_workflows.repair(order_id)
+        after_repair = await attention()
+
+    assert (step, how.replace("_", "") in cause.replace("_", "")) == ("workflow", True)
+    assert f"ordersaga repair {order_id}" in cause
+    assert order_id in to_repair
+    assert closed not in to_repair
+    assert after_repair == []
+    assert await status_of(temporal, order_id) is WorkflowExecutionStatus.RUNNING
+    described = await handle(temporal, order_id).describe()
+    assert described.task_queue == NOBODYS_QUEUE
+
+
+async def test_all_of_many_workflows_that_were_ended_at_once_are_found(
+    shop: OrderShop, temporal: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lost_workflows, "PAGE", 5)
+    orders = [await shop.pending() for _ in range(12)]
+    for order_id in orders:
+        await end(temporal, order_id, "terminated", queue=NOBODYS_QUEUE)
+
+    async with bootstrap(Settings(), database=shop.database, temporal=temporal, sagas=RecordedSagas()) as order:
+
+        async def found() -> list[str]:
+            await order.lost_workflows.look()
+            return [order_id for order_id in await order.lost_workflows.find() if order_id in orders]
+
+        all_found = await until(found, lambda so_far: len(so_far) == len(orders))
+
+    assert sorted(all_found) == sorted(orders)
+
+
+async def test_an_order_that_does_not_exist_cannot_be_repaired(shop: OrderShop) -> None:
+    with pytest.raises(OrderNotFound):
+        await shop.components.lost_workflows.repair(new_id())
