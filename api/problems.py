@@ -80,6 +80,7 @@ ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order c
 REFUND_EXCEEDS_PAYMENT = Kind(409, "refund-exceeds-payment", "Less is left of what was paid")
 RESTOCK_EXCEEDS_ORDER = Kind(409, "restock-exceeds-order", "Fewer pieces of the order are left to be put back")
 PAYMENT_DISPUTED = Kind(409, "payment-disputed", "The customer's bank decides about the money")
+IDEMPOTENCY_KEY_IN_USE = Kind(409, "idempotency-key-in-use", "A request with this Idempotency-Key is being answered")
 OUT_OF_STOCK = Kind(409, "out-of-stock", "There are not enough pieces")
 ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
 NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
@@ -115,6 +116,7 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.NOTIFICATION_DIFFERS: NOTIFICATION_DIFFERS,
     Refusal.SMS_NOT_CONFIGURED: SMS_NOT_CONFIGURED,
     Refusal.IDEMPOTENCY_KEY_REUSED: IDEMPOTENCY_KEY_REUSED,
+    Refusal.IDEMPOTENCY_KEY_IN_USE: IDEMPOTENCY_KEY_IN_USE,
     Refusal.BAD_WEBHOOK_SIGNATURE: BAD_WEBHOOK_SIGNATURE,
     Refusal.BAD_WEBHOOK_BODY: BAD_WEBHOOK_BODY,
 }

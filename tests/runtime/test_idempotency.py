@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -26,7 +25,6 @@ from runtime.idempotency import (
 from tests.support.rows import fetch_rows
 from tests.support.scratch import Scratch
 
-AT = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
 DUPLICATES = 8
 
 
@@ -175,29 +173,3 @@ async def test_a_duplicate_learns_until_when_the_first_request_waited_whatever_i
 
     assert later.answer_by > asked.answer_by
     assert (await first_of(database, later)).answer_by == asked.answer_by
-
-
-@pytest.mark.parametrize(
-    ("outcome_at", "is_answer"),
-    [
-        (None, False),
-        (AT - timedelta(days=1), True),
-        (AT - timedelta(microseconds=1), True),
-        (AT, True),
-        (AT + timedelta(microseconds=1), False),
-        (AT + timedelta(days=1), False),
-    ],
-)
-def test_an_outcome_is_the_answer_if_it_came_about_while_the_request_waited(
-    outcome_at: datetime | None, is_answer: bool
-) -> None:
-    first = FirstRequest(subject_id=new_id(), answer_by=AT)
-
-    assert first.answered_with(outcome_at) is is_answer
-
-
-def test_a_request_that_has_been_answered_waits_no_longer() -> None:
-    now = datetime.now(UTC)
-
-    assert FirstRequest(subject_id=new_id(), answer_by=now - timedelta(seconds=5)).seconds_left == 0
-    assert 50 < FirstRequest(subject_id=new_id(), answer_by=now + timedelta(seconds=60)).seconds_left <= 60

@@ -66,6 +66,7 @@ def problem(response: httpx.Response, *, status: int, name: str) -> dict[str, An
         (Refusal.NOTIFICATION_DIFFERS, 409, "notification-differs"),
         (Refusal.SMS_NOT_CONFIGURED, 501, "sms-not-configured"),
         (Refusal.IDEMPOTENCY_KEY_REUSED, 422, "idempotency-key-reused"),
+        (Refusal.IDEMPOTENCY_KEY_IN_USE, 409, "idempotency-key-in-use"),
         (Refusal.BAD_WEBHOOK_SIGNATURE, 400, "bad-webhook-signature"),
         (Refusal.BAD_WEBHOOK_BODY, 400, "bad-webhook-body"),
     ],
