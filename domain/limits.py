@@ -15,6 +15,8 @@ MAX_NOTE: Final = 500
 """Of a person, about what they did."""
 MAX_PAYMENT_METHOD: Final = 255
 """Of the id of a payment method at Stripe."""
+MAX_DISPUTE_ID: Final = 255
+"""Of the id of a dispute at Stripe."""
 
 MAX_RECIPIENT: Final = 200
 """Of the name in a postal address."""
@@ -30,3 +32,14 @@ MAX_STEP: Final = 100
 """Of the name of a step that needs attention."""
 MAX_ATTENTION_CAUSE: Final = 2_000
 """Of why it needs attention."""
+
+MAX_PRODUCT_NAME: Final = 200
+MAX_DESCRIPTION: Final = 5_000
+"""Of a product."""
+
+MAX_USER_NAME: Final = 100
+MIN_PASSWORD: Final = 8
+MAX_PASSWORD: Final = 128
+"""Bounds what one hash costs; far longer than people type."""
+MAX_REFRESH_TOKEN: Final = 255
+"""Ours have 43 characters."""

@@ -151,9 +151,8 @@ class Database:
         try:
             if self._pool.closed:
                 await self._pool.open()
-            # As long as the caller waits, and never less than that, because a handler finishes what it began when its
-            # caller has gone. The pool itself waits for PostgreSQL and gives up sooner: that it is away is not the same
-            # as a crowd in front of it.
+            # As long as the caller waits, and never less than that: a handler finishes what it began when its caller
+            # has gone. The pool itself waits for PostgreSQL, and gives up sooner: no server is not the same as a crowd.
             async with (
                 self._turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
                 self._pool.connection() as connection,

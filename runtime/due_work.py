@@ -7,7 +7,7 @@ time, while the rest goes on; what can never succeed is dead-lettered. `runtime.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, LiteralString, TypeVar
@@ -46,6 +46,11 @@ class Claimed(Generic[Item]):
     attempt: int
     lease_ends_at: datetime
 
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """The parameters of `DueTable.still_claimed`."""
+        return {"claimed_key": self.key, "claimed_until": self.lease_ends_at}
+
 
 class DueTable(Generic[Item]):
     """The rows of a table that are to be processed. Every method is one statement on the caller's connection.
@@ -55,11 +60,17 @@ class DueTable(Generic[Item]):
         key: the column that names a row.
         pending: SQL condition of a row that is not done; it may name the table, and has to imply the condition of the
             index on ``next_attempt_at``.
+        ready: SQL condition of a pending row that can be processed now, for those that wait for others of the table.
         columns: what an item is made of, read from the claimed row, ``claimed``.
         make: makes an item of these, by name.
         joined: what is joined with ``claimed`` to read them, such as ``JOIN payments ON …``.
         dead_letter: the SET clause that ends a row which can never be processed; None where there is no such end, and
             the row is tried for ever.
+
+    Attributes:
+        still_claimed: SQL condition that a row is claimed as it was, and not done, for the statement of a service that
+            records that it is done; its parameters are those of the `Claimed`. When the lease has ended, and somebody
+            else has claimed the row, such a statement changes nothing.
     """
 
     def __init__(
@@ -70,6 +81,7 @@ class DueTable(Generic[Item]):
         pending: LiteralString,
         columns: LiteralString,
         make: Callable[..., Item],
+        ready: LiteralString = "true",
         joined: LiteralString = "",
         dead_letter: LiteralString | None = None,
     ) -> None:
@@ -79,7 +91,7 @@ class DueTable(Generic[Item]):
         self._claim: LiteralString = f"""
             WITH due AS MATERIALIZED (
                 SELECT {key} FROM {table}
-                 WHERE {pending} AND next_attempt_at <= now()
+                 WHERE {pending} AND next_attempt_at <= now() AND {ready}
                  ORDER BY next_attempt_at LIMIT %(limit)s
                    FOR UPDATE OF {table} SKIP LOCKED
             ),
@@ -92,18 +104,22 @@ class DueTable(Generic[Item]):
                    claimed.next_attempt_at AS claimed_until, {columns}
               FROM claimed {joined}
         """  # noqa: S608 - put together from constants
-        held: LiteralString = f"{key} = %(key)s AND {pending} AND next_attempt_at = %(lease_ends_at)s"
+        self.still_claimed: LiteralString = (
+            f"{key} = %(claimed_key)s AND {pending} AND next_attempt_at = %(claimed_until)s"
+        )
         self._reschedule: LiteralString = f"""
             UPDATE {table}
                SET next_attempt_at = now() + %(delay)s, last_error = %(error)s,
                    attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
-             WHERE {held}
+             WHERE {self.still_claimed}
         """  # noqa: S608 - put together from constants
-        self._give_up: LiteralString | None = (
-            None if dead_letter is None else f"UPDATE {table} SET {dead_letter}, last_error = %(error)s WHERE {held}"  # noqa: S608 - put together from constants
-        )
+        self._dead_letter: LiteralString | None = None
+        if dead_letter is not None:
+            self._dead_letter = f"""
+                UPDATE {table} SET {dead_letter}, last_error = %(error)s WHERE {self.still_claimed}
+            """  # noqa: S608 - put together from constants
         self._release: LiteralString = f"""
-            UPDATE {table} SET next_attempt_at = now(), attempts = attempts - 1 WHERE {held}
+            UPDATE {table} SET next_attempt_at = now(), attempts = attempts - 1 WHERE {self.still_claimed}
         """  # noqa: S608 - put together from constants
 
     async def claim(self, connection: Connection, *, limit: int, lease: timedelta) -> Sequence[Claimed[Item]]:
@@ -126,19 +142,16 @@ class DueTable(Generic[Item]):
         Returns:
             False, and nothing is changed, when it is done, the claim was lost, or there is no such end.
         """
-        return self._give_up is not None and await self._change(connection, self._give_up, claimed, error=error)
+        return self._dead_letter is not None and await self._change(connection, self._dead_letter, claimed, error=error)
 
     async def release(self, connection: Connection, claimed: Claimed[Item]) -> None:
-        """Give the claim back, as if there had been none."""
+        """End the claim, as if there had been none."""
         await self._change(connection, self._release, claimed)
 
     async def _change(
         self, connection: Connection, statement: LiteralString, claimed: Claimed[Item], **parameters: object
     ) -> bool:
-        changed = await connection.execute(
-            statement, key=claimed.key, lease_ends_at=claimed.lease_ends_at, **parameters
-        )
-        return changed == 1
+        return await connection.execute(statement, **claimed.parameters, **parameters) == 1
 
     def _to_claimed(
         self, *, claimed_key: str, claimed_attempt: int, claimed_until: datetime, **columns: object

@@ -1,4 +1,4 @@
-"""Processes what is due, some at a time, until it is told to stop; see `runtime.due_work`."""
+"""Processes what is due, some at a time, until it is stopped; see `runtime.due_work`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 import structlog
@@ -22,7 +23,11 @@ Item = TypeVar("Item")
 POLL: Final = 1.0
 """Seconds between two looks at what is due, unless somebody wakes the worker: other processes add rows, too."""
 GRACE: Final = 5.0
-"""Seconds that what is in progress gets at a stop, before its claim is given back."""
+"""Seconds that what is in progress gets at a stop, before its claim is released."""
+RECORD_INTERVAL: Final = 0.5
+"""Seconds from one attempt to record how an item ended to the next."""
+_ATTEMPT_SHARE: Final = 5 / 6
+"""Of its lease, what an attempt may take; the rest is for recording how it ended."""
 _AWAY: Final = Backoff(first=0.5, longest=10)
 """How long nothing is claimed when the other side is away."""
 
@@ -31,8 +36,16 @@ class DeadLetter(Exception):
     """An item can never be processed; the message says why."""
 
 
-Process = Callable[[Claimed[Item]], Awaitable[timedelta | None]]
-"""Processes an item, and answers None once it has recorded that it is done, or after how long it is due again.
+Record = Callable[[], Awaitable[bool]]
+"""Records how an item ended, by a statement that changes nothing once the claim is lost or the item is done; whether
+others became due by that."""
+Process = Callable[[Claimed[Item]], Awaitable[timedelta | Record | None]]
+"""Processes an item, and answers
+
+- a `Record` that records that it is done: repeated while the database is away and the lease lasts, since what is not
+  recorded is processed again;
+- None, when it has recorded that itself;
+- after how long it is due again.
 
 It raises `DeadLetter` for what can never be done, `OtherSideAway` where trying others is in vain, and `Unavailable`
 where this one alone has to wait. Anything else is a defect: it is logged, and the item waits, too.
@@ -41,6 +54,8 @@ where this one alone has to wait. Anything else is a defect: it is logged, and t
 
 class DueWorker(Generic[Item]):
     """Claims and processes the due rows of a table.
+
+    No attempt outlives its lease: it is broken off while there is time left to record that.
 
     Args:
         name: of the work, for the log.
@@ -51,6 +66,7 @@ class DueWorker(Generic[Item]):
         lease: how long an item is nobody else's.
         backoff: from one failed attempt at an item to the next.
         poll: seconds between two looks that nobody asked for.
+        grace: seconds that what is in progress gets at a stop.
     """
 
     def __init__(
@@ -64,6 +80,7 @@ class DueWorker(Generic[Item]):
         lease: timedelta,
         backoff: Backoff,
         poll: float = POLL,
+        grace: float = GRACE,
     ) -> None:
         self._name = name
         self._database = database
@@ -73,8 +90,11 @@ class DueWorker(Generic[Item]):
         self._lease = lease
         self._backoff = backoff
         self._poll = poll
+        self._grace = grace
         self._woken = asyncio.Event()
         self._in_progress: set[asyncio.Task[None]] = set()
+        self._more_due = False
+        """Whether more may be due than there was room for."""
         self._away = Retries(_AWAY)
         self._not_before = 0.0
 
@@ -83,7 +103,7 @@ class DueWorker(Generic[Item]):
         self._woken.set()
 
     async def run(self) -> None:
-        """Work until cancelled. What is in progress then is finished, or its claim is given back."""
+        """Work until cancelled. What is in progress then is finished, or its claim is released."""
         try:
             while True:
                 self._woken.clear()
@@ -98,14 +118,18 @@ class DueWorker(Generic[Item]):
             await self._stop()
 
     async def process_due(self) -> int:
-        """Work until nothing is due, and answer how much was: what has to be tried again is due later."""
+        """Work until nothing is due, and answer how much was: what has to be tried again is due later.
+
+        Raises:
+            DatabaseAway: nothing could be claimed.
+        """
         count = 0
         self._not_before = 0.0
-        while (started := await self._start_due()) or self._in_progress:
-            count += started
-            if self._in_progress:
-                await asyncio.wait(self._in_progress, return_when=asyncio.FIRST_COMPLETED)
-        return count
+        while True:
+            count += await self._start_due()
+            if not self._in_progress:
+                return count
+            await asyncio.wait(self._in_progress, return_when=asyncio.FIRST_COMPLETED)
 
     async def _wait(self) -> None:
         pause = max(self._poll, self._not_before - asyncio.get_running_loop().time())
@@ -115,59 +139,88 @@ class DueWorker(Generic[Item]):
 
     async def _start_due(self) -> int:
         room = self._concurrency - len(self._in_progress)
-        if room <= 0 or asyncio.get_running_loop().time() < self._not_before:
+        if room <= 0:
+            self._more_due = True
+            return 0
+        claimed_at = asyncio.get_running_loop().time()  # before the claim, so that no lease has ended earlier than here
+        if claimed_at < self._not_before:
             return 0
         async with self._database.autocommit() as connection:
             claimed = await self._table.claim(connection, limit=room, lease=self._lease)
+        self._more_due = len(claimed) == room
         for each in claimed:
-            task = asyncio.create_task(self._work_at(each))
+            task = asyncio.create_task(self._work_at(each, claimed_at=claimed_at))
             self._in_progress.add(task)
             task.add_done_callback(self._ended)
         return len(claimed)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_progress.discard(task)
-        self.wake()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("due.broken", work=self._name, exc_info=error)
+        if self._more_due:  # else a look would find nothing: who adds something wakes us
+            self.wake()
 
-    async def _work_at(self, claimed: Claimed[Item]) -> None:
+    async def _work_at(self, claimed: Claimed[Item], *, claimed_at: float) -> None:
+        lease = self._lease.total_seconds()
         try:
-            try:
-                delay = await self._process(claimed)
-            except asyncio.CancelledError:
-                await self._release(claimed)
-                raise
-            except DeadLetter as problem:
-                await self._dead_letter(claimed, str(problem))
-            except Exception as problem:  # one bad item must not stop all others
-                await self._fail(claimed, problem)
-            else:
-                self._away.succeeded()
-                if delay is not None:
-                    await self._reschedule(claimed, delay, error=None)
-        except DatabaseAway as problem:  # the item is due again when its lease ends
-            log.warning("due.not_recorded", work=self._name, key=claimed.key, problem=str(problem))
+            record = await self._attempt(claimed, break_off_at=claimed_at + _ATTEMPT_SHARE * lease)
+        except asyncio.CancelledError:
+            await self._release(claimed)
+            raise
+        if record is not None and await self._until_recorded(claimed, record, lease_ends_at=claimed_at + lease):
+            self.wake()
 
-    async def _fail(self, claimed: Claimed[Item], problem: Exception) -> None:
-        if isinstance(problem, OtherSideAway):
-            self._not_before = asyncio.get_running_loop().time() + self._away.failed()
+    async def _attempt(self, claimed: Claimed[Item], *, break_off_at: float) -> Record | None:
+        """Process the item; what records how that ended."""
+        try:
+            async with asyncio.timeout_at(break_off_at) as limit:
+                outcome = await self._process(claimed)
+        except DeadLetter as problem:
+            return partial(self._dead_letter, claimed, str(problem))
+        except Exception as problem:  # one bad item must not stop all others
+            broken_off = Unavailable("broken off, because its lease was about to end")
+            return self._failed(claimed, broken_off if limit.expired() else problem)
+        self._away.succeeded()
+        return partial(self._reschedule, claimed, outcome, None) if isinstance(outcome, timedelta) else outcome
+
+    def _failed(self, claimed: Claimed[Item], problem: Exception) -> Record:
+        now = asyncio.get_running_loop().time()
+        if isinstance(problem, OtherSideAway) and now >= self._not_before:  # those that were in progress count once
+            self._not_before = now + self._away.failed()
         if isinstance(problem, Unavailable):
             log.info("due.postponed", work=self._name, key=claimed.key, attempt=claimed.attempt, problem=str(problem))
+            error = str(problem)
         else:
-            log.exception("due.item_failed", work=self._name, key=claimed.key, attempt=claimed.attempt)
-        error = str(problem) if isinstance(problem, Unavailable) else f"{type(problem).__name__}: {problem}"
-        await self._reschedule(claimed, self._backoff.timedelta(claimed.attempt), error=error)
+            log.error("due.item_failed", work=self._name, key=claimed.key, attempt=claimed.attempt, exc_info=problem)
+            error = f"{type(problem).__name__}: {problem}"
+        return partial(self._reschedule, claimed, self._backoff.timedelta(claimed.attempt), error)
 
-    async def _reschedule(self, claimed: Claimed[Item], delay: timedelta, *, error: str | None) -> None:
+    async def _until_recorded(self, claimed: Claimed[Item], record: Record, *, lease_ends_at: float) -> bool:
+        """Record how it ended, repeatedly while the database is away. If only the commit's answer was lost, the repeat
+        finds no claim, and changes nothing."""
+        while True:
+            try:
+                return await record()
+            except DatabaseAway as problem:
+                log.warning("due.not_recorded", work=self._name, key=claimed.key, problem=str(problem))
+                if asyncio.get_running_loop().time() >= lease_ends_at:
+                    return False
+            await asyncio.sleep(RECORD_INTERVAL)
+
+    async def _reschedule(self, claimed: Claimed[Item], delay: timedelta, error: str | None) -> bool:
         async with self._database.autocommit() as connection:
-            await self._table.reschedule(connection, claimed, delay=delay, error=error)
+            if not await self._table.reschedule(connection, claimed, delay=delay, error=error):
+                log.warning("due.claim_lost", work=self._name, key=claimed.key)
+        return delay <= timedelta(0)
 
-    async def _dead_letter(self, claimed: Claimed[Item], error: str) -> None:
+    async def _dead_letter(self, claimed: Claimed[Item], error: str) -> bool:
         log.error("due.dead_lettered", work=self._name, key=claimed.key, attempt=claimed.attempt, error=error)
         async with self._database.autocommit() as connection:
             if not await self._table.dead_letter(connection, claimed, error=error):
-                await self._table.reschedule(
-                    connection, claimed, delay=self._backoff.timedelta(claimed.attempt), error=error
-                )
+                delay = self._backoff.timedelta(claimed.attempt)
+                await self._table.reschedule(connection, claimed, delay=delay, error=error)
+        return False
 
     async def _release(self, claimed: Claimed[Item]) -> None:
         with suppress(DatabaseAway):  # its lease ends by itself
@@ -176,7 +229,7 @@ class DueWorker(Generic[Item]):
 
     async def _stop(self) -> None:
         if self._in_progress:
-            await asyncio.wait(self._in_progress, timeout=GRACE)
+            await asyncio.wait(self._in_progress, timeout=self._grace)
         for task in self._in_progress:
             task.cancel()
         if self._in_progress:

@@ -8,17 +8,22 @@ import grpc
 import grpc.aio
 
 from runtime.caller import Caller
-from runtime.refusal import from_rpc_error
+from runtime.refusal import Unavailable, from_rpc_error
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-class ServiceUnavailable(Exception):
-    """A call failed for no business reason: the service is away, slow or broken. Its effect is unknown; retry it."""
+class ServiceUnavailable(Unavailable):
+    """A call failed for no business reason: the service is away, slow or broken. Its effect is unknown; retry it.
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{code.name}: {message}")
+    Attributes:
+        service: which one, such as ``user``.
+    """
+
+    def __init__(self, service: str, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"the {service} service: {code.name}: {message}")
+        self.service = service
         self.code = code
 
 
@@ -54,4 +59,11 @@ async def call(
         refused = from_rpc_error(error)
         if refused is not None:
             raise refused from None
-        raise ServiceUnavailable(error.code(), error.details() or "") from None
+        raise ServiceUnavailable(_service_of(method), error.code(), error.details() or "") from None
+
+
+def _service_of(method: object) -> str:
+    """``user`` for a call of ``/ordersaga.user.v1.UserService/GetUser``, a name that gRPC keeps to itself."""
+    path: bytes = getattr(method, "_method", b"")
+    package = path.decode().lstrip("/").split(".")
+    return package[1] if len(package) > 1 else "called"

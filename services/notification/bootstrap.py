@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.backoff import Backoff
 from runtime.database import Database, open_database
+from runtime.due_worker import DueWorker
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 from services.notification.directory import Directory
+from services.notification.intake import order_events_consumer
 from services.notification.messenger import Messenger
-from services.notification.sender import Sender
+from services.notification.model import DueNotification
+from services.notification.repository import DUE_NOTIFICATIONS
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
 from services.notification.smtp import Smtp
 
+SENT_AT_ONCE: Final = 3
+"""Notifications in progress at a time."""
+LEASE: Final = timedelta(seconds=60)
+"""Longer than any attempt, whatever the limits of the single calls (Twilio, gRPC) are set to."""
+BACKOFF: Final = Backoff(first=1, longest=300)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationComponents:
-    """What the service is made of."""
+    """What the service is made of.
+
+    Attributes:
+        sender: sends what is due; to be woken when something has become due.
+        background: what runs beside the server, each until cancelled.
+    """
 
     database: Database
     notifications: NotificationService
-    sender: Sender
+    sender: DueWorker[DueNotification]
+    background: Sequence[Callable[[], Awaitable[object]]]
 
 
 @asynccontextmanager
@@ -64,4 +82,17 @@ async def bootstrap(
                 users=UserServiceStub(users), products=ProductServiceStub(products), deadline=settings.grpc_deadline
             )
         notifications = NotificationService(opened, directory=directory, mail=mail, sms=sms)
-        yield NotificationComponents(database=opened, notifications=notifications, sender=Sender(notifications))
+        sender = DueWorker(
+            "notifications",
+            database=opened,
+            table=DUE_NOTIFICATIONS,
+            process=notifications.process,
+            concurrency=SENT_AT_ONCE,
+            lease=LEASE,
+            backoff=BACKOFF,
+            grace=settings.shutdown_grace,
+        )
+        consumer = order_events_consumer(settings, notifications, on_due=sender.wake)
+        yield NotificationComponents(
+            database=opened, notifications=notifications, sender=sender, background=(sender.run, consumer.run)
+        )

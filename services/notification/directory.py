@@ -13,8 +13,8 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2 import GetUserRequest
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
-from runtime.refusal import CallRefused, Unavailable
-from runtime.rpc_client import ServiceUnavailable, call
+from runtime.refusal import CallRefused
+from runtime.rpc_client import call
 from services.notification.errors import RecipientUnknown, UserNotFound
 from services.notification.messenger import Recipient
 from services.notification.recent_names import RecentNames
@@ -63,14 +63,12 @@ class Directory:
 
         Raises:
             UserNotFound: there is no such account.
-            Unavailable: the user service is away.
+            ServiceUnavailable: the user service is away.
         """
         try:
             await self.recipient(user_id)
         except RecipientUnknown:
             raise UserNotFound(user_id) from None
-        except ServiceUnavailable as problem:
-            raise Unavailable(f"the user service does not answer: {problem}") from None
 
     async def product_names(self, product_ids: Iterable[str]) -> Mapping[str, str]:
         """The names of those products that still exist, `NAME_SECONDS` old at most.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import grpc
 
 from domain.refusals import Refusal
-from runtime.refusal import Refused
+from runtime.refusal import Refused, Unavailable
 
 
-class MessageDelayed(Exception):
+class MessageDelayed(Unavailable):
     """It did not work now; later it may."""
 
 

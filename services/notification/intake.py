@@ -1,25 +1,47 @@
-"""From a Kafka record to an order's event, with every check that rendering a mail relies on."""
+"""From Kafka records to mails that are due, with every check that rendering one relies on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aiokafka import ConsumerRecord
 from google.protobuf.json_format import ParseError
 
+from domain.events import ORDER_EVENTS
 from domain.ids import is_id
 from domain.money import EXPONENTS
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.cloudevents import EventHeaders, NotAnEvent
-from runtime.kafka_consumer import Unprocessable
+from runtime.database import DatabaseAway
+from runtime.kafka_consumer import Consumer, Subscription, Unprocessable
+from runtime.settings import Settings
 from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
+from services.notification.service import NotificationService
+
+GROUP: Final = "notification"
 
 _OF_REFUNDS: Final = frozenset({Template.ORDER_REFUNDED, Template.ORDER_REFUND_FAILED})
 _WITH_TOTAL: Final = frozenset({Template.ORDER_PLACED, Template.ORDER_PAID, *_OF_REFUNDS})
 
 
+def order_events_consumer(
+    settings: Settings, notifications: NotificationService, *, on_due: Callable[[], None]
+) -> Consumer:
+    """Consumes the events of orders; calls `on_due` when there is a mail to be sent."""
+
+    async def handle(record: ConsumerRecord) -> None:
+        event = to_order_event(record)
+        if event is not None and await notifications.receive(event):
+            on_due()
+
+    return Consumer(
+        settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=(DatabaseAway,))
+    )
+
+
 def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
-    """The event in a record of topic order-events; None for a type that no mail tells of.
+    """The event in a record of topic order-events; None for a type that makes no mail.
 
     Raises:
         Unprocessable: it is no event of ours, or lacks what its mail needs. The message quotes no data.

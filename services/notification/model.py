@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -89,18 +88,14 @@ class WrittenMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueNotification:
-    """A notification that is due, and claimed for one sender.
+    """A notification that is to be sent.
 
     Attributes:
-        attempts: those that failed before.
-        lease_ends_at: when the claim ends, by PostgreSQL's clock; no other claim of this notification has the same.
         next_seq: the number of our event about it, unless somebody takes it meanwhile.
     """
 
     id: str
     content: OrderEvent | WrittenMessage
-    attempts: int
-    lease_ends_at: datetime
     next_seq: int
 
     @property

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import grpc.aio
-from aiokafka import ConsumerRecord
 
 from domain.emails import MAX_EMAIL, is_email
-from domain.events import ORDER_EVENTS
 from domain.notifications import (
     MAX_BODY,
     MAX_SMS,
@@ -25,18 +22,14 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
     add_NotificationServiceServicer_to_server,
 )
 from runtime.caller import CallerRole, current_caller
-from runtime.database import DatabaseAway
-from runtime.kafka_consumer import Consumer, Subscription
 from runtime.process import Lifecycle
 from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
-from services.notification.intake import to_order_event
 from services.notification.model import WrittenMessage
 
 SERVICE_NAME: Final = "ordersaga.notification.v1.NotificationService"
-GROUP: Final = "notification"
 
 _CHANNELS: Final = {Channel.EMAIL: pb.CHANNEL_EMAIL, Channel.SMS: pb.CHANNEL_SMS}
 _STATUSES: Final = {
@@ -114,29 +107,12 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         SettingsError: there is no database, or the Twilio account lacks its token or sender.
     """
     async with bootstrap(settings) as components:
-        await _consume_and_send(settings, lifecycle, components)
-
-
-async def _consume_and_send(settings: Settings, lifecycle: Lifecycle, components: NotificationComponents) -> None:
-    sender = components.sender
-
-    async def handle(record: ConsumerRecord) -> None:
-        event = to_order_event(record)
-        if event is not None and await components.notifications.receive(event):
-            sender.wake()
-
-    consumer = Consumer(
-        settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=(DatabaseAway,))
-    )
-    servicer = NotificationServicer(components)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(sender.run(lifecycle.stopping, grace=settings.shutdown_grace))
-        consuming = group.create_task(consumer.run())
+        servicer = NotificationServicer(components)
         await serve(
             settings,
             lifecycle,
             address=settings.notification_address,
             services=(SERVICE_NAME,),
             add=lambda server: add_NotificationServiceServicer_to_server(servicer, server),
+            background=components.background,
         )
-        consuming.cancel()

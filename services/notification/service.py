@@ -1,10 +1,11 @@
-"""Use cases of the notification service: take in what is owed, send what is due."""
+"""Use cases of the notification service: take in what is to be sent, send what is due."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,11 +15,12 @@ from domain.events import NOTIFICATION_EVENTS
 from domain.ids import new_id
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
-from runtime.database import Database, DatabaseAway
+from runtime.database import Database
+from runtime.due_work import Claimed
+from runtime.due_worker import Record
 from runtime.metrics import MESSAGES
 from runtime.outbox import Event
-from runtime.refusal import CallRefused
-from runtime.rpc_client import ServiceUnavailable
+from runtime.refusal import Unavailable
 from services.notification.directory import Directory
 from services.notification.errors import MessageDelayed, MessageRefused, NotificationDiffers, SmsNotConfigured
 from services.notification.messenger import Message, Messenger, Recipient
@@ -27,16 +29,6 @@ from services.notification.rendering import render
 from services.notification.repository import NotificationRepository, NumberTaken
 
 log = structlog.stdlib.get_logger(__name__)
-
-_FIRST_DELAY: Final = timedelta(seconds=1)
-_LONGEST_DELAY: Final = timedelta(minutes=5)
-_DOUBLINGS: Final = 10
-_LEASE: Final = timedelta(seconds=60)
-"""How long what is being sent is nobody else's; what a killed process was sending is due again thereafter."""
-_SEND_SECONDS: Final = 50.0
-"""When an attempt is broken off, counted from before the claim: no attempt of a running process outlives its lease,
-whatever the limits of the single calls (Twilio, gRPC) are set to, and there is time left to write down how it ended."""
-_REPEAT_SECONDS: Final = 0.5
 
 _EVENT_TYPES: Final = {
     NotificationStatus.SENT: "notification.sent",
@@ -53,12 +45,12 @@ class NotificationService:
         self._messengers: Mapping[Channel, Messenger | None] = {Channel.EMAIL: mail, Channel.SMS: sms}
 
     async def receive(self, event: OrderEvent) -> bool:
-        """Note that the event's mail is owed, once however often the event comes; whether it is new."""
+        """Let the event's mail be due, once however often the event comes; whether it is new."""
         async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).receive(new_id(), event)
 
     async def queue(self, notification_id: str, message: WrittenMessage) -> NotificationStatus:
-        """Note that the message is owed, once per id; what became of it so far.
+        """Let the message be due, once per id; what became of it so far.
 
         Raises:
             SmsNotConfigured: it is an SMS, and there is no messenger for these.
@@ -79,45 +71,39 @@ class NotificationService:
             raise NotificationDiffers(notification_id)
         return stored.status
 
-    async def send_next(self) -> bool:
-        """Send what has been due longest; whether more may be due.
+    async def process(self, claimed: Claimed[DueNotification]) -> Record:
+        """Send a due notification; see `runtime.due_worker`.
 
-        It is claimed meanwhile: nobody else sends it before the lease ends, and no lock or connection is held. When the
-        caller is cancelled, the claim is given back. What a process was sending that is killed before the last commit
-        is sent again after the lease, also if the other side had taken it; a repeated mail has the same Message-ID.
+        What a process was sending that is killed before the last commit is sent again after the lease, also if the
+        other side had taken it; a repeated mail has the same Message-ID.
+
+        Returns:
+            What records that it is SENT or FAILED.
+
+        Raises:
+            Unavailable: it has to be tried again.
         """
-        asked_at = asyncio.get_running_loop().time()
-        async with self._database.autocommit() as connection:
-            due = await NotificationRepository(connection).claim_due(lease=_LEASE)
-        if due is None:
-            return False
+        due = claimed.item
+        status, error = NotificationStatus.PENDING, None
         try:
-            status, error = await self._attempt(due, give_up_at=asked_at + _SEND_SECONDS)
-            MESSAGES.labels(due.channel.value, status.value).inc()
-            return await self._write_down(due, status, error=error, until=asked_at + _LEASE.total_seconds())
-        except asyncio.CancelledError:
-            await self._give_back(due)
+            await self._send(due)
+            status = NotificationStatus.SENT
+            log.info("notification.sent", notification=due.id, channel=due.channel.value)
+        except MessageRefused as refused:
+            status, error = NotificationStatus.FAILED, str(refused)
+            log.error("notification.failed", notification=due.id, channel=due.channel.value, error=error)
+        except Unavailable:
             raise
+        except Exception as defect:  # its text, which may quote an address, must not get into the table
+            log.exception("notification.defect", notification=due.id)
+            raise MessageDelayed(type(defect).__name__) from None
+        finally:
+            MESSAGES.labels(due.channel.value, status.value).inc()
+        return partial(self._finish, claimed, status, error=error, at=datetime.now(UTC))
 
     async def _find(self, notification_id: str) -> StoredNotification | None:
         async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).find(notification_id)
-
-    async def _attempt(self, due: DueNotification, *, give_up_at: float) -> tuple[NotificationStatus, str | None]:
-        """What became of it, PENDING if another attempt is to be made, and why."""
-        try:
-            async with asyncio.timeout_at(give_up_at):
-                await self._send(due)
-        except MessageRefused as error:
-            log.error("notification.failed", notification=due.id, channel=due.channel.value, error=str(error))
-            return NotificationStatus.FAILED, str(error)
-        except (MessageDelayed, ServiceUnavailable, CallRefused, TimeoutError) as error:
-            return NotificationStatus.PENDING, f"{type(error).__name__}: {error}"
-        except Exception as error:  # a defect in one must not stop the queue; it stays in it, and in the log
-            log.exception("notification.defect", notification=due.id)
-            return NotificationStatus.PENDING, type(error).__name__
-        log.info("notification.sent", notification=due.id, channel=due.channel.value)
-        return NotificationStatus.SENT, None
 
     async def _send(self, due: DueNotification) -> None:
         messenger = self._messengers[due.channel]
@@ -150,55 +136,23 @@ class NotificationService:
         mail = render(event.template, order, customer=recipient.name, product_names=names)
         return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
 
-    async def _write_down(
-        self, due: DueNotification, status: NotificationStatus, *, error: str | None, until: float
+    async def _finish(
+        self, claimed: Claimed[DueNotification], status: NotificationStatus, *, error: str | None, at: datetime
     ) -> bool:
-        """Write down what became of it; whether more may be due.
-
-        Repeated while the database is away and the claim lasts, since what is not written down is sent again. If the
-        commit's answer was all that was lost, the repeat finds no claim, and changes nothing.
-        """
-        while True:
-            try:
-                if status is NotificationStatus.PENDING:
-                    return await self._postpone(due, error=error)
-                return await self._finish(due, status, error=error)
-            except DatabaseAway as problem:
-                if asyncio.get_running_loop().time() >= until:
-                    raise
-                log.warning("notification.not_written_down", notification=due.id, error=str(problem))
-                await asyncio.sleep(_REPEAT_SECONDS)
-
-    async def _postpone(self, due: DueNotification, *, error: str | None) -> bool:
-        delay = min(_FIRST_DELAY * 2 ** min(due.attempts, _DOUBLINGS), _LONGEST_DELAY)
-        log.warning("notification.delayed", notification=due.id, attempts=due.attempts + 1, error=error)
-        async with self._database.autocommit() as connection:
-            if not await NotificationRepository(connection).postpone(due, delay=delay, error=error):
-                log.warning("notification.claim_lost", notification=due.id)
-        return True
-
-    async def _give_back(self, due: DueNotification) -> None:
-        try:
-            async with self._database.autocommit() as connection:
-                await NotificationRepository(connection).give_back(due)
-        except DatabaseAway as error:
-            log.warning("notification.not_given_back", notification=due.id, error=str(error))
-
-    async def _finish(self, due: DueNotification, status: NotificationStatus, *, error: str | None) -> bool:
-        at = datetime.now(UTC)
-        seq = due.next_seq
+        """Record what became of it; whether others are due."""
+        due, seq = claimed.item, claimed.item.next_seq
         async with self._database.autocommit() as connection:
             repository = NotificationRepository(connection)
             while True:
                 event = _event_of(due, status, seq=seq, at=at)
                 try:
-                    more = await repository.finish(due, status, error=error, event=event, at=at)
+                    others_due = await repository.finish(claimed, status, error=error, event=event, at=at)
                 except NumberTaken:
-                    seq = await repository.next_seq(due)  # a higher one: whoever took this one has committed
+                    seq = await repository.next_seq(due.id)  # a higher one: whoever took this one has committed
                     continue
-                if more is None:
+                if others_due is None:
                     log.warning("notification.claim_lost", notification=due.id)
-                return more is not False
+                return others_due is not False
 
 
 def _event_of(due: DueNotification, status: NotificationStatus, *, seq: int, at: datetime) -> Event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from typing import Any
@@ -18,18 +18,20 @@ from domain.ids import new_id
 from domain.notifications import Channel
 from domain.orders import OrderStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
-from runtime.database import Database, DatabaseAway
+from runtime.database import Connection, Database, DatabaseAway
+from runtime.due_worker import DueWorker
 from runtime.settings import Settings
 from sandbox.ports import free_port
-from services.notification import service as service_module
+from services.notification import bootstrap as bootstrap_module
 from services.notification.messenger import Message, Messenger
-from services.notification.model import OrderEvent, Template, WrittenMessage
+from services.notification.model import DueNotification, OrderEvent, Template, WrittenMessage
 from services.notification.repository import NotificationRepository
-from services.notification.service import NotificationService
 from services.notification.smtp import Smtp
 from tests.support.gateway import Gateway, gateway_with_services, sign_up
 from tests.support.notification_sink import QueuedSms, sending_service
 from tests.support.rows import fetch_rows
+
+Sender = DueWorker[DueNotification]
 
 AT = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
 
@@ -84,10 +86,10 @@ class Desk:
         self.relay = relay
 
     @asynccontextmanager
-    async def sender(self, *, mail: Messenger | None = None) -> AsyncIterator[NotificationService]:
-        settings = Settings(smtp_port=self.relay.port)
+    async def sender(self, *, mail: Messenger | None = None, grace: float = 5) -> AsyncIterator[Sender]:
+        settings = Settings(smtp_port=self.relay.port, shutdown_grace=grace)
         async with sending_service(self.database.dsn, self.gateway, settings, mail=mail) as service:
-            yield service
+            yield service.sender
 
     async def write(self, *, user_id: str) -> str:
         """A message that is due; its id."""
@@ -99,8 +101,14 @@ class Desk:
             assert await NotificationRepository(connection).add_written(notification_id, message)
         return notification_id
 
+    async def receive(self, order_id: str, user_id: str, status: OrderStatus, template: Template, *, seq: int) -> None:
+        """An event of an order arrives, whose mail is due from here on."""
+        async with self.database.autocommit() as connection:
+            event = _event(order_id, user_id, status, template, seq=seq)
+            assert await NotificationRepository(connection).receive(new_id(), event)
+
     async def state(self, notification_id: str) -> tuple[Any, ...]:
-        """Status, failed or finished attempts and number."""
+        """Status, attempts begun and number."""
         [row] = await fetch_rows(
             self.database, "SELECT status, attempts, seq FROM notifications WHERE id = %(id)s", id=notification_id
         )
@@ -152,16 +160,16 @@ async def test_what_is_being_sent_is_nobody_elses_and_no_lock_is_held(desk: Desk
     notification_id = await desk.write(user_id=user_id)
 
     async with desk.sender() as one, desk.sender() as two:
-        sending = asyncio.create_task(one.send_next())
+        sending = asyncio.create_task(one.process_due())
         delivery = await desk.relay.next()
-        assert await two.send_next() is False
+        assert await two.process_due() == 0
         locked = await fetch_rows(
             desk.database,
             "SELECT id FROM notifications WHERE id = %(id)s FOR UPDATE NOWAIT",
             id=notification_id,
         )
         delivery.answer("250 OK")
-        assert await sending is False
+        assert await sending == 1
 
     assert locked == [(notification_id,)]
     assert await desk.state(notification_id) == ("SENT", 1, 1)
@@ -171,17 +179,16 @@ async def test_what_is_being_sent_is_nobody_elses_and_no_lock_is_held(desk: Desk
 
 @pytest.mark.parametrize("late", ["250 OK", "451 later", "550 never"])
 async def test_a_send_that_outlives_its_lease_changes_nothing_of_what_somebody_else_is_sending(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, late: str
+    desk: Desk, late: str
 ) -> None:
-    monkeypatch.setattr(service_module, "_LEASE", timedelta(0))
     user_id = new_id()
     notification_id = await desk.write(user_id=user_id)
 
     async with desk.sender() as slow, desk.sender() as second:
-        first_try = asyncio.create_task(slow.send_next())
+        first_try = asyncio.create_task(slow.process_due())
         first = await desk.relay.next()
-        monkeypatch.setattr(service_module, "_LEASE", timedelta(seconds=60))
-        second_try = asyncio.create_task(second.send_next())
+        await desk.end_leases()
+        second_try = asyncio.create_task(second.process_due())
         repeated = await desk.relay.next()
         first.answer(late)
         await first_try
@@ -191,38 +198,21 @@ async def test_a_send_that_outlives_its_lease_changes_nothing_of_what_somebody_e
         await second_try
 
     assert repeated.message_id == first.message_id
-    assert between == ("PENDING", 0, None)
+    assert between == ("PENDING", 2, None)
     assert claim > 0
-    assert await desk.state(notification_id) == ("SENT", 1, 1)
+    assert await desk.state(notification_id) == ("SENT", 2, 1)
     assert await desk.events(user_id) == [(f"notification:{user_id}:1", "notification.sent")]
 
 
-async def test_a_send_that_outlives_its_lease_ends_what_nobody_else_has_claimed(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "_LEASE", timedelta(0))
-    notification_id = await desk.write(user_id=new_id())
-
-    async with desk.sender() as slow:
-        sending = asyncio.create_task(slow.send_next())
-        (await desk.relay.next()).answer("250 OK")
-        await sending
-        assert await slow.send_next() is False
-
-    assert await desk.state(notification_id) == ("SENT", 1, 1)
-    assert not desk.relay.has_more
-
-
 async def test_an_attempt_is_broken_off_before_its_lease_ends(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "_SEND_SECONDS", 0.3)
+    monkeypatch.setattr(bootstrap_module, "LEASE", timedelta(seconds=0.4))
     notification_id = await desk.write(user_id=new_id())
 
-    async with desk.sender() as service:
-        await service.send_next()
+    async with desk.sender() as sender:
+        await sender.process_due()
 
-    assert service_module._LEASE.total_seconds() > service_module._SEND_SECONDS
     assert await desk.state(notification_id) == ("PENDING", 1, None)
-    assert await desk.seconds_until_due(notification_id) < 2
+    assert 0 < await desk.seconds_until_due(notification_id) < 2
 
 
 class Killed(BaseException):
@@ -242,23 +232,22 @@ async def test_a_killed_senders_mail_goes_out_after_the_lease_with_the_same_id(d
     notification_id = await desk.write(user_id=user_id)
     smtp = KilledAfterwards(Settings(smtp_port=desk.relay.port))
 
-    async with desk.sender() as service, desk.sender(mail=smtp) as killed:
+    async with desk.sender() as sender, desk.sender(mail=smtp) as killed:
         relay = asyncio.create_task(_take(desk.relay, 1))
-        with pytest.raises(Killed):
-            await killed.send_next()
+        await killed.process_due()
         [first] = await relay
         left = await desk.state(notification_id)
-        assert await service.send_next() is False
+        assert await sender.process_due() == 0
         assert 0 < await desk.seconds_until_due(notification_id) <= 60
         await desk.end_leases()
         relay = asyncio.create_task(_take(desk.relay, 1))
-        await service.send_next()
+        await sender.process_due()
         [again] = await relay
     smtp.close()
 
-    assert left == ("PENDING", 0, None)
+    assert left == ("PENDING", 1, None)
     assert again == first
-    assert await desk.state(notification_id) == ("SENT", 1, 1)
+    assert await desk.state(notification_id) == ("SENT", 2, 1)
     assert await desk.events(user_id) == [(f"notification:{user_id}:1", "notification.sent")]
 
 
@@ -266,7 +255,7 @@ async def test_a_killed_senders_mail_goes_out_after_the_lease_with_the_same_id(d
 async def test_what_was_sent_is_not_sent_again_when_the_database_was_away_for_a_moment(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    monkeypatch.setattr(service_module, "_REPEAT_SECONDS", 0.0)
+    monkeypatch.setattr("runtime.due_worker.RECORD_INTERVAL", 0.0)
     finish = NotificationRepository.finish
     breaks = [DatabaseAway("broken off"), DatabaseAway("not there yet")]
 
@@ -281,11 +270,11 @@ async def test_what_was_sent_is_not_sent_again_when_the_database_was_away_for_a_
     user_id = new_id()
     notification_id = await desk.write(user_id=user_id)
 
-    async with desk.sender() as service:
+    async with desk.sender() as sender:
         relay = asyncio.create_task(_take(desk.relay, 1))
-        await service.send_next()
+        await sender.process_due()
         await relay
-        assert await service.send_next() is False
+        assert await sender.process_due() == 0
 
     assert breaks == []
     assert not desk.relay.has_more
@@ -293,22 +282,22 @@ async def test_what_was_sent_is_not_sent_again_when_the_database_was_away_for_a_
     assert await desk.events(user_id) == [(f"notification:{user_id}:1", "notification.sent")]
 
 
-async def test_a_sender_that_is_told_to_stop_gives_its_claim_back(desk: Desk) -> None:
+async def test_a_sender_that_stops_before_the_relay_has_answered_releases_its_claim(desk: Desk) -> None:
     notification_id = await desk.write(user_id=new_id())
 
-    async with desk.sender() as service:
-        sending = asyncio.create_task(service.send_next())
+    async with desk.sender(grace=0.01) as sender:
+        sending = asyncio.create_task(sender.run())
         await desk.relay.next()
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        given_back = await desk.state(notification_id)
+        released = await desk.state(notification_id)
         assert await desk.seconds_until_due(notification_id) <= 0
         relay = asyncio.create_task(_take(desk.relay, 1))
-        await service.send_next()
+        await sender.process_due()
         await relay
 
-    assert given_back == ("PENDING", 0, None)
+    assert released == ("PENDING", 0, None)
     assert await desk.state(notification_id) == ("SENT", 1, 1)
 
 
@@ -317,12 +306,12 @@ async def test_two_mails_of_one_order_that_end_at_once_are_numbered_without_a_ga
     order_id = new_id()
 
     async with desk.sender() as one, desk.sender() as two:
-        await one.receive(_event(order_id, user_id, OrderStatus.PAID, Template.ORDER_PAID, seq=3))
-        later = asyncio.create_task(one.send_next())
+        await desk.receive(order_id, user_id, OrderStatus.PAID, Template.ORDER_PAID, seq=3)
+        later = asyncio.create_task(one.process_due())
         deliveries = [await desk.relay.next()]
         # the earlier event comes late: its mail cannot be waited for any more
-        await two.receive(_event(order_id, user_id, OrderStatus.PENDING, Template.ORDER_PLACED, seq=2))
-        earlier = asyncio.create_task(two.send_next())
+        await desk.receive(order_id, user_id, OrderStatus.PENDING, Template.ORDER_PLACED, seq=2)
+        earlier = asyncio.create_task(two.process_due())
         deliveries.append(await desk.relay.next())
         for delivery in deliveries:
             delivery.answer("250 OK")
@@ -346,8 +335,8 @@ async def test_messages_of_one_user_that_end_at_once_are_numbered_without_a_gap(
         await desk.write(user_id=user_id)
 
     async with desk.sender() as one, desk.sender() as two:
-        tries = [asyncio.create_task(service.send_next()) for service in (one, two, one, two)]
-        deliveries = [await desk.relay.next() for _ in tries]
+        tries = [asyncio.create_task(sender.process_due()) for sender in (one, two)]
+        deliveries = [await desk.relay.next() for _ in range(4)]
         for delivery in deliveries:
             delivery.answer("250 OK")
         await asyncio.gather(*tries)
@@ -355,21 +344,52 @@ async def test_messages_of_one_user_that_end_at_once_are_numbered_without_a_gap(
     assert [ce_id for ce_id, _ in await desk.events(user_id)] == [f"notification:{user_id}:{n}" for n in range(1, 5)]
 
 
-async def test_a_later_mail_of_an_order_waits_while_an_earlier_one_is_being_sent(desk: Desk) -> None:
+async def test_a_later_mail_of_an_order_waits_while_an_earlier_one_is_being_sent_and_follows_at_once(
+    desk: Desk,
+) -> None:
     user_id, _ = await sign_up(desk.gateway)
     order_id = new_id()
 
     async with desk.sender() as one, desk.sender() as two:
-        await one.receive(_event(order_id, user_id, OrderStatus.PENDING, Template.ORDER_PLACED, seq=2))
-        first = asyncio.create_task(one.send_next())
+        await desk.receive(order_id, user_id, OrderStatus.PENDING, Template.ORDER_PLACED, seq=2)
+        first = asyncio.create_task(one.process_due())
         delivery = await desk.relay.next()
-        await two.receive(_event(order_id, user_id, OrderStatus.PAID, Template.ORDER_PAID, seq=3))
-        assert await two.send_next() is False
+        await desk.receive(order_id, user_id, OrderStatus.PAID, Template.ORDER_PAID, seq=3)
+        assert await two.process_due() == 0
         delivery.answer("250 OK")
-        assert await first is True  # the other one is due, and has waited for this one
-        relay = asyncio.create_task(_take(desk.relay, 1))
-        assert await one.send_next() is False
-        assert await relay == [f"<order-{order_id}-3@ordersaga>"]
+        [later] = await _take(desk.relay, 1)
+        assert await first == 2
+
+    assert later == f"<order-{order_id}-3@ordersaga>"
+
+
+async def test_a_mail_costs_two_statements_when_nothing_else_is_due(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+    ended = asyncio.Event()
+
+    def note(self: Database) -> AbstractAsyncContextManager[Connection]:
+        statements.append("a statement")
+        return autocommit(self)
+
+    async def finish(self: NotificationRepository, *arguments: Any, **options: Any) -> bool | None:
+        ended.set()
+        return await finish_it(self, *arguments, **options)
+
+    autocommit, finish_it = Database.autocommit, NotificationRepository.finish
+    monkeypatch.setattr(NotificationRepository, "finish", finish)
+    await desk.write(user_id=new_id())
+    async with desk.sender() as sender:
+        monkeypatch.setattr(sender, "_poll", 60)
+        monkeypatch.setattr(Database, "autocommit", note)
+        sending = asyncio.create_task(sender.run())
+        await _take(desk.relay, 1)
+        await ended.wait()
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    assert len(statements) == 2
 
 
 async def _take(relay: Relay, count: int) -> list[str]:

@@ -19,8 +19,8 @@ from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.refusal import CallRefused, Unavailable
 from runtime.rpc_client import call
 from runtime.settings import Settings, SettingsError
+from services.notification.bootstrap import NotificationComponents
 from services.notification.model import WrittenMessage
-from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
 from tests.support.gateway import NOWHERE, PASSWORD, Gateway, bearer, gateway_with_services, open_gateway
 from tests.support.notification_sink import QueuedSms, Sink, running_sink, send_all, sending_service
@@ -43,7 +43,7 @@ async def sink(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def service(databases: Mapping[str, str], gateway: Gateway, sink: Sink) -> AsyncIterator[NotificationService]:
+async def service(databases: Mapping[str, str], gateway: Gateway, sink: Sink) -> AsyncIterator[NotificationComponents]:
     async with sending_service(databases["notification"], gateway, sink.settings) as service:
         yield service
 
@@ -103,7 +103,7 @@ def make_due(dsn: str, user_id: str) -> None:
 
 
 async def test_a_mail_goes_to_the_users_own_address(
-    gateway: Gateway, service: NotificationService, sink: Sink, dsn: str
+    gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, email = await account(gateway)
 
@@ -122,7 +122,7 @@ async def test_a_mail_goes_to_the_users_own_address(
 
 
 async def test_a_mail_goes_to_the_address_that_was_given(
-    gateway: Gateway, service: NotificationService, sink: Sink
+    gateway: Gateway, service: NotificationComponents, sink: Sink
 ) -> None:
     user_id, email = await account(gateway)
     other = f"other-{new_id()}@example.test"
@@ -135,7 +135,7 @@ async def test_a_mail_goes_to_the_address_that_was_given(
 
 
 async def test_an_sms_goes_out_by_twilios_client(
-    gateway: Gateway, service: NotificationService, sink: Sink, dsn: str
+    gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)
     body = sms(user_id, message="Grüße – your parcel is here: 5 €")
@@ -151,7 +151,7 @@ async def test_an_sms_goes_out_by_twilios_client(
 
 
 async def test_what_was_sent_is_forgotten_and_events_name_nobody(
-    gateway: Gateway, service: NotificationService, dsn: str
+    gateway: Gateway, service: NotificationComponents, dsn: str
 ) -> None:
     user_id, email = await account(gateway)
     body = sms(user_id, message="A secret of yours")
@@ -178,7 +178,7 @@ async def test_what_was_sent_is_forgotten_and_events_name_nobody(
 
 
 async def test_the_same_id_sends_once_and_tells_what_became_of_it(
-    gateway: Gateway, service: NotificationService, sink: Sink, dsn: str
+    gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, email = await account(gateway)
     body = mail(user_id, notification_id=new_id())
@@ -197,7 +197,7 @@ async def test_the_same_id_sends_once_and_tells_what_became_of_it(
 
 @pytest.mark.parametrize("sent", [False, True], ids=["queued", "sent"])
 async def test_an_id_that_stands_for_another_message_is_refused(
-    gateway: Gateway, service: NotificationService, sent: bool
+    gateway: Gateway, service: NotificationComponents, sent: bool
 ) -> None:
     user_id, _ = await account(gateway)
     notification_id = new_id()
@@ -247,7 +247,7 @@ async def test_a_message_that_cannot_be_sent_is_refused_by_name(
     assert {fault["field"] for fault in problem["errors"]} == fields
 
 
-async def test_the_longest_sms_is_taken(gateway: Gateway, service: NotificationService, sink: Sink) -> None:
+async def test_the_longest_sms_is_taken(gateway: Gateway, service: NotificationComponents, sink: Sink) -> None:
     user_id, _ = await account(gateway)
     body = sms(user_id, message="x" * 1_600)
 
@@ -282,7 +282,7 @@ async def test_the_service_itself_checks_who_calls(gateway: Gateway) -> None:
 
 
 async def test_a_number_that_twilio_refuses_fails_for_good_and_is_told(
-    gateway: Gateway, service: NotificationService, dsn: str
+    gateway: Gateway, service: NotificationComponents, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)
     body = sms(user_id, phone="+15005550009", notification_id=new_id())
@@ -300,7 +300,7 @@ async def test_a_number_that_twilio_refuses_fails_for_good_and_is_told(
 
 
 async def test_an_sms_waits_for_twilio_and_holds_up_no_mail(
-    gateway: Gateway, service: NotificationService, sink: Sink, dsn: str
+    gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, email = await account(gateway)
     body = sms(user_id)
@@ -320,7 +320,7 @@ async def test_an_sms_waits_for_twilio_and_holds_up_no_mail(
 
 
 async def test_messages_of_one_user_that_end_together_are_numbered_without_a_gap(
-    gateway: Gateway, service: NotificationService, dsn: str
+    gateway: Gateway, service: NotificationComponents, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)
     for _ in range(6):
@@ -332,7 +332,7 @@ async def test_messages_of_one_user_that_end_together_are_numbered_without_a_gap
 
 
 async def test_what_was_queued_stays_when_sms_are_no_longer_configured(
-    gateway: Gateway, service: NotificationService, sink: Sink, dsn: str
+    gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)
     body = sms(user_id)
@@ -356,26 +356,26 @@ async def test_nothing_is_queued_while_the_user_service_is_away(sink: Sink, dsn:
         open_gateway({"user_address": NOWHERE}, RecordedSagas()) as alone,
         sending_service(dsn, alone, sink.settings) as service,
     ):
-        with pytest.raises(Unavailable, match="the user service does not answer"):
-            await service.queue(new_id(), message)
+        with pytest.raises(Unavailable, match="the user service"):
+            await service.notifications.queue(new_id(), message)
 
     assert rows(dsn, message.user_id) == []
 
 
 async def test_a_repeat_needs_no_user_service(
-    gateway: Gateway, service: NotificationService, sink: Sink, dsn: str
+    gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)
     message = WrittenMessage(channel=Channel.EMAIL, user_id=user_id, recipient=None, subject="Hello", body="Hello")
     notification_id = new_id()
-    await service.queue(notification_id, message)
+    await service.notifications.queue(notification_id, message)
     await send_all(service)
 
     async with (
         open_gateway({"user_address": NOWHERE}, RecordedSagas()) as alone,
         sending_service(dsn, alone, sink.settings) as repeating,
     ):
-        assert await repeating.queue(notification_id, message) is NotificationStatus.SENT
+        assert await repeating.notifications.queue(notification_id, message) is NotificationStatus.SENT
 
 
 @pytest.mark.parametrize("missing", ["twilio_auth_token", "twilio_sender"])

@@ -17,10 +17,9 @@ from runtime.process import Lifecycle
 from runtime.settings import Settings
 from sandbox.mail import server
 from sandbox.ports import Ports, address
-from services.notification.bootstrap import bootstrap
+from services.notification.bootstrap import NotificationComponents, bootstrap
 from services.notification.directory import Directory
 from services.notification.messenger import Message, Messenger
-from services.notification.service import NotificationService
 from tests.support.gateway import Gateway
 
 
@@ -73,15 +72,17 @@ async def running_sink(folder: Path) -> AsyncIterator[Sink]:
 @asynccontextmanager
 async def sending_service(
     dsn: str, gateway: Gateway, settings: Settings, *, mail: Messenger | None = None
-) -> AsyncIterator[NotificationService]:
-    """The notification service with the real messengers, and the gateway's services to ask."""
+) -> AsyncIterator[NotificationComponents]:
+    """The notification service with the real messengers, or another one for mails, and the gateway's services to ask.
+
+    It sends when `send_all` lets it.
+    """
     settings = settings.model_copy(update={"notification_dsn": SecretStr(dsn), "database_pool_size": 4})
     directory = Directory(users=gateway.services.user, products=gateway.services.product, deadline=5)
     async with bootstrap(settings, directory=directory, mail=mail) as components:
-        yield components.notifications
+        yield components
 
 
-async def send_all(service: NotificationService) -> None:
+async def send_all(service: NotificationComponents) -> None:
     """Send whatever is due."""
-    while await service.send_next():
-        pass
+    await service.sender.process_due()
