@@ -167,8 +167,8 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="everything is asked in vain while Temporal is away",
         file="runtime/due_worker.py",
-        source="if isinstance(problem, OtherSideAway):",
-        mutated="if False:",
+        source="self._not_before = now + self._away.failed()",
+        mutated="pass",
         tests=["tests/order/test_due_work.py"],
     ),
     Mutation(
