@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         ge=32,
         description="Memory of one password hash, KiB; below the default, which is RFC 9106's, it is not safe.",
     )
+    password_deadline: Seconds = Field(
+        default=30, description="Deadline of a call that has a password hashed, which waits for its turn, seconds."
+    )
 
     # -- Temporal ---------------------------------------------------------------------------------------------------
     temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
