@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from temporalio import activity
 
 from activities.calling import call_service
-from domain.orders import OrderLine
 from domain.saga import ReserveRequest, RestockRequest
-from ordersaga.common.v1 import order_line_pb2
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from runtime.protos import to_proto
 from workflows.steps import StockSteps
 
 
@@ -23,8 +20,7 @@ class StockActivities(StockSteps):
 
     @activity.defn(name="reserve")
     async def reserve(self, request: ReserveRequest) -> None:
-        lines = _to_proto(request.lines)
-        await call_service(self._inventory.Reserve, pb.ReserveRequest(order_id=request.order_id, lines=lines))
+        await call_service(self._inventory.Reserve, to_proto(pb.ReserveRequest, request))
 
     @activity.defn(name="release")
     async def release(self, order_id: str) -> None:
@@ -36,11 +32,4 @@ class StockActivities(StockSteps):
 
     @activity.defn(name="restock")
     async def restock(self, request: RestockRequest) -> None:
-        await call_service(
-            self._inventory.Restock,
-            pb.RestockRequest(restock_id=request.restock_id, order_id=request.order_id, lines=_to_proto(request.lines)),
-        )
-
-
-def _to_proto(lines: Sequence[OrderLine]) -> list[order_line_pb2.OrderLine]:
-    return [order_line_pb2.OrderLine(product_id=line.product_id, quantity=line.quantity) for line in lines]
+        await call_service(self._inventory.Restock, to_proto(pb.RestockRequest, request))

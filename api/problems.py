@@ -202,7 +202,7 @@ def _from_unavailable(request: Request[Any, Any, Any], error: ServiceUnavailable
     return _respond(
         request,
         SERVICE_UNAVAILABLE,
-        "A service failed or did not answer; whether the request took effect is not known.",
+        f"The {error.service} service failed or did not answer; whether the request took effect is not known.",
     )
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from domain.emails import MAX_EMAIL
 from domain.limits import (
     MAX_ADDRESS_LINE,
     MAX_CITY,
+    MAX_DESCRIPTION,
     MAX_NOTE,
+    MAX_PASSWORD,
     MAX_PAYMENT_METHOD,
     MAX_POSTAL_CODE,
+    MAX_PRODUCT_NAME,
     MAX_RECIPIENT,
+    MAX_REFRESH_TOKEN,
+    MAX_USER_NAME,
+    MIN_PASSWORD,
 )
 from domain.money import EXPONENTS, MAX_AMOUNT
 from domain.notifications import MAX_BODY, MAX_PHONE, MAX_SMS, MAX_SUBJECT, Channel, NotificationStatus
@@ -27,6 +34,7 @@ from domain.orders import (
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from domain.stock import MAX_ON_HAND
+from domain.users import Role
 
 
 def _text(longest: int, *, shortest: int = 1) -> Meta:
@@ -56,8 +64,8 @@ Email = Annotated[
     str,
     Meta(
         pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$",
-        max_length=254,
-        description="an e-mail address of at most 254 characters",
+        max_length=MAX_EMAIL,
+        description=f"an e-mail address of at most {MAX_EMAIL} characters",
         examples=["customer@example.test"],
     ),
 ]
@@ -90,28 +98,28 @@ class NewUser(Request, frozen=True, kw_only=True):
     """An account to open."""
 
     email: Email
-    password: Annotated[str, _text(128, shortest=8)]
-    name: Annotated[str, _text(100)]
+    password: Annotated[str, _text(MAX_PASSWORD, shortest=MIN_PASSWORD)]
+    name: Annotated[str, _text(MAX_USER_NAME)]
 
 
 class Credentials(Request, frozen=True, kw_only=True):
     """What tokens are traded for."""
 
-    email: Annotated[str, _text(254)]
-    password: Annotated[str, _text(128)]
+    email: Annotated[str, _text(MAX_EMAIL)]
+    password: Annotated[str, _text(MAX_PASSWORD)]
 
 
 class RefreshTokenRequest(Request, frozen=True, kw_only=True):
     """The refresh token that its holder was given last."""
 
-    refresh_token: Annotated[str, _text(255)]
+    refresh_token: Annotated[str, _text(MAX_REFRESH_TOKEN)]
 
 
 class NewProduct(Request, frozen=True, kw_only=True):
     """A product to sell."""
 
-    name: Annotated[str, _text(200)]
-    description: Annotated[str, _text(5_000, shortest=0)] = ""
+    name: Annotated[str, _text(MAX_PRODUCT_NAME)]
+    description: Annotated[str, _text(MAX_DESCRIPTION, shortest=0)] = ""
     unit_price: Amount
     currency: Currency
 
@@ -119,17 +127,17 @@ class NewProduct(Request, frozen=True, kw_only=True):
 class ProductChanges(Request, frozen=True, kw_only=True):
     """What of a product shall change; what is left out stays. Its currency never changes."""
 
-    name: Annotated[str, _text(200)] | UnsetType = UNSET
-    description: Annotated[str, _text(5_000, shortest=0)] | UnsetType = UNSET
+    name: Annotated[str, _text(MAX_PRODUCT_NAME)] | UnsetType = UNSET
+    description: Annotated[str, _text(MAX_DESCRIPTION, shortest=0)] | UnsetType = UNSET
     unit_price: Amount | UnsetType = UNSET
     active: Annotated[bool, Meta(description="true or false")] | UnsetType = UNSET
 
 
 class NewAdjustment(Request, frozen=True, kw_only=True):
-    """Pieces that came or went. With an `adjustment_id` of one's own the request may be repeated safely."""
+    """Units that came or went. With an `adjustment_id` of one's own the request may be repeated safely."""
 
     delta: Annotated[int, _whole(-MAX_ON_HAND, MAX_ON_HAND)]
-    note: Annotated[str, _text(500, shortest=0)] = ""
+    note: Annotated[str, _text(MAX_NOTE, shortest=0)] = ""
     adjustment_id: Id | None = None
 
 
@@ -226,7 +234,7 @@ class User(Struct, frozen=True, kw_only=True):
     id: str
     email: str
     name: str
-    role: Literal["customer", "admin"]
+    role: Role
     created_at: datetime
 
 
@@ -265,7 +273,7 @@ class ProductPage(Struct, frozen=True, kw_only=True):
 
 
 class Stock(Struct, frozen=True, kw_only=True):
-    """Pieces of one product; available = on hand - reserved."""
+    """Units of one product; available = on hand - reserved."""
 
     product_id: str
     on_hand: int

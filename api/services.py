@@ -24,7 +24,13 @@ HealthCheck: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, He
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the gateway calls. `deadline` is what a call gets, seconds; `health` asks each whether it serves."""
+    """What the gateway calls.
+
+    Attributes:
+        health: asks each service whether it serves.
+        deadline: what a call gets, seconds.
+        password_deadline: what a call gets that has a password hashed.
+    """
 
     user: UserServiceStub
     product: ProductServiceStub
@@ -34,6 +40,7 @@ class Services:
     notification: NotificationServiceStub
     health: Mapping[str, HealthCheck]
     deadline: float
+    password_deadline: float
 
 
 @asynccontextmanager
@@ -60,6 +67,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             notification=NotificationServiceStub(channels["notification"]),
             health={service: _health_check(channel) for service, channel in channels.items()},
             deadline=settings.grpc_deadline,
+            password_deadline=settings.password_deadline,
         )
 
 

@@ -13,5 +13,15 @@ class ReservationStatus(StrEnum):
     RELEASED = "RELEASED"
 
 
+class MovementKind(StrEnum):
+    """What changed a product's stock."""
+
+    RESERVED = "reserved"
+    COMMITTED = "committed"
+    RELEASED = "released"
+    ADJUSTED = "adjusted"
+    RESTOCKED = "restocked"
+
+
 MAX_ON_HAND = 1_000_000_000
 """Units that one product can have in stock."""

@@ -15,8 +15,8 @@ from api.schemas import Empty
 from api.services import HealthCheck, Services
 from runtime.metrics import CONTENT_TYPE, render_metrics
 
-_PATIENCE: Final = 1.0
-"""What a service gets to say that it serves, seconds."""
+_TIMEOUT: Final = 1.0
+"""Seconds that a service gets to say that it serves."""
 
 
 @get("/livez", operation_id="getLiveness", summary="Whether the gateway lives", tags=["health"])
@@ -49,7 +49,7 @@ def get_metrics() -> Response[bytes]:
 
 async def _serves(check: HealthCheck) -> bool:
     try:
-        answer = await check(HealthCheckRequest(), timeout=_PATIENCE)
+        answer = await check(HealthCheckRequest(), timeout=_TIMEOUT)
     except grpc.aio.AioRpcError:
         return False
     return answer.status == HealthCheckResponse.SERVING

@@ -14,6 +14,7 @@ from api.validation import StrictJson
 from domain.ids import new_id
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.product.v1.product_pb2 import GetProductRequest
+from runtime.protos import from_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
 
@@ -37,13 +38,13 @@ async def get_stock(request: SignedInRequest, product_id: FromPath[str], service
         caller=request.user,
         deadline=services.deadline,
     )
-    return _to_stock(answer.stock)
+    return from_proto(Stock, answer.stock)
 
 
 @post(
     "/v1/inventory/{product_id:str}/adjustments",
     operation_id="adjustStock",
-    summary="Add pieces to stock, or take some away",
+    summary="Add units to stock, or take some away",
     tags=["inventory"],
     guards=[admin],
     security=SECURITY,
@@ -75,8 +76,4 @@ async def adjust_stock(
         caller=request.user,
         deadline=services.deadline,
     )
-    return _to_stock(answer.stock)
-
-
-def _to_stock(stock: pb.Stock) -> Stock:
-    return Stock(product_id=stock.product_id, on_hand=stock.on_hand, reserved=stock.reserved, available=stock.available)
+    return from_proto(Stock, answer.stock)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
@@ -15,20 +12,10 @@ from api.schemas import NewEmail, NewNotification, NewSms, Notification
 from api.services import Services
 from api.validation import StrictJson
 from domain.ids import new_id
-from domain.notifications import Channel, NotificationStatus
 from ordersaga.notification.v1 import notification_pb2 as pb
 from runtime.caller import Caller
+from runtime.protos import from_proto, to_proto
 from runtime.rpc_client import call
-
-_CHANNELS: Final[Mapping[pb.Channel.ValueType, Channel]] = {
-    pb.CHANNEL_EMAIL: Channel.EMAIL,
-    pb.CHANNEL_SMS: Channel.SMS,
-}
-_STATUSES: Final[Mapping[pb.NotificationStatus.ValueType, NotificationStatus]] = {
-    pb.NOTIFICATION_STATUS_PENDING: NotificationStatus.PENDING,
-    pb.NOTIFICATION_STATUS_SENT: NotificationStatus.SENT,
-    pb.NOTIFICATION_STATUS_FAILED: NotificationStatus.FAILED,
-}
 
 
 @post(
@@ -54,22 +41,13 @@ async def send_notification(
         notification = await _send_email(data, caller=request.user, services=services)
     else:
         notification = await _send_sms(data, caller=request.user, services=services)
-    answer = Notification(
-        id=notification.id, channel=_CHANNELS[notification.channel], status=_STATUSES[notification.status]
-    )
-    return Response(answer, status_code=202)
+    return Response(from_proto(Notification, notification), status_code=202)
 
 
 async def _send_email(data: NewEmail, *, caller: Caller, services: Services) -> pb.Notification:
     answer = await call(
         services.notification.SendEmail,
-        pb.SendEmailRequest(
-            notification_id=data.notification_id or new_id(),
-            user_id=data.user_id,
-            to=data.to or "",
-            subject=data.subject,
-            body=data.body,
-        ),
+        to_proto(pb.SendEmailRequest, data, notification_id=data.notification_id or new_id()),
         caller=caller,
         deadline=services.deadline,
     )
@@ -79,12 +57,7 @@ async def _send_email(data: NewEmail, *, caller: Caller, services: Services) -> 
 async def _send_sms(data: NewSms, *, caller: Caller, services: Services) -> pb.Notification:
     answer = await call(
         services.notification.SendSms,
-        pb.SendSmsRequest(
-            notification_id=data.notification_id or new_id(),
-            user_id=data.user_id,
-            phone=data.phone,
-            message=data.message,
-        ),
+        to_proto(pb.SendSmsRequest, data, notification_id=data.notification_id or new_id()),
         caller=caller,
         deadline=services.deadline,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Annotated, TypeAlias
 
 from litestar import Response, delete, get, patch, post
@@ -17,8 +16,10 @@ from api.problems import declared
 from api.schemas import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
 from api.validation import StrictJson
+from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from ordersaga.product.v1 import product_pb2 as pb
 from runtime.caller import ANONYMOUS
+from runtime.protos import from_proto, to_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
 
@@ -41,7 +42,9 @@ _IfMatch: TypeAlias = Annotated[
 )
 async def list_products(
     services: NamedDependency[Services],
-    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Products on a page.")] = 50,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Products on a page.")
+    ] = DEFAULT_PAGE_SIZE,
     cursor: Annotated[
         str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
     ] = "",
@@ -54,7 +57,8 @@ async def list_products(
         deadline=services.deadline,
     )
     return ProductPage(
-        items=[_to_product(product) for product in answer.products], next_cursor=answer.next_page_token or None
+        items=[from_proto(Product, product) for product in answer.products],
+        next_cursor=answer.next_page_token or None,
     )
 
 
@@ -78,15 +82,13 @@ async def create_product(
     """Add an active product to the catalogue. It has no stock until some is added. Admins only."""
     answer = await call(
         services.product.CreateProduct,
-        pb.CreateProductRequest(
-            name=data.name, description=data.description, unit_price=data.unit_price, currency=data.currency
-        ),
+        to_proto(pb.CreateProductRequest, data),
         caller=request.user,
         deadline=services.deadline,
     )
     product = answer.product
     headers = {"Location": f"/v1/products/{product.id}", "ETag": etag(product.version)}
-    return Response(_to_product(product), status_code=201, headers=headers)
+    return Response(from_proto(Product, product), status_code=201, headers=headers)
 
 
 @get(
@@ -107,7 +109,7 @@ async def get_product(product_id: FromPath[str], services: NamedDependency[Servi
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
-    return Response(_to_product(answer.product), headers={"ETag": etag(answer.product.version)})
+    return Response(from_proto(Product, answer.product), headers={"ETag": etag(answer.product.version)})
 
 
 @patch(
@@ -148,7 +150,7 @@ async def update_product(
         caller=request.user,
         deadline=services.deadline,
     )
-    return Response(_to_product(answer.product), headers={"ETag": etag(answer.product.version)})
+    return Response(from_proto(Product, answer.product), headers={"ETag": etag(answer.product.version)})
 
 
 @delete(
@@ -175,17 +177,4 @@ async def delete_product(
         pb.DeleteProductRequest(product_id=product_id, expected_versions=versions),
         caller=request.user,
         deadline=services.deadline,
-    )
-
-
-def _to_product(product: pb.Product) -> Product:
-    return Product(
-        id=product.id,
-        name=product.name,
-        description=product.description,
-        unit_price=product.unit_price,
-        currency=product.currency,
-        active=product.active,
-        created_at=product.created_at.ToDatetime(tzinfo=UTC),
-        updated_at=product.updated_at.ToDatetime(tzinfo=UTC),
     )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-
 from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from api.problems import declared
-from api.routes.users import to_user
 from api.schemas import Credentials, RefreshTokenRequest, Token
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb
 from runtime.caller import ANONYMOUS
+from runtime.protos import from_proto, to_proto
 from runtime.rpc_client import call
 
 
@@ -31,9 +29,9 @@ async def create_token(data: JSONBody[Credentials], services: NamedDependency[Se
     """Trade e-mail and password for tokens. A wrong password and an unknown e-mail answer alike."""
     answer = await call(
         services.user.AuthenticateUser,
-        pb.AuthenticateUserRequest(email=data.email, password=data.password),
+        to_proto(pb.AuthenticateUserRequest, data),
         caller=ANONYMOUS,
-        deadline=services.deadline,
+        deadline=services.password_deadline,
     )
     return _show(answer)
 
@@ -55,7 +53,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
     """
     answer = await call(
         services.user.RefreshToken,
-        pb.RefreshTokenRequest(refresh_token=data.refresh_token),
+        to_proto(pb.RefreshTokenRequest, data),
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
@@ -78,19 +76,12 @@ async def log_out(data: JSONBody[RefreshTokenRequest], services: NamedDependency
     """
     await call(
         services.user.RevokeToken,
-        pb.RevokeTokenRequest(refresh_token=data.refresh_token),
+        to_proto(pb.RevokeTokenRequest, data),
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
 
 
 def _show(answer: pb.AuthenticateUserResponse | pb.RefreshTokenResponse) -> Response[Token]:
-    token = Token(
-        access_token=answer.access_token,
-        token_type="Bearer",  # noqa: S106  # RFC 6750's name of the scheme, not a password
-        expires_at=answer.expires_at.ToDatetime(tzinfo=UTC),
-        refresh_token=answer.refresh_token,
-        refresh_expires_at=answer.refresh_expires_at.ToDatetime(tzinfo=UTC),
-        user=to_user(answer.user),
-    )
+    token = from_proto(Token, answer, token_type="Bearer")  # noqa: S106  # RFC 6750's name of the scheme, not a password
     return Response(token, status_code=200, headers={"Cache-Control": "no-store"})  # RFC 6749, section 5.1

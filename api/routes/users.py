@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC
-from typing import Final, Literal
-
 from litestar import Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
@@ -18,12 +14,8 @@ from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb
 from runtime.caller import ANONYMOUS
+from runtime.protos import from_proto, to_proto
 from runtime.rpc_client import call
-
-_ROLES: Final[Mapping[pb.Role.ValueType, Literal["customer", "admin"]]] = {
-    pb.ROLE_CUSTOMER: "customer",
-    pb.ROLE_ADMIN: "admin",
-}
 
 
 @post(
@@ -39,11 +31,11 @@ async def register_user(data: JSONBody[NewUser], services: NamedDependency[Servi
     """Open a customer's account. The e-mail address names it, in whatever case it is written."""
     answer = await call(
         services.user.RegisterUser,
-        pb.RegisterUserRequest(email=data.email, password=data.password, name=data.name),
+        to_proto(pb.RegisterUserRequest, data),
         caller=ANONYMOUS,
-        deadline=services.deadline,
+        deadline=services.password_deadline,
     )
-    return Response(to_user(answer.user), status_code=201, headers={"Location": "/v1/users/me"})
+    return Response(from_proto(User, answer.user), status_code=201, headers={"Location": "/v1/users/me"})
 
 
 @get(
@@ -63,15 +55,4 @@ async def get_current_user(request: SignedInRequest, services: NamedDependency[S
         caller=request.user,
         deadline=services.deadline,
     )
-    return to_user(answer.user)
-
-
-def to_user(user: pb.User) -> User:
-    """An account as its owner sees it."""
-    return User(
-        id=user.id,
-        email=user.email,
-        name=user.name,
-        role=_ROLES[user.role],
-        created_at=user.created_at.ToDatetime(tzinfo=UTC),
-    )
+    return from_proto(User, answer.user)

@@ -17,7 +17,7 @@ from temporalio.client import Client
 from cli.audit.run import audit
 from cli.demo.report import Report
 from cli.demo.scenarios import SCENARIOS, TROUBLED, Outcome
-from cli.demo.shop import Shop
+from cli.demo.shop import DemoError, Shop
 from runtime.settings import Settings
 from sandbox.folder import StackFolder
 from sandbox.ports import Ports
@@ -44,7 +44,12 @@ def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bo
     began = time.monotonic()
     StackFolder(var).release()  # refuses to go on when another demo runs here
     shutil.rmtree(var, ignore_errors=True)
-    report = asyncio.run(_drive(var, console))
+    try:
+        report = asyncio.run(_drive(var, console))
+    except DemoError as error:
+        raise DemoError(
+            f"{error}\nThe log of the gateway and the services is {var / 'log' / 'services.log'}."
+        ) from None
     if histories is not None:
         histories.mkdir(parents=True, exist_ok=True)
         for name, history in report.histories.items():

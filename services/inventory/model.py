@@ -1,29 +1,15 @@
-"""What the inventory service talks about."""
+"""What the inventory service works with, and what is computed from that alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from runtime.rows import Value
+from services.inventory.tables import ChangeColumns, StockColumns
 
 
-class MovementKind(StrEnum):
-    """What changed a product's stock."""
-
-    RESERVED = "reserved"
-    COMMITTED = "committed"
-    RELEASED = "released"
-    ADJUSTED = "adjusted"
-    RESTOCKED = "restocked"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockLevel:
-    """Pieces of one product after movement number `seq`."""
-
-    product_id: str
-    on_hand: int
-    reserved: int
-    seq: int
+class StockLevel(Value, StockColumns):
+    """Stock of one product after movement number `seq`."""
 
     @property
     def available(self) -> int:
@@ -31,28 +17,18 @@ class StockLevel:
         return self.on_hand - self.reserved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockChange:
-    """A change of one product's stock, to be applied and written to the ledger."""
-
-    product_id: str
-    kind: MovementKind
-    on_hand: int = 0
-    reserved: int = 0
-    order_id: str | None = None
-    adjustment_id: str | None = None
-    restock_id: str | None = None
-    note: str = ""
+class StockChange(Value, ChangeColumns):
+    """A change of one product's stock, to be applied and recorded in the ledger."""
 
     @property
     def quantity(self) -> int:
-        """Pieces that the change is about: positive, but for an adjustment that takes away."""
-        return abs(self.reserved) or self.on_hand
+        """Units that the change is about: positive, but for an adjustment that takes away."""
+        return abs(self.reserved_change) or self.on_hand_change
 
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """So many pieces more, or less, of one product."""
+    """A change of what is on hand of one product, by `delta` units."""
 
     product_id: str
     delta: int
@@ -60,7 +36,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class RestockedLine:
-    """So many pieces of one product that a refund put back, of those that the order bought."""
+    """A quantity of one product that a refund put back, of what the order bought."""
 
     order_id: str
     product_id: str

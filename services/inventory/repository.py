@@ -10,37 +10,40 @@ from domain.orders import OrderLine
 from domain.stock import ReservationStatus
 from runtime.database import Connection, encode_rows
 from runtime.outbox import Event, encode_events, with_events
+from runtime.rows import columns, recordset
 from services.inventory.model import Adjustment, RestockedLine, StockChange, StockLevel
+from services.inventory.tables import MovementRow, StockRow
 
 # In sorted order, so that transactions that want the same products wait for each other and never in a circle. The
 # condition is in the UPDATE: after a wait PostgreSQL looks at it once more with the row as it is then.
-_CHANGE_STOCK: Final = """
+_CHANGE_STOCK: Final = f"""
     WITH change AS (
-        SELECT * FROM json_to_recordset(%(changes)s::json) AS change (product_id uuid, on_hand bigint, reserved bigint)
+        SELECT * FROM json_to_recordset(%(changes)s::json)
+                   AS change (product_id uuid, on_hand_change bigint, reserved_change bigint)
     ),
     held AS (
-        SELECT stock.product_id, change.on_hand, change.reserved
+        SELECT stock.product_id, change.on_hand_change, change.reserved_change
           FROM stock JOIN change USING (product_id)
          ORDER BY stock.product_id
            FOR UPDATE OF stock
     )
     UPDATE stock
-       SET on_hand = stock.on_hand + held.on_hand, reserved = stock.reserved + held.reserved, seq = seq + 1
+       SET on_hand = on_hand + on_hand_change, reserved = reserved + reserved_change, seq = seq + 1
       FROM held
      WHERE stock.product_id = held.product_id
-       AND stock.reserved + held.reserved <= stock.on_hand + held.on_hand
-    RETURNING stock.product_id, stock.on_hand, stock.reserved, stock.seq
-"""
-_ADD_MOVEMENTS: Final = with_events("""
+       AND reserved + reserved_change <= on_hand + on_hand_change
+    RETURNING {columns(StockRow, of="stock")}
+"""  # noqa: S608 - put together from constants
+_ADD_MOVEMENTS: Final = with_events(
+    f"""
     changed AS (
-        INSERT INTO movements
-               (product_id, seq, kind, on_hand_change, reserved_change, order_id, adjustment_id, restock_id, note, at)
-        SELECT * FROM json_to_recordset(%(movements)s::json) AS movement (
-               product_id uuid, seq bigint, kind text, on_hand_change bigint, reserved_change bigint,
-               order_id uuid, adjustment_id uuid, restock_id uuid, note text, at timestamptz)
+        INSERT INTO movements ({columns(MovementRow)})
+        SELECT {columns(MovementRow)}
+          FROM json_to_recordset(%(movements)s::json) AS {recordset(MovementRow, alias="movement")}
         RETURNING product_id
     )
-""")
+    """  # noqa: S608 - put together from constants
+)
 
 
 class InventoryRepository:
@@ -53,7 +56,7 @@ class InventoryRepository:
         """Stock of one product; without a row it is zero."""
         level = await self._connection.fetch_one(
             StockLevel,
-            "SELECT product_id, on_hand, reserved, seq FROM stock WHERE product_id = %(product_id)s",
+            f"SELECT {columns(StockRow)} FROM stock WHERE product_id = %(product_id)s",  # noqa: S608 - constants
             product_id=product_id,
         )
         return level or StockLevel(product_id=product_id, on_hand=0, reserved=0, seq=0)
@@ -76,33 +79,16 @@ class InventoryRepository:
 
         Each product may be changed once.
         """
-        rows = [
-            {"product_id": change.product_id, "on_hand": change.on_hand, "reserved": change.reserved}
-            for change in changes
-        ]
-        levels = await self._connection.fetch_all(StockLevel, _CHANGE_STOCK, changes=encode_rows(rows))
+        rows = encode_rows(change.model_dump() for change in changes)
+        levels = await self._connection.fetch_all(StockLevel, _CHANGE_STOCK, changes=rows)
         return {level.product_id: level for level in levels}
 
     async def add_movements(
         self, changes: Sequence[tuple[StockChange, StockLevel]], *, at: datetime, events: Sequence[Event]
     ) -> None:
-        """Write applied changes to the ledger, and their events to the outbox."""
-        rows = [
-            {
-                "product_id": change.product_id,
-                "seq": level.seq,
-                "kind": change.kind,
-                "on_hand_change": change.on_hand,
-                "reserved_change": change.reserved,
-                "order_id": change.order_id,
-                "adjustment_id": change.adjustment_id,
-                "restock_id": change.restock_id,
-                "note": change.note,
-                "at": at,
-            }
-            for change, level in changes
-        ]
-        await self._connection.execute(_ADD_MOVEMENTS, movements=encode_rows(rows), events=encode_events(events))
+        """Record applied changes in the ledger, and their events in the outbox."""
+        rows = encode_rows({**change.model_dump(), "seq": level.seq, "at": at} for change, level in changes)
+        await self._connection.execute(_ADD_MOVEMENTS, movements=rows, events=encode_events(events))
 
     async def lock_id(self, cause_id: str) -> None:
         """Let no other transaction adjust or restock with this id, whichever products, until the end of this one."""
@@ -192,7 +178,7 @@ class InventoryRepository:
         )
 
     async def get_restockable(self, order_id: str) -> dict[str, int]:
-        """By product, how many of the reservation's pieces no refund has put back yet."""
+        """By product, how many of the reservation's units no refund has put back yet."""
         lines = await self._connection.fetch_all(
             OrderLine,
             """

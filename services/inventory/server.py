@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc.aio
 
+from domain.limits import MAX_NOTE
 from domain.stock import MAX_ON_HAND
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer, add_InventoryServiceServicer_to_server
@@ -15,7 +16,7 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.inventory.bootstrap import InventoryComponents, bootstrap
-from services.inventory.model import StockLevel
+from services.inventory.messages import to_stock
 
 SERVICE_NAME = "ordersaga.inventory.v1.InventoryService"
 
@@ -32,7 +33,7 @@ class InventoryServicer(InventoryServiceServicer):
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_id("product_id", request.product_id)
-        return pb.GetStockResponse(stock=_to_proto(await self._service.get_stock(request.product_id)))
+        return pb.GetStockResponse(stock=to_stock(await self._service.get_stock(request.product_id)))
 
     async def AdjustStock(self, request: pb.AdjustStockRequest, context: Context) -> pb.AdjustStockResponse:
         current_caller().require(CallerRole.ADMIN)
@@ -40,7 +41,7 @@ class InventoryServicer(InventoryServiceServicer):
             violations.check_id("adjustment_id", request.adjustment_id)
             violations.check_id("product_id", request.product_id)
             violations.check_range("delta", request.delta, smallest=-MAX_ON_HAND, largest=MAX_ON_HAND)
-            violations.check_text("note", request.note, shortest=0, longest=500)
+            violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
             if request.delta == 0:
                 violations.add("delta", "must not be 0")
         level = await self._service.adjust(
@@ -49,7 +50,7 @@ class InventoryServicer(InventoryServiceServicer):
             delta=request.delta,
             note=request.note,
         )
-        return pb.AdjustStockResponse(stock=_to_proto(level))
+        return pb.AdjustStockResponse(stock=to_stock(level))
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         current_caller().require(CallerRole.SERVICE)
@@ -81,15 +82,6 @@ class InventoryServicer(InventoryServiceServicer):
             lines = violations.check_lines("lines", request.lines)
         await self._service.restock(request.restock_id, request.order_id, lines)
         return pb.RestockResponse()
-
-
-def _to_proto(level: StockLevel) -> pb.Stock:
-    return pb.Stock(
-        product_id=level.product_id,
-        on_hand=level.on_hand,
-        reserved=level.reserved,
-        available=level.available,
-    )
 
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:

@@ -10,14 +10,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from domain.events import STOCK_EVENTS
 from domain.orders import OrderLine
-from domain.stock import MAX_ON_HAND, ReservationStatus
-from ordersaga.events.v1.stock_events_pb2 import StockChanged
+from domain.stock import MAX_ON_HAND, MovementKind, ReservationStatus
 from runtime.database import Database
-from runtime.outbox import Event
 from runtime.refusal import InvalidArgument
 from services.inventory.errors import (
     AdjustmentDiffers,
@@ -29,7 +24,8 @@ from services.inventory.errors import (
     RestockDiffers,
     RestockExceedsSale,
 )
-from services.inventory.model import Adjustment, MovementKind, RestockedLine, StockChange, StockLevel
+from services.inventory.messages import to_event
+from services.inventory.model import Adjustment, RestockedLine, StockChange, StockLevel
 from services.inventory.repository import InventoryRepository
 
 TOO_MANY: Final = f"at most {MAX_ON_HAND} pieces of a product can be in stock"
@@ -66,7 +62,7 @@ class InventoryService:
             change = StockChange(
                 product_id=product_id,
                 kind=MovementKind.ADJUSTED,
-                on_hand=delta,
+                on_hand_change=delta,
                 adjustment_id=adjustment_id,
                 note=note,
             )
@@ -197,8 +193,8 @@ def _changes(
         StockChange(
             product_id=line.product_id,
             kind=kind,
-            on_hand=on_hand(line.quantity),
-            reserved=reserved(line.quantity),
+            on_hand_change=on_hand(line.quantity),
+            reserved_change=reserved(line.quantity),
             order_id=order_id,
             restock_id=restock_id,
         )
@@ -212,32 +208,11 @@ async def _apply(repository: InventoryRepository, changes: Sequence[StockChange]
     for change in changes:
         if change.product_id not in applied:
             stock = await repository.get_stock(change.product_id)
-            requested = change.reserved - change.on_hand
+            requested = change.reserved_change - change.on_hand_change
             raise OutOfStock(product_id=change.product_id, requested=requested, available=stock.available)
     levels = [applied[change.product_id] for change in changes]
     at = datetime.now(UTC)
-    moved_at = Timestamp()
-    moved_at.FromDatetime(at)
-    events = [
-        Event(
-            topic=STOCK_EVENTS,
-            key=change.product_id,
-            type=f"stock.{change.kind.value}",
-            aggregate="stock",
-            aggregate_id=change.product_id,
-            seq=level.seq,
-            cause_id=change.order_id or change.product_id,
-            data=StockChanged(
-                product_id=change.product_id,
-                order_id=change.order_id or "",
-                quantity=change.quantity,
-                on_hand=level.on_hand,
-                reserved=level.reserved,
-                at=moved_at,
-            ),
-            at=at,
-        )
-        for change, level in zip(changes, levels, strict=True)
-    ]
-    await repository.add_movements(list(zip(changes, levels, strict=True)), at=at, events=events)
+    applied_changes = list(zip(changes, levels, strict=True))
+    events = [to_event(change, level, at=at) for change, level in applied_changes]
+    await repository.add_movements(applied_changes, at=at, events=events)
     return levels

@@ -1,4 +1,4 @@
-"""Tables of the inventory database."""
+"""Tables of the inventory database: the one list of each table's columns, which values and statements are made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
 from sqlmodel import Field, SQLModel
 
-from domain.stock import ReservationStatus
+from domain.stock import MovementKind, ReservationStatus
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
@@ -18,10 +18,8 @@ class Base(SQLModel):
     metadata = service_metadata()
 
 
-class Stock(Base, table=True):
-    """Pieces of one product. A product without a row has none."""
-
-    __table_args__ = (CheckConstraint("reserved >= 0 AND reserved <= on_hand", name="available"),)
+class StockColumns(SQLModel):
+    """Units of one product."""
 
     product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     on_hand: int = Field(sa_type=BigInteger)
@@ -30,7 +28,14 @@ class Stock(Base, table=True):
     """Number of the product's last movement."""
 
 
-class Reservation(Base, table=True):
+class StockRow(Base, StockColumns, table=True):
+    """Stock of one product. A product without a row has none."""
+
+    __tablename__ = "stock"
+    __table_args__ = (CheckConstraint("reserved >= 0 AND reserved <= on_hand", name="available"),)
+
+
+class ReservationRow(Base, table=True):
     """An order's reservation; RELEASED without lines is the tombstone of a release that came first."""
 
     __tablename__ = "reservations"
@@ -42,8 +47,8 @@ class Reservation(Base, table=True):
     updated_at: datetime = timestamp()
 
 
-class ReservationLine(Base, table=True):
-    """So many pieces of one product for one order."""
+class ReservationLineRow(Base, table=True):
+    """A quantity of one product for one order."""
 
     __tablename__ = "reservation_lines"
     __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
@@ -53,7 +58,20 @@ class ReservationLine(Base, table=True):
     quantity: int
 
 
-class Movement(Base, table=True):
+class ChangeColumns(SQLModel):
+    """A change of one product's stock, and what caused it."""
+
+    product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    kind: MovementKind = Field(sa_type=Text)
+    on_hand_change: int = Field(default=0, sa_type=BigInteger)
+    reserved_change: int = Field(default=0, sa_type=BigInteger)
+    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    adjustment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), unique=True)
+    restock_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    note: str = Field(default="", sa_type=Text)
+
+
+class MovementRow(Base, ChangeColumns, table=True):
     """The ledger: one row per change of a product's stock, gapless per product.
 
     The sum of `on_hand_change` is what is on hand; the sum of `reserved_change` is what is reserved.
@@ -84,15 +102,7 @@ class Movement(Base, table=True):
         CheckConstraint("(kind = 'restocked') = (restock_id IS NOT NULL)", name="restocked"),
     )
 
-    product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     seq: int = Field(sa_type=BigInteger, primary_key=True)
-    kind: str = Field(sa_type=Text)
-    on_hand_change: int = Field(sa_type=BigInteger)
-    reserved_change: int = Field(sa_type=BigInteger)
-    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
-    adjustment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), unique=True)
-    restock_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
-    note: str = Field(sa_type=Text)
     at: datetime = timestamp()
 
 

@@ -1,4 +1,4 @@
-"""What the notification service talks about."""
+"""What the notification service works with, and what is computed from that alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEMPLATE_OF: Final[Mapping[str, Template]] = {
     REFUNDED_EVENT: Template.ORDER_REFUNDED,
     REFUND_FAILED_EVENT: Template.ORDER_REFUND_FAILED,
 }
-"""The event types that owe the customer a mail, one per event. The others, such as order.received, owe none."""
+"""The event types that a customer gets a mail about, one per event. Of the others, such as order.received, none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class OrderEvent:
     Attributes:
         id: its CloudEvents id.
         seq: its number within the order.
-        template: the mail that tells of it.
+        template: of the mail about it.
         text: `data` as JSON, as it came.
     """
 
@@ -100,7 +100,7 @@ class DueNotification:
 
     @property
     def channel(self) -> Channel:
-        """How it travels; an order's story is told by mail."""
+        """How it travels; what is about an order, by mail."""
         return self.content.channel if isinstance(self.content, WrittenMessage) else Channel.EMAIL
 
     @property

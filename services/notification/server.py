@@ -11,8 +11,6 @@ from domain.notifications import (
     MAX_BODY,
     MAX_SMS,
     MAX_SUBJECT,
-    Channel,
-    NotificationStatus,
     is_one_line,
     is_phone,
 )
@@ -27,16 +25,10 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
+from services.notification.messages import to_mail, to_notification, to_sms
 from services.notification.model import WrittenMessage
 
 SERVICE_NAME: Final = "ordersaga.notification.v1.NotificationService"
-
-_CHANNELS: Final = {Channel.EMAIL: pb.CHANNEL_EMAIL, Channel.SMS: pb.CHANNEL_SMS}
-_STATUSES: Final = {
-    NotificationStatus.PENDING: pb.NOTIFICATION_STATUS_PENDING,
-    NotificationStatus.SENT: pb.NOTIFICATION_STATUS_SENT,
-    NotificationStatus.FAILED: pb.NOTIFICATION_STATUS_FAILED,
-}
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -58,14 +50,7 @@ class NotificationServicer(NotificationServiceServicer):
             if not is_one_line(request.subject):
                 violations.add("subject", "must be one line")
             _check_written(violations, "body", request.body, longest=MAX_BODY)
-        message = WrittenMessage(
-            channel=Channel.EMAIL,
-            user_id=request.user_id,
-            recipient=request.to or None,
-            subject=request.subject,
-            body=request.body,
-        )
-        return pb.SendEmailResponse(notification=await self._queue(request.notification_id, message))
+        return pb.SendEmailResponse(notification=await self._queue(request.notification_id, to_mail(request)))
 
     async def SendSms(self, request: pb.SendSmsRequest, context: Context) -> pb.SendSmsResponse:
         current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
@@ -74,19 +59,12 @@ class NotificationServicer(NotificationServiceServicer):
             if not is_phone(request.phone):
                 violations.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
             _check_written(violations, "message", request.message, longest=MAX_SMS)
-        message = WrittenMessage(
-            channel=Channel.SMS,
-            user_id=request.user_id,
-            recipient=request.phone,
-            subject="",
-            body=request.message,
-        )
-        return pb.SendSmsResponse(notification=await self._queue(request.notification_id, message))
+        return pb.SendSmsResponse(notification=await self._queue(request.notification_id, to_sms(request)))
 
     async def _queue(self, notification_id: str, message: WrittenMessage) -> pb.Notification:
         status = await self._service.queue(notification_id, message)
         self._sender.wake()
-        return pb.Notification(id=notification_id, channel=_CHANNELS[message.channel], status=_STATUSES[status])
+        return to_notification(notification_id, message, status)
 
 
 def _check_ids(violations: Violations, request: pb.SendEmailRequest | pb.SendSmsRequest) -> None:

@@ -6,34 +6,25 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
 
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from domain.events import NOTIFICATION_EVENTS
 from domain.ids import new_id
 from domain.notifications import Channel, NotificationStatus
-from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import Record
 from runtime.metrics import MESSAGES
-from runtime.outbox import Event
 from runtime.refusal import Unavailable
 from services.notification.directory import Directory
 from services.notification.errors import MessageDelayed, MessageRefused, NotificationDiffers, SmsNotConfigured
+from services.notification.messages import to_event
 from services.notification.messenger import Message, Messenger, Recipient
 from services.notification.model import DueNotification, OrderEvent, StoredNotification, WrittenMessage
 from services.notification.rendering import render
 from services.notification.repository import NotificationRepository, NumberTaken
 
 log = structlog.stdlib.get_logger(__name__)
-
-_EVENT_TYPES: Final = {
-    NotificationStatus.SENT: "notification.sent",
-    NotificationStatus.FAILED: "notification.failed",
-}
 
 
 class NotificationService:
@@ -144,7 +135,7 @@ class NotificationService:
         async with self._database.autocommit() as connection:
             repository = NotificationRepository(connection)
             while True:
-                event = _event_of(due, status, seq=seq, at=at)
+                event = to_event(due, status, seq=seq, at=at)
                 try:
                     others_due = await repository.finish(claimed, status, error=error, event=event, at=at)
                 except NumberTaken:
@@ -153,27 +144,3 @@ class NotificationService:
                 if others_due is None:
                     log.warning("notification.claim_lost", notification=due.id)
                 return others_due is not False
-
-
-def _event_of(due: DueNotification, status: NotificationStatus, *, seq: int, at: datetime) -> Event:
-    finished_at = Timestamp()
-    finished_at.FromDatetime(at)
-    return Event(
-        topic=NOTIFICATION_EVENTS,
-        key=due.key,
-        type=_EVENT_TYPES[status],
-        aggregate="notification",
-        aggregate_id=due.key,
-        seq=seq,
-        cause_id=due.key,
-        data=NotificationChanged(
-            notification_id=due.id,
-            order_id=due.order_id or "",
-            template=due.content.template.value if isinstance(due.content, OrderEvent) else "",
-            status=status.value,
-            at=finished_at,
-            user_id=due.user_id,
-            channel=due.channel.value,
-        ),
-        at=at,
-    )

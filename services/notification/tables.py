@@ -1,4 +1,4 @@
-"""Tables of the notification database.
+"""Tables of the notification database: the one list of each table's columns, which values and statements are made of.
 
 A customer's e-mail address is not stored: it is asked for when a mail is sent. An address or number that came with a
 message is forgotten, and its text with it, once the message is sent or has failed.
@@ -13,6 +13,7 @@ from sqlmodel import Field, SQLModel, UniqueConstraint
 
 from domain.notifications import Channel, NotificationStatus
 from runtime.database import service_metadata, timestamp
+from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 from services.notification.model import Template
 
@@ -23,15 +24,17 @@ class Base(SQLModel):
     metadata = service_metadata()
 
 
-class Inbox(Base, table=True):
+class InboxRow(Base, table=True):
     """Events that have had their effect; one that comes again has none."""
+
+    __tablename__ = "inbox"
 
     ce_id: str = Field(sa_type=Text, primary_key=True)
     received_at: datetime = timestamp()
 
 
-class Notification(Base, table=True):
-    """A message that is owed to a user, and what became of it: this table is the sender's queue.
+class NotificationRow(Base, DueColumns, table=True):
+    """A message to a user, and what became of it: it is due until it is sent or has failed.
 
     It is either a mail about an order, which an event caused, or a message whose text was given, which has no order.
     """
@@ -60,10 +63,6 @@ class Notification(Base, table=True):
     event: str | None = Field(default=None, sa_type=Text)
     """The event's data as JSON, as it came: ids and amounts."""
     status: NotificationStatus = Field(sa_type=Text)
-    attempts: int = 0
-    next_attempt_at: datetime = timestamp()
-    """When it is due; while it is being sent, the end of the sender's lease."""
-    last_error: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)
     seq: int | None = Field(default=None, sa_type=BigInteger)

@@ -1,32 +1,46 @@
-"""What the product service talks about."""
+"""What the product service works with, and what is computed from that alone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.orders import PricedLine
+from runtime.rows import Value
+from services.product.tables import ProductColumns
+
+
+class Product(Value, ProductColumns):
+    """A product in its version `seq`; the price in minor units of `currency` each."""
+
+    def next_version(self, *, at: datetime, **changes: object) -> Product:
+        """The product as changed at this moment."""
+        return self.model_copy(update={**changes, "seq": self.seq + 1, "updated_at": at})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """A product in its version `seq`; the price in minor units of `currency` per piece."""
+class Changes:
+    """What of a product shall change; what is None stays."""
 
-    id: str
-    name: str
-    description: str
-    unit_price: int
-    currency: str
-    active: bool
-    seq: int
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None
+    name: str | None = None
+    description: str | None = None
+    unit_price: int | None = None
+    active: bool | None = None
+
+    def of(self, product: Product) -> dict[str, object]:
+        """What would be otherwise."""
+        wanted = {
+            "name": self.name,
+            "description": self.description,
+            "unit_price": self.unit_price,
+            "active": self.active,
+        }
+        return {name: value for name, value in wanted.items() if value not in (None, getattr(product, name))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a product costs per piece, in minor units of `currency`, and whether it can be sold."""
+    """What a product costs each, in minor units of `currency`, and whether it can be sold."""
 
     product_id: str
     unit_price: int
@@ -40,26 +54,6 @@ class Page:
 
     products: list[Product]
     has_more: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What of a product shall change; what is None stays."""
-
-    name: str | None = None
-    description: str | None = None
-    unit_price: int | None = None
-    active: bool | None = None
-
-    def apply(self, product: Product) -> Product:
-        """The product with the changes."""
-        return replace(
-            product,
-            name=product.name if self.name is None else self.name,
-            description=product.description if self.description is None else self.description,
-            unit_price=product.unit_price if self.unit_price is None else self.unit_price,
-            active=product.active if self.active is None else self.active,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

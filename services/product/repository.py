@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from runtime.database import Connection
 from runtime.outbox import Event, encode_events, with_events
+from runtime.rows import columns, overwrite, parameters
 from services.product.model import Price, Product
+from services.product.tables import ProductRow
 
-_PRODUCT: Final = """
-    SELECT id, name, description, unit_price, currency, active, seq, created_at, updated_at, deleted_at FROM products
-"""
-_ADD_PRODUCT: Final = with_events("""
+_PRODUCT: Final = f"SELECT {columns(ProductRow)} FROM products"  # noqa: S608 - put together from constants
+_SAVE_PRODUCT: Final = with_events(
+    f"""
     changed AS (
-        INSERT INTO products (id, name, description, unit_price, currency, active, seq, created_at, updated_at)
-        VALUES (%(product_id)s, %(name)s, %(description)s, %(unit_price)s, %(currency)s, %(active)s, %(seq)s,
-                %(created_at)s, %(updated_at)s)
+        INSERT INTO products ({columns(ProductRow)}) VALUES ({parameters(ProductRow)})
+        ON CONFLICT (id) DO UPDATE SET {overwrite(ProductRow, without={"currency", "created_at"})}
         RETURNING id
     )
-""")
-_SAVE_PRODUCT: Final = with_events("""
-    changed AS (
-        UPDATE products
-           SET name = %(name)s, description = %(description)s, unit_price = %(unit_price)s, active = %(active)s,
-               seq = %(seq)s, updated_at = %(updated_at)s, deleted_at = %(deleted_at)s
-         WHERE id = %(product_id)s
-        RETURNING id
-    )
-""")
+    """  # noqa: S608 - put together from constants
+)
 
 
 class ProductRepository:
@@ -37,42 +29,15 @@ class ProductRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add_product(self, product: Product, events: Sequence[Event]) -> None:
-        """Write a new product, and its events to the outbox."""
-        await self._connection.execute(
-            _ADD_PRODUCT,
-            product_id=product.id,
-            name=product.name,
-            description=product.description,
-            unit_price=product.unit_price,
-            currency=product.currency,
-            active=product.active,
-            seq=product.seq,
-            created_at=product.created_at,
-            updated_at=product.updated_at,
-            events=encode_events(events),
-        )
-
     async def lock_product(self, product_id: str) -> Product | None:
         """One product, deleted or not, held until the end of the transaction."""
         return await self._connection.fetch_one(
             Product, f"{_PRODUCT} WHERE id = %(product_id)s FOR UPDATE", product_id=product_id
         )
 
-    async def save_product(self, product: Product, events: Sequence[Event]) -> None:
-        """Write what can change of a locked product, and its events to the outbox."""
-        await self._connection.execute(
-            _SAVE_PRODUCT,
-            product_id=product.id,
-            name=product.name,
-            description=product.description,
-            unit_price=product.unit_price,
-            active=product.active,
-            seq=product.seq,
-            updated_at=product.updated_at,
-            deleted_at=product.deleted_at,
-            events=encode_events(events),
-        )
+    async def save_product(self, product: Product, event: Event) -> None:
+        """Store a new product, or what can change of a locked one, and its event in the outbox."""
+        await self._connection.execute(_SAVE_PRODUCT, **product.model_dump(), events=encode_events([event]))
 
     async def find_product(self, product_id: str) -> Product | None:
         """One product, active or not, deleted or not."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc.aio
 
-from ordersaga.common.v1.order_line_pb2 import PricedLine
+from domain.limits import MAX_DESCRIPTION, MAX_PAGE_SIZE, MAX_PRODUCT_NAME
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
@@ -16,7 +16,7 @@ from runtime.rpc_server import serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.product.bootstrap import ProductComponents, bootstrap
-from services.product.model import Changes, Product
+from services.product.messages import to_changes, to_product, to_quote
 
 SERVICE_NAME = "ordersaga.product.v1.ProductService"
 
@@ -42,14 +42,14 @@ class ProductServicer(ProductServiceServicer):
             unit_price=request.unit_price,
             currency=request.currency,
         )
-        return pb.CreateProductResponse(product=_to_proto(product))
+        return pb.CreateProductResponse(product=to_product(product))
 
     async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
         with Violations() as violations:
             violations.check_id("product_id", request.product_id)
         sees_deleted = current_caller().role in (CallerRole.ADMIN, CallerRole.SERVICE)
         product = await self._service.get(request.product_id, deleted_too=sees_deleted)
-        return pb.GetProductResponse(product=_to_proto(product))
+        return pb.GetProductResponse(product=to_product(product))
 
     async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Context) -> pb.UpdateProductResponse:
         current_caller().require(CallerRole.ADMIN)
@@ -59,14 +59,10 @@ class ProductServicer(ProductServiceServicer):
                 _check_name(violations, request.name)
             _check_description(violations, request.description)
             violations.check_amount("unit_price", request.unit_price)
-        changes = Changes(
-            name=request.name if request.HasField("name") else None,
-            description=request.description if request.HasField("description") else None,
-            unit_price=request.unit_price if request.HasField("unit_price") else None,
-            active=request.active if request.HasField("active") else None,
+        product = await self._service.update(
+            request.product_id, to_changes(request), expected_versions=request.expected_versions
         )
-        product = await self._service.update(request.product_id, changes, expected_versions=request.expected_versions)
-        return pb.UpdateProductResponse(product=_to_proto(product))
+        return pb.UpdateProductResponse(product=to_product(product))
 
     async def DeleteProduct(self, request: pb.DeleteProductRequest, context: Context) -> pb.DeleteProductResponse:
         current_caller().require(CallerRole.ADMIN)
@@ -77,11 +73,11 @@ class ProductServicer(ProductServiceServicer):
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
         with Violations() as violations:
-            violations.check_range("page_size", request.page_size, smallest=1, largest=100)
+            violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
             after = violations.check_page_token("page_token", request.page_token)
         page = await self._service.list_active(after=after, page_size=request.page_size)
         return pb.ListProductsResponse(
-            products=[_to_proto(product) for product in page.products],
+            products=[to_product(product) for product in page.products],
             next_page_token=encode_cursor(page.products[-1].id) if page.has_more else "",
         )
 
@@ -94,38 +90,17 @@ class ProductServicer(ProductServiceServicer):
             if expected_total is not None:
                 violations.check_amount("expected_total", expected_total)
         quote = await self._service.quote(lines, currency=request.currency, expected_total=expected_total)
-        return pb.QuoteResponse(
-            lines=[
-                PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=line.unit_price)
-                for line in quote.lines
-            ],
-            total=quote.total,
-        )
+        return to_quote(quote)
 
 
 def _check_name(violations: Violations, name: str) -> None:
-    violations.check_text("name", name, longest=200)
+    violations.check_text("name", name, longest=MAX_PRODUCT_NAME)
     if name.isspace():
         violations.add("name", "must not be blank")
 
 
 def _check_description(violations: Violations, description: str) -> None:
-    violations.check_text("description", description, shortest=0, longest=5_000)
-
-
-def _to_proto(product: Product) -> pb.Product:
-    message = pb.Product(
-        id=product.id,
-        name=product.name,
-        description=product.description,
-        unit_price=product.unit_price,
-        currency=product.currency,
-        active=product.active,
-        version=product.seq,
-    )
-    message.created_at.FromDatetime(product.created_at)
-    message.updated_at.FromDatetime(product.updated_at)
-    return message
+    violations.check_text("description", description, shortest=0, longest=MAX_DESCRIPTION)
 
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from domain.events import PRODUCT_EVENTS
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
 from domain.orders import OrderLine, PricedLine
-from ordersaga.events.v1.product_events_pb2 import ProductChanged
 from runtime.database import Database
-from runtime.outbox import Event
 from services.product.errors import (
     CurrencyMismatch,
     PriceChanged,
@@ -23,6 +17,7 @@ from services.product.errors import (
     StaleVersion,
     TotalTooLarge,
 )
+from services.product.messages import to_event
 from services.product.model import Changes, Page, Price, PricedLines, Product
 from services.product.repository import ProductRepository
 
@@ -49,7 +44,7 @@ class ProductService:
             deleted_at=None,
         )
         async with self._database.autocommit() as connection:
-            await ProductRepository(connection).add_product(product, [_event(product, "product.created")])
+            await ProductRepository(connection).save_product(product, to_event(product, "product.created"))
         return product
 
     async def update(self, product_id: str, changes: Changes, *, expected_versions: Collection[int]) -> Product:
@@ -64,11 +59,10 @@ class ProductService:
         async with self._database.transaction() as connection:
             repository = ProductRepository(connection)
             product = await _lock(repository, product_id, expected_versions)
-            changed = changes.apply(product)
-            if changed != product:
-                changed = _next_version(changed, at=datetime.now(UTC))
-                await repository.save_product(changed, [_event(changed, "product.updated")])
-            return changed
+            if changed := changes.of(product):
+                product = product.next_version(at=datetime.now(UTC), **changed)
+                await repository.save_product(product, to_event(product, "product.updated"))
+            return product
 
     async def delete(self, product_id: str, *, expected_versions: Collection[int]) -> None:
         """Take a product out of the catalogue for good; orders that were quoted are not touched.
@@ -81,8 +75,8 @@ class ProductService:
             repository = ProductRepository(connection)
             product = await _lock(repository, product_id, expected_versions)
             now = datetime.now(UTC)
-            deleted = _next_version(replace(product, active=False, deleted_at=now), at=now)
-            await repository.save_product(deleted, [_event(deleted, "product.deleted")])
+            deleted = product.next_version(at=now, active=False, deleted_at=now)
+            await repository.save_product(deleted, to_event(deleted, "product.deleted"))
 
     async def get(self, product_id: str, *, deleted_too: bool) -> Product:
         """One product, active or not.
@@ -140,31 +134,3 @@ async def _lock(repository: ProductRepository, product_id: str, expected_version
     if expected_versions and product.seq not in expected_versions:
         raise StaleVersion(product_id=product_id, version=product.seq)
     return product
-
-
-def _next_version(product: Product, *, at: datetime) -> Product:
-    return replace(product, seq=product.seq + 1, updated_at=at)
-
-
-def _event(product: Product, event_type: str) -> Event:
-    """The event of the product's present version."""
-    at = Timestamp()
-    at.FromDatetime(product.updated_at)
-    return Event(
-        topic=PRODUCT_EVENTS,
-        key=product.id,
-        type=event_type,
-        aggregate="product",
-        aggregate_id=product.id,
-        seq=product.seq,
-        cause_id=product.id,
-        data=ProductChanged(
-            product_id=product.id,
-            name=product.name,
-            unit_price=product.unit_price,
-            currency=product.currency,
-            active=product.active,
-            at=at,
-        ),
-        at=product.updated_at,
-    )

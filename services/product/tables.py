@@ -1,4 +1,4 @@
-"""Tables of the product database."""
+"""Tables of the product database: the one list of each table's columns, which values and statements are made of."""
 
 from __future__ import annotations
 
@@ -17,20 +17,14 @@ class Base(SQLModel):
     metadata = service_metadata()
 
 
-class Product(Base, table=True):
-    """One product of the catalogue. Ids are UUIDv7, so they sort by creation."""
-
-    __tablename__ = "products"
-    __table_args__ = (
-        CheckConstraint("unit_price >= 0", name="unit_price"),
-        CheckConstraint("deleted_at IS NULL OR NOT active", name="deleted_is_inactive"),
-    )
+class ProductColumns(SQLModel):
+    """A product in its version `seq`."""
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     name: str = Field(sa_type=Text)
     description: str = Field(sa_type=Text)
     unit_price: int = Field(sa_type=BigInteger)
-    """Minor units per piece."""
+    """Minor units of `currency` each."""
     currency: str = Field(sa_type=Text)
     active: bool
     """Whether it can be sold."""
@@ -40,6 +34,16 @@ class Product(Base, table=True):
     updated_at: datetime = timestamp()
     deleted_at: datetime | None = timestamp(default=None, nullable=True)
     """When it was taken out of the catalogue; the row stays, so that orders and mails keep its name."""
+
+
+class ProductRow(Base, ProductColumns, table=True):
+    """One product of the catalogue. Ids are UUIDv7, so they sort by creation."""
+
+    __tablename__ = "products"
+    __table_args__ = (
+        CheckConstraint("unit_price >= 0", name="unit_price"),
+        CheckConstraint("deleted_at IS NULL OR NOT active", name="deleted_is_inactive"),
+    )
 
 
 class Outbox(Base, OutboxColumns, table=True):

@@ -6,16 +6,10 @@ import unicodedata
 from typing import Final
 
 from domain.emails import MAX_EMAIL, is_email
+from domain.limits import MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
 from runtime.validation import Violations
 
-MIN_PASSWORD: Final = 8
-MAX_PASSWORD: Final = 128
-"""Bounds what one hash costs; far longer than people type."""
-MAX_NAME: Final = 100
-MAX_REFRESH_TOKEN: Final = 255
-"""Ours have 43 characters."""
-
-_LINE_BREAKERS = frozenset({"Cc", "Zl", "Zp"})
+_LINE_BREAKERS: Final = frozenset({"Cc", "Zl", "Zp"})
 
 
 def check_account(*, email: str, password: str, name: str) -> None:
@@ -31,7 +25,7 @@ def check_account(*, email: str, password: str, name: str) -> None:
         if not is_email(email):
             violations.add("email", "must be an e-mail address, for example customer@example.test")
         violations.check_text("password", password, shortest=MIN_PASSWORD, longest=MAX_PASSWORD)
-        violations.check_text("name", name, longest=MAX_NAME)
+        violations.check_text("name", name, longest=MAX_USER_NAME)
         if name.isspace() or any(unicodedata.category(letter) in _LINE_BREAKERS for letter in name):
             violations.add("name", "must be one line that is not blank")
 

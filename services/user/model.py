@@ -1,23 +1,22 @@
-"""What the user service talks about."""
+"""What the user service works with, and what is computed from that alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from runtime.caller import CallerRole
+from runtime.caller import Caller, CallerRole
+from runtime.rows import Value
+from services.user.tables import UserColumns
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class User(Value, UserColumns):
     """An account, without its password."""
 
-    id: str
-    email: str
-    name: str
-    role: CallerRole
-    seq: int
-    created_at: datetime
+    @property
+    def caller(self) -> Caller:
+        """Its holder, as who makes a call."""
+        return Caller(CallerRole(self.role.value), self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
-from runtime.caller import CallerRole
+from domain.users import Role
 from runtime.database import Connection
 from runtime.outbox import Event, encode_events, with_events
+from runtime.rows import columns, parameters
 from services.user.model import User
+from services.user.tables import UserColumns, UserRow
 
-_ADD_USER: Final = with_events("""
+_ADD_USER: Final = with_events(
+    f"""
     changed AS (
-        INSERT INTO users (id, email, name, password_hash, role, seq, created_at)
-        VALUES (%(user_id)s, %(email)s, %(name)s, %(password_hash)s, %(role)s, %(seq)s, %(created_at)s)
+        INSERT INTO users ({columns(UserRow)}) VALUES ({parameters(UserRow)})
         ON CONFLICT DO NOTHING
         RETURNING id
     )
-""")
+    """  # noqa: S608 - put together from constants
+)
+_USER: Final = columns(UserColumns)
 
 
 class UserRepository:
@@ -26,26 +29,18 @@ class UserRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add_user(self, user: User, *, password_hash: str, events: Sequence[Event]) -> bool:
-        """Write a new account and its events, unless its e-mail is taken; waits for one that is just taking it."""
+    async def add_user(self, user: User, *, password_hash: str, event: Event) -> bool:
+        """Store a new account and its event, unless its e-mail is taken; waits for one that is just taking it."""
         added = await self._connection.execute(
-            _ADD_USER,
-            user_id=user.id,
-            email=user.email,
-            name=user.name,
-            password_hash=password_hash,
-            role=user.role,
-            seq=user.seq,
-            created_at=user.created_at,
-            events=encode_events(events),
+            _ADD_USER, **user.model_dump(), password_hash=password_hash, events=encode_events([event])
         )
         return added == 1
 
     async def find_user(self, user_id: str) -> User | None:
         """One account."""
         return await self._connection.fetch_one(
-            _to_user,
-            "SELECT id, email, name, role, seq, created_at FROM users WHERE id = %(user_id)s",
+            User,
+            f"SELECT {_USER} FROM users WHERE id = %(user_id)s",  # noqa: S608 - put together from constants
             user_id=user_id,
         )
 
@@ -53,23 +48,19 @@ class UserRepository:
         """The account with this e-mail, in whatever case, and its password's hash."""
         return await self._connection.fetch_one(
             _to_credentials,
-            """
-            SELECT id, email, name, role, seq, created_at, password_hash
-              FROM users
-             WHERE lower(email) = lower(%(email)s)
-            """,
+            f"SELECT {_USER}, password_hash FROM users WHERE lower(email) = lower(%(email)s)",  # noqa: S608 - likewise
             email=email,
         )
 
     async def make_admin(self, email: str, *, password_hash: str) -> User:
         """Give the account with this e-mail, which there must be, the admin's role and this password."""
         admin = await self._connection.fetch_one(
-            _to_user,
-            """
+            User,
+            f"""
             UPDATE users SET role = %(role)s, password_hash = %(password_hash)s WHERE lower(email) = lower(%(email)s)
-            RETURNING id, email, name, role, seq, created_at
-            """,
-            role=CallerRole.ADMIN,
+            RETURNING {_USER}
+            """,  # noqa: S608 - put together from constants
+            role=Role.ADMIN,
             password_hash=password_hash,
             email=email,
         )
@@ -87,9 +78,5 @@ class UserRepository:
         )
 
 
-def _to_user(*, role: str, **columns: Any) -> User:
-    return User(role=CallerRole(role), **columns)
-
-
-def _to_credentials(*, password_hash: str, **columns: Any) -> tuple[User, str]:
-    return _to_user(**columns), password_hash
+def _to_credentials(*, password_hash: str, **user: Any) -> tuple[User, str]:
+    return User(**user), password_hash

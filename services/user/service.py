@@ -5,17 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from domain.events import USER_EVENTS
 from domain.ids import new_id
-from ordersaga.events.v1.user_events_pb2 import UserCreated
-from runtime.caller import CallerRole
+from domain.users import Role
 from runtime.database import Connection, Database
-from runtime.outbox import Event
 from runtime.refusal import Unavailable
 from services.user.checks import check_account
 from services.user.errors import BadCredentials, EmailTaken, UserNotFound
+from services.user.messages import to_event
 from services.user.model import User
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
@@ -38,7 +34,7 @@ class UserService:
         """
         password_hash = await self._passwords.hash(password)
         async with self._database.autocommit() as connection:
-            user = await _add(connection, email=email, password_hash=password_hash, name=name, role=CallerRole.CUSTOMER)
+            user = await _add(connection, email=email, password_hash=password_hash, name=name, role=Role.CUSTOMER)
         if user is None:
             raise EmailTaken
         return user
@@ -93,7 +89,7 @@ class UserService:
         check_account(email=email, password=password, name=name)
         password_hash = await self._passwords.hash(password)
         async with self._database.transaction() as connection:
-            user = await _add(connection, email=email, password_hash=password_hash, name=name, role=CallerRole.ADMIN)
+            user = await _add(connection, email=email, password_hash=password_hash, name=name, role=Role.ADMIN)
             if user is None:
                 user = await UserRepository(connection).make_admin(email, password_hash=password_hash)
                 # Whoever was logged in before must not become an admin by a refresh.
@@ -101,23 +97,7 @@ class UserService:
         return user
 
 
-async def _add(connection: Connection, *, email: str, password_hash: str, name: str, role: CallerRole) -> User | None:
+async def _add(connection: Connection, *, email: str, password_hash: str, name: str, role: Role) -> User | None:
     user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=datetime.now(UTC))
-    added = await UserRepository(connection).add_user(user, password_hash=password_hash, events=[_created(user)])
+    added = await UserRepository(connection).add_user(user, password_hash=password_hash, event=to_event(user))
     return user if added else None
-
-
-def _created(user: User) -> Event:
-    at = Timestamp()
-    at.FromDatetime(user.created_at)
-    return Event(
-        topic=USER_EVENTS,
-        key=user.id,
-        type="user.created",
-        aggregate="user",
-        aggregate_id=user.id,
-        seq=user.seq,
-        cause_id=user.id,
-        data=UserCreated(user_id=user.id, at=at),
-        at=user.created_at,
-    )

@@ -1,4 +1,4 @@
-"""Tables of the user database."""
+"""Tables of the user database: the one list of each table's columns, which values and statements are made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
-from runtime.caller import CallerRole
+from domain.users import Role
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
@@ -18,7 +18,19 @@ class Base(SQLModel):
     metadata = service_metadata()
 
 
-class User(Base, table=True):
+class UserColumns(SQLModel):
+    """An account, without its password."""
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    email: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    role: Role = Field(sa_type=Text)
+    seq: int = Field(sa_type=BigInteger)
+    """Number of the account's last event."""
+    created_at: datetime = timestamp()
+
+
+class UserRow(Base, UserColumns, table=True):
     """One account. Its e-mail is kept as it was given and is unique whatever its case."""
 
     __tablename__ = "users"
@@ -27,18 +39,11 @@ class User(Base, table=True):
         Index("uq_users_lower_email", text("lower(email)"), unique=True),
     )
 
-    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    email: str = Field(sa_type=Text)
-    name: str = Field(sa_type=Text)
     password_hash: str = Field(sa_type=Text)
     """Argon2id in the PHC string format, parameters included."""
-    role: CallerRole = Field(sa_type=Text)
-    seq: int = Field(sa_type=BigInteger)
-    """Number of the account's last event."""
-    created_at: datetime = timestamp()
 
 
-class RefreshToken(Base, table=True):
+class RefreshTokenRow(Base, table=True):
     """One refresh token. All that were rotated out of one login are a family, named by the id of its first token."""
 
     __tablename__ = "refresh_tokens"

@@ -93,7 +93,8 @@ async def test_a_refusal_that_no_route_expects_is_a_defect() -> None:
 async def test_a_service_that_is_away_is_503_with_retry_after() -> None:
     response = await answer_to(ServiceUnavailable("user", grpc.StatusCode.DEADLINE_EXCEEDED, "too slow"))
 
-    problem(response, status=503, name="service-unavailable")
+    body = problem(response, status=503, name="service-unavailable")
+    assert "user service" in body["detail"]
     assert response.headers["retry-after"] == "1"
 
 

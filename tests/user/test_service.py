@@ -11,6 +11,7 @@ from argon2 import PasswordHasher, extract_parameters
 
 from domain.ids import new_id
 from domain.refusals import Refusal
+from domain.users import Role
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
@@ -354,7 +355,7 @@ async def test_ensuring_an_admin_promotes_an_account_and_sets_its_password(users
 
     admin = await service.ensure_admin(email=email, password="another horse", name="Admin")
 
-    assert (admin.id, admin.name, admin.role) == (customer.id, "Customer", CallerRole.ADMIN)
+    assert (admin.id, admin.name, admin.role) == (customer.id, "Customer", Role.ADMIN)
     assert (await users.authenticate(email=email, password="another horse")).user.role == pb.ROLE_ADMIN
     with pytest.raises(CallRefused):
         await users.authenticate(email=email, password=PASSWORD)

@@ -1,0 +1,12 @@
+"""Users: what an account may do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What the holder of an account may do."""
+
+    CUSTOMER = "customer"
+    ADMIN = "admin"

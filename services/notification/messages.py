@@ -1,0 +1,65 @@
+"""Between protobuf messages and what the notification service works with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from domain.events import NOTIFICATION_EVENTS
+from domain.notifications import Channel, NotificationStatus
+from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
+from ordersaga.notification.v1 import notification_pb2 as pb
+from runtime.outbox import Event
+from runtime.protos import enum_mapping, to_proto, to_timestamp
+from services.notification.model import DueNotification, OrderEvent, WrittenMessage
+
+_EVENT_TYPES: Final = {
+    NotificationStatus.SENT: "notification.sent",
+    NotificationStatus.FAILED: "notification.failed",
+}
+
+
+def to_mail(request: pb.SendEmailRequest) -> WrittenMessage:
+    """The mail that a checked request asks for."""
+    return WrittenMessage(
+        channel=Channel.EMAIL,
+        user_id=request.user_id,
+        recipient=request.to or None,
+        subject=request.subject,
+        body=request.body,
+    )
+
+
+def to_sms(request: pb.SendSmsRequest) -> WrittenMessage:
+    """The SMS that a checked request asks for."""
+    return WrittenMessage(
+        channel=Channel.SMS, user_id=request.user_id, recipient=request.phone, subject="", body=request.message
+    )
+
+
+def to_notification(notification_id: str, message: WrittenMessage, status: NotificationStatus) -> pb.Notification:
+    """A notification on the wire."""
+    statuses = enum_mapping(NotificationStatus, pb.NotificationStatus.DESCRIPTOR)
+    return to_proto(pb.Notification, message, id=notification_id, status=statuses.to_proto(status))
+
+
+def to_event(due: DueNotification, status: NotificationStatus, *, seq: int, at: datetime) -> Event:
+    """The event of a notification that ended SENT or FAILED at this moment."""
+    return Event(
+        topic=NOTIFICATION_EVENTS,
+        key=due.key,
+        type=_EVENT_TYPES[status],
+        aggregate="notification",
+        aggregate_id=due.key,
+        seq=seq,
+        cause_id=due.key,
+        data=to_proto(
+            NotificationChanged,
+            due,
+            notification_id=due.id,
+            template=due.content.template.value if isinstance(due.content, OrderEvent) else None,
+            status=status.value,
+            at=to_timestamp(at),
+        ),
+        at=at,
+    )

@@ -1,0 +1,46 @@
+"""Between protobuf messages and what the user service works with."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from domain.events import USER_EVENTS
+from ordersaga.events.v1.user_events_pb2 import UserCreated
+from ordersaga.user.v1 import user_pb2 as pb
+from runtime.outbox import Event
+from runtime.protos import to_proto, to_timestamp
+from runtime.tokens import SignedToken
+from services.user.model import IssuedToken, User
+
+Tokens = TypeVar("Tokens", pb.AuthenticateUserResponse, pb.RefreshTokenResponse)
+
+
+def to_user(user: User) -> pb.User:
+    """An account on the wire."""
+    return to_proto(pb.User, user)
+
+
+def to_tokens(kind: type[Tokens], user: User, *, access: SignedToken, refresh: IssuedToken) -> Tokens:
+    """An account's tokens on the wire."""
+    return kind(
+        access_token=access.text,
+        expires_at=to_timestamp(access.expires_at),
+        user=to_user(user),
+        refresh_token=refresh.text,
+        refresh_expires_at=to_timestamp(refresh.expires_at),
+    )
+
+
+def to_event(user: User) -> Event:
+    """The event of a new account: its id alone."""
+    return Event(
+        topic=USER_EVENTS,
+        key=user.id,
+        type="user.created",
+        aggregate="user",
+        aggregate_id=user.id,
+        seq=user.seq,
+        cause_id=user.id,
+        data=UserCreated(user_id=user.id, at=to_timestamp(user.created_at)),
+        at=user.created_at,
+    )
