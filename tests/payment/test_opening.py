@@ -39,7 +39,7 @@ async def test_without_a_payment_method_the_intent_waits_unconfirmed(harness: Pa
         "eur",
         "requires_payment_method",
     )
-    assert intent.payment_method_types == ["card"]
+    assert intent.payment_method_types == ["card", "sepa_debit"]
     assert intent.metadata.to_dict() == {"app": "ordersaga", "order_id": payment.order_id, "payment_id": payment.id}
 
 
