@@ -1,11 +1,10 @@
-"""PostgreSQL: one pool of connections per service, transactions, and wake-ups by LISTEN.
+"""PostgreSQL: one pool of connections per service, transactions, and wake-ups.
 
 Tables are SQLModel classes, which the migrations are made from; statements are plain SQL (docs/decisions/0010).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, LiteralString, TypeVar
@@ -19,10 +18,11 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import URL, DateTime, MetaData, make_url
 from sqlmodel import Field
 
-from runtime.backoff import Backoff, Retries
+from runtime.connecting import with_keepalives
 from runtime.deadline import time_to_wait
+from runtime.listener import Listener
 from runtime.refusal import Unavailable
-from runtime.settings import Settings
+from runtime.settings import Pooler, Settings, SettingsError
 from runtime.turns import Turns
 
 log = structlog.stdlib.get_logger(__name__)
@@ -32,7 +32,6 @@ Row = TypeVar("Row")
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds to wait for PostgreSQL to take a connection; and for one's turn, unless the caller waits longer."""
 
-_RECONNECT: Final = Backoff(first=0.1, longest=2.0)
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -105,18 +104,24 @@ def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:
 class Database:
     """One service's database."""
 
-    def __init__(self, dsn: str, *, pool_size: int) -> None:
+    def __init__(
+        self, dsn: str, *, pool_size: int, pooler: Pooler = Pooler.NONE, listen_dsn: str | None = None
+    ) -> None:
+        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode."""
         self.dsn = dsn
+        self.listen_dsn = listen_dsn or (None if pooler is Pooler.TRANSACTION else dsn)
+        self._pooler = pooler
         self._turns = Turns(pool_size, of="connection", error=DatabaseAway)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
-            dsn,
+            with_keepalives(dsn),
             min_size=1,
             max_size=pool_size,
             timeout=CONNECT_TIMEOUT,
             # A failed connect is repeated once, a second later. Left alone, the pool would try for minutes at ever
             # longer intervals, and stay away from a database that is back; so, the next caller starts anew.
             reconnect_timeout=1.0,
-            kwargs={"autocommit": True},
+            # What one statement prepared, the next one would look for on another connection of the pooler.
+            kwargs={"autocommit": True, **({"prepare_threshold": None} if pooler is Pooler.TRANSACTION else {})},
             configure=_configure,
             check=self._check,
             open=False,
@@ -142,8 +147,35 @@ class Database:
         async with self._connect() as connection:
             yield Connection(connection)
 
+    def listen(self, channel: str, on_wake: Callable[[str], None]) -> Listener:
+        """Wake-ups from the database's channel, see `Listener`.
+
+        Raises:
+            SettingsError: only a pooler in transaction mode is known, which forgets who listens.
+        """
+        if self.listen_dsn is None:
+            raise SettingsError(
+                "ORDERSAGA_LISTEN_DSNS lacks a DSN that reaches the service's database without the pooler: LISTEN does "
+                "not work through one in transaction mode"
+            )
+        return Listener(self.listen_dsn, channel=channel, on_wake=on_wake)
+
+    async def is_pooled(self) -> bool:
+        """Whether its connections are a pooler's, of whose backends each statement may get another one.
+
+        Raises:
+            DatabaseAway: repeat.
+        """
+        try:
+            async with await psycopg.AsyncConnection.connect(with_keepalives(self.dsn), autocommit=True) as connection:
+                cursor = await connection.cursor(row_factory=scalar_row).execute("SELECT pg_backend_pid()")
+                # PostgreSQL says at the start who it is; a pooler that stands in between makes something up.
+                return await cursor.fetchone() != connection.info.backend_pid
+        except psycopg.OperationalError as error:
+            raise DatabaseAway(f"the database does not answer: {error}") from error
+
     async def close(self) -> None:
-        """Give every connection back."""
+        """Close every connection."""
         await self._pool.close()
 
     @asynccontextmanager
@@ -176,55 +208,40 @@ async def open_database(settings: Settings, service: str, *, given: Database | N
     """A service's database, as long as the context is open: the one that is given, or else that of the settings.
 
     Raises:
-        SettingsError: the settings name none.
+        SettingsError: the settings name none, or one that is reached through a pooler which they do not mention.
     """
     if given is not None:  # whoever gives it closes it
         yield given
         return
-    database = Database(settings.required(f"{service}_dsn"), pool_size=settings.database_pool_size)
+    name, dsn = f"ORDERSAGA_{service.upper()}_DSN", settings.required(f"{service}_dsn")
+    listen_dsn = settings.listen_dsns.get(service)
     try:
+        database = Database(
+            dsn,
+            pool_size=settings.database_pool_size,
+            pooler=settings.database_pooler,
+            listen_dsn=None if listen_dsn is None else listen_dsn.get_secret_value(),
+        )
+    except psycopg.ProgrammingError as error:
+        raise SettingsError(f"{name} is no libpq connection URI: {error}") from None
+    try:
+        if settings.database_pooler is Pooler.NONE:
+            await _refuse_pooler(database, name)
         yield database
     finally:
         await database.close()
 
 
+async def _refuse_pooler(database: Database, name: str) -> None:
+    try:
+        if await database.is_pooled():
+            raise SettingsError(
+                f"{name} leads to a pooler, such as PgBouncer, and not to PostgreSQL itself: set "
+                "ORDERSAGA_DATABASE_POOLER to the mode that the pooler is in, transaction or session"
+            )
+    except DatabaseAway as problem:
+        log.warning("database.away", setting=name, problem=str(problem))
+
+
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     connection.adapters.register_loader("uuid", TextLoader)
-
-
-class Listener:
-    """Calls `on_wake(payload)` for each NOTIFY on `channel`, over a connection of its own that comes back by itself.
-
-    A notification is a hint, never a queue: after each (re)connection `on_wake("")` says that some may have been
-    missed. Use as an async context manager.
-    """
-
-    def __init__(self, dsn: str, *, channel: str, on_wake: Callable[[str], None]) -> None:
-        self._dsn = dsn
-        self._channel = channel
-        self._on_wake = on_wake
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Listener:
-        self._task = asyncio.create_task(self.run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def run(self) -> None:
-        """Listen until cancelled."""
-        retries = Retries(_RECONNECT)
-        while True:
-            try:
-                async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-                    await connection.execute(f'LISTEN "{self._channel}"')
-                    retries.succeeded()
-                    self._on_wake("")
-                    async for notification in connection.notifies():
-                        self._on_wake(notification.payload)
-            except psycopg.OperationalError as error:
-                log.warning("listener.lost", channel=self._channel, error=str(error))
-            await asyncio.sleep(retries.failed())

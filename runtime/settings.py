@@ -6,6 +6,7 @@ with the setting's name. The defaults are those of the embedded stack (`make up`
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
@@ -14,6 +15,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+class Pooler(StrEnum):
+    """What stands between a service and PostgreSQL, and when it gives a service's connection to somebody else."""
+
+    NONE = "none"
+    SESSION = "session"
+    """When the service closes it: nothing changes for us."""
+    TRANSACTION = "transaction"
+    """After each transaction: statements cannot be prepared, and nobody can listen."""
 
 
 class SettingsError(Exception):
@@ -40,6 +51,15 @@ class Settings(BaseSettings):
     payment_dsn: SecretStr | None = Field(default=None, description="Database of the payment service.")
     notification_dsn: SecretStr | None = Field(default=None, description="Database of the notification service.")
     database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
+    database_pooler: Pooler = Field(
+        default=Pooler.NONE,
+        description="Mode of the pooler (PgBouncer, …) that the services' DSNs lead to: none, session, transaction.",
+    )
+    listen_dsns: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="JSON object: service (order, payment) to a DSN that reaches its database without a pooler in "
+        "transaction mode, for LISTEN.",
+    )
     audit_dsns: dict[str, SecretStr] = Field(
         default_factory=dict,
         description="JSON object: service to the DSN of the audit's read-only role in its database.",

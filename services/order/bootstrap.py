@@ -14,9 +14,10 @@ from temporalio.client import Client
 from domain.saga import SagaPolicy
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
-from runtime.database import Database, Listener
+from runtime.database import Database, open_database
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
+from runtime.listener import Listener
 from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
@@ -82,9 +83,7 @@ async def bootstrap(
         SettingsError: a setting is missing.
     """
     async with AsyncExitStack() as stack:
-        if database is None:
-            database = Database(settings.required("order_dsn"), pool_size=settings.database_pool_size)
-            stack.push_async_callback(database.close)
+        database = await stack.enter_async_context(open_database(settings, "order", given=database))
         client = temporal or await connect_temporal(settings)
         sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
         yield _components(settings, database, client, sagas, clock)
@@ -92,7 +91,7 @@ async def bootstrap(
 
 def _components(settings: Settings, database: Database, client: Client, sagas: Sagas, clock: Clock) -> OrderComponents:
     policy, wakeups = saga_policy(settings), Wakeups()
-    listener = Listener(database.dsn, channel=ORDERS_CHANNEL, on_wake=wakeups.wake)
+    listener = database.listen(ORDERS_CHANNEL, wakeups.wake)
     orders = OrderService(database, sagas, wakeups, policy=policy, clock=clock)
     cancellations = CancellationService(database, orders, sagas, wakeups, clock=clock)
     lost_workflows = LostWorkflows(database, orders, sagas, client, policy=policy, clock=clock)

@@ -11,7 +11,8 @@ from functools import partial
 import stripe
 from temporalio.client import Client
 
-from runtime.database import Database, Listener
+from runtime.database import Database, open_database
+from runtime.listener import Listener
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.wakeups import Wakeups
@@ -82,9 +83,7 @@ async def bootstrap(
     """
     settings.required("stripe_webhook_secret")
     async with AsyncExitStack() as stack:
-        if database is None:
-            database = Database(settings.required("payment_dsn"), pool_size=settings.database_pool_size)
-            stack.push_async_callback(database.close)
+        database = await stack.enter_async_context(open_database(settings, "payment", given=database))
         client = StripeClient(
             api_key=settings.required("stripe_api_key"),
             api_base=settings.stripe_api_base,
@@ -105,7 +104,7 @@ async def bootstrap(
 
 def _components(settings: Settings, database: Database, client: StripeClient, sagas: Sagas) -> PaymentComponents:
     wakeups = Wakeups()
-    listener = Listener(database.dsn, channel=REFUNDS_CHANNEL, on_wake=wakeups.wake)
+    listener = database.listen(REFUNDS_CHANNEL, wakeups.wake)
     payment_ledger, refund_ledger = PaymentLedger(database), RefundLedger(database)
     dispute_ledger = DisputeLedger(database)
     follow_ups = FollowUps(database, sagas)

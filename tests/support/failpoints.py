@@ -65,6 +65,7 @@ class MortalDatabase(Database):
 
     def __init__(self, real: Database, life: Lifecycle) -> None:
         self.dsn = real.dsn
+        self.listen_dsn = real.listen_dsn
         self._pool = real._pool
         self._turns = real._turns
         self._life = life

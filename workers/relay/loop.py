@@ -13,8 +13,9 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from runtime.backoff import Backoff, Retries
-from runtime.database import Listener
+from runtime.connecting import with_keepalives
 from runtime.kafka import Publisher
+from runtime.listener import Listener
 from runtime.metrics import OUTBOX_LAG_SECONDS
 from runtime.outbox import OUTBOX_CHANNEL
 from workers.relay.batches import OutgoingBatch, pack
@@ -77,7 +78,7 @@ class DatabaseRelay:
                 task.cancel()
 
     async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        return await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=5)
+        return await psycopg.AsyncConnection.connect(with_keepalives(self._dsn), autocommit=True)
 
     def _on_new_rows(self) -> None:
         self._state.notified()
