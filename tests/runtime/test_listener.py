@@ -112,7 +112,7 @@ async def test_no_notification_is_lost_or_doubled_while_the_connection_is_probed
 
 
 @pytest.mark.usefixtures("quick_probes")
-async def test_a_backend_that_stands_still_is_noticed_told_to_the_log_and_replaced(room: Room) -> None:
+async def test_a_backend_that_stands_still_is_noticed_logged_and_replaced(room: Room) -> None:
     with capture_logs() as logs:
         async with room.listener():
             assert await room.next() == ""

@@ -51,7 +51,7 @@ class _Backend:
     writer: asyncio.StreamWriter
 
     async def until_ready(self) -> tuple[list[_Frame], bool]:
-        """What it answers, and whether it is outside of a transaction then. Nobody is told of notifications."""
+        """What it answers, and whether it is outside of a transaction then. Notifications go to nobody."""
         frames = []
         while True:
             frame = await _Frame.read(self.reader)
