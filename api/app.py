@@ -1,4 +1,4 @@
-"""The gateway's application: routes, how they get at the services, and how errors are told."""
+"""The gateway's application: routes, how they get at the services, and how errors are shown."""
 
 from __future__ import annotations
 

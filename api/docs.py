@@ -69,7 +69,7 @@ def openapi_config() -> OpenAPIConfig:
         version="1",
         summary="Orders that end paid, failed or cancelled, whatever crashes on the way.",
         description="Money is whole minor units of an ISO 4217 currency; times are RFC 3339 in UTC. "
-        "Errors are problems (RFC 9457), told apart by their `type`.",
+        "Errors are problems (RFC 9457), distinguished by their `type`.",
         openapi_router=Router(
             _PATH,
             route_handlers=[],

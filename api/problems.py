@@ -1,6 +1,6 @@
 """Every error as a problem (RFC 9457): its kinds, and which refusal of a service is which.
 
-A problem's `type` is a URN that never changes meaning; clients tell problems apart by it, not by the texts.
+A problem's `type` is a URN that never changes meaning; clients distinguish problems by it, not by the texts.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
 ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
 ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order can be refunded")
 REFUND_EXCEEDS_PAYMENT = Kind(409, "refund-exceeds-payment", "Less is left of what was paid")
-RESTOCK_EXCEEDS_ORDER = Kind(409, "restock-exceeds-order", "Fewer pieces of the order are left to be put back")
+RESTOCK_EXCEEDS_ORDER = Kind(409, "restock-exceeds-order", "Fewer units of the order are left to be put back")
 PAYMENT_DISPUTED = Kind(409, "payment-disputed", "The customer's bank decides about the money")
 IDEMPOTENCY_KEY_IN_USE = Kind(409, "idempotency-key-in-use", "A request with this Idempotency-Key is being answered")
-OUT_OF_STOCK = Kind(409, "out-of-stock", "There are not enough pieces")
+OUT_OF_STOCK = Kind(409, "out-of-stock", "There is not enough stock")
 ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
 NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
 STALE_VERSION = Kind(412, "stale-version", "It has changed since you read it")

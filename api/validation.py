@@ -109,7 +109,7 @@ def _find_field_errors(value: object, kind: Any, field: str) -> Iterator[FieldEr
 
 
 def _find_tagged_errors(value: object, kinds: Mapping[str, type[msgspec.Struct]], field: str) -> Iterator[FieldError]:
-    """The violations of an object that a field of its own tells the kind of."""
+    """The violations of an object whose kind stands in a field of its own."""
     tag_field = next(iter(kinds.values())).__struct_config__.tag_field
     if not isinstance(value, dict):
         yield FieldError(field or WHOLE_BODY, "must be a JSON object")

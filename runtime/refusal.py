@@ -50,7 +50,7 @@ class InvalidArgument(Refused):
 
 
 class Unavailable(Exception):
-    """The request cannot be carried out now, for no business reason: the caller shall repeat it. Its text is told."""
+    """The request cannot be carried out now, for no business reason: the caller, who sees the text, shall repeat it."""
 
 
 class OtherSideAway(Unavailable):

@@ -1,4 +1,4 @@
-"""Columns and values of a table, written down once: in the SQLModel class that the migrations are made from.
+"""Columns and values of a table, defined once: in the SQLModel class that the migrations are made from.
 
 A service's ``tables.py`` has, for each table, a class of columns (``class RefundColumns(SQLModel)``) and the table
 itself (``class RefundRow(Base, RefundColumns, table=True)``). A value that the service works with has the same columns,

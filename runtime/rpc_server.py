@@ -84,7 +84,7 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
                 set_caller_gone()
                 task.add_done_callback(lambda done: _log_late_failure(done, method))
                 raise
-            except Exception:  # the border of the service: the caller learns no inner text, the log has it all
+            except Exception:  # the border of the service: the caller gets no inner text, the log has it all
                 code = grpc.StatusCode.INTERNAL
                 log.exception("rpc.failed", method=method)
                 await context.abort(code, "internal error; the service's log has it")

@@ -166,8 +166,8 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             lines = [
-                f"ORDERSAGA_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-                for fault in error.errors()
+                f"ORDERSAGA_{'_'.join(str(part) for part in violation['loc']).upper()}: {violation['msg']}"
+                for violation in error.errors()
             ]
             raise SettingsError("\n".join(lines)) from None
 

@@ -7,7 +7,7 @@ from runtime.refusal import Refused
 
 
 class OutOfStock(Refused):
-    """Fewer pieces are available than asked for."""
+    """Fewer units are available than asked for."""
 
     refusal = Refusal.OUT_OF_STOCK
 
@@ -21,7 +21,7 @@ class OutOfStock(Refused):
 
 
 class ReservationNotFound(Refused):
-    """The order has no reservation, or none that is committed where only sold pieces will do."""
+    """The order has no reservation, or none that is committed where only sold units will do."""
 
     refusal = Refusal.RESERVATION_NOT_FOUND
 
@@ -31,7 +31,7 @@ class ReservationNotFound(Refused):
 
 
 class ReservationReleased(Refused):
-    """The order's reservation was given back for good."""
+    """The order's reservation was released for good."""
 
     refusal = Refusal.RESERVATION_RELEASED
 
@@ -40,7 +40,7 @@ class ReservationReleased(Refused):
 
 
 class ReservationCommitted(Refused):
-    """The order's pieces are sold."""
+    """The order's units are sold."""
 
     refusal = Refusal.RESERVATION_COMMITTED
 
@@ -58,7 +58,7 @@ class ReservationDiffers(Refused):
 
 
 class RestockExceedsSale(Refused):
-    """More pieces would have come back than the order bought."""
+    """More units would have come back than the order bought."""
 
     refusal = Refusal.RESTOCK_EXCEEDS_SALE
 
@@ -72,12 +72,12 @@ class RestockExceedsSale(Refused):
 
 
 class RestockDiffers(Refused):
-    """The refund put other pieces back."""
+    """The refund put other units back."""
 
     refusal = Refusal.RESTOCK_DIFFERS
 
     def __init__(self, restock_id: str) -> None:
-        super().__init__(f"refund {restock_id} put other pieces back", restock_id=restock_id)
+        super().__init__(f"refund {restock_id} put other units back", restock_id=restock_id)
 
 
 class AdjustmentDiffers(Refused):

@@ -28,7 +28,7 @@ from services.inventory.messages import to_event
 from services.inventory.model import Adjustment, RestockedLine, StockChange, StockLevel
 from services.inventory.repository import InventoryRepository
 
-TOO_MANY: Final = f"at most {MAX_ON_HAND} pieces of a product can be in stock"
+TOO_MANY: Final = f"at most {MAX_ON_HAND} units of a product can be in stock"
 
 
 class InventoryService:
@@ -43,7 +43,7 @@ class InventoryService:
             return await InventoryRepository(connection).get_stock(product_id)
 
     async def adjust(self, *, adjustment_id: str, product_id: str, delta: int, note: str) -> StockLevel:
-        """Add `delta` pieces to what is on hand, once per `adjustment_id`.
+        """Add `delta` units to what is on hand, once per `adjustment_id`.
 
         Raises:
             OutOfStock: less would be on hand than is reserved.
@@ -75,8 +75,8 @@ class InventoryService:
         """Reserve all lines for the order, or none; a repeat changes nothing.
 
         Raises:
-            OutOfStock: a product has fewer pieces available.
-            ReservationReleased: the order's reservation was given back before.
+            OutOfStock: a product has fewer units available.
+            ReservationReleased: the order's reservation was released before.
             ReservationDiffers: the order has a reservation of other lines.
         """
         wanted = sorted(lines, key=lambda line: line.product_id)
@@ -94,10 +94,10 @@ class InventoryService:
                 raise ReservationDiffers(order_id)
 
     async def release(self, order_id: str) -> None:
-        """Give the order's reservation back; without one, refuse any that comes late. A repeat changes nothing.
+        """Release the order's reservation; without one, refuse any that comes late. A repeat changes nothing.
 
         Raises:
-            ReservationCommitted: the pieces are sold.
+            ReservationCommitted: the units are sold.
         """
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
@@ -113,11 +113,11 @@ class InventoryService:
                 raise ReservationCommitted(order_id)
 
     async def commit(self, order_id: str) -> None:
-        """Take the reserved pieces out of stock; a repeat changes nothing.
+        """Take the reserved units out of stock; a repeat changes nothing.
 
         Raises:
             ReservationNotFound: the order never reserved.
-            ReservationReleased: its reservation was given back.
+            ReservationReleased: its reservation was released.
         """
         async with self._database.transaction() as connection:
             repository = InventoryRepository(connection)
@@ -143,13 +143,13 @@ class InventoryService:
             )
 
     async def restock(self, restock_id: str, order_id: str, lines: Sequence[OrderLine]) -> None:
-        """Put sold pieces of the order back into stock, once per refund; a repeat changes nothing.
+        """Put sold units of the order back into stock, once per refund; a repeat changes nothing.
 
         Raises:
             ReservationNotFound: nothing was sold to the order.
             RestockExceedsSale: together with the order's other refunds more would come back than was sold.
-            RestockDiffers: the refund put other pieces back, or those of another order.
-            InvalidArgument: more than `MAX_ON_HAND` pieces of a product would be in stock.
+            RestockDiffers: the refund put other units back, or those of another order.
+            InvalidArgument: more than `MAX_ON_HAND` units of a product would be in stock.
         """
         wanted = sorted(lines, key=lambda line: line.product_id)
         async with self._database.transaction() as connection:

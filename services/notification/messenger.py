@@ -16,7 +16,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What somebody is told.
+    """What is sent to somebody.
 
     Attributes:
         id: the same each time this message is sent.

@@ -27,7 +27,7 @@ class RecentNames:
         return name if self._clock() < ends_at else None
 
     def put(self, product_id: str, name: str) -> None:
-        """Keep a name that was just told; the oldest one makes room."""
+        """Keep a name that was just read; the oldest one makes room."""
         self._names.pop(product_id, None)
         if len(self._names) >= MAX_NAMES:
             del self._names[next(iter(self._names))]

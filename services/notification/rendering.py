@@ -19,7 +19,7 @@ _REASONS: Final[Mapping[str, str]] = {
     Reason.PRODUCT_INACTIVE: "A product in your order is not for sale at the moment.",
     Reason.CURRENCY_MISMATCH: "A product in your order is not sold in the currency that you chose.",
     Reason.PRICE_CHANGED: "A price changed while you were ordering. You can order again at today's price.",
-    Reason.OUT_OF_STOCK: "There are not enough pieces left of a product in your order.",
+    Reason.OUT_OF_STOCK: "There is not enough left in stock of a product in your order.",
     Reason.STOCK_LOST: "We could not deliver what you had paid for. You get all of your money back.",
     Reason.PAYMENT_DECLINED: "Your payment was declined.",
     Reason.PAYMENT_TIMEOUT: "We did not receive your payment in time.",

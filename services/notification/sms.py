@@ -83,7 +83,7 @@ class TwilioSms:
                 to=message.recipient.address, from_=self._sender, body=message.text
             )
         except (TwilioRestException, TwilioServiceException) as error:
-            raise _verdict(status=error.status, code=error.code) from None
+            raise _error_of(status=error.status, code=error.code) from None
         except (httpx.HTTPError, ValueError) as error:  # ValueError: an answer that is not JSON
             raise MessageDelayed(type(error).__name__) from None
 
@@ -92,7 +92,7 @@ class TwilioSms:
         await self._transport.close()
 
 
-def _verdict(*, status: int, code: int) -> MessageDelayed | MessageRefused:
-    """A 400 is about the message; what else fails, a wrong login included, is not its violation."""
+def _error_of(*, status: int, code: int) -> MessageDelayed | MessageRefused:
+    """A 400 is about the message; what else fails, a wrong login included, is not its fault."""
     kind = MessageRefused if status == 400 and code not in _SENDER_FAULTS else MessageDelayed
     return kind(f"Twilio {status} {code}")

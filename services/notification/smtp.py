@@ -90,16 +90,16 @@ class Smtp:
     async def send(self, message: Message) -> None:
         """See `Messenger`. The relay refuses for good with a 5xx answer to sender, recipient or content.
 
-        Anything else is a delay, a wrong login included: that is not the mail's violation.
+        Anything else is a delay, a wrong login included: that is not the mail's fault.
         """
         mail = _Mail(recipient=message.recipient.address, content=compose(message, sender=self._settings.mail_sender))
         try:
             if not await self._send_over_idle(mail):
                 await self._send_over(await self._connect(), mail)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _verdict(error.recipients[0]) from None
+            raise _error_of(error.recipients[0]) from None
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
-            raise _verdict(error) from None
+            raise _error_of(error) from None
         except aiosmtplib.SMTPResponseException as error:
             raise MessageDelayed(f"{type(error).__name__} {error.code}") from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
@@ -171,6 +171,6 @@ def _is_end(error: Exception) -> bool:
     return isinstance(error, OSError) or (isinstance(error, aiosmtplib.SMTPResponseException) and error.code == 421)
 
 
-def _verdict(error: aiosmtplib.SMTPResponseException) -> MessageDelayed | MessageRefused:
+def _error_of(error: aiosmtplib.SMTPResponseException) -> MessageDelayed | MessageRefused:
     kind = MessageRefused if 500 <= error.code <= 599 else MessageDelayed
     return kind(f"{type(error).__name__} {error.code}")

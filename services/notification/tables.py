@@ -57,7 +57,7 @@ class NotificationRow(Base, DueColumns, table=True):
     user_id: str = Field(sa_type=Uuid(as_uuid=False))
     template: Template | None = Field(default=None, sa_type=Text)
     ce_id: str | None = Field(default=None, sa_type=Text, unique=True)
-    """The event that the mail tells of: one mail per event."""
+    """The event that the mail is about: one mail per event."""
     order_seq: int | None = Field(default=None, sa_type=BigInteger)
     """That event's number within its order; an order's mails go out in this order."""
     event: str | None = Field(default=None, sa_type=Text)
@@ -73,7 +73,7 @@ class NotificationRow(Base, DueColumns, table=True):
     subject: str | None = Field(default=None, sa_type=Text)
     body: str | None = Field(default=None, sa_type=Text)
     fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
-    """What the message was, as a digest: tells a repeat from another message with the same id."""
+    """What the message was, as a digest, which sets a repeat apart from another message with the same id."""
 
 
 class Outbox(Base, OutboxColumns, table=True):

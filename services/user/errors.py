@@ -29,7 +29,7 @@ class EmailTaken(Refused):
 
 
 class BadCredentials(Refused):
-    """The e-mail and the password do not belong together; which of them is wrong is not told."""
+    """The e-mail and the password do not belong together; which of them is wrong is not said."""
 
     refusal = Refusal.BAD_CREDENTIALS
     code = grpc.StatusCode.UNAUTHENTICATED

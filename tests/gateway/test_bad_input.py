@@ -80,7 +80,7 @@ CASES = {
             ),
         ),
     ),
-    "order: too many pieces of one product": (
+    "order: too many units of one product": (
         "/v1/orders",
         {
             "json": order_body(lines=[{"product_id": "01932b5e-7c1a-7e4e-9c3d-2f6d1b8a4c55", "quantity": 5_001}] * 2),
@@ -194,7 +194,7 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
     status, problem = expected
     body = response.json()
     assert (response.status_code, body["status"], body["type"]) == (status, status, problem["type"])
-    assert {fault["field"] for fault in body.get("errors", [])} == problem["fields"]
+    assert {violation["field"] for violation in body.get("errors", [])} == problem["fields"]
     assert response.headers["content-type"] == "application/problem+json"
     assert ("www-authenticate" in response.headers) is (status == 401)
     assert rows() == before

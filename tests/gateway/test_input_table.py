@@ -101,7 +101,7 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(gateway: Gateway
     problem = response.json()
     assert problem["status"] == response.status_code
     assert problem["type"].startswith("urn:ordersaga:problem:")
-    named = {fault["field"] for fault in problem.get("errors", [])}
+    named = {violation["field"] for violation in problem.get("errors", [])}
     assert named == (set() if case.field is None else {case.field})
     assert rows() == before
 

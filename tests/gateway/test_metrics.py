@@ -75,7 +75,7 @@ async def test_a_process_shows_its_metrics_on_the_port_that_it_was_given() -> No
     assert ("ordersaga_outbox_lag_seconds" in response.text, response.status_code) == (True, 200)
 
 
-def test_a_taken_port_is_told_with_its_setting() -> None:
+def test_a_taken_port_is_named_with_its_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 

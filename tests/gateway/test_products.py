@@ -106,7 +106,7 @@ async def test_the_currency_of_a_product_never_changes(gateway: Gateway) -> None
     response = await gateway.http.patch(added.headers["location"], json={"currency": "USD"}, headers=ADMIN)
 
     assert response.status_code == 400
-    assert [fault["field"] for fault in response.json()["errors"]] == ["currency"]
+    assert [violation["field"] for violation in response.json()["errors"]] == ["currency"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_a_change_that_does_not_fit_is_refused_by_name_and_changes_nothing
     response = await gateway.http.patch(path, json=body, headers=ADMIN)
 
     assert (response.status_code, response.json()["type"]) == (400, f"{PROBLEM}:validation")
-    assert {fault["field"] for fault in response.json()["errors"]} == set(fields.split())
+    assert {violation["field"] for violation in response.json()["errors"]} == set(fields.split())
     assert (await gateway.http.get(path)).json() == added.json()
 
 
@@ -143,7 +143,7 @@ async def test_a_faulty_id_and_a_faulty_if_match_are_named_together(gateway: Gat
 
     for answer in answers:
         assert answer.status_code == 400
-        assert {fault["field"] for fault in answer.json()["errors"]} == {"product_id", "If-Match"}
+        assert {violation["field"] for violation in answer.json()["errors"]} == {"product_id", "If-Match"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The gateway as a part of a process: it listens, tells what keeps it from that, and ends what it began."""
+"""The gateway as a part of a process: it listens, says what keeps it from that, and ends what it began."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings(port: int, *, service: str = NOWHERE) -> Settings:
     return Settings.model_validate({"gateway_port": port, "jwt_public_key": PUBLIC_PEM, **addresses})
 
 
-async def test_it_serves_until_it_is_told_to_stop() -> None:
+async def test_it_serves_until_it_is_stopped() -> None:
     port = free_port()
     lifecycle = Lifecycle(asyncio.Event())
     running = asyncio.create_task(run(settings(port), lifecycle))
@@ -61,7 +61,7 @@ async def test_a_request_under_way_is_answered_before_the_stop(listener: socket.
     connection.close()
 
 
-async def test_a_taken_port_is_told_with_its_setting(listener: socket.socket) -> None:
+async def test_a_taken_port_is_named_with_its_setting(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
 
     with pytest.raises(SettingsError, match=rf"ORDERSAGA_GATEWAY_PORT: cannot listen on 127\.0\.0\.1:{port}: "):

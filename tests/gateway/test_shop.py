@@ -84,7 +84,7 @@ async def test_what_only_the_user_service_finds_is_named_too(gateway: Gateway) -
     response = await gateway.http.post("/v1/users", json=account)
 
     assert response.status_code == 400
-    assert {fault["field"] for fault in response.json()["errors"]} == {"email", "name"}
+    assert {violation["field"] for violation in response.json()["errors"]} == {"email", "name"}
 
 
 async def test_an_admin_adds_a_product_that_everybody_can_read(gateway: Gateway) -> None:
@@ -129,7 +129,7 @@ async def test_a_cursor_of_ones_own_making_is_named(gateway: Gateway) -> None:
     response = await gateway.http.get("/v1/products", params={"cursor": "third page"})
 
     assert response.status_code == 400
-    assert [fault["field"] for fault in response.json()["errors"]] == ["cursor"]
+    assert [violation["field"] for violation in response.json()["errors"]] == ["cursor"]
 
 
 async def test_an_unknown_product_is_not_found(gateway: Gateway) -> None:

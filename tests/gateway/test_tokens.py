@@ -51,7 +51,7 @@ async def test_a_customer_stays_logged_in_without_their_password(gateway: Gatewa
     assert me.json() == first["user"]
 
 
-async def test_a_used_token_is_told_apart_and_logs_everybody_out_who_has_one_of_its_family(gateway: Gateway) -> None:
+async def test_a_used_token_is_recognised_and_logs_everybody_out_who_has_one_of_its_family(gateway: Gateway) -> None:
     first = (await log_in(gateway))["refresh_token"]
     second = (await refresh(gateway, first)).json()["refresh_token"]
 
@@ -83,4 +83,4 @@ async def test_a_body_without_a_token_is_refused_by_name(gateway: Gateway, path:
     response = await gateway.http.post(path, json=body)
 
     assert (response.status_code, response.json()["type"]) == (400, "urn:ordersaga:problem:validation")
-    assert [fault["field"] for fault in response.json()["errors"]] == ["refresh_token"]
+    assert [violation["field"] for violation in response.json()["errors"]] == ["refresh_token"]

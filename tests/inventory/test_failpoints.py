@@ -37,7 +37,7 @@ async def in_process(
 
 @dataclass(frozen=True)
 class Shop:
-    """An order of one or several products, of each of which there are five pieces, and a service that will not die."""
+    """An order of one or several products, of each of which there are five units, and a service that will not die."""
 
     components: InventoryComponents
     order_id: str
@@ -174,7 +174,7 @@ async def restocking_too_much(components: InventoryComponents) -> Case:
     return shop.case(step, partial(shop.expect, status="COMMITTED", sold=True))
 
 
-STORIES: dict[str, Callable[[InventoryComponents], Awaitable[Case]]] = {
+SCENARIOS: dict[str, Callable[[InventoryComponents], Awaitable[Case]]] = {
     "adjust a new product": partial(adjusting, has_stock=False),
     "adjust a known product": partial(adjusting, has_stock=True),
     "reserve one line": partial(reserving, products=1),
@@ -189,11 +189,11 @@ STORIES: dict[str, Callable[[InventoryComponents], Awaitable[Case]]] = {
 }
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_a_step_that_dies_anywhere_and_is_repeated_happens_once(
-    components: InventoryComponents, story: str, record_property: Figure
+    components: InventoryComponents, scenario: str, record_property: Figure
 ) -> None:
-    explored = await explore(partial(STORIES[story], components), deaths=DEATHS)
+    explored = await explore(partial(SCENARIOS[scenario], components), deaths=DEATHS)
 
-    record_property("figure", f"inventory dies, {story}: {explored}")
+    record_property("figure", f"inventory dies, {scenario}: {explored}")
     assert explored.schedules[1] > 0

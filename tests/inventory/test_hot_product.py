@@ -1,4 +1,4 @@
-"""Two thousand buyers at once, over gRPC, of five hundred pieces: so many get one, all others are refused."""
+"""Two thousand buyers at once, over gRPC, of five hundred units: so many get one, all others are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.rows import fetch_rows
 from tests.support.stock_ledger import check_stock_ledger
 
 BUYERS = 2_000
-PIECES = 500
+UNITS = 500
 # As long as it takes: that it is fast enough is measured and not asserted.
 DEADLINE = 100.0
 
@@ -37,12 +37,12 @@ async def buy(stub: InventoryServiceStub, order_id: str, product_id: str) -> str
 
 
 @pytest.mark.parametrize("products", [1, 100])
-async def test_buyers_at_once_get_each_piece_once_and_the_rest_are_refused(
+async def test_buyers_at_once_get_each_unit_once_and_the_rest_are_refused(
     stub: InventoryServiceStub, database: Database, products: int, record_property: Callable[[str, object], None]
 ) -> None:
     shelf = [new_id() for _ in range(products)]
     for product_id in shelf:
-        delivery = pb.AdjustStockRequest(adjustment_id=new_id(), product_id=product_id, delta=PIECES // products)
+        delivery = pb.AdjustStockRequest(adjustment_id=new_id(), product_id=product_id, delta=UNITS // products)
         await call(stub.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN), deadline=DEADLINE)
     orders = [(new_id(), shelf[number % products]) for number in range(BUYERS)]
 
@@ -52,15 +52,15 @@ async def test_buyers_at_once_get_each_piece_once_and_the_rest_are_refused(
 
     record_property(
         "figure",
-        f"{BUYERS} buyers at once of {PIECES} pieces of {products} product(s): {seconds:.1f} s, "
+        f"{BUYERS} buyers at once of {UNITS} units of {products} product(s): {seconds:.1f} s, "
         f"{BUYERS / seconds:.0f} answers/s",
     )
-    assert answers == {"reserved": PIECES, Refusal.OUT_OF_STOCK: BUYERS - PIECES}
+    assert answers == {"reserved": UNITS, Refusal.OUT_OF_STOCK: BUYERS - UNITS}
     await check_stock_ledger(database, shelf)
     reserved = await fetch_rows(
         database,
-        "SELECT sum(quantity) AS pieces, count(DISTINCT order_id) AS orders FROM reservation_lines"
+        "SELECT sum(quantity) AS units, count(DISTINCT order_id) AS orders FROM reservation_lines"
         " WHERE product_id = ANY(%(shelf)s::uuid[])",
         shelf=shelf,
     )
-    assert reserved == [(PIECES, PIECES)]
+    assert reserved == [(UNITS, UNITS)]

@@ -42,7 +42,7 @@ orders = st.integers(0, ORDERS - 1)
 
 
 def lines_of(smallest: int, largest: int, *, fewest: int = 1) -> st.SearchStrategy[Lines]:
-    """Lines of some of the products, of so many pieces each."""
+    """Lines of some of the products, with a quantity of each."""
     wanted = st.dictionaries(products, st.integers(smallest, largest), min_size=fewest)
     return wanted.map(lambda found: tuple(sorted(found.items())))
 
@@ -76,12 +76,12 @@ class Shop:
         self.adjustments = [new_id() for _ in range(ADJUSTMENTS)]
         self.refunds = [new_id() for _ in range(REFUNDS)]
 
-    async def stock(self, pieces: Sequence[int]) -> State:
-        """Put so many pieces of each product into stock."""
-        for product_id, delta in zip(self.products, pieces, strict=True):
+    async def stock(self, units: Sequence[int]) -> State:
+        """Put so many units of each product into stock."""
+        for product_id, delta in zip(self.products, units, strict=True):
             if delta:
                 await self.inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=delta, note="")
-        return State(levels={product: (delta, 0) for product, delta in enumerate(pieces) if delta})
+        return State(levels={product: (delta, 0) for product, delta in enumerate(units) if delta})
 
     async def ask(self, call: Call) -> Answer:
         try:
@@ -145,27 +145,27 @@ class Shop:
         return found
 
 
-@given(pieces=deliveries, plan=bundles)
+@given(units=deliveries, plan=bundles)
 async def test_parallel_calls_are_answered_as_if_one_came_after_the_other(
-    components: InventoryComponents, pieces: list[int], plan: list[list[Call]]
+    components: InventoryComponents, units: list[int], plan: list[list[Call]]
 ) -> None:
-    await follow(components, pieces, plan)
+    await follow(components, units, plan)
 
 
 @given(sold=sales, plan=restock_bundles)
 async def test_parallel_refunds_of_sold_orders_are_answered_as_if_one_came_after_the_other(
     components: InventoryComponents, sold: list[Lines], plan: list[list[Call]]
 ) -> None:
-    pieces = [sum(dict(of).get(product, 0) for of in sold) for product in range(PRODUCTS)]
+    units = [sum(dict(of).get(product, 0) for of in sold) for product in range(PRODUCTS)]
     buying: list[list[Call]] = [[call] for order, of in enumerate(sold) for call in (Reserve(order, of), Commit(order))]
 
-    await follow(components, pieces, [*buying, *plan])
+    await follow(components, units, [*buying, *plan])
 
 
-async def follow(components: InventoryComponents, pieces: Sequence[int], plan: Sequence[Sequence[Call]]) -> None:
+async def follow(components: InventoryComponents, units: Sequence[int], plan: Sequence[Sequence[Call]]) -> None:
     """Ask bundle by bundle; after each, answers and tables must be such as the model can have."""
     shop = Shop(components)
-    states = [await shop.stock(pieces)]
+    states = [await shop.stock(units)]
     for bundle in plan:
         answers = await asyncio.gather(*(shop.ask(call) for call in bundle))
 

@@ -39,7 +39,7 @@ async def test_parallel_adjustments_of_two_products_with_one_id_are_one_and_a_re
         assert [type(answer) for answer in answers if not isinstance(answer, StockLevel)] == [AdjustmentDiffers] * 3
 
 
-async def test_a_commit_that_a_reserve_comes_in_between_of_takes_the_pieces(
+async def test_a_commit_that_a_reserve_interrupts_takes_the_units(
     inventory: InventoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_id, product_id = new_id(), new_id()

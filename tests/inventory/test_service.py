@@ -33,9 +33,9 @@ from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
 
 
-async def stocked(inventory: InventoryService, pieces: int) -> str:
+async def stocked(inventory: InventoryService, units: int) -> str:
     product_id = new_id()
-    await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=pieces, note="delivery")
+    await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=units, note="delivery")
     return product_id
 
 
@@ -61,7 +61,7 @@ async def test_a_product_without_a_row_has_no_stock(inventory: InventoryService)
     assert (level.on_hand, level.reserved, level.available) == (0, 0, 0)
 
 
-async def test_reserve_commit_takes_pieces_out_of_stock_with_a_ledger_row_each(
+async def test_reserve_and_commit_take_units_out_of_stock_with_a_ledger_row_each(
     inventory: InventoryService, database: Database
 ) -> None:
     product_id = await stocked(inventory, 5)
@@ -105,7 +105,7 @@ async def test_repeats_of_every_step_change_nothing(inventory: InventoryService,
     assert len(await ledger(database, product_id)) == 3
 
 
-async def test_release_gives_the_pieces_back_once(inventory: InventoryService) -> None:
+async def test_release_returns_the_units_once(inventory: InventoryService) -> None:
     product_id = await stocked(inventory, 5)
     order_id = new_id()
     await inventory.reserve(order_id, [OrderLine(product_id, 2)])
@@ -127,7 +127,7 @@ async def test_a_release_that_comes_first_refuses_the_late_reserve(inventory: In
     assert (await inventory.get_stock(product_id)).available == 5
 
 
-async def test_sold_pieces_cannot_be_released(inventory: InventoryService) -> None:
+async def test_sold_units_cannot_be_released(inventory: InventoryService) -> None:
     product_id = await stocked(inventory, 5)
     order_id = new_id()
     await inventory.reserve(order_id, [OrderLine(product_id, 2)])
@@ -171,7 +171,7 @@ async def test_an_adjustment_counts_once_and_never_undercuts_reservations(invent
         await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=-1, note="broken")
 
 
-async def test_refunds_put_sold_pieces_back_in_parts_once_each(inventory: InventoryService, database: Database) -> None:
+async def test_refunds_put_sold_units_back_in_parts_once_each(inventory: InventoryService, database: Database) -> None:
     product_id = await stocked(inventory, 5)
     order_id = await sold(inventory, OrderLine(product_id, 3))
 
@@ -223,7 +223,7 @@ async def test_only_what_was_sold_comes_back(inventory: InventoryService) -> Non
     assert (level.on_hand, level.reserved) == (5, 1)
 
 
-async def test_a_refund_cannot_put_back_other_pieces_than_at_first(inventory: InventoryService) -> None:
+async def test_a_refund_cannot_put_back_other_units_than_at_first(inventory: InventoryService) -> None:
     one, other = await stocked(inventory, 5), await stocked(inventory, 5)
     order_id = await sold(inventory, OrderLine(one, 2), OrderLine(other, 2))
     other_order_id = await sold(inventory, OrderLine(one, 1))
@@ -329,7 +329,9 @@ async def test_each_change_of_stock_leaves_its_event_in_the_outbox(
     ]
 
 
-async def test_a_restock_tells_how_many_pieces_came_back(inventory: InventoryService, database: Database) -> None:
+async def test_the_event_of_a_restock_says_how_many_units_came_back(
+    inventory: InventoryService, database: Database
+) -> None:
     product_id = await stocked(inventory, 5)
     order_id = await sold(inventory, OrderLine(product_id, 3))
     await inventory.restock(new_id(), order_id, [OrderLine(product_id, 2)])

@@ -51,7 +51,7 @@ class Delivery:
 
 
 class Relay:
-    """An SMTP server that answers for a mail when it is told to."""
+    """An SMTP server that answers for a mail when the test lets it."""
 
     def __init__(self) -> None:
         self.port = free_port()

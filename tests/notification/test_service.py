@@ -161,7 +161,7 @@ class World:
     async def publish(
         self, event: OrderTransitioned, *, seq: int, value: bytes | None = None, kind: str | None = None
     ) -> None:
-        """Put an event of an order into Kafka; of the kind that tells of its status, unless it is given."""
+        """Put an event of an order into Kafka; of the kind that mirrors its status, unless it is given."""
         headers = EventHeaders(
             id=f"order:{event.order_id}:{seq}",
             type=kind or EVENT_TYPES[OrderStatus(event.to_status)],
@@ -321,7 +321,7 @@ async def test_a_field_that_is_newer_than_the_service_is_no_obstacle(world: Worl
     assert len(world.sink.to(email)) == 1
 
 
-async def test_an_orders_story_is_told_in_its_order_and_order_received_tells_nothing(world: World) -> None:
+async def test_an_orders_mails_come_in_the_order_of_its_events_and_none_for_order_received(world: World) -> None:
     user_id, email = await world.register()
     cup, order_id = await world.create_product("Cup"), new_id()
 
@@ -339,7 +339,7 @@ async def test_an_orders_story_is_told_in_its_order_and_order_received_tells_not
     ]
 
 
-async def test_each_refund_of_an_order_is_a_mail_of_its_own_in_the_order_of_the_story(world: World) -> None:
+async def test_each_refund_of_an_order_is_a_mail_of_its_own_in_the_order_of_its_events(world: World) -> None:
     user_id, email = await world.register()
     cup, order_id = await world.create_product("Cup"), new_id()
     paid = event_of(user_id=user_id, product_id=cup, status=OrderStatus.PAID, order_id=order_id)
@@ -405,7 +405,7 @@ async def test_mails_wait_while_the_smtp_relay_is_away(world: World) -> None:
 
     [mail] = world.sink.to(email)
     assert mail.text is not None
-    assert "There are not enough pieces left of a product in your order." in mail.text
+    assert "There is not enough left in stock of a product in your order." in mail.text
     assert await world.notifications(order_id) == [("order_failed", "SENT", 1)]
 
 
@@ -424,7 +424,7 @@ async def test_a_4xx_answer_delays_a_mail(world: World) -> None:
     assert len(world.sink.to(email)) == 1
 
 
-async def test_a_5xx_answer_fails_a_mail_for_good_and_is_told(world: World) -> None:
+async def test_a_5xx_answer_fails_a_mail_for_good_with_an_event(world: World) -> None:
     user_id, email = await world.register()
     order_id = new_id()
     world.sink.refuse_with = "550"
@@ -504,10 +504,10 @@ async def _everything_before_is_handled(world: World, order_id: str, user_id: st
         event_of(user_id=user_id, product_id=new_id(), status=OrderStatus.CANCELLED, order_id=order_id), seq=4
     )
 
-    async def told() -> bool:
+    async def is_sent() -> bool:
         return ("order_cancelled", "SENT") in {row[:2] for row in await world.notifications(order_id)}
 
-    await until(told)
+    await until(is_sent)
 
 
 async def _has_outbox(world: World, order_id: str, count: int) -> bool:

@@ -43,7 +43,7 @@ class Connection(SMTP):
 
 
 class Relay:
-    """An SMTP server that answers the next MAIL command as it is told; without an answer it hangs up."""
+    """An SMTP server that answers the next MAIL command as the test wants; without an answer it hangs up."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -150,15 +150,15 @@ async def test_a_connection_that_ends_before_its_first_mail_delays_it(
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict"), [("550 not from you", MessageRefused), ("451 later", MessageDelayed)], ids=["5xx", "4xx"]
+    ("answer", "error"), [("550 not from you", MessageRefused), ("451 later", MessageDelayed)], ids=["5xx", "4xx"]
 )
 async def test_an_answer_about_the_mail_is_not_asked_for_twice_and_ends_the_connection(
-    relay: Relay, messenger: Smtp, answer: str, verdict: type[Exception]
+    relay: Relay, messenger: Smtp, answer: str, error: type[Exception]
 ) -> None:
     await messenger.send(mail())
     relay.next_answer = answer
 
-    with pytest.raises(verdict, match=rf"^SMTPSenderRefused {answer[:3]}$"):
+    with pytest.raises(error, match=rf"^SMTPSenderRefused {answer[:3]}$"):
         await messenger.send(mail())
     await messenger.send(mail())
 

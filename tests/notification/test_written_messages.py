@@ -177,19 +177,19 @@ async def test_what_was_sent_is_forgotten_and_events_name_nobody(
     assert not [secret for secret in (email, "other@", body["phone"][1:], "secret", "Grace") if secret in stored[0]]
 
 
-async def test_the_same_id_sends_once_and_tells_what_became_of_it(
+async def test_the_same_id_sends_once_and_is_answered_with_what_became_of_it(
     gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, email = await account(gateway)
     body = mail(user_id, notification_id=new_id())
 
-    twins = await asyncio.gather(*(post(gateway, body) for _ in range(4)))
+    answers = await asyncio.gather(*(post(gateway, body) for _ in range(4)))
     await send_all(service)
     late = await post(gateway, body)
     await send_all(service)
 
-    assert [status for status, _ in twins] == [202] * 4
-    assert {answer["id"] for _, answer in twins} == {body["notification_id"]}
+    assert [status for status, _ in answers] == [202] * 4
+    assert {answer["id"] for _, answer in answers} == {body["notification_id"]}
     assert late == (202, {"id": body["notification_id"], "channel": "email", "status": "SENT"})
     assert len(await sink.received(to=email)) == 1
     assert len(events(dsn, user_id)) == 1
@@ -244,7 +244,7 @@ async def test_a_message_that_cannot_be_sent_is_refused_by_name(
     status, problem = await post(gateway, body)
 
     assert (status, problem["type"]) == (400, "urn:ordersaga:problem:validation")
-    assert {fault["field"] for fault in problem["errors"]} == fields
+    assert {violation["field"] for violation in problem["errors"]} == fields
 
 
 async def test_the_longest_sms_is_taken(gateway: Gateway, service: NotificationComponents, sink: Sink) -> None:
@@ -281,7 +281,7 @@ async def test_the_service_itself_checks_who_calls(gateway: Gateway) -> None:
     assert answer.notification.status == pb.NOTIFICATION_STATUS_PENDING
 
 
-async def test_a_number_that_twilio_refuses_fails_for_good_and_is_told(
+async def test_a_number_that_twilio_refuses_fails_for_good_with_an_event(
     gateway: Gateway, service: NotificationComponents, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)

@@ -89,21 +89,21 @@ async def test_what_is_given_changes_and_the_rest_stays(products: Client) -> Non
     assert changed.updated_at.ToNanoseconds() > made.updated_at.ToNanoseconds()
 
 
-async def test_each_change_is_told_with_its_version(products: Client, database: Database) -> None:
+async def test_each_change_has_an_event_with_its_version(products: Client, database: Database) -> None:
     product = await products.create()
 
     await products.update(product.id, unit_price=990)
     await products.update(product.id, active=False)
     await products.delete(product.id)
 
-    told = await events(database, product.id)
-    assert [(kind, event_id) for kind, event_id, _ in told] == [
+    published = await events(database, product.id)
+    assert [(kind, event_id) for kind, event_id, _ in published] == [
         ("product.created", f"product:{product.id}:1"),
         ("product.updated", f"product:{product.id}:2"),
         ("product.updated", f"product:{product.id}:3"),
         ("product.deleted", f"product:{product.id}:4"),
     ]
-    assert [(data["unitPrice"], data["active"]) for _, _, data in told] == [
+    assert [(data["unitPrice"], data["active"]) for _, _, data in published] == [
         ("1250", True),
         ("990", True),
         ("990", False),
@@ -183,9 +183,9 @@ async def test_changes_at_once_without_a_version_all_happen_one_after_the_other(
 
     await asyncio.gather(*(products.update(product.id, unit_price=price) for price in range(8)))
 
-    told = await events(database, product.id)
-    assert [event_id for _, event_id, _ in told] == [f"product:{product.id}:{seq}" for seq in range(1, 10)]
-    assert told[-1][2]["unitPrice"] == str((await products.get(product.id)).unit_price)
+    published = await events(database, product.id)
+    assert [event_id for _, event_id, _ in published] == [f"product:{product.id}:{seq}" for seq in range(1, 10)]
+    assert published[-1][2]["unitPrice"] == str((await products.get(product.id)).unit_price)
 
 
 async def test_a_deleted_product_is_gone_for_customers_and_kept_for_mails(products: Client) -> None:

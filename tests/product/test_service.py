@@ -93,7 +93,7 @@ async def test_an_admin_makes_a_product_that_anybody_can_read(products: Client) 
     assert made.HasField("created_at")
 
 
-async def test_a_new_product_is_told_once(products: Client, database: Database) -> None:
+async def test_a_new_product_has_one_event(products: Client, database: Database) -> None:
     product = await products.create(name="Mug", unit_price=1_250)
 
     [(topic, kind, event_id, seq, data)] = await outbox(database, product.id)

@@ -83,7 +83,7 @@ async def test_after_a_restart_of_postgresql_no_caller_meets_a_dead_connection(
     assert await use_all_connections(database) == list(range(8))
 
 
-async def test_a_database_that_is_down_is_told_as_such_and_used_again_as_soon_as_it_is_back(
+async def test_a_database_that_is_down_is_named_as_such_and_used_again_as_soon_as_it_is_back(
     server: Server, database: Database
 ) -> None:
     await use_all_connections(database)
@@ -96,7 +96,7 @@ async def test_a_database_that_is_down_is_told_as_such_and_used_again_as_soon_as
     assert await use_all_connections(database) == list(range(8))
 
 
-async def test_a_connection_that_breaks_inside_a_transaction_is_told_as_such(
+async def test_a_connection_that_breaks_inside_a_transaction_is_named_as_such(
     server: Server, database: Database
 ) -> None:
     with pytest.raises(DatabaseAway):

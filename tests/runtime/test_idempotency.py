@@ -1,4 +1,4 @@
-"""A request takes effect once per user, route and key, and its duplicates learn what the first one made."""
+"""A request takes effect once per user, route and key, and its duplicates get what the first one made."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def until_waiting(database: Database) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_of_concurrent_duplicates_one_takes_effect_and_all_learn_what_it_made(database: Database) -> None:
+async def test_of_concurrent_duplicates_one_takes_effect_and_all_get_what_it_made(database: Database) -> None:
     asked = request()
     everybody = asyncio.Barrier(DUPLICATES)
 
@@ -163,7 +163,7 @@ async def test_a_key_that_nobody_claimed_stands_for_nothing(database: Database) 
         await first_of(database, request())
 
 
-async def test_a_duplicate_learns_until_when_the_first_request_waited_whatever_itself_asks_for(
+async def test_a_duplicate_finds_until_when_the_first_request_waited_whatever_itself_asks_for(
     database: Database,
 ) -> None:
     asked = request()

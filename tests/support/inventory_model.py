@@ -52,7 +52,7 @@ class State:
         return replace(self, levels=levels)
 
     def restocked(self, order: int, product: int) -> int:
-        """Pieces of the product that refunds of the order put back."""
+        """Units of the product that refunds of the order put back."""
         return sum(dict(lines).get(product, 0) for of, lines in self.restocks.values() if of == order)
 
     def ended(self, order: int, status: ReservationStatus, lines: Lines) -> State:
@@ -62,7 +62,7 @@ class State:
 
 @dataclass(frozen=True)
 class Adjust:
-    """Pieces delivered, or lost."""
+    """Units delivered, or lost."""
 
     number: int
     product: int
@@ -100,7 +100,7 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Release:
-    """Pieces given back; or a late reserve refused."""
+    """Units released; or a late reserve refused."""
 
     order: int
 
@@ -117,7 +117,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Commit:
-    """Pieces sold."""
+    """Units sold."""
 
     order: int
 
@@ -136,7 +136,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Restock:
-    """Sold pieces put back by a refund."""
+    """Sold units put back by a refund."""
 
     refund: int
     order: int

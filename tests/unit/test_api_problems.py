@@ -98,7 +98,7 @@ async def test_a_service_that_is_away_is_503_with_retry_after() -> None:
     assert response.headers["retry-after"] == "1"
 
 
-async def test_a_defect_tells_nothing_of_its_inside() -> None:
+async def test_a_defect_shows_nothing_of_its_inside() -> None:
     response = await answer_to(RuntimeError("password=secret"))
 
     problem(response, status=500, name="internal")

@@ -102,7 +102,7 @@ def test_a_cancelled_order_says_who_cancelled_it() -> None:
     cancelled = mail(Template.ORDER_CANCELLED, order(reason=CancelledBy.OPERATOR))
 
     assert cancelled.subject == "Your order was cancelled"
-    assert "Your order was cancelled. Our team cancelled it.\n\nNothing is owed." in cancelled.text
+    assert "Your order was cancelled. Our team cancelled it.\n\nNothing is due." in cancelled.text
 
 
 def test_a_first_partial_refund_says_how_much_came_back_of_what_was_paid() -> None:

@@ -58,7 +58,7 @@ def record(kind: str, **changes: Any) -> ConsumerRecord:
     ("kind", "template"),
     [(REFUNDED_EVENT, Template.ORDER_REFUNDED), (REFUND_FAILED_EVENT, Template.ORDER_REFUND_FAILED)],
 )
-def test_an_event_of_a_refund_owes_a_mail(kind: str, template: Template) -> None:
+def test_an_event_of_a_refund_makes_a_mail(kind: str, template: Template) -> None:
     event = to_order_event(record(kind))
 
     assert event is not None
@@ -66,7 +66,7 @@ def test_an_event_of_a_refund_owes_a_mail(kind: str, template: Template) -> None
 
 
 @pytest.mark.parametrize("kind", ["order.received", "order.moved"])
-def test_other_events_owe_none(kind: str) -> None:
+def test_other_events_make_none(kind: str) -> None:
     assert to_order_event(record(kind)) is None
 
 

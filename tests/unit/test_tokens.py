@@ -61,13 +61,13 @@ def verifier() -> TokenVerifier:
 
 
 @pytest.mark.parametrize("caller", [CUSTOMER, Caller(CallerRole.ADMIN, new_id())])
-def test_a_signed_token_tells_who_it_is_for(verifier: TokenVerifier, caller: Caller) -> None:
+def test_a_signed_token_says_who_it_is_for(verifier: TokenVerifier, caller: Caller) -> None:
     token = TokenSigner(private_pem(), ttl=60).sign(caller)
 
     assert verifier.verify(token.text) == caller
 
 
-def test_a_token_carries_its_claims_and_the_expiry_that_was_told() -> None:
+def test_a_token_carries_its_claims_and_the_expiry_that_was_answered() -> None:
     token = TokenSigner(private_pem(), ttl=60).sign(CUSTOMER)
 
     claims = jwt.decode(token.text, options={"verify_signature": False})
@@ -83,7 +83,7 @@ def test_two_tokens_have_different_ids() -> None:
     assert signer.sign(CUSTOMER).text != signer.sign(CUSTOMER).text
 
 
-def test_an_expired_token_is_told_so(verifier: TokenVerifier) -> None:
+def test_an_expired_token_is_refused_as_such(verifier: TokenVerifier) -> None:
     token = TokenSigner(private_pem(), ttl=-1).sign(CUSTOMER)
 
     with pytest.raises(InvalidToken, match="expired"):
@@ -156,7 +156,7 @@ def test_a_signer_whose_clock_is_ahead_is_believed(verifier: TokenVerifier) -> N
     ["", "not a key", private_pem(generate_private_key(SECP256R1())), public_pem()],
     ids=["empty", "words", "another-curve", "public"],
 )
-def test_a_wrong_private_key_is_told_by_its_setting(pem: str) -> None:
+def test_a_wrong_private_key_is_named_by_its_setting(pem: str) -> None:
     with pytest.raises(SettingsError, match="ORDERSAGA_JWT_PRIVATE_KEY"):
         TokenSigner(pem, ttl=60)
 
@@ -166,6 +166,6 @@ def test_a_wrong_private_key_is_told_by_its_setting(pem: str) -> None:
     ["", "not a key", public_pem(generate_private_key(SECP256R1())), private_pem()],
     ids=["empty", "words", "another-curve", "private"],
 )
-def test_a_wrong_public_key_is_told_by_its_setting(pem: str) -> None:
+def test_a_wrong_public_key_is_named_by_its_setting(pem: str) -> None:
     with pytest.raises(SettingsError, match="ORDERSAGA_JWT_PUBLIC_KEY"):
         TokenVerifier(pem)

@@ -92,7 +92,7 @@ async def test_the_password_is_kept_as_argon2id_only(users: Client, database: Da
     assert PASSWORD not in str(row)
 
 
-async def test_a_new_account_is_told_once_and_by_its_id_alone(users: Client, database: Database) -> None:
+async def test_a_new_account_has_one_event_with_its_id_alone(users: Client, database: Database) -> None:
     user = await users.register(email=new_email())
 
     [(topic, kind, event_id, seq, data)] = await outbox(database, user.id)
