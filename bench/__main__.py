@@ -28,7 +28,7 @@ from temporalio.client import Client
 from bench.bare_saga import run_sagas
 from bench.bare_worker import BareWorker
 from bench.cpu import cpu_seconds, spent
-from bench.figures import Figures, Percentiles, RatePoint, per_piece, with_total
+from bench.figures import Figures, Percentiles, RatePoint, per_order, with_total
 from bench.load import Customers, Load
 from bench.watch import OrderWatch
 from cli.audit.run import audit
@@ -43,7 +43,7 @@ from sandbox.supervisor import Stack
 MOST_BARE_EVENTS: Final = 16
 CONCURRENCIES: Final = (20, 40, 80)
 PRODUCTS: Final = 100
-PIECES: Final = 1_000_000
+UNITS: Final = 1_000_000
 HALF_RATE_SECONDS: Final = 15.0
 RATE_SECONDS: Final = 10.0
 SHARES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
@@ -111,8 +111,8 @@ class _Bench:
             rates = f"bare {bare[-1][0]:.1f}/s at {best_bare}, whole {whole[-1][0].rate:.1f}/s at {best_whole}"
             self._console.print(f"round {number}: {rates}, {whole[-1][0].retried} requests sent again")
         rate, bare_rate = median(load.rate for load, _ in whole), median(rate for rate, _ in bare)
-        cpu = with_total(per_piece([(len(load.orders), spent) for load, spent in whole]))
-        bare_cpu = per_piece([(orders, spent) for _, spent in bare])
+        cpu = with_total(per_order([(len(load.orders), spent) for load, spent in whole]))
+        bare_cpu = per_order([(orders, spent) for _, spent in bare])
         bare_total = sum(bare_cpu.values())
         watch.lags.clear()
         await self._shop.open_loop(rate=rate / 2, seconds=HALF_RATE_SECONDS)
@@ -177,9 +177,7 @@ class _Bench:
 @asynccontextmanager
 async def _customers(endpoints: Endpoints, watch: OrderWatch) -> AsyncIterator[Customers]:
     async with Shop(endpoints) as shop:
-        products = [
-            await shop.add_product(f"Product {number}", price=1_000, pieces=PIECES) for number in range(PRODUCTS)
-        ]
+        products = [await shop.add_product(f"Product {number}", price=1_000, units=UNITS) for number in range(PRODUCTS)]
         customer = await shop.add_customer("bench-customer")
     limits = httpx.Limits(max_connections=max(CONCURRENCIES))
     async with httpx.AsyncClient(base_url=endpoints.gateway, timeout=60, limits=limits) as gateway:

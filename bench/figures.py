@@ -99,7 +99,7 @@ class Figures:
         console.print(table)
 
 
-def per_piece(rounds: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+def per_order(rounds: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """Median CPU milliseconds per order or saga of each process, from rounds of so many with so many seconds."""
     return {name: median(cpu[name] / count * 1_000 for count, cpu in rounds) for name in rounds[0][1]}
 

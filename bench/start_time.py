@@ -80,7 +80,7 @@ async def _endpoints(var: Path, up: asyncio.subprocess.Process) -> Endpoints:
 
 async def _drive_an_order(endpoints: Endpoints) -> None:
     async with Shop(endpoints) as shop:
-        product = await shop.add_product("First mug", price=1_250, pieces=1)
+        product = await shop.add_product("First mug", price=1_250, units=1)
         customer = await shop.add_customer(f"first-{new_id()}")
         lines = [Line(product_id=product.id, quantity=1)]
         placed = await shop.order(customer, lines, payment_method=VISA)

@@ -33,7 +33,7 @@ def find_breaches(facts: Facts) -> list[Breach]:
     return [breach for check in CHECKS for breach in check(facts)]
 
 
-def paid_orders_have_their_money_and_sold_their_pieces(facts: Facts) -> Iterator[Breach]:
+def paid_orders_have_their_money_and_sold_their_units(facts: Facts) -> Iterator[Breach]:
     """1: sold if and only if one SUCCEEDED payment of the total, and a COMMITTED reservation; its status as refunded.
 
     Of what an open refund has changed, its workflow is about to notify the order.
@@ -244,7 +244,7 @@ def provider_events_are_worked_off(facts: Facts) -> Iterator[Breach]:
 
 
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Breach]], ...]] = (
-    paid_orders_have_their_money_and_sold_their_pieces,
+    paid_orders_have_their_money_and_sold_their_units,
     dead_orders_hold_neither_money_nor_stock,
     stock_adds_up,
     histories_are_legal,

@@ -101,7 +101,7 @@ async def paid_at_once(shop: Shop) -> Sequence[Outcome]:
         available=[8],
         money=Money(received=2_500),
     )
-    product = await shop.add_product("Coffee mug", price=1_250, pieces=10)
+    product = await shop.add_product("Coffee mug", price=1_250, units=10)
     customer = await shop.add_customer("prompt-payer")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=2)], payment_method=VISA)
@@ -116,7 +116,7 @@ async def declined_then_paid(shop: Shop) -> Sequence[Outcome]:
         available=[4],
         money=Money(received=3_900),
     )
-    product = await shop.add_product("Tea pot", price=3_900, pieces=5)
+    product = await shop.add_product("Tea pot", price=3_900, units=5)
     customer = await shop.add_customer("second-card")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=DECLINED)
@@ -132,7 +132,7 @@ async def declined_three_times(shop: Shop) -> Sequence[Outcome]:
         ends=("FAILED", "PAYMENT_DECLINED"),
         available=[5],
     )
-    product = await shop.add_product("Sugar bowl", price=1_800, pieces=5)
+    product = await shop.add_product("Sugar bowl", price=1_800, units=5)
     customer = await shop.add_customer("three-bad-cards")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=3)], payment_method=DECLINED)
@@ -149,8 +149,8 @@ async def out_of_stock_on_the_second_line(shop: Shop) -> Sequence[Outcome]:
         ends=("FAILED", "OUT_OF_STOCK"),
         available=[10, 1],
     )
-    first = await shop.add_product("Breakfast plate", price=900, pieces=10)
-    second = await shop.add_product("Soup tureen", price=7_500, pieces=1)
+    first = await shop.add_product("Breakfast plate", price=900, units=10)
+    second = await shop.add_product("Soup tureen", price=7_500, units=1)
     customer = await shop.add_customer("wants-two-tureens")
     watch = await Watch.begin(shop, first, second)
     lines = [Line(product_id=first.id, quantity=4), Line(product_id=second.id, quantity=2)]
@@ -178,7 +178,7 @@ async def nobody_pays(shop: Shop) -> Sequence[Outcome]:
         ends=("FAILED", "PAYMENT_TIMEOUT"),
         available=[3],
     )
-    product = await shop.add_product("Cake stand", price=4_200, pieces=3)
+    product = await shop.add_product("Cake stand", price=4_200, units=3)
     customer = await shop.add_customer("changed-their-mind")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=2)], window=3)
@@ -192,7 +192,7 @@ async def cancelled(shop: Shop) -> Sequence[Outcome]:
         ends=("CANCELLED", "CUSTOMER"),
         available=[6],
     )
-    product = await shop.add_product("Bread board", price=2_700, pieces=6)
+    product = await shop.add_product("Bread board", price=2_700, units=6)
     customer = await shop.add_customer("changed-my-mind")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=3)])
@@ -200,8 +200,8 @@ async def cancelled(shop: Shop) -> Sequence[Outcome]:
     return [await promise.outcome(shop, customer, placed, watch)]
 
 
-async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
-    product = await shop.add_product("Signed print", price=12_000, pieces=1)
+async def two_customers_one_last_unit(shop: Shop) -> Sequence[Outcome]:
+    product = await shop.add_product("Signed print", price=12_000, units=1)
     customers = [await shop.add_customer(f"collector-{number}") for number in (1, 2)]
     watch = await Watch.begin(shop, product)
     line = Line(product_id=product.id, quantity=1)
@@ -212,7 +212,7 @@ async def two_customers_one_last_piece(shop: Shop) -> Sequence[Outcome]:
     winner = next((order.id for order in closed if order.status == "PAID"), None)
     return [
         await Promise(
-            scenario="two customers, one last piece",
+            scenario="two customers, one last unit",
             tried=f"customer {number} of 2 who order the last print at the same moment",
             ends=("PAID", None) if order.id == winner else ("FAILED", "OUT_OF_STOCK"),
             available=[0],
@@ -230,7 +230,7 @@ async def partly_refunded(shop: Shop) -> Sequence[Outcome]:
         available=[8],
         money=Money(received=6_000, refunded=2_000),
     )
-    product = await shop.add_product("Reading lamp", price=2_000, pieces=10)
+    product = await shop.add_product("Reading lamp", price=2_000, units=10)
     customer = await shop.add_customer("sends-one-back")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=3)], payment_method=VISA)
@@ -247,7 +247,7 @@ async def disputed(shop: Shop) -> Sequence[Outcome]:
         available=[3],
         money=Money(received=5_500, refunded=5_500),
     )
-    product = await shop.add_product("Wall clock", price=5_500, pieces=4)
+    product = await shop.add_product("Wall clock", price=5_500, units=4)
     customer = await shop.add_customer("asks-the-bank")
     watch = await Watch.begin(shop, product)
     placed = await shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=DISPUTED)
@@ -273,7 +273,7 @@ async def webhooks_doubled_and_reordered(shop: Shop) -> Sequence[Outcome]:
         available=[6],
         money=Money(received=6_400),
     )
-    product = await shop.add_product("Egg cup", price=800, pieces=14)
+    product = await shop.add_product("Egg cup", price=800, units=14)
     customer = await shop.add_customer("hard-to-reach")
     watch = await Watch.begin(shop, product)
     async with shop.stripe_troubled(webhook={"duplicate": 3, "shuffle": True, "delay_ms": [0, 800]}):
@@ -291,7 +291,7 @@ async def money_comes_late(shop: Shop) -> Sequence[Outcome]:
         available=[5],
         money=Money(received=3_300, refunded=3_300),
     )
-    product = await shop.add_product("Oil lamp", price=3_300, pieces=5)
+    product = await shop.add_product("Oil lamp", price=3_300, units=5)
     customer = await shop.add_customer("too-quick-for-the-bank")
     watch = await Watch.begin(shop, product)
     async with shop.stripe_troubled(api={"delay_ms": [5_000, 5_000], "operations": ["payment_intents.confirm"]}):
@@ -309,7 +309,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     unknown_product,
     nobody_pays,
     cancelled,
-    two_customers_one_last_piece,
+    two_customers_one_last_unit,
     partly_refunded,
     disputed,
 )

@@ -120,12 +120,12 @@ class Shop:
         await self._mailbox.aclose()
         await self._stripe.aclose()
 
-    async def add_product(self, name: str, *, price: int, pieces: int) -> Product:
+    async def add_product(self, name: str, *, price: int, units: int) -> Product:
         """As admin: make a product and put units of it in stock."""
         body = {"name": name, "unit_price": price, "currency": CURRENCY}
         product = await self._call("POST", "/v1/products", token=self._admin, body=body)
         adjustments = f"/v1/inventory/{product['id']}/adjustments"
-        await self._call("POST", adjustments, token=self._admin, body={"delta": pieces, "note": "delivery"})
+        await self._call("POST", adjustments, token=self._admin, body={"delta": units, "note": "delivery"})
         return Product(id=product["id"], name=name)
 
     async def get_available(self, product: Product) -> int:

@@ -58,7 +58,7 @@ async def test_orders_get_paid_without_the_broker_and_their_events_and_mails_com
     chaos: Chaos,
 ) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
+    customer, product_id = await client.sign_up(), await client.add_product(units=10)
     before, across = [await place(client, customer, product_id) for _ in range(2)]
     await pay(client, customer, before)
     # one consumer before and another after: a position in the log of a broker that forgot it means nothing

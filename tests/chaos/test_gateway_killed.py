@@ -16,7 +16,7 @@ pytestmark = pytest.mark.more
 
 async def test_an_order_whose_answer_died_with_the_gateway_is_found_again_by_its_key(chaos: Chaos) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
+    customer, product_id = await client.sign_up(), await client.add_product(units=10)
     body, key = order_of(product_id, quantity=1), new_id()
     orders_of = "SELECT id::text FROM orders WHERE user_id = %s"
 

@@ -50,7 +50,7 @@ async def pending_in_web_ui(client: StackClient, order_id: str) -> list[dict[str
 
 async def test_orders_that_wait_for_inventory_need_attention_until_it_is_back_and_then_get_paid(chaos: Chaos) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
+    customer, product_id = await client.sign_up(), await client.add_product(units=10)
     body = order_of(product_id, quantity=1)
 
     async with chaos.down("inventory"):

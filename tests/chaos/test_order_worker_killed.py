@@ -16,7 +16,7 @@ STRIPE_KEEPS_SAGAS_WAITING = {"api": {"delay_ms": [600_000, 600_000], "operation
 
 async def test_orders_whose_worker_was_killed_in_their_middle_end_paid_and_sell_their_units_once(chaos: Chaos) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=20)
+    customer, product_id = await client.sign_up(), await client.add_product(units=20)
     body = order_of(product_id, quantity=2)
     waiting = [(await client.place(customer, body, key=new_id())).json() for _ in range(2)]
     await client.break_stripe(STRIPE_KEEPS_SAGAS_WAITING)

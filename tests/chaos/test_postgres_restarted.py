@@ -51,7 +51,7 @@ class Crowd:
 
 async def test_nothing_acknowledged_is_lost_and_what_was_refused_is_placed_once(chaos: Chaos) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=20)
+    customer, product_id = await client.sign_up(), await client.add_product(units=20)
     before = (await client.place(customer, order_of(product_id, quantity=1), key=new_id())).json()
     crowd = Crowd(client=client, customer=customer, product_id=product_id)
 

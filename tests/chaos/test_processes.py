@@ -25,7 +25,7 @@ async def customer(chaos: Chaos) -> Customer:
 
 @pytest_asyncio.fixture(scope="module")
 async def product_id(chaos: Chaos) -> str:
-    return await chaos.client.add_product(pieces=100)
+    return await chaos.client.add_product(units=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

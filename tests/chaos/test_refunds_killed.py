@@ -43,7 +43,7 @@ async def count_running(chaos: Chaos) -> int:
 @pytest.mark.parametrize("victim", ["payment", "order-worker"])
 async def test_refunds_in_whose_middle_a_component_was_killed_are_made_once(chaos: Chaos, victim: str) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
+    customer, product_id = await client.sign_up(), await client.add_product(units=10)
     orders = [await paid(chaos, customer, product_id) for _ in range(3)]
     await client.break_stripe(STRIPE_KEEPS_REFUNDS_WAITING)
     keys = {order_id: new_id() for order_id in orders}

@@ -22,7 +22,7 @@ async def test_webhooks_are_stored_while_temporal_is_down_and_their_orders_get_p
     chaos: Chaos,
 ) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
+    customer, product_id = await client.sign_up(), await client.add_product(units=10)
     orders = [(await client.place(customer, order_of(product_id, quantity=1), key=new_id())).json() for _ in range(3)]
     order_ids = [order["id"] for order in orders]
 
@@ -44,7 +44,7 @@ async def test_webhooks_are_stored_while_temporal_is_down_and_their_orders_get_p
 
 async def test_an_order_placed_while_temporal_is_down_is_accepted_and_gets_paid_once_it_is_back(chaos: Chaos) -> None:
     client = chaos.client
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=10)
+    customer, product_id = await client.sign_up(), await client.add_product(units=10)
     body, key = order_of(product_id, quantity=1), new_id()
 
     async with chaos.down("temporal"):

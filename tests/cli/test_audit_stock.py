@@ -22,7 +22,7 @@ from tests.doubles.shop import DoubledShop
 
 @dataclass(frozen=True)
 class Ledger:
-    """An order of three pieces, of which two refunds put back two; and the audit of its product."""
+    """An order of three units, of which two refunds put back two; and the audit of its product."""
 
     database: Database
     product_id: str

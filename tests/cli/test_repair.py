@@ -44,7 +44,7 @@ async def open_attention(client: StackClient, order_id: str) -> list[str]:
 
 
 async def pending_order(client: StackClient) -> tuple[Customer, str, dict[str, str]]:
-    customer, product_id = await client.sign_up(), await client.add_product(pieces=5)
+    customer, product_id = await client.sign_up(), await client.add_product(units=5)
     placed = await client.place(customer, order_of(product_id, quantity=2), key=new_id())
     return customer, product_id, placed.json()
 

@@ -15,7 +15,7 @@ from workflows.steps import PricingSteps
 
 @dataclass(slots=True)
 class Product:
-    """A product; price in minor units per piece."""
+    """A product; price in minor units per unit."""
 
     price: int
     currency: str

@@ -45,10 +45,10 @@ class DoubledShop:
         self.delivered = 0
         """How many of Stripe's events have arrived."""
 
-    def add_product(self, product_id: str, *, price: int, pieces: int, currency: str = "EUR") -> None:
-        """A new product with so many pieces in stock."""
+    def add_product(self, product_id: str, *, price: int, units: int, currency: str = "EUR") -> None:
+        """A new product with so many units in stock."""
         self.pricing.products[product_id] = Product(price, currency)
-        self.stock.deliver(product_id, pieces)
+        self.stock.deliver(product_id, units)
 
     def accept(self, order_id: str, lines: list[OrderLine], currency: str = "EUR") -> None:
         """A new order, RECEIVED."""

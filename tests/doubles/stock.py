@@ -15,7 +15,7 @@ from workflows.steps import StockSteps
 
 @dataclass(slots=True)
 class Stock:
-    """Pieces of one product, and the kind and change of each of its movements."""
+    """Units of one product, and the kind and change of each of its movements."""
 
     on_hand: int = 0
     reserved: int = 0
@@ -47,11 +47,11 @@ class StockDouble(StockSteps):
         self.restocks: dict[str, Restock] = {}
         """By refund id."""
 
-    def deliver(self, product_id: str, pieces: int) -> None:
-        """Put pieces on hand."""
+    def deliver(self, product_id: str, units: int) -> None:
+        """Put units on hand."""
         stock = self.stock.setdefault(product_id, Stock())
-        stock.on_hand += pieces
-        stock.movements.append(("adjusted", pieces))
+        stock.on_hand += units
+        stock.movements.append(("adjusted", units))
 
     async def reserve(self, request: ReserveRequest) -> None:
         known = self.reservations.get(request.order_id)
@@ -110,7 +110,7 @@ class StockDouble(StockSteps):
             self._move(product_id, "restocked", on_hand=quantity)
 
     def restocked(self, order_id: str, product_id: str) -> int:
-        """Pieces of the product that all refunds of the order put back."""
+        """Units of the product that all refunds of the order put back."""
         return sum(row.lines.get(product_id, 0) for row in self.restocks.values() if row.order_id == order_id)
 
     def _move(self, product_id: str, kind: str, *, on_hand: int = 0, reserved: int = 0) -> None:

@@ -55,7 +55,7 @@ from tests.support.notification_sink import running_sink, send_all, sending_serv
 ADMIN = bearer(CallerRole.ADMIN)
 PRODUCT_SERVICE = "ordersaga.product.v1.ProductService"
 SHORT_DEADLINE = 0.2
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -108,7 +108,7 @@ async def health(channel: grpc.aio.Channel, service: str) -> HealthCheckResponse
         request_serializer=HealthCheckRequest.SerializeToString,
         response_deserializer=HealthCheckResponse.FromString,
     )
-    answer: HealthCheckResponse = await check(HealthCheckRequest(service=service), timeout=PATIENCE)
+    answer: HealthCheckResponse = await check(HealthCheckRequest(service=service), timeout=TIMEOUT)
     return answer
 
 
@@ -135,7 +135,7 @@ async def test_fault_10_a_service_says_that_it_serves_and_ends_the_call_under_wa
         known = [(await health(channel, service)).status for service in ("", PRODUCT_SERVICE)]
         request = pb.GetProductRequest(product_id=product_id)
         under_way = asyncio.create_task(
-            call(ProductServiceStub(channel).GetProduct, request, caller=SERVICE, deadline=PATIENCE)
+            call(ProductServiceStub(channel).GetProduct, request, caller=SERVICE, deadline=TIMEOUT)
         )
         await catalogue.asked.wait()
 
@@ -153,7 +153,7 @@ async def test_fault_10_a_service_says_that_it_serves_and_ends_the_call_under_wa
 
 async def until_refused(port: int) -> None:
     """Wait until a server takes no new calls."""
-    async with asyncio.timeout(PATIENCE), open_channel(f"127.0.0.1:{port}") as newcomer:
+    async with asyncio.timeout(TIMEOUT), open_channel(f"127.0.0.1:{port}") as newcomer:
         while True:
             try:
                 if (await health(newcomer, "")).status is not HealthCheckResponse.SERVING:
@@ -178,7 +178,7 @@ async def test_fault_10_a_service_that_never_answers_costs_its_caller_no_more_th
                 http.post("/v1/auth/token", json={"email": "a@example.test", "password": "correct horse"}),
                 http.post("/webhooks/stripe", content=b"{}"),
             ]
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 answers = await asyncio.gather(*requests)
 
     assert [answer.status_code for answer in answers] == [503] * len(requests)
@@ -190,7 +190,7 @@ async def test_fault_10_a_call_is_carried_out_although_its_caller_has_given_up()
     async with serving(catalogue) as server, open_channel(f"127.0.0.1:{server.port}") as channel:
         request = pb.GetProductRequest(product_id=new_id())
         asking = asyncio.create_task(
-            call(ProductServiceStub(channel).GetProduct, request, caller=SERVICE, deadline=PATIENCE)
+            call(ProductServiceStub(channel).GetProduct, request, caller=SERVICE, deadline=TIMEOUT)
         )
         await catalogue.asked.wait()
 
@@ -198,7 +198,7 @@ async def test_fault_10_a_call_is_carried_out_although_its_caller_has_given_up()
         await catalogue.given_up.wait()
         catalogue.may_answer.set()
 
-        await asyncio.wait_for(catalogue.answered.wait(), PATIENCE)
+        await asyncio.wait_for(catalogue.answered.wait(), TIMEOUT)
 
 
 async def test_fault_10_what_could_not_be_sent_is_tried_again_until_it_is(
@@ -216,7 +216,7 @@ async def test_fault_10_what_could_not_be_sent_is_tried_again_until_it_is(
     async with (
         running_sink(tmp_path) as sink,
         sending_service(databases["notification"], gateway, sink.settings) as service,
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(TIMEOUT),
     ):
         while not (mails := await sink.received(to=account["email"])):
             await send_all(service)
@@ -252,8 +252,8 @@ async def test_fault_10_what_happens_because_of_an_order_is_one_trace_over_all_s
 
     reserve = ReserveRequest(order_id=order_id, lines=[OrderLine(product_id=product_id, quantity=1)])
     opening = OpenPaymentRequest(order_id=order_id, user_id=user_id, amount=1_250, currency="EUR")
-    await call(gateway.services.inventory.Reserve, reserve, caller=SERVICE, deadline=PATIENCE)
-    await call(gateway.services.payment.OpenPayment, opening, caller=SERVICE, deadline=PATIENCE)
+    await call(gateway.services.inventory.Reserve, reserve, caller=SERVICE, deadline=TIMEOUT)
+    await call(gateway.services.payment.OpenPayment, opening, caller=SERVICE, deadline=TIMEOUT)
 
     told = [
         parents

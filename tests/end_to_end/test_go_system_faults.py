@@ -39,10 +39,10 @@ async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPat
         yield gateway
 
 
-async def add_product(gateway: Gateway, *, pieces: int = 0, **changes: Any) -> str:
+async def add_product(gateway: Gateway, *, units: int = 0, **changes: Any) -> str:
     product = (await gateway.http.post("/v1/products", json={**MUG, **changes}, headers=ADMIN)).json()
-    if pieces:
-        await gateway.http.post(f"/v1/inventory/{product['id']}/adjustments", json={"delta": pieces}, headers=ADMIN)
+    if units:
+        await gateway.http.post(f"/v1/inventory/{product['id']}/adjustments", json={"delta": units}, headers=ADMIN)
     return str(product["id"])
 
 
@@ -55,7 +55,7 @@ async def stock(gateway: Gateway, product_id: str) -> tuple[int, int, int]:
 async def reserve(gateway: Gateway, order_id: str, lines: Mapping[str, int]) -> Refusal | None:
     request = ReserveRequest(
         order_id=order_id,
-        lines=[OrderLine(product_id=product_id, quantity=pieces) for product_id, pieces in lines.items()],
+        lines=[OrderLine(product_id=product_id, quantity=units) for product_id, units in lines.items()],
     )
     try:
         await call(gateway.services.inventory.Reserve, request, caller=SERVICE, deadline=10)
@@ -70,7 +70,7 @@ def query(dsn: str, statement: str, *parameters: object) -> list[tuple[Any, ...]
 
 
 async def test_fault_1_a_reservation_that_fails_at_its_second_line_keeps_nothing_of_the_first(gateway: Gateway) -> None:
-    plenty, scarce = await add_product(gateway, pieces=10), await add_product(gateway, pieces=1)
+    plenty, scarce = await add_product(gateway, units=10), await add_product(gateway, units=1)
 
     refusal = await reserve(gateway, new_id(), {plenty: 4, scarce: 2})
 
@@ -79,7 +79,7 @@ async def test_fault_1_a_reservation_that_fails_at_its_second_line_keeps_nothing
 
 
 async def test_fault_2_orders_at_once_get_no_more_pieces_than_there_are(gateway: Gateway) -> None:
-    product_id = await add_product(gateway, pieces=5)
+    product_id = await add_product(gateway, units=5)
 
     outcomes = await asyncio.gather(*(reserve(gateway, new_id(), {product_id: 1}) for _ in range(20)))
 
@@ -91,7 +91,7 @@ async def test_fault_3_the_same_request_twice_is_one_order_one_payment_and_one_r
     gateway: Gateway, databases: Mapping[str, str]
 ) -> None:
     user_id, customer = await sign_up(gateway)
-    product_id = await add_product(gateway, pieces=5)
+    product_id = await add_product(gateway, units=5)
     headers = {**customer, "Idempotency-Key": new_id(), "Prefer": "wait=0"}
 
     answers = [await gateway.http.post("/v1/orders", json=order_body(product_id), headers=headers) for _ in range(2)]
@@ -142,7 +142,7 @@ async def test_fault_5_a_row_and_its_event_are_written_by_one_transaction(
     gateway: Gateway, databases: Mapping[str, str]
 ) -> None:
     user_id, customer = await sign_up(gateway)
-    product_id = await add_product(gateway, pieces=1)
+    product_id = await add_product(gateway, units=1)
     headers = {**customer, "Idempotency-Key": new_id(), "Prefer": "wait=0"}
     order_id = (await gateway.http.post("/v1/orders", json=order_body(product_id), headers=headers)).json()["id"]
     opening = OpenPaymentRequest(order_id=order_id, user_id=user_id, amount=1_250, currency="EUR")
@@ -196,7 +196,7 @@ async def test_fault_5_what_cannot_be_told_does_not_happen(gateway: Gateway, dat
 async def test_fault_6_stock_has_one_master_and_a_changed_product_leaves_reservations_alone(
     gateway: Gateway, databases: Mapping[str, str]
 ) -> None:
-    product_id = await add_product(gateway, pieces=5)
+    product_id = await add_product(gateway, units=5)
     await reserve(gateway, new_id(), {product_id: 3})
 
     with_stock = await gateway.http.patch(f"/v1/products/{product_id}", json={"stock": 9}, headers=ADMIN)

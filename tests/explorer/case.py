@@ -43,7 +43,7 @@ from tests.explorer.wish import Wish
 Answer = TypeVar("Answer")
 
 PRODUCT: Final = "product"
-PIECES: Final = 5
+UNITS: Final = 5
 ORDERED: Final = 2
 PRICE: Final = 1_000
 POLICY: Final = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
@@ -135,7 +135,7 @@ class Case:
         """What the workflow starts with; the order is accepted first."""
         shape = SHAPES[self.schedule.shape]
         lines = [OrderLine(PRODUCT, ORDERED)]
-        self.shop.add_product(PRODUCT, price=PRICE, pieces=PIECES)
+        self.shop.add_product(PRODUCT, price=PRICE, units=UNITS)
         self.shop.accept(self.order_id, lines)
         return OrderInput(
             order_id=self.order_id,

@@ -178,5 +178,5 @@ AT_HOME: Final[Mapping[str, AtHome]] = {
     "retry": AtHome(is_possible=_always, happen=_says("retry"), where=(".attention",)),
     "resolve": AtHome(is_possible=_always, happen=_says("resolve"), where=(".attention",)),
 }
-"""By name. Asked: an admin wants a part of the rest; returned: the pieces were put back by hand; retry and resolve:
+"""By name. Asked: an admin wants a part of the rest; returned: the units were put back by hand; retry and resolve:
 what the person at the parked step says."""

@@ -39,7 +39,7 @@ class ClosedBeforeTheOrderWasTold(RefundSaga):
 
 @workflow.defn(name=REFUND_SAGA)
 class RestockedUnderItsOwnId(RefundSaga):
-    """Puts the pieces back once for each refund, also for one in the place of another."""
+    """Puts the units back once for each refund, also for one in the place of another."""
 
     @workflow.run
     async def run(self, refund: RefundInput) -> RefundResult:

@@ -36,10 +36,10 @@ def breaches_at_stripe(case: Case) -> Iterator[str]:
 
 
 def breaches_at_a_restock(case: Case, restock_id: str) -> Iterator[str]:
-    """What must hold when pieces are put back: the money went back once."""
+    """What must hold when units are put back: the money went back once."""
     refunds = [row for row in case.payment.refunds.values() if row.restock_id == restock_id]
     if not any(_flips(case, row) for row in refunds):
-        yield f"pieces of {restock_id} are put back before any money"
+        yield f"units of {restock_id} are put back before any money"
 
 
 def breaches_at_a_close(case: Case, refund_id: str) -> Iterator[str]:
@@ -75,7 +75,7 @@ def breaches_at_the_end(case: Case) -> Iterator[str]:
         yield from _of_its_transitions(case, row)
     put_back = sum(sum(restock.lines.values()) for key, restock in case.shop.stock.restocks.items() if key != BY_HAND)
     if put_back > case.requested_pieces:
-        yield f"{put_back} pieces were put back, {case.requested_pieces} asked for"
+        yield f"{put_back} units were put back, {case.requested_pieces} asked for"
     names = {base(move.event) for move in case.schedule.moves if isinstance(move, Arrival)}
     if case.shop.stripe.refused_refunds and not names & MAY_TAKE_OUR_MONEY:
         yield "only Stripe kept a second refund from being made"
@@ -97,7 +97,7 @@ def _not_put_back(case: Case, row: RefundRow) -> Iterator[str]:
     if row.status is not RefundStatus.SUCCEEDED or not row.restock or row.restock_id in case.shop.stock.restocks:
         return
     if f"{case.flow_of(row).name}.restock" not in case.done_by_hand:
-        yield f"{row.id} has succeeded, and its pieces were not put back"
+        yield f"{row.id} has succeeded, and its units were not put back"
 
 
 def _of_its_transitions(case: Case, row: RefundRow) -> Iterator[str]:

@@ -29,7 +29,7 @@ DEADLINE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 async def _open(shop: DoubledShop, card: Card) -> None:
     lines = [OrderLine(PRODUCT, ORDERED)]
-    shop.add_product(PRODUCT, price=PRICE, pieces=10)
+    shop.add_product(PRODUCT, price=PRICE, units=10)
     shop.accept(ORDER, lines)
     await shop.stock.reserve(ReserveRequest(order_id=ORDER, lines=lines))
     payment = await shop.payments.open_payment(
@@ -55,13 +55,13 @@ async def _sell(shop: DoubledShop, card: Card) -> None:
 
 
 def _sold(card: Card, *refunds: tuple[int | None, int]) -> Callable[[DoubledShop], Awaitable[int]]:
-    """A PAID order, and refunds that were asked for: how much of it, and how many pieces to put back."""
+    """A PAID order, and refunds that were asked for: how much of it, and how many units to put back."""
 
     async def begin(shop: DoubledShop) -> int:
         await _sell(shop, card)
-        for amount, pieces in refunds:
-            shop.payments.request_refund(ORDER, amount, (OrderLine(PRODUCT, pieces),) if pieces else ())
-        return sum(pieces for _, pieces in refunds)
+        for amount, units in refunds:
+            shop.payments.request_refund(ORDER, amount, (OrderLine(PRODUCT, units),) if units else ())
+        return sum(units for _, units in refunds)
 
     return begin
 
@@ -115,11 +115,11 @@ async def _taken_back(shop: DoubledShop) -> int:
 
 async def _disputed(shop: DoubledShop) -> int:
     """A part is asked for, and the customer goes to their bank before it is made."""
-    pieces = await _sold(Card.VISA, (PRICE, 1))(shop)
+    units = await _sold(Card.VISA, (PRICE, 1))(shop)
     [intent] = shop.stripe.intents.values()
     shop.stripe.dispute(intent.id)
     shop.take_events()
-    return pieces
+    return units
 
 
 def _take_back(shop: DoubledShop) -> None:
@@ -145,5 +145,5 @@ SHAPES: Final[Mapping[str, Callable[[DoubledShop], Awaitable[int]]]] = {
     "disputed": _disputed,
     CHARGED_BACK: _disputed,
 }
-"""By name; each answers with the pieces that are to be put back. ``pending``: Stripe takes its time with the refund;
+"""By name; each answers with the units that are to be put back. ``pending``: Stripe takes its time with the refund;
 ``resolved``: the person at a parked step tries nothing again; ``charged-back``: the bank decides for the customer."""

@@ -32,7 +32,7 @@ def admin() -> dict[str, str]:
 
 
 class Bought:
-    """An order of one piece of one product, and its customer."""
+    """An order of one unit of one product, and its customer."""
 
     def __init__(self, order_id: str, product_id: str, user_id: str, headers: dict[str, str]) -> None:
         self.order_id = order_id

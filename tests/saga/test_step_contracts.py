@@ -80,7 +80,7 @@ def reserving(order_id: str, *lines: tuple[str, int]) -> ReserveRequest:
 
 
 async def test_reserve_holds_the_pieces_once_however_often_it_is_asked(harness: StepHarness) -> None:
-    product, order_id = await harness.product(pieces=5), new_id()
+    product, order_id = await harness.product(units=5), new_id()
     for _ in range(2):
         await harness.do(harness.stock.reserve, reserving(order_id, (product, 3)))
 
@@ -88,7 +88,7 @@ async def test_reserve_holds_the_pieces_once_however_often_it_is_asked(harness: 
 
 
 async def test_reserve_takes_all_lines_or_none(harness: StepHarness) -> None:
-    plenty, scarce, order_id = await harness.product(pieces=5), await harness.product(pieces=1), new_id()
+    plenty, scarce, order_id = await harness.product(units=5), await harness.product(units=1), new_id()
     request = reserving(order_id, (plenty, 2), (scarce, 2))
 
     assert await refusal(harness.do(harness.stock.reserve, request)) == "OUT_OF_STOCK"
@@ -96,7 +96,7 @@ async def test_reserve_takes_all_lines_or_none(harness: StepHarness) -> None:
 
 
 async def test_reserve_of_other_lines_is_refused(harness: StepHarness) -> None:
-    product, order_id = await harness.product(pieces=5), new_id()
+    product, order_id = await harness.product(units=5), new_id()
     await harness.do(harness.stock.reserve, reserving(order_id, (product, 3)))
 
     assert await refusal(harness.do(harness.stock.reserve, reserving(order_id, (product, 2)))) == "RESERVATION_DIFFERS"
@@ -104,7 +104,7 @@ async def test_reserve_of_other_lines_is_refused(harness: StepHarness) -> None:
 
 
 async def test_a_reserve_that_comes_after_its_release_is_refused(harness: StepHarness) -> None:
-    product = await harness.product(pieces=5)
+    product = await harness.product(units=5)
     undone_before, undone_after = new_id(), new_id()
     await harness.do(harness.stock.release, undone_before)
     await harness.do(harness.stock.reserve, reserving(undone_after, (product, 3)))
@@ -118,7 +118,7 @@ async def test_a_reserve_that_comes_after_its_release_is_refused(harness: StepHa
 
 
 async def test_commit_sells_once_and_is_never_given_back(harness: StepHarness) -> None:
-    product, order_id = await harness.product(pieces=5), new_id()
+    product, order_id = await harness.product(units=5), new_id()
     await harness.do(harness.stock.reserve, reserving(order_id, (product, 3)))
     for _ in range(2):
         await harness.do(harness.stock.commit, order_id)
@@ -149,7 +149,7 @@ async def committed(harness: StepHarness, *lines: tuple[str, int]) -> str:
 
 
 async def test_refunds_put_pieces_back_in_parts_once_each_however_often_they_ask(harness: StepHarness) -> None:
-    product = await harness.product(pieces=5)
+    product = await harness.product(units=5)
     order_id = await committed(harness, (product, 3))
     for request in (restocking(order_id, (product, 2)), restocking(order_id, (product, 1))):
         for _ in range(2):
@@ -159,7 +159,7 @@ async def test_refunds_put_pieces_back_in_parts_once_each_however_often_they_ask
 
 
 async def test_no_more_is_put_back_than_the_order_bought(harness: StepHarness) -> None:
-    product, other, not_bought = [await harness.product(pieces=5) for _ in range(3)]
+    product, other, not_bought = [await harness.product(units=5) for _ in range(3)]
     order_id = await committed(harness, (product, 3), (other, 1))
     await harness.do(harness.stock.restock, restocking(order_id, (product, 2)))
 
@@ -170,7 +170,7 @@ async def test_no_more_is_put_back_than_the_order_bought(harness: StepHarness) -
 
 
 async def test_a_refund_puts_back_the_pieces_that_it_first_asked_for_and_no_others(harness: StepHarness) -> None:
-    product = await harness.product(pieces=5)
+    product = await harness.product(units=5)
     order_id, other_order_id = await committed(harness, (product, 2)), await committed(harness, (product, 1))
     first = restocking(order_id, (product, 1))
     await harness.do(harness.stock.restock, first)
@@ -185,7 +185,7 @@ async def test_a_refund_puts_back_the_pieces_that_it_first_asked_for_and_no_othe
 
 
 async def test_there_is_nothing_to_put_back_of_an_order_that_bought_nothing(harness: StepHarness) -> None:
-    product = await harness.product(pieces=5)
+    product = await harness.product(units=5)
     reserved, released = new_id(), new_id()
     for order_id in (reserved, released):
         await harness.do(harness.stock.reserve, reserving(order_id, (product, 1)))

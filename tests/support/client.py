@@ -27,7 +27,7 @@ from sandbox.supervisor import Stack
 Value = TypeVar("Value")
 Json = dict[str, Any]
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 PASSWORD = "correct horse battery"
 PRICE = 1_250
 NAME = "Ada Byron"
@@ -38,9 +38,9 @@ PARTITIONS = 6
 
 async def until(read: Callable[[], Awaitable[Value]], is_enough: Callable[[Value], bool]) -> Value:
     """What `read` answers once that is enough: what is waited for happens in other processes."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not is_enough(value := await read()):
-        assert time.monotonic() < deadline, f"after {PATIENCE:.0f} s there is only {value}"
+        assert time.monotonic() < deadline, f"after {TIMEOUT:.0f} s there is only {value}"
         await asyncio.sleep(0.05)
     return value
 
@@ -103,12 +103,12 @@ class StackClient:
         user = await _json(self.gateway.post("/v1/users", json={"email": email, "password": PASSWORD, "name": NAME}))
         return Customer(id=user["id"], email=email, token=await _sign_in(self.gateway, email, PASSWORD))
 
-    async def add_product(self, *, pieces: int = 10) -> str:
+    async def add_product(self, *, units: int = 10) -> str:
         """The id of a new product, of which there are so many."""
         product = {"name": "Coffee mug", "unit_price": PRICE, "currency": "EUR"}
         added = await _json(self.gateway.post("/v1/products", json=product, headers=self.admin))
         adjustments = f"/v1/inventory/{added['id']}/adjustments"
-        await _json(self.gateway.post(adjustments, json={"delta": pieces}, headers=self.admin))
+        await _json(self.gateway.post(adjustments, json={"delta": units}, headers=self.admin))
         return str(added["id"])
 
     async def place(self, customer: Customer, body: Json, *, key: str, wait: int = 20) -> httpx.Response:
@@ -138,7 +138,7 @@ class StackClient:
         return order
 
     async def stock(self, product_id: str) -> tuple[int, int]:
-        """Pieces on hand, and of those reserved."""
+        """Units on hand, and of those reserved."""
         level = await _json(self.gateway.get(f"/v1/inventory/{product_id}", headers=self.admin))
         return level["on_hand"], level["reserved"]
 
@@ -190,7 +190,7 @@ class StackClient:
 
 
 def order_of(product_id: str, *, quantity: int) -> Json:
-    """A request for so many pieces of a product, without a payment method."""
+    """A request for so many units of a product, without a payment method."""
     return {
         "lines": [{"product_id": product_id, "quantity": quantity}],
         "currency": "EUR",
@@ -221,7 +221,7 @@ async def running_stack(var: Path, *, split: bool = False, restart: bool = False
         stack = await opened.enter_async_context(Stack(var=var, ports=Ports.free(), split=split, restart=restart))
         endpoints = stack.endpoints
         gateway, stripe, mailbox = [
-            await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False))
+            await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False))
             for url in (endpoints.gateway, endpoints.stripe, endpoints.mailbox)
         ]
         kafka = await opened.enter_async_context(observer(endpoints.kafka))

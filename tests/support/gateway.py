@@ -89,7 +89,7 @@ def forged_bearer() -> dict[str, str]:
 
 
 def order_body(*product_ids: str, **changes: Any) -> dict[str, Any]:
-    """A request for one piece of each product, as changed."""
+    """A request for one unit of each product, as changed."""
     return {
         "lines": [{"product_id": product_id, "quantity": 1} for product_id in product_ids or (new_id(),)],
         "currency": "EUR",

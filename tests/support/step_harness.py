@@ -52,8 +52,8 @@ class StepHarness(ABC):
         """Run a step as an activity."""
 
     @abstractmethod
-    async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
-        """A new product with so many pieces in stock."""
+    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
+        """A new product with so many units in stock."""
 
     @abstractmethod
     async def withdraw(self, product_id: str) -> None:
@@ -148,9 +148,9 @@ class DoublesHarness(StepHarness):
     async def do(self, step: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         return await step(request)
 
-    async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
+    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
         product_id = new_id()
-        self._shop.add_product(product_id, price=price, pieces=pieces, currency=currency)
+        self._shop.add_product(product_id, price=price, units=units, currency=currency)
         return product_id
 
     async def withdraw(self, product_id: str) -> None:
@@ -232,7 +232,7 @@ class DoublesHarness(StepHarness):
 
 def order_lines(*lines: tuple[str, int]) -> list[OrderLine]:
     """Lines of an order, sorted as it wants them."""
-    return sorted((OrderLine(product, pieces) for product, pieces in lines), key=lambda line: line.product_id)
+    return sorted((OrderLine(product, units) for product, units in lines), key=lambda line: line.product_id)
 
 
 def opening(order_id: str, **changes: Any) -> OpenPaymentRequest:

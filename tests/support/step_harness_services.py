@@ -77,10 +77,10 @@ class ServicesHarness(StepHarness):
         answer: Response = await self._activities.run(step, request)
         return answer
 
-    async def product(self, *, price: int = 1_000, pieces: int = 10, currency: str = "EUR") -> str:
+    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
         product = await self._products.create(name="Thing", description="", unit_price=price, currency=currency)
-        if pieces:
-            await self._inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=pieces, note="delivery")
+        if units:
+            await self._inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=units, note="delivery")
         return product.id
 
     async def withdraw(self, product_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The audit of pieces that refunds put back, in a shop in memory."""
+"""The audit of units that refunds put back, in a shop in memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PRODUCT, ORDER = "product", "order"
 
 
 async def refunded_shop() -> DoubledShop:
-    """Of five pieces three were sold, and two refunds put two back."""
+    """Of five units three were sold, and two refunds put two back."""
     shop = DoubledShop()
-    shop.add_product(PRODUCT, price=1_000, pieces=5)
+    shop.add_product(PRODUCT, price=1_000, units=5)
     await shop.stock.reserve(ReserveRequest(order_id=ORDER, lines=[OrderLine(PRODUCT, 3)]))
     await shop.stock.commit(ORDER)
     for restock_id in ("first", "second"):

@@ -1,4 +1,4 @@
-"""Sold pieces that refunds put back into stock."""
+"""Sold units that refunds put back into stock."""
 
 import sqlalchemy as sa
 from alembic import op
