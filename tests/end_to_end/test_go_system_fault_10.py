@@ -164,7 +164,9 @@ async def until_refused(port: int) -> None:
 
 async def test_fault_10_a_service_that_never_answers_costs_its_caller_no_more_than_the_deadline(silent: str) -> None:
     addresses = {f"{service}_address": silent for service in SERVICES}
-    settings = Settings.model_validate({**addresses, "grpc_deadline": SHORT_DEADLINE})
+    settings = Settings.model_validate(
+        {**addresses, "grpc_deadline": SHORT_DEADLINE, "password_deadline": SHORT_DEADLINE}
+    )
     async with open_services(settings) as services:
         transport = httpx.ASGITransport(create_app(services, TokenVerifier(PUBLIC_PEM)))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
