@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.relay import RELAY
+from tests.mutations.services import SERVICES
 from tests.support.mutation import Mutation
 
 MUTATIONS: Final[Sequence[Mutation]] = (
     *RELAY,
+    *MECHANISMS,
+    *SERVICES,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",
@@ -167,7 +171,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="everything is asked in vain while Temporal is away",
         file="runtime/due_worker.py",
-        source="if isinstance(problem, OtherSideAway):",
+        source="if isinstance(problem, OtherSideAway) and now >= self._not_before:",
         mutated="if False:",
         tests=["tests/order/test_due_work.py"],
     ),
