@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.relay import RELAY
+from tests.mutations.services import SERVICES
 from tests.support.mutation import Mutation
 
 MUTATIONS: Final[Sequence[Mutation]] = (
     *RELAY,
+    *MECHANISMS,
+    *SERVICES,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

@@ -1,0 +1,119 @@
+"""Mutations of the user, product, inventory and notification services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from tests.support.mutation import Mutation
+
+SERVICES: Final[Sequence[Mutation]] = (
+    Mutation(
+        breaks="a release that comes first leaves no tombstone",
+        file="services/inventory/service.py",
+        source="if await repository.add_reservation(order_id, ()):",
+        mutated="if await repository.find_status(order_id) is None:",
+        tests=["tests/inventory/test_service.py"],
+    ),
+    Mutation(
+        breaks="refunds at once count what is left before the others have put theirs back",
+        file="services/inventory/repository.py",
+        source='"SELECT status FROM reservations WHERE order_id = %(order_id)s FOR UPDATE"',
+        mutated='"SELECT status FROM reservations WHERE order_id = %(order_id)s AND true"',
+        tests=["tests/inventory/test_races.py"],
+    ),
+    Mutation(
+        breaks="adjustments of several products with one id take effect at once",
+        file="services/inventory/service.py",
+        source="            await repository.lock_id(adjustment_id)\n",
+        mutated="",
+        tests=["tests/inventory/test_races.py"],
+    ),
+    Mutation(
+        breaks="a commit that a reserve interrupts finds nothing to sell",
+        file="services/inventory/service.py",
+        source="                        continue  # reserved between the two statements: a sale after all",
+        mutated="                        raise ReservationNotFound(order_id)",
+        tests=["tests/inventory/test_races.py"],
+    ),
+    Mutation(
+        breaks="a refund puts back what other refunds of the order have put back already",
+        file="services/inventory/repository.py",
+        source="line.quantity - coalesce(sum(movement.on_hand_change), 0)::int AS quantity",
+        mutated="line.quantity - 0 * coalesce(sum(movement.on_hand_change), 0)::int AS quantity",
+        tests=["tests/inventory/test_service.py"],
+    ),
+    Mutation(
+        breaks="the units of a sale stay reserved",
+        file="services/inventory/service.py",
+        source=(
+            "                    on_hand=lambda quantity: -quantity,\n"
+            "                    reserved=lambda quantity: -quantity,\n"
+        ),
+        mutated="                    on_hand=lambda quantity: -quantity,\n",
+        tests=["tests/inventory/test_service.py"],
+    ),
+    Mutation(
+        breaks="a mail overtakes the earlier ones of its order",
+        file="services/notification/repository.py",
+        source="earlier.order_seq < notifications.order_seq",
+        mutated="earlier.order_seq < 0",
+        tests=["tests/notification/test_claims.py"],
+    ),
+    Mutation(
+        breaks="a mail that somebody else is sending by now is closed",
+        file="services/notification/repository.py",
+        source="WHERE {DUE_NOTIFICATIONS.still_claimed}",
+        mutated="WHERE id = %(claimed_key)s AND status = 'PENDING' AND %(claimed_until)s IS NOT NULL",
+        tests=["tests/notification/test_claims.py"],
+    ),
+    Mutation(
+        breaks="notifications of one user that end at once have one number",
+        file="services/notification/service.py",
+        source="                    seq = await repository.next_seq(due.id)",
+        mutated="                    return False",
+        tests=["tests/notification/test_claims.py"],
+    ),
+    Mutation(
+        breaks="an id stands for any message",
+        file="services/notification/service.py",
+        source="if stored is None or stored.fingerprint != message.fingerprint:",
+        mutated="if stored is None:",
+        tests=["tests/notification/test_written_messages.py"],
+    ),
+    Mutation(
+        breaks="a refresh token that is used twice revokes nothing",
+        file="services/user/refresh_tokens.py",
+        source="if await repository.revoke_family(token_hash):",
+        mutated="if token_hash:",
+        tests=["tests/user/test_refresh_tokens.py"],
+    ),
+    Mutation(
+        breaks="an unknown e-mail costs no work",
+        file="services/user/service.py",
+        source="        matches = await self._passwords.verify(",
+        mutated="        matches = user is not None and await self._passwords.verify(",
+        tests=["tests/user/test_service.py"],
+    ),
+    Mutation(
+        breaks="a password is hashed for a caller that has gone",
+        file="services/user/passwords.py",
+        source="if left is not None and left <= 0:",
+        mutated="if left is not None and left is None:",
+        tests=["tests/unit/test_passwords.py"],
+    ),
+    Mutation(
+        breaks="a product is changed whatever version was expected",
+        file="services/product/service.py",
+        source="if expected_versions and product.seq not in expected_versions:",
+        mutated="if expected_versions and product.seq in ():",
+        tests=["tests/product/test_changes.py"],
+    ),
+    Mutation(
+        breaks="a change that changes nothing makes a version",
+        file="services/product/model.py",
+        source="if value not in (None, getattr(product, name))}",
+        mutated="if value is not None}",
+        tests=["tests/product/test_changes.py"],
+    ),
+)
