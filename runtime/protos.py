@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -91,7 +92,7 @@ def to_proto(kind: type[AnyMessage], value: object, /, **others: Any) -> AnyMess
 
 
 def from_proto(kind: Callable[..., Made], message: Message, /, **others: Any) -> Made:
-    """A dataclass or `Value` made of the message's fields of the same name, and of `others`.
+    """A dataclass, `Value` or msgspec Struct made of the message's fields of the same name, and of `others`.
 
     Raises:
         ValueError: an enum has a value that we do not know.
@@ -169,7 +170,9 @@ def _hints(kind: Callable[..., Any]) -> Mapping[str, Any]:
         return {field.name: hints[field.name] for field in fields(kind) if field.init}
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return {name: hints[name] for name in kind.model_fields}
-    raise TypeError(f"{kind!r} is neither a dataclass nor a Value")
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {name: hints[name] for name in kind.__struct_fields__}
+    raise TypeError(f"{kind!r} is neither a dataclass nor a Value nor a Struct")
 
 
 def _is_optional(hint: Any) -> bool:

@@ -3,12 +3,13 @@
 A service's ``tables.py`` has, for each table, a class of columns (``class RefundColumns(SQLModel)``) and the table
 itself (``class RefundRow(Base, RefundColumns, table=True)``). A value that the service works with has the same columns,
 without a database behind them: ``class Refund(Value, RefundColumns)``. Statements stay plain SQL; where one names all
-columns of a table, or their types, it gets them from here.
+columns of a table, or their types, it gets them from here: those of a class of columns, where a statement reads or
+writes these alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, LiteralString, cast
 
 from sqlalchemy import Column, Table
@@ -27,15 +28,21 @@ class Value(SQLModel):
     model_config = SQLModelConfig(frozen=True, extra="forbid")
 
 
-def columns(table: type[SQLModel], *, without: Collection[str] = (), of: str = "") -> LiteralString:
-    """Names of a table's columns, for a SELECT or an INSERT; `of` is the table's alias in the statement."""
+def columns(kind: type[SQLModel], *, without: Collection[str] = (), of: str = "") -> LiteralString:
+    """Names of the columns of a table, or of a class of columns, for a SELECT or an INSERT.
+
+    Args:
+        kind: the table, or the class of columns.
+        without: what is left out.
+        of: the table's alias in the statement.
+    """
     prefix = f"{of}." if of else ""
-    return ", ".join(f"{prefix}{column.name}" for column in _columns(table, without))
+    return ", ".join(f"{prefix}{name}" for name in _names(kind, without))
 
 
-def parameters(table: type[SQLModel], *, without: Collection[str] = ()) -> LiteralString:
+def parameters(kind: type[SQLModel], *, without: Collection[str] = ()) -> LiteralString:
     """A placeholder for each column, in the order of `columns`, for VALUES."""
-    return ", ".join(f"%({column.name})s" for column in _columns(table, without))
+    return ", ".join(f"%({name})s" for name in _names(kind, without))
 
 
 def recordset(table: type[SQLModel], *, alias: str, without: Collection[str] = ()) -> LiteralString:
@@ -45,10 +52,10 @@ def recordset(table: type[SQLModel], *, alias: str, without: Collection[str] = (
     return f"{alias} ({', '.join(typed)})"
 
 
-def json_object(table: type[SQLModel], *, without: Collection[str] = (), of: str = "") -> LiteralString:
+def json_object(kind: type[SQLModel], *, without: Collection[str] = (), of: str = "") -> LiteralString:
     """``json_build_object('name', name, …)``: a row as JSON, from which `Value` reads its fields again."""
     prefix = f"{of}." if of else ""
-    pairs = (f"'{column.name}', {prefix}{column.name}" for column in _columns(table, without))
+    pairs = (f"'{name}', {prefix}{name}" for name in _names(kind, without))
     return f"json_build_object({', '.join(pairs)})"
 
 
@@ -56,6 +63,19 @@ def overwrite(table: type[SQLModel], *, without: Collection[str] = ()) -> Litera
     """``name = excluded.name, …``: for ``ON CONFLICT … DO UPDATE SET``; a primary key is never overwritten."""
     names = (column.name for column in _columns(table, without) if not column.primary_key)
     return ", ".join(f"{name} = excluded.{name}" for name in names)
+
+
+def _names(kind: type[SQLModel], without: Collection[str]) -> Iterator[LiteralString]:
+    """The names of the columns but for some.
+
+    Raises:
+        LookupError: one of those is no column.
+    """
+    if "__table__" in vars(kind):
+        return (column.name for column in _columns(kind, without))
+    if unknown := set(without) - kind.model_fields.keys():
+        raise LookupError(f"{kind.__name__} has no column {', '.join(sorted(unknown))}")
+    return (name for name in cast("Iterable[LiteralString]", kind.model_fields) if name not in without)
 
 
 def _columns(table: type[SQLModel], without: Collection[str]) -> Iterator[Column[Any]]:

@@ -28,7 +28,9 @@ CATALOGUE = {
     """,
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+        FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+              AND contype <> 'n'  -- whose names PostgreSQL chooses; columns say what is nullable
     """,
     "indexes": """
         SELECT tablename, indexname, indexdef

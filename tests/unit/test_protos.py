@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+import msgspec
 import pytest
 
 from domain.orders import OrderLine
@@ -64,6 +65,21 @@ def test_what_is_optional_is_none_where_it_is_missing_and_zero_where_it_is_zero(
     assert from_proto(Order, order_pb2.Order()) == Order(None, None)
     assert from_proto(Order, order_pb2.Order(total=0)) == Order(0, None)
     assert from_proto(Order, to_proto(order_pb2.Order, Order(0, AT))) == Order(0, AT)
+
+
+def test_what_crosses_http_is_made_of_the_message_too() -> None:
+    class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"created_at": "at"}):
+        id: str
+        status: RefundStatus
+        restock: list[OrderLine]
+        failure_reason: str | None
+        created_at: datetime
+
+    shown = from_proto(Shown, to_proto(pb.Refund, REFUND))
+
+    assert shown == Shown(
+        id="r1", status=RefundStatus.SUCCEEDED, restock=[OrderLine("p1", 2)], failure_reason=None, created_at=AT
+    )
 
 
 def test_a_value_of_an_enum_that_we_do_not_know_is_refused_and_not_taken_for_another() -> None:

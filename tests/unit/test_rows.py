@@ -64,9 +64,18 @@ def test_sql_names_the_columns_and_types_of_the_table() -> None:
     )
 
 
-def test_a_column_that_is_left_out_has_to_be_there() -> None:
-    with pytest.raises(LookupError, match="GiftRow has no column sean"):
-        columns(GiftRow, without=["sean"])
+def test_a_statement_can_name_the_columns_of_a_value_alone() -> None:
+    assert columns(GiftColumns, of="gift") == "gift.id, gift.status, gift.amount, gift.lines, gift.at"
+    assert parameters(GiftColumns, without=["lines", "at"]) == "%(id)s, %(status)s, %(amount)s"
+    assert json_object(GiftColumns, without=["lines", "at"]) == (
+        "json_build_object('id', id, 'status', status, 'amount', amount)"
+    )
+
+
+@pytest.mark.parametrize("kind", [GiftRow, GiftColumns])
+def test_a_column_that_is_left_out_has_to_be_there(kind: type[SQLModel]) -> None:
+    with pytest.raises(LookupError, match=f"{kind.__name__} has no column sean"):
+        columns(kind, without=["sean"])
 
 
 def test_a_row_of_the_database_or_of_json_makes_a_value_with_our_types() -> None:

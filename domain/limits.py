@@ -1,0 +1,34 @@
+"""How long texts may be, in characters, and how much one request may ask for: alike at every door of the system."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_IDEMPOTENCY_KEY: Final = 255
+LONGEST_WAIT_SECONDS: Final = 30
+"""How long a request may wait for its outcome."""
+DEFAULT_WAIT_SECONDS: Final = 2
+MAX_PAGE_SIZE: Final = 100
+DEFAULT_PAGE_SIZE: Final = 50
+
+MAX_NOTE: Final = 500
+"""Of a person, about what they did."""
+MAX_PAYMENT_METHOD: Final = 255
+"""Of the id of a payment method at Stripe."""
+MAX_DISPUTE_ID: Final = 255
+"""Of the id of a dispute at Stripe."""
+
+MAX_RECIPIENT: Final = 200
+"""Of the name in a postal address."""
+MAX_ADDRESS_LINE: Final = 200
+MAX_CITY: Final = 100
+MAX_POSTAL_CODE: Final = 20
+
+MAX_CAUSE_ID: Final = 200
+"""Of what names the step that caused a transition."""
+MAX_REASON: Final = 100
+"""Of why an order failed."""
+MAX_STEP: Final = 100
+"""Of the name of a step that needs attention."""
+MAX_ATTENTION_CAUSE: Final = 2_000
+"""Of why it needs attention."""
