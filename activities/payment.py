@@ -11,6 +11,7 @@ from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from runtime.protos import from_proto, to_proto
 from workflows.steps import PaymentSteps
 
+
 class PaymentActivities(PaymentSteps):
     """See `workflows.steps.PaymentSteps`."""
 
@@ -27,9 +28,7 @@ class PaymentActivities(PaymentSteps):
 
     @activity.defn(name="check_payment")
     async def check_payment(self, request: CheckPaymentRequest) -> PaymentState:
-        response = await call_service(
-            self._payments.CheckPayment, to_proto(pb.CheckPaymentRequest, request)
-        )
+        response = await call_service(self._payments.CheckPayment, to_proto(pb.CheckPaymentRequest, request))
         return _to_state(response.payment)
 
     @activity.defn(name="close_payment")

@@ -35,9 +35,7 @@ class RefundActivities(RefundSteps):
 
     @activity.defn(name="close_refund")
     async def close_refund(self, request: CloseRefundRequest) -> bool:
-        response = await call_service(
-            self._payments.CloseRefund, to_proto(pb.CloseRefundRequest, request)
-        )
+        response = await call_service(self._payments.CloseRefund, to_proto(pb.CloseRefundRequest, request))
         return response.closed
 
 
@@ -54,9 +52,7 @@ class DisputeActivities(DisputeSteps):
 
     @activity.defn(name="close_dispute")
     async def close_dispute(self, request: CloseDisputeRequest) -> bool:
-        response = await call_service(
-            self._payments.CloseDispute, to_proto(pb.CloseDisputeRequest, request)
-        )
+        response = await call_service(self._payments.CloseDispute, to_proto(pb.CloseDisputeRequest, request))
         return response.closed
 
 

@@ -21,6 +21,7 @@ from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.wakeups import Wakeups
 from services.payment.disputes.service import DisputeService
+from services.payment.order_turns import OrderTurns
 from services.payment.payments.follow_ups import follow_up_worker
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import FollowUp
@@ -30,7 +31,6 @@ from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient
-from services.payment.order_turns import OrderTurns
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 from services.payment.webhooks.repository import DUE_EVENTS

@@ -8,26 +8,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from domain.payments import PaymentStatus
-from services.payment.model import NewPayment
+from services.payment.payments.model import NewPayment
 from tests.support.failpoints import Died, Lifecycle
 from tests.support.killed_payment_process import Task
-from tests.support.payment_harness import PaymentHarness, new_payment, payment_harness, run_sagas
+from tests.support.payment_harness import PaymentHarness, new_payment, run_sagas
 from tests.support.payment_ledger import Ledger, read_ledger
 from tests.support.payment_process import payment_process
-
-
-@pytest.fixture
-async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path) as made:
-        yield made
 
 
 async def placed(harness: PaymentHarness, call: str) -> NewPayment:
@@ -118,7 +111,7 @@ async def test_a_killed_process_leaves_what_one_that_died_in_here_leaves(harness
             left = await read_ledger(harness, killed.order_id)
             assert outline(left) == outline(await read_ledger(harness, died.order_id))
             await work_on(harness, call, killed, Lifecycle())
-            await run_sagas(harness.parts, killed.order_id)
+            await run_sagas(harness.components, killed.order_id)
             ledger = await read_ledger(harness, killed.order_id)
             ledger.check_settled()
             assert ledger.payment is not None

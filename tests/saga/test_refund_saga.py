@@ -17,9 +17,9 @@ from domain.orders import OrderLine
 from domain.refunds import RefundOrigin, RefundStatus
 from domain.saga import OrderResult, dispute_workflow_id, order_workflow_id, refund_workflow_id
 from runtime.database import Database
-from services.payment.errors import PaymentDisputed
-from services.payment.model import NewRefund, Payment, Refund
-from services.payment.refund_service import Requested
+from services.payment.payments.model import Payment, Refund
+from services.payment.refunds.errors import PaymentDisputed
+from services.payment.refunds.model import NewRefund, RequestedRefund
 from tests.support.rows import fetch_rows
 from tests.support.saga_shop import Shop, open_shop
 
@@ -52,7 +52,9 @@ async def paid(shop: Shop, product: str, pieces: int = 3, *, card: str = VISA) -
     return run
 
 
-async def ask(shop: Shop, run: Run, amount: int | None = None, *restock: OrderLine, wait: float = 10) -> Requested:
+async def ask(
+    shop: Shop, run: Run, amount: int | None = None, *restock: OrderLine, wait: float = 10
+) -> RequestedRefund:
     """Ask for a refund and wait for what comes of it."""
     order = await shop.order(run)
     new = NewRefund(
@@ -61,7 +63,7 @@ async def ask(shop: Shop, run: Run, amount: int | None = None, *restock: OrderLi
         restock=restock,
         ordered=tuple(OrderLine(item.product_id, item.quantity) for item in order.items),
         requested_by=new_id(),
-        why="",
+        note="",
     )
     return await shop.refunds.request(new, idempotency_key=new_id(), wait=wait)
 
@@ -361,7 +363,7 @@ async def test_a_refund_whose_workflow_was_terminated_goes_on(disposable_shop: S
     await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
 
     async def is_completed() -> bool:
-        await shop.payment.follow_ups.sweep()  # looks at a young refund after some seconds
+        await shop.payment.refund_follow_ups.process_due()  # looks at a young refund after some seconds
         return (await saga_of(shop, requested.refund).describe()).status is WorkflowExecutionStatus.COMPLETED
 
     await until(is_completed)

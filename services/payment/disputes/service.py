@@ -7,10 +7,10 @@ from functools import partial
 
 from services.payment.disputes.decisions import close_dispute, follow_disputes
 from services.payment.disputes.errors import DisputeNotFound
+from services.payment.order_turns import OrderTurns
 from services.payment.payments.model import Payment
 from services.payment.payments.store import PaymentStore
 from services.payment.stripe.client import StripeClient
-from services.payment.order_turns import OrderTurns
 
 
 class DisputeService:

@@ -32,9 +32,7 @@ Ensure = Callable[[FollowUp], Awaitable[None]]
 """Makes sure that the workflow runs, and notifies it of a change; it may be repeated."""
 
 
-def follow_up_worker(
-    table: FollowedTable, database: Database, ensure: Ensure, *, poll: float
-) -> DueWorker[FollowUp]:
+def follow_up_worker(table: FollowedTable, database: Database, ensure: Ensure, *, poll: float) -> DueWorker[FollowUp]:
     """What keeps the workflows of a table's rows going; `poll` is how often changes of other processes are sought."""
 
     async def process(claimed: Claimed[FollowUp]) -> timedelta:

@@ -42,10 +42,12 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
     One that changed for its workflow, too, is due at once, whoever has claimed it. What the workflow knows of is never
     forgotten.
     """
+    names, written = (columns(table, without=_NOT_OF_VALUE, of=alias) for alias in ("", "written"))
     return f"""
-        INSERT INTO {of} ({columns(table, without=_NOT_OF_VALUE)}, payment_id, attempts, next_attempt_at, updated_at)
-        SELECT {columns(table, without=_NOT_OF_VALUE, of="written")}, changed.id, 0, now(), now()
-          FROM changed, json_to_recordset(%({rows})s::json) AS {recordset(table, alias="written", without=_NOT_OF_VALUE)}
+        INSERT INTO {of} ({names}, payment_id, attempts, next_attempt_at, updated_at)
+        SELECT {written}, changed.id, 0, now(), now()
+          FROM changed, json_to_recordset(%({rows})s::json)
+            AS {recordset(table, alias="written", without=_NOT_OF_VALUE)}
         ON CONFLICT (id) DO UPDATE
            SET {overwrite(table, without={*_NOT_OF_VALUE, "notified_version"})},
                notified_version = greatest({of}.notified_version, excluded.notified_version),

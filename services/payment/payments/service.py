@@ -5,6 +5,7 @@ from __future__ import annotations
 from domain.payments import PaymentStatus
 from runtime.caller import Caller
 from runtime.clock import Clock
+from services.payment.order_turns import OrderTurns
 from services.payment.payments import decisions
 from services.payment.payments.errors import (
     NoSuchPayment,
@@ -19,7 +20,6 @@ from services.payment.payments.store import PaymentStore
 from services.payment.stripe.amounts import check_chargeable
 from services.payment.stripe.client import StripeClient
 from services.payment.stripe.errors import PaymentRejected, StripeRefused
-from services.payment.order_turns import OrderTurns
 
 
 class PaymentService:

@@ -105,9 +105,7 @@ class PaymentStore:
                 stored = await _get(repository, stored.order_id)
             return stored
 
-    async def change_in(
-        self, transaction: Connection, order_id: str, decide: Callable[[Payment], Change]
-    ) -> Payment:
+    async def change_in(self, transaction: Connection, order_id: str, decide: Callable[[Payment], Change]) -> Payment:
         """Make a change of the order's payment in a transaction; nobody else changes it until that ends.
 
         Raises:

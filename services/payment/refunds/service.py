@@ -15,6 +15,7 @@ from runtime.clock import Clock
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.wakeups import Wakeups, wait_until
 from services.payment.disputes.service import DisputeService
+from services.payment.order_turns import OrderTurns
 from services.payment.payments.model import Payment, Refund
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds import decisions
@@ -22,7 +23,6 @@ from services.payment.refunds.errors import RefundNotFound
 from services.payment.refunds.model import NewRefund, RequestedRefund
 from services.payment.stripe.client import StripeClient
 from services.payment.stripe.errors import StripeChargeDisputed, StripeKeySpent, StripeRefused
-from services.payment.order_turns import OrderTurns
 
 REFUND_ROUTE: Final = "POST /v1/orders/{id}/refunds"
 

@@ -129,16 +129,12 @@ class StripeClient:
     async def list_failed_charges(self, intent_id: str) -> list[FailedCharge]:
         """Every charge of the intent that failed."""
         page = await _read(self._api.charges.list_async({"payment_intent": intent_id, "limit": _PAGE}))
-        return [
-            to_failed_charge(charge)
-            async for charge in _all(page)
-            if charge.status == "failed"
-        ]
+        return [to_failed_charge(charge) async for charge in _all(page) if charge.status == "failed"]
 
     async def create_refund(
         self, *, refund_id: str, order_id: str, intent_id: str, amount: int, currency: str, key: str
     ) -> StripeRefund:
-        """Give `amount` of the intent's money back. With the `key` of an earlier call, what became of the refund that this made.
+        """Give `amount` of the intent's money back. With the `key` of an earlier call, the refund that this one made.
 
         Raises:
             StripeChargeDisputed: a dispute holds the money, or took it.

@@ -16,6 +16,7 @@ from runtime.due_worker import DeadLetter
 from runtime.metrics import PROVIDER_EVENTS
 from runtime.refusal import Unavailable
 from services.payment.disputes.service import DisputeService
+from services.payment.order_turns import OrderTurns
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import Payment
 from services.payment.payments.store import PaymentStore
@@ -23,7 +24,6 @@ from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas
 from services.payment.stripe.event_types import CHARGE_FAILED, DISPUTE_TYPES, REFUND_TYPES
 from services.payment.tables import EventStatus
-from services.payment.order_turns import OrderTurns
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.repository import EventRepository
 

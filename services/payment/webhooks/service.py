@@ -66,9 +66,7 @@ class WebhookService:
 
     async def store(self, events: Sequence[StripeEvent]) -> None:
         """Store those of the events that are ours and not known yet."""
-        unmarked = [
-            event.intent_id for event in events if not event.has_our_metadata and event.intent_id is not None
-        ]
+        unmarked = [event.intent_id for event in events if not event.has_our_metadata and event.intent_id is not None]
         intents = await self._find_known(unmarked) if unmarked else frozenset()
         ours = [event for event in events if self._is_wanted(event, intents)]
         if not ours:

@@ -1,7 +1,6 @@
 """Stripe's webhook signatures (https://docs.stripe.com/webhooks#verify-manually), checked on the raw bytes.
 
-The SDK decodes the body before it checks the signature, so that a body that is no text could not be distinguished from a
-forged one.
+The SDK decodes the body before it checks the signature, so that a body that is no text would pass for a forged one.
 """
 
 from __future__ import annotations
