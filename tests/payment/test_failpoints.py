@@ -385,6 +385,7 @@ async def winning_a_dispute(harness: PaymentHarness) -> Case:
     dispute_id = await harness.dispute(payment)
     with pytest.raises(PaymentDisputed):
         await harness.refund_service.carry_out(refund.id)
+    await harness.follow_up()
     harness.move_dispute(dispute_id, "won")
     return order.followed(order.decide_dispute, [RefundStatus.SUCCEEDED], disputes=[DisputeStatus.WON], refunds=1)
 

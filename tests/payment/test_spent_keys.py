@@ -1,4 +1,4 @@
-"""What Stripe stored under a key says nothing about now: a refusal that it repeats is asked for anew, by another key."""
+"""What Stripe stored under a key says nothing about now: a refusal that it repeats is asked for anew, with another."""
 
 from __future__ import annotations
 

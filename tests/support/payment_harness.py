@@ -219,6 +219,12 @@ class PaymentHarness(StripeSide):
             await connection.execute("UPDATE refunds SET next_attempt_at = now()")
             await connection.execute("UPDATE disputes SET next_attempt_at = now()")
 
+    async def postpone_follow_ups(self) -> None:
+        """As if every open refund and dispute had just been looked after."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE refunds SET next_attempt_at = now() + interval '1 h'")
+            await connection.execute("UPDATE disputes SET next_attempt_at = now() + interval '1 h'")
+
     # What is stored
 
     async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ class Ledger:
         if not payment.voided:
             assert all(refund.origin is not RefundOrigin.VOID for refund in payment.refunds)
         elif payment.status is PaymentStatus.SUCCEEDED:
-            assert payment.refund_due == 0
+            assert payment.amount_outstanding == 0
 
     def check_settled(self) -> None:
         """What holds once nothing is under way: both sides say the same."""

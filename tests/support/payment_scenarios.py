@@ -281,7 +281,7 @@ class Scene:
             if new.order_id in self.undone:
                 payment = ledger.payment
                 assert payment is not None
-                assert payment.refund_due == 0
+                assert payment.amount_outstanding == 0
                 assert ledger.status_at_stripe in (None, PaymentStatus.CANCELLED, PaymentStatus.SUCCEEDED)
         if settled:
             waiting = await self.harness.rows("SELECT event_id, note FROM provider_events WHERE processed_at IS NULL")

@@ -97,7 +97,7 @@ class Payment(Value, PaymentColumns):
         return max(self.amount_received - live - lost, 0)
 
     @property
-    def refund_due(self) -> int:
+    def amount_outstanding(self) -> int:
         """What came in for an order that ended without being paid, and has no refund yet.
 
         A refund that was due and failed stands for its money until a person has dealt with it, and afterwards too.

@@ -149,7 +149,7 @@ async def _get(repository: PaymentRepository, order_id: str) -> Payment:
 
 def _with_refund_due(payment: Payment, *, at: datetime) -> Payment:
     """Late money goes back: its refund is made in the statement that finds it, so that it cannot be forgotten."""
-    if not payment.refund_due:
+    if not payment.amount_outstanding:
         return payment
     refund_id = new_id()
     return payment.with_refund(
@@ -157,7 +157,7 @@ def _with_refund_due(payment: Payment, *, at: datetime) -> Payment:
             id=refund_id,
             restock_id=refund_id,
             origin=RefundOrigin.VOID,
-            amount=payment.refund_due,
+            amount=payment.amount_outstanding,
             currency=payment.settled_currency,
             status=RefundStatus.REQUESTED,
             created_at=at,
