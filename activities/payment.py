@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from temporalio import activity
 
 from activities.calling import call_service
-from domain.payments import PaymentStatus
 from domain.saga import CheckPaymentRequest, OpenPaymentRequest, PaymentState
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from runtime.protos import from_proto, to_proto
 from workflows.steps import PaymentSteps
-
-_STATUSES: Final = {
-    pb.PAYMENT_STATUS_OPENING: PaymentStatus.OPENING,
-    pb.PAYMENT_STATUS_REQUIRES_PAYMENT_METHOD: PaymentStatus.REQUIRES_PAYMENT_METHOD,
-    pb.PAYMENT_STATUS_REQUIRES_ACTION: PaymentStatus.REQUIRES_ACTION,
-    pb.PAYMENT_STATUS_PROCESSING: PaymentStatus.PROCESSING,
-    pb.PAYMENT_STATUS_SUCCEEDED: PaymentStatus.SUCCEEDED,
-    pb.PAYMENT_STATUS_CANCELLED: PaymentStatus.CANCELLED,
-}
 
 
 class PaymentActivities(PaymentSteps):
@@ -33,21 +22,13 @@ class PaymentActivities(PaymentSteps):
     async def open_payment(self, request: OpenPaymentRequest) -> PaymentState:
         response = await call_service(
             self._payments.OpenPayment,
-            pb.OpenPaymentRequest(
-                order_id=request.order_id,
-                user_id=request.user_id,
-                amount=request.amount,
-                currency=request.currency,
-                payment_method=request.payment_method or "",
-            ),
+            to_proto(pb.OpenPaymentRequest, request),
         )
         return _to_state(response.payment)
 
     @activity.defn(name="check_payment")
     async def check_payment(self, request: CheckPaymentRequest) -> PaymentState:
-        response = await call_service(
-            self._payments.CheckPayment, pb.CheckPaymentRequest(order_id=request.order_id, refresh=request.refresh)
-        )
+        response = await call_service(self._payments.CheckPayment, to_proto(pb.CheckPaymentRequest, request))
         return _to_state(response.payment)
 
     @activity.defn(name="close_payment")
@@ -61,10 +42,4 @@ class PaymentActivities(PaymentSteps):
 
 
 def _to_state(payment: pb.Payment) -> PaymentState:
-    return PaymentState(
-        payment_id=payment.id,
-        status=_STATUSES[payment.status],
-        amount_received=payment.amount_received,
-        currency=payment.currency,
-        failed_attempts=payment.failed_attempts,
-    )
+    return from_proto(PaymentState, payment, payment_id=payment.id)

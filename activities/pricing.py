@@ -1,4 +1,4 @@
-"""Pricing steps, at the product service; whether the total can be charged is the payment service's word."""
+"""Pricing steps, at the product service; whether the total can be charged the payment service says."""
 
 from __future__ import annotations
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-
 from temporalio import activity
 
 from activities.calling import call_service
-from domain.orders import OrderLine
-from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from domain.saga import CloseDisputeRequest, CloseRefundRequest, DisputeState, RefundState
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from runtime.protos import from_proto, to_proto
 from workflows.steps import DisputeSteps, RefundSteps
 
 
@@ -38,9 +35,7 @@ class RefundActivities(RefundSteps):
 
     @activity.defn(name="close_refund")
     async def close_refund(self, request: CloseRefundRequest) -> bool:
-        response = await call_service(
-            self._payments.CloseRefund, pb.CloseRefundRequest(refund_id=request.refund_id, version=request.version)
-        )
+        response = await call_service(self._payments.CloseRefund, to_proto(pb.CloseRefundRequest, request))
         return response.closed
 
 
@@ -57,35 +52,13 @@ class DisputeActivities(DisputeSteps):
 
     @activity.defn(name="close_dispute")
     async def close_dispute(self, request: CloseDisputeRequest) -> bool:
-        response = await call_service(
-            self._payments.CloseDispute, pb.CloseDisputeRequest(dispute_id=request.dispute_id, version=request.version)
-        )
+        response = await call_service(self._payments.CloseDispute, to_proto(pb.CloseDisputeRequest, request))
         return response.closed
 
 
 def _to_refund(refund: pb.Refund) -> RefundState:
-    return RefundState(
-        refund_id=refund.id,
-        order_id=refund.order_id,
-        status=RefundStatus(pb.RefundStatus.Name(refund.status).removeprefix("REFUND_STATUS_")),
-        amount=refund.amount,
-        currency=refund.currency,
-        failure_reason=refund.failure_reason or None,
-        origin=RefundOrigin(pb.RefundOrigin.Name(refund.origin).removeprefix("REFUND_ORIGIN_")),
-        restock=[OrderLine(product_id=line.product_id, quantity=line.quantity) for line in refund.restock],
-        restock_id=refund.restock_id,
-        version=refund.version,
-    )
+    return from_proto(RefundState, refund, refund_id=refund.id)
 
 
 def _to_dispute(dispute: pb.Dispute) -> DisputeState:
-    return DisputeState(
-        dispute_id=dispute.id,
-        order_id=dispute.order_id,
-        status=DisputeStatus(pb.DisputeStatus.Name(dispute.status).removeprefix("DISPUTE_STATUS_")),
-        reason=dispute.reason,
-        amount=dispute.amount,
-        currency=dispute.currency,
-        respond_by=dispute.respond_by.ToDatetime(tzinfo=UTC) if dispute.HasField("respond_by") else None,
-        version=dispute.version,
-    )
+    return from_proto(DisputeState, dispute, dispute_id=dispute.id)

@@ -88,6 +88,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="inventory", description="Stock, for admins."),
             Tag(name="orders", description="Placing and following orders."),
             Tag(name="payments", description="What became of an order's payment."),
+            Tag(name="refunds", description="Giving money of an order back."),
             Tag(name="notifications", description="What admins send to users."),
             Tag(name="webhooks", description="What Stripe calls."),
             Tag(name="health", description="What supervisors call."),

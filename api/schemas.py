@@ -219,13 +219,13 @@ class Cancellation(Request, frozen=True, kw_only=True):
 class NewRefund(Request, frozen=True, kw_only=True):
     """Money of an order to give back: so much in minor units, or all that is left without an `amount`.
 
-    `restock` says what of the order is put back into stock once the money is given back. `why` is kept for people, and
+    `restock` says what of the order is put back into stock once the money is given back. `note` is kept for people, and
     goes nowhere else.
     """
 
     amount: Annotated[int, _whole(1, MAX_AMOUNT)] | None = None
     restock: Annotated[list[Line], Meta(max_length=MAX_LINES, description=f"at most {MAX_LINES} lines")] = []
-    why: Annotated[str, _text(500)] | None = None
+    note: Annotated[str, _text(MAX_NOTE)] | None = None
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -353,8 +353,8 @@ class Refund(Struct, frozen=True, kw_only=True):
     """Money of an order that is given back, or was to be; `amount` in minor units of `currency`.
 
     `PENDING` may last for days. `SUCCEEDED` can turn `FAILED` when the customer's bank sends the money back. One that
-    `FAILED` or was `CANCELED` calls for our team, and is `RESOLVED` or `REPLACED` by another refund then. `origin` is
-    `ADMIN` for one that was asked for here, `VOID` for one that is owed because the order ended without being paid, and
+    `FAILED` or was `CANCELLED` calls for our team, and is `RESOLVED` or `REPLACED` by another refund then. `origin` is
+    `ADMIN` for one that was asked for here, `VOID` for one that is due because the order ended without being paid, and
     `STRIPE` for one that was made in Stripe's dashboard.
     """
 

@@ -9,16 +9,21 @@ class RefundStatus(StrEnum):
     """Where a refund stands: REQUESTED, RESOLVED and REPLACED are our words, the rest is Stripe's."""
 
     REQUESTED = "REQUESTED"
-    """Reserved of the payment; Stripe does not have it yet."""
+    """Reserved from the payment; Stripe does not have it yet."""
     PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
     """Stripe can take this back: a bank that refuses the money makes it FAILED days later."""
     FAILED = "FAILED"
-    CANCELED = "CANCELED"
+    CANCELLED = "CANCELLED"
     RESOLVED = "RESOLVED"
     """It had failed, and a person says that it is dealt with."""
     REPLACED = "REPLACED"
     """It had failed, and another refund was made in its place."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> RefundStatus | None:
+        """Stripe's spelling of CANCELLED was ours until 0.2, and stands in histories."""
+        return cls.CANCELLED if value == "CANCELED" else None
 
     @property
     def is_live(self) -> bool:
@@ -28,7 +33,7 @@ class RefundStatus(StrEnum):
     @property
     def has_failed(self) -> bool:
         """Whether it needs a person: its money stayed here."""
-        return self in (RefundStatus.FAILED, RefundStatus.CANCELED)
+        return self in (RefundStatus.FAILED, RefundStatus.CANCELLED)
 
 
 class RefundOrigin(StrEnum):
@@ -37,7 +42,7 @@ class RefundOrigin(StrEnum):
     ADMIN = "ADMIN"
     """Asked for over the API."""
     VOID = "VOID"
-    """Owed: the order ended without being paid, and the money had come."""
+    """Due because the order ended without being paid, and the money had come."""
     STRIPE = "STRIPE"
     """Made at Stripe's side, and adopted."""
 

@@ -17,7 +17,7 @@ from sandbox.credentials import Credentials
 from sandbox.ports import HOST, Ports, address
 from sandbox.postgres.databases import Databases
 from sandbox.settings import SandboxSettings
-from services.payment.event_types import TELLING_TYPES
+from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 
 PREFIX = "ORDERSAGA_"
 
@@ -86,7 +86,7 @@ def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
         **{f"{listener}_port": port for listener, port in asdict(ports).items()},
         stripe_folder=var / "stripe",
         stripe_webhook_url=f"http://{address(ports.gateway)}/webhooks/stripe",
-        stripe_webhook_events=list(TELLING_TYPES),
+        stripe_webhook_events=list(HANDLED_EVENT_TYPES),
         mail_folder=var / "mail",
     )
 

@@ -31,7 +31,7 @@ PENDING_REREAD: Final = timedelta(hours=1)
 """How often a refund that Stripe is still processing is read when no event comes."""
 CARRY_OUT: Final = SHIELDED.answering({Refusal.PAYMENT_DISPUTED.value})
 REPLACE: Final = SHIELDED.answering({Refusal.PAYMENT_DISPUTED.value, Refusal.REFUND_EXCEEDS_PAYMENT.value})
-FAILED: Final = {RefundStatus.FAILED: "the refund failed", RefundStatus.CANCELED: "the refund was canceled"}
+FAILED: Final = {RefundStatus.FAILED: "the refund failed", RefundStatus.CANCELLED: "the refund was canceled"}
 
 
 @workflow.defn(name=REFUND_SAGA)

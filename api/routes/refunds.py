@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-
 from litestar import Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
@@ -22,15 +20,15 @@ from api.idempotency import (
 )
 from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
 from api.routes.orders import merge_lines
-from api.schemas import Line, NewRefund, Refund, Refunds
+from api.schemas import NewRefund, Refund, Refunds
 from api.services import Services
 from api.validation import StrictJson
-from domain.refunds import RefundOrigin, RefundStatus
 from domain.refusals import Refusal
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import Caller
+from runtime.protos import from_proto
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call
 from runtime.validation import Violations
@@ -83,7 +81,7 @@ async def refund_order(
                 amount=data.amount,
                 restock=restock,
                 ordered=[OrderLine(product_id=item.product_id, quantity=item.quantity) for item in order.items],
-                why=data.why or "",
+                note=data.note or "",
                 wait_ms=wait * 1_000,
             ),
             caller=request.user,
@@ -93,7 +91,7 @@ async def refund_order(
         if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
             raise ProblemError(ORDER_NOT_REFUNDABLE, f"order {order_id} has no payment") from refused
         raise
-    return respond(_to_refund(answer.refund), answer, location=f"/v1/orders/{order_id}/refunds", done=201)
+    return respond(from_proto(Refund, answer.refund), answer, location=f"/v1/orders/{order_id}/refunds", done=201)
 
 
 @get(
@@ -120,7 +118,7 @@ async def list_refunds(
             caller=request.user,
             deadline=services.deadline,
         )
-        refunds = [_to_refund(refund) for refund in answer.refunds]
+        refunds = [from_proto(Refund, refund) for refund in answer.refunds]
     except CallRefused as refused:
         if refused.refusal is not Refusal.PAYMENT_NOT_FOUND:
             raise
@@ -131,18 +129,3 @@ async def _get_order(order_id: str, *, caller: Caller, services: Services) -> or
     """The order, if the caller may know of it."""
     request = order_pb2.GetOrderRequest(order_id=order_id)
     return (await call(services.order.GetOrder, request, caller=caller, deadline=services.deadline)).order
-
-
-def _to_refund(refund: pb.Refund) -> Refund:
-    return Refund(
-        id=refund.id,
-        order_id=refund.order_id,
-        payment_id=refund.payment_id,
-        status=RefundStatus(pb.RefundStatus.Name(refund.status).removeprefix("REFUND_STATUS_")),
-        origin=RefundOrigin(pb.RefundOrigin.Name(refund.origin).removeprefix("REFUND_ORIGIN_")),
-        amount=refund.amount,
-        currency=refund.currency,
-        restock=[Line(product_id=line.product_id, quantity=line.quantity) for line in refund.restock],
-        failure_reason=refund.failure_reason or None,
-        created_at=refund.created_at.ToDatetime(tzinfo=UTC),
-    )

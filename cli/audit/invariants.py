@@ -291,7 +291,8 @@ def _due(facts: Facts, order_id: str) -> int:
 
 def _at_stripe(status: str) -> str:
     """A refund's status as both sides can say it: what became of one that had failed is ours alone."""
-    if status in (RefundStatus.FAILED, RefundStatus.CANCELED, RefundStatus.RESOLVED, RefundStatus.REPLACED):
+    ours = (RefundStatus.FAILED, RefundStatus.CANCELLED, RefundStatus.RESOLVED, RefundStatus.REPLACED)
+    if status in (*ours, "CANCELED"):  # as Stripe spells it
         return "not refunded"
     return RefundStatus.PENDING if status == "REQUIRES_ACTION" else status
 

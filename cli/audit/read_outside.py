@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from cli.audit.facts import IntentFact, RunFact
 from domain.events import ORDER_EVENTS, PARTITIONS
 from domain.saga import DISPUTE_CASE, ORDER_SAGA, REFUND_SAGA
-from services.payment.stripe_amounts import from_stripe
+from services.payment.stripe.amounts import from_stripe
 
 PAGE: Final = 100
 PROBLEMS_ATTRIBUTE: Final = "TemporalReportedProblems"

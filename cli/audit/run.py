@@ -14,7 +14,7 @@ from cli.audit.read_databases import read_inventory, read_orders, read_payments
 from cli.audit.read_outside import read_kafka, read_stripe, read_temporal
 from cli.stripe_sdk import open_stripe
 from runtime.settings import Settings
-from services.payment.stripe_port import APP
+from services.payment.stripe.model import APP
 
 LOOK_AGAIN: Final = 0.5
 """Seconds between looks at what did not agree."""

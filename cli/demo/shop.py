@@ -210,7 +210,7 @@ class Shop:
         """
         body: dict[str, Any] = {
             "restock": [{"product_id": line.product_id, "quantity": line.quantity} for line in restock],
-            "why": "the customer sent it back",
+            "note": "the customer sent it back",
         }
         answer = await self._call(
             "POST",

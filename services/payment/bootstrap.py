@@ -7,30 +7,40 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 import stripe
 from temporalio.client import Client
 
+from runtime.backoff import Backoff
+from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.due_worker import DueWorker
 from runtime.listener import Listener
+from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.wakeups import Wakeups
-from services.payment.dispute_ledger import DisputeLedger
-from services.payment.dispute_service import DisputeService
-from services.payment.disputes import Disputes
-from services.payment.follow_ups import FollowUps
-from services.payment.inbox import Inbox
-from services.payment.intake import EventIntake
-from services.payment.ledger import PaymentLedger
-from services.payment.refund_ledger import RefundLedger
-from services.payment.refund_service import RefundService
-from services.payment.refunds import Refunds
-from services.payment.repository import REFUNDS_CHANNEL
+from services.payment.disputes.service import DisputeService
+from services.payment.order_turns import OrderTurns
+from services.payment.payments.follow_ups import follow_up_worker
+from services.payment.payments.intents import Intents
+from services.payment.payments.model import FollowUp
+from services.payment.payments.repository import FOLLOW_UPS_CHANNEL
+from services.payment.payments.service import PaymentService
+from services.payment.payments.store import PaymentStore
+from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
-from services.payment.service import PaymentService
-from services.payment.stripe_client import StripeClient
-from services.payment.sweep import Sweep
+from services.payment.stripe.client import StripeClient
+from services.payment.webhooks.model import ProviderEvent
+from services.payment.webhooks.processing import EventProcessor
+from services.payment.webhooks.repository import DUE_EVENTS
+from services.payment.webhooks.service import WebhookService
+from services.payment.webhooks.sweep import EventSweep
+
+# Longer than an event takes whose every call of Stripe runs into its limit.
+_EVENT_LEASE: Final = timedelta(seconds=45)
+_EVENT_BACKOFF: Final = Backoff(first=0.2, longest=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +48,28 @@ class PaymentComponents:
     """What the service is made of.
 
     Attributes:
-        webhooks: stores Stripe's events.
-        inbox: processes the stored events.
-        sweep: lists Stripe's events into the inbox.
-        follow_ups: starts and wakes the workflows of refunds and disputes.
-        listener: wakes the requests that wait for a refund.
+        store: the payments as they are stored.
+        webhooks: takes in Stripe's events.
+        sweep: lists Stripe's events, as if each came in by webhook.
+        inbox: processes the events that came in.
+        refund_follow_ups: starts and notifies the workflows of refunds.
+        dispute_follow_ups: likewise of disputes.
+        listener: wakes the requests that wait for a refund, and what follows up refunds and disputes.
         background: what runs beside the server, each until cancelled; nothing else runs by itself.
     """
 
     database: Database
     stripe: StripeClient
     sagas: Sagas
+    store: PaymentStore
     payments: PaymentService
     refunds: RefundService
     disputes: DisputeService
-    webhooks: EventIntake
-    inbox: Inbox
-    sweep: Sweep
-    follow_ups: FollowUps
+    webhooks: WebhookService
+    sweep: EventSweep
+    inbox: DueWorker[ProviderEvent]
+    refund_follow_ups: DueWorker[FollowUp]
+    dispute_follow_ups: DueWorker[FollowUp]
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
 
@@ -68,6 +82,7 @@ async def bootstrap(
     stripe_http: stripe.HTTPClient | None = None,
     temporal: Client | None = None,
     sagas: Sagas | None = None,
+    clock: Clock = utc_now,
 ) -> AsyncIterator[PaymentComponents]:
     """The service's components, as long as the context is open.
 
@@ -77,13 +92,14 @@ async def bootstrap(
         stripe_http: sends the requests to Stripe in place of a client of our own; whoever gives it closes it.
         temporal: in place of a client for the server that the settings name.
         sagas: in place of the workflows on Temporal.
+        clock: says when something happened, how old a signature is, and how old a key at Stripe.
 
     Raises:
         SettingsError: a setting is missing.
     """
     settings.required("stripe_webhook_secret")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings, "payment", given=database))
+        opened = await stack.enter_async_context(open_database(settings, "payment", given=database))
         client = StripeClient(
             api_key=settings.required("stripe_api_key"),
             api_base=settings.stripe_api_base,
@@ -99,45 +115,85 @@ async def bootstrap(
                 task_queue=settings.temporal_task_queue,
                 attention_after=settings.attention_after,
             )
-        yield _components(settings, database, client, sagas)
+        yield _wire(settings, opened, client, sagas, clock)
 
 
-def _components(settings: Settings, database: Database, client: StripeClient, sagas: Sagas) -> PaymentComponents:
-    wakeups = Wakeups()
-    listener = database.listen(REFUNDS_CHANNEL, wakeups.wake)
-    payment_ledger, refund_ledger = PaymentLedger(database), RefundLedger(database)
-    dispute_ledger = DisputeLedger(database)
-    follow_ups = FollowUps(database, sagas)
-    disputes = Disputes(payment_ledger, dispute_ledger, client)
-    refunds = Refunds(payment_ledger, refund_ledger, disputes, client)
-    payments = PaymentService(payment_ledger, client, refunds=refunds, disputes=disputes, follow_ups=follow_ups)
-    inbox = Inbox(
-        database,
-        payments,
-        sagas,
-        patience=timedelta(seconds=settings.unknown_event_grace_period),
+def _wire(
+    settings: Settings, database: Database, client: StripeClient, sagas: Sagas, clock: Clock
+) -> PaymentComponents:
+    turns, wakeups = OrderTurns(), Wakeups()
+    store = PaymentStore(database, clock)
+    intents = Intents(store, client, clock)
+    disputes = DisputeService(store, client, turns)
+    refunds = RefundService(store, disputes, client, turns=turns, wakeups=wakeups, clock=clock)
+    inbox = DueWorker(
+        "provider_events",
+        database=database,
+        table=DUE_EVENTS,
+        process=EventProcessor(
+            database,
+            store=store,
+            intents=intents,
+            refunds=refunds,
+            disputes=disputes,
+            sagas=sagas,
+            turns=turns,
+            grace_period=timedelta(seconds=settings.unknown_event_grace_period),
+        ).process,
         concurrency=settings.provider_events_in_progress,
+        lease=_EVENT_LEASE,
+        backoff=_EVENT_BACKOFF,
     )
-    webhooks = EventIntake(
-        database, secrets=settings.stripe_webhook_secrets, livemode=client.livemode, on_stored=inbox.wake
+    webhooks = WebhookService(
+        database,
+        secrets=settings.stripe_webhook_secrets,
+        livemode=client.livemode,
+        on_stored=inbox.wake,
+        clock=clock,
     )
-    sweep = Sweep(database, client, webhooks)
+    sweep = EventSweep(database, client, webhooks)
+    refund_follow_ups, dispute_follow_ups = _follow_ups(settings, database, sagas)
+
+    def wake(subject_id: str) -> None:
+        wakeups.wake(subject_id)
+        refund_follow_ups.wake()
+        dispute_follow_ups.wake()
+
+    listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake)
     return PaymentComponents(
         database=database,
         stripe=client,
         sagas=sagas,
-        payments=payments,
-        refunds=RefundService(payment_ledger, refund_ledger, refunds, follow_ups, wakeups),
-        disputes=DisputeService(dispute_ledger, disputes, follow_ups),
+        store=store,
+        payments=PaymentService(store, intents, client, turns=turns, clock=clock),
+        refunds=refunds,
+        disputes=disputes,
         webhooks=webhooks,
-        inbox=inbox,
         sweep=sweep,
-        follow_ups=follow_ups,
+        inbox=inbox,
+        refund_follow_ups=refund_follow_ups,
+        dispute_follow_ups=dispute_follow_ups,
         listener=listener,
         background=(
             listener.run,
             inbox.run,
-            partial(sweep.run, interval=settings.stripe_sweep_interval),
-            partial(follow_ups.run, interval=settings.saga_sweep_interval),
+            refund_follow_ups.run,
+            dispute_follow_ups.run,
+            partial(repeat, sweep.sweep, interval=settings.stripe_sweep_interval, name="stripe_events"),
         ),
+    )
+
+
+def _follow_ups(
+    settings: Settings, database: Database, sagas: Sagas
+) -> tuple[DueWorker[FollowUp], DueWorker[FollowUp]]:
+    async def ensure_refund_saga(refund: FollowUp) -> None:
+        await sagas.ensure_refund_saga(refund_id=refund.id, order_id=refund.order_id, changed=refund.changed)
+
+    async def ensure_dispute_case(dispute: FollowUp) -> None:
+        await sagas.ensure_dispute_case(dispute_id=dispute.id, order_id=dispute.order_id, changed=dispute.changed)
+
+    return (
+        follow_up_worker("refunds", database, ensure_refund_saga, poll=settings.saga_sweep_interval),
+        follow_up_worker("disputes", database, ensure_dispute_case, poll=settings.saga_sweep_interval),
     )

@@ -9,14 +9,17 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from domain.orders import OrderLine
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from runtime.database import service_metadata, timestamp
+from runtime.due_work import DueColumns
+from runtime.idempotency import IdempotencyKeyColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 
 class EventStatus(StrEnum):
-    """Where a provider event stands: RECEIVED is waiting to be worked off, the others are done."""
+    """Where a provider event stands: RECEIVED is waiting to be processed, the others are done."""
 
     RECEIVED = "RECEIVED"
     APPLIED = "APPLIED"
@@ -35,15 +38,8 @@ class Base(SQLModel):
     metadata = service_metadata()
 
 
-class PaymentRow(Base, table=True):
-    """An order's one payment; voided without user and amount is the tombstone of a void that came first."""
-
-    __tablename__ = "payments"
-    __table_args__ = (
-        _one_of("status", PaymentStatus),
-        CheckConstraint("amount >= 0 AND amount_received >= 0", name="amounts"),
-        CheckConstraint("closing OR NOT voided", name="voided_is_closing"),
-    )
+class PaymentColumns(SQLModel):
+    """The columns of a payment that its changes are made of."""
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     order_id: str = Field(sa_type=Uuid(as_uuid=False), unique=True)
@@ -55,21 +51,33 @@ class PaymentRow(Base, table=True):
     status: PaymentStatus = Field(sa_type=Text)
     """Of the intent when it was last re-read."""
     intent_id: str | None = Field(default=None, sa_type=Text, unique=True)
-    amount_received: int = Field(sa_type=BigInteger)
+    amount_received: int = Field(default=0, sa_type=BigInteger)
     """In minor units of `currency_received`."""
     currency_received: str | None = Field(default=None, sa_type=Text)
-    closing: bool
+    closing: bool = False
     """Nobody shall pay any more: never confirmed from here on."""
-    voided: bool
+    voided: bool = False
     """What was paid nevertheless goes back."""
-    generation: int
+    generation: int = 0
     """Part of every idempotency key: a key whose stored answer is no use is followed by the next generation's."""
     generation_at: datetime = timestamp()
     seq: int = Field(sa_type=BigInteger)
     """Number of the payment's last event."""
-    version: int = Field(sa_type=BigInteger)
-    """Number of the row's last change: a change is made from a version, see `services.payment.ledger`."""
+    version: int = Field(default=0, sa_type=BigInteger)
+    """Number of the row's last change, and of every re-read that changed nothing: see `payments.store`."""
     created_at: datetime = timestamp()
+
+
+class PaymentRow(Base, PaymentColumns, table=True):
+    """An order's one payment; voided without user and amount is the tombstone of a void that came first."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        _one_of("status", PaymentStatus),
+        CheckConstraint("amount >= 0 AND amount_received >= 0", name="amounts"),
+        CheckConstraint("closing OR NOT voided", name="voided_is_closing"),
+    )
+
     updated_at: datetime = timestamp()
 
 
@@ -84,22 +92,42 @@ class AttemptRow(Base, table=True):
     at: datetime = timestamp()
 
 
-class SagaColumns(SQLModel):
+class FollowUpColumns(SQLModel):
     """The columns of what has a workflow of its own, for as long as something follows from it."""
 
-    version: int = Field(sa_type=BigInteger)
+    version: int = Field(default=1, sa_type=BigInteger)
     """Number of its last change."""
-    saga_open: bool
+    saga_open: bool = True
     """Whether its workflow has still to do: cleared by the workflow, set by the next change."""
-    woken_version: int = Field(sa_type=BigInteger)
-    """The last version that the workflow was woken for."""
-    next_look_at: datetime = timestamp()
-    """When the sweep makes sure again that there is a workflow."""
+    notified_version: int = Field(default=0, sa_type=BigInteger)
+    """The last version that its workflow knows of."""
     created_at: datetime = timestamp()
-    updated_at: datetime = timestamp()
 
 
-class RefundRow(Base, SagaColumns, table=True):
+class RefundColumns(FollowUpColumns):
+    """The columns of a refund that its changes are made of."""
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    origin: RefundOrigin = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    status: RefundStatus = Field(sa_type=Text)
+    stripe_refund_id: str | None = Field(default=None, sa_type=Text, unique=True)
+    failure_reason: str | None = Field(default=None, sa_type=Text)
+    generation: int = 0
+    """Part of the idempotency key, as with payments."""
+    restock: tuple[OrderLine, ...] = Field(default=(), sa_type=JSONB)
+    """What is put back into stock once the money is given back."""
+    restock_id: str = Field(sa_type=Uuid(as_uuid=False))
+    """Under which it is put back, once: a refund in the place of another has the other's."""
+    requested_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    """The admin who asked for it."""
+    note: str = Field(default="", sa_type=Text)
+    settled_at: datetime | None = timestamp(default=None, nullable=True)
+    """When it first succeeded, with order and stock following, or failed; never changed afterwards."""
+
+
+class RefundRow(Base, RefundColumns, DueColumns, table=True):
     """Money of a payment that is given back, or was to be."""
 
     __tablename__ = "refunds"
@@ -107,41 +135,18 @@ class RefundRow(Base, SagaColumns, table=True):
         _one_of("status", RefundStatus),
         _one_of("origin", RefundOrigin),
         CheckConstraint("amount > 0", name="amount"),
-        Index("ix_refunds_saga_open", "next_look_at", postgresql_where="saga_open"),
+        Index("ix_refunds_saga_open", "next_attempt_at", postgresql_where="saga_open"),
     )
 
-    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
-    origin: RefundOrigin = Field(sa_type=Text)
-    amount: int = Field(sa_type=BigInteger)
-    currency: str = Field(sa_type=Text)
-    status: RefundStatus = Field(sa_type=Text)
-    stripe_refund_id: str | None = Field(default=None, sa_type=Text, unique=True)
-    failure_reason: str | None = Field(default=None, sa_type=Text)
-    generation: int
-    """Part of the idempotency key, as with payments."""
-    restock: list[dict[str, str | int]] = Field(sa_type=JSONB)
-    """Product ids and quantities to put back into stock once the money is given back."""
-    restock_id: str = Field(sa_type=Uuid(as_uuid=False))
-    """Under which they are put back, once: a refund in the place of another has the other's."""
-    requested_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
-    """The admin who asked for it."""
-    why: str = Field(sa_type=Text)
+    updated_at: datetime = timestamp()
 
 
-class DisputeRow(Base, SagaColumns, table=True):
-    """A customer's dispute with their bank."""
-
-    __tablename__ = "disputes"
-    __table_args__ = (
-        _one_of("status", DisputeStatus),
-        CheckConstraint("amount >= 0 AND withdrawn >= 0", name="amounts"),
-        Index("ix_disputes_saga_open", "next_look_at", postgresql_where="saga_open"),
-    )
+class DisputeColumns(FollowUpColumns):
+    """The columns of a dispute that its changes are made of."""
 
     id: str = Field(sa_type=Text, primary_key=True)
     """Stripe's."""
-    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
     status: DisputeStatus = Field(sa_type=Text)
     reason: str = Field(sa_type=Text)
     amount: int = Field(sa_type=BigInteger)
@@ -151,22 +156,27 @@ class DisputeRow(Base, SagaColumns, table=True):
     respond_by: datetime | None = timestamp(default=None, nullable=True)
 
 
-class IdempotencyKeyRow(Base, table=True):
-    """Which refund a client's key stands for."""
+class DisputeRow(Base, DisputeColumns, DueColumns, table=True):
+    """A customer's dispute with their bank."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        _one_of("status", DisputeStatus),
+        CheckConstraint("amount >= 0 AND withdrawn >= 0", name="amounts"),
+        Index("ix_disputes_saga_open", "next_attempt_at", postgresql_where="saga_open"),
+    )
+
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
+    updated_at: datetime = timestamp()
+
+
+class IdempotencyKeyRow(Base, IdempotencyKeyColumns, table=True):
+    """Which refund an admin's key stands for."""
 
     __tablename__ = "idempotency_keys"
 
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    route: str = Field(primary_key=True, sa_type=Text)
-    key: str = Field(primary_key=True, sa_type=Text)
-    request_hash: str = Field(sa_type=Text)
-    refund_id: str = Field(sa_type=Uuid(as_uuid=False))
-    accepted_only: bool
-    """Whether the first answer came before the refund succeeded or failed."""
-    created_at: datetime = timestamp()
 
-
-class EventRow(Base, table=True):
+class ProviderEventRow(Base, DueColumns, table=True):
     """The inbox: one row per event of Stripe's that concerns us."""
 
     __tablename__ = "provider_events"
@@ -179,13 +189,10 @@ class EventRow(Base, table=True):
     type: str = Field(sa_type=Text)
     intent_id: str | None = Field(default=None, sa_type=Text, index=True)
     order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), index=True)
-    payload: str = Field(sa_type=Text)
-    """What of the event may be kept, as JSON: no client secret and no personal data."""
     received_at: datetime = timestamp()
     status: EventStatus = Field(sa_type=Text)
     note: str = Field(sa_type=Text)
-    attempts: int
-    next_attempt_at: datetime = timestamp()
+    """Why it ended as it did, in words; may be empty."""
     processed_at: datetime | None = timestamp(default=None, nullable=True)
 
 

@@ -40,7 +40,7 @@ REFUND_STATUSES = {
     "pending": RefundStatus.PENDING,
     "succeeded": RefundStatus.SUCCEEDED,
     "failed": RefundStatus.FAILED,
-    "canceled": RefundStatus.CANCELED,
+    "canceled": RefundStatus.CANCELLED,
 }
 LEAST = 50
 """Minor units that Stripe charges at least, in the currencies that tests use."""

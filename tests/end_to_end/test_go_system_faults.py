@@ -131,7 +131,7 @@ async def test_fault_4_a_webhook_that_stripe_did_not_sign_is_refused_and_a_payme
     assert (forged.status_code, forged.json()["type"]) == (400, "urn:ordersaga:problem:bad-webhook-signature")
     told = query(
         databases["payment"],
-        "SELECT key, data::json->>'orderId' FROM outbox WHERE ce_type = 'payment.status-updated' AND key = %s",
+        "SELECT key, data::json->>'orderId' FROM outbox WHERE ce_type = 'payment.status_updated' AND key = %s",
         order_id,
     )
     assert told

@@ -124,8 +124,8 @@ async def test_what_happens_to_a_payment_is_published_under_its_order(client: St
 
     assert [(event.headers["ce_type"], event.data["status"]) for event in events] == [
         ("payment.created", "OPENING"),
-        ("payment.status-updated", "REQUIRES_PAYMENT_METHOD"),
-        ("payment.status-updated", "SUCCEEDED"),
+        ("payment.status_updated", "REQUIRES_PAYMENT_METHOD"),
+        ("payment.status_updated", "SUCCEEDED"),
     ]
     assert is_gapless(events, aggregate="payment", aggregate_id=paid.paid["payment_id"])
     assert (events[-1].data["amount"], events[-1].data["amountReceived"]) == (str(2 * PRICE), str(2 * PRICE))

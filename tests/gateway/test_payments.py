@@ -68,13 +68,13 @@ async def test_what_was_refunded_shows(gateway: Gateway) -> None:
     payment = await open_payment(gateway, user_id=owner, payment_method="pm_card_visa")
     request = pb.VoidPaymentRequest(order_id=payment.order_id)
     await call(gateway.services.payment.VoidPayment, request, caller=SERVICE, deadline=10)
-    owed = await call(
+    due = await call(
         gateway.services.payment.ListRefunds,
         pb.ListRefundsRequest(order_id=payment.order_id),
         caller=Caller(CallerRole.ADMIN, new_id()),
         deadline=10,
     )
-    carry_out = pb.CarryOutRefundRequest(refund_id=owed.refunds[0].id)
+    carry_out = pb.CarryOutRefundRequest(refund_id=due.refunds[0].id)
     await call(gateway.services.payment.CarryOutRefund, carry_out, caller=SERVICE, deadline=10)
 
     answer = await gateway.http.get(f"/v1/payments/{payment.id}", headers=bearer(CallerRole.CUSTOMER, owner))

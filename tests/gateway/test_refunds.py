@@ -105,7 +105,7 @@ async def test_a_refund_is_asked_for_and_seen(gateway: Gateway, paid: Bought, ad
         admin,
         amount=1_000,
         restock=[{"product_id": paid.product_id, "quantity": 1}],
-        why="too small",
+        note="too small",
     )
 
     assert asked.status_code == 202
@@ -114,7 +114,7 @@ async def test_a_refund_is_asked_for_and_seen(gateway: Gateway, paid: Bought, ad
     body = asked.json()
     assert (body["status"], body["origin"], body["amount"], body["currency"]) == ("REQUESTED", "ADMIN", 1_000, "EUR")
     assert body["restock"] == [{"product_id": paid.product_id, "quantity": 1}]
-    assert "why" not in body
+    assert "note" not in body
     assert [item["id"] for item in await listed(gateway, paid)] == [body["id"]]
 
     await carry_out(gateway, body["id"])
@@ -158,7 +158,7 @@ async def test_a_repeat_answers_as_the_first_time_also_when_nothing_is_left(
     assert len(await listed(gateway, paid)) == 1
 
 
-async def test_twins_make_one_refund(gateway: Gateway, paid: Bought, admin: dict[str, str]) -> None:
+async def test_concurrent_duplicates_make_one_refund(gateway: Gateway, paid: Bought, admin: dict[str, str]) -> None:
     key = new_id()
 
     answers = await asyncio.gather(*(refund(gateway, paid.order_id, admin, key=key, amount=400) for _ in range(6)))
@@ -185,7 +185,7 @@ async def test_more_than_is_left_is_not_refunded(gateway: Gateway, paid: Bought,
     assert len(await listed(gateway, paid)) == 1
 
 
-async def test_pieces_come_back_once(gateway: Gateway, paid: Bought, admin: dict[str, str]) -> None:
+async def test_units_come_back_once(gateway: Gateway, paid: Bought, admin: dict[str, str]) -> None:
     one = [{"product_id": paid.product_id, "quantity": 1}]
     await refund(gateway, paid.order_id, admin, amount=100, restock=one)
 
@@ -247,7 +247,7 @@ async def test_an_order_that_does_not_exist_is_not_refunded(gateway: Gateway, ad
         ({"amount": "5"}, "amount"),
         ({"restock": [{"product_id": "none", "quantity": 1}]}, "restock[0].product_id"),
         ({"restock": [{"product_id": "01890000-0000-7000-8000-000000000000", "quantity": 0}]}, "restock[0].quantity"),
-        ({"why": ""}, "why"),
+        ({"note": ""}, "note"),
         ({"much": 5}, "much"),
     ],
 )

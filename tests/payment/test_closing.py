@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
-from services.payment.errors import (
-    PaymentNotFound,
-    PaymentRejected,
-    PaymentUnsettled,
-    PaymentVoided,
-)
-from services.payment.model import Payment
-from services.payment.refund_ledger import RefundLedger
-from services.payment.stripe_port import Intent, MadeRefund, StripeUnavailable
-from tests.support.payment_harness import PaymentHarness, new_payment, payment_harness
+from services.payment.payments import decisions
+from services.payment.payments.errors import PaymentNotFound, PaymentUnsettled, PaymentVoided
+from services.payment.payments.model import Payment
+from services.payment.refunds.decisions import follow_refunds
+from services.payment.stripe.errors import PaymentRejected, StripeUnavailable
+from services.payment.stripe.model import Intent, StripeRefund
+from tests.support.payment_harness import PaymentHarness, new_payment
 
 CREATE = "payment_intents.create"
 CANCEL = "payment_intents.cancel"
 REFUND = "refunds.create"
-
-
-@pytest.fixture
-async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path) as made:
-        yield made
 
 
 async def stored(harness: PaymentHarness, payment: Payment) -> Payment:
@@ -50,7 +39,7 @@ async def test_closing_cancels_the_intent(harness: PaymentHarness) -> None:
 
     assert (closed.status, closed.closing) == (PaymentStatus.CANCELLED, True)
     assert await status_at_stripe(harness, payment.order_id) == "canceled"
-    assert (await harness.customer_pays(payment, "pm_card_visa")).status_code == 400
+    assert await harness.customer_pays(payment, "pm_card_visa") == 400
 
 
 async def test_closing_after_the_money_came_answers_that_it_came(harness: PaymentHarness) -> None:
@@ -81,15 +70,32 @@ async def test_closing_what_was_never_opened_is_refused(harness: PaymentHarness)
 
 async def test_a_payment_that_is_closed_is_not_confirmed_by_a_late_open(harness: PaymentHarness) -> None:
     new = new_payment(payment_method="pm_card_visa")
-    await harness.break_api("payment_intents.confirm", error_500_before=1.0)
+    harness.break_api("payment_intents.confirm", error_500_before=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.service.open(new)
     await harness.service.close(new.order_id)
-    await harness.mend_api()
+    harness.fix_api()
 
     late = await harness.service.open(new)
 
     assert late.status is PaymentStatus.CANCELLED
+    assert await harness.charges(late) == []
+
+
+@pytest.mark.parametrize("undo", ["close", "void"])
+async def test_a_payment_that_is_closed_while_its_intent_is_made_is_not_confirmed(
+    harness: PaymentHarness, undo: str
+) -> None:
+    new = new_payment(payment_method="pm_card_visa")
+    decide = {"close": decisions.close, "void": decisions.void}[undo]
+
+    async def another_process_closes() -> None:
+        await harness.store.change(await harness.store.get(new.order_id), decide)
+
+    harness.calls.after(CREATE, another_process_closes)
+    late = await harness.service.open(new)
+
+    assert (late.closing, late.status) == (True, PaymentStatus.REQUIRES_PAYMENT_METHOD)
     assert await harness.charges(late) == []
 
 
@@ -113,10 +119,10 @@ async def test_closing_and_paying_at_once_ends_in_one_of_the_two(harness: Paymen
 @pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
 async def test_a_broken_cancel_is_made_good(harness: PaymentHarness, fault: str) -> None:
     payment = await harness.opened()
-    await harness.break_api(CANCEL, **{fault: 1.0})
+    harness.break_api(CANCEL, **{fault: 1.0})
     with pytest.raises(StripeUnavailable):
         await harness.service.close(payment.order_id)
-    await harness.mend_api()
+    harness.fix_api()
 
     closed = await harness.service.close(payment.order_id)
 
@@ -126,14 +132,14 @@ async def test_a_broken_cancel_is_made_good(harness: PaymentHarness, fault: str)
 
 @pytest.mark.parametrize("undo", ["close", "void"])
 @pytest.mark.parametrize("fault", ["lose_response", "error_429", "error_500_before", "error_500_after"])
-async def test_an_intent_that_was_never_heard_of_is_learned_and_cancelled(
+async def test_an_intent_that_was_never_heard_of_is_found_and_cancelled(
     harness: PaymentHarness, undo: str, fault: str
 ) -> None:
     new = new_payment()
-    await harness.break_api(CREATE, **{fault: 1.0})
+    harness.break_api(CREATE, **{fault: 1.0})
     with pytest.raises(StripeUnavailable):
         await harness.service.open(new)
-    await harness.mend_api()
+    harness.fix_api()
 
     await getattr(harness.service, undo)(new.order_id)
 
@@ -179,48 +185,52 @@ async def test_voiding_an_open_payment_cancels_it(harness: PaymentHarness) -> No
     assert await status_at_stripe(harness, payment.order_id) == "canceled"
 
 
-async def test_voiding_a_paid_payment_owes_all_of_it_and_does_not_wait(harness: PaymentHarness) -> None:
+async def test_voiding_a_paid_payment_makes_a_full_refund_due_and_does_not_wait(
+    harness: PaymentHarness,
+) -> None:
     payment = await harness.opened("pm_card_visa")
 
     await harness.service.void(payment.order_id)
 
     voided = await stored(harness, payment)
-    [owed] = voided.refunds
+    [due] = voided.refunds
     assert (voided.status, voided.amount_refunded, voided.amount_refundable) == (PaymentStatus.SUCCEEDED, 0, 0)
-    assert (owed.origin, owed.amount, owed.status) == (RefundOrigin.VOID, 2_599, RefundStatus.REQUESTED)
-    assert harness.sagas.refunds == [(owed.id, True)]
+    assert (due.origin, due.amount, due.status) == (RefundOrigin.VOID, 2_599, RefundStatus.REQUESTED)
+    await harness.follow_up()
+    assert harness.sagas.refunds == [(due.id, True)]
     assert await harness.refunds(payment) == []
 
 
-async def test_what_a_void_owes_is_given_back_in_full(harness: PaymentHarness) -> None:
+async def test_what_is_due_after_a_void_is_given_back_in_full(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_visa")
     await harness.service.void(payment.order_id)
 
     given_back = await harness.give_back(payment)
 
-    [owed] = given_back.refunds
+    [due] = given_back.refunds
     [made] = await harness.refunds(payment)
-    assert (given_back.amount_refunded, owed.status, owed.saga_open) == (2_599, RefundStatus.SUCCEEDED, False)
-    assert (made.amount, made.id) == (2_599, owed.stripe_refund_id)
+    assert (given_back.amount_refunded, due.status, due.saga_open) == (2_599, RefundStatus.SUCCEEDED, False)
+    assert (made.amount, made.id) == (2_599, due.stripe_refund_id)
     assert made.metadata is not None
-    assert made.metadata.to_dict()["refund_id"] == owed.id
+    assert made.metadata.to_dict()["refund_id"] == due.id
     kind, _, data = (await harness.published(payment.order_id))[-1]
-    assert (kind, data["amountRefunded"], data["refundId"]) == ("payment.refunded", "2599", owed.id)
+    assert (kind, data["amountRefunded"], data["refundId"]) == ("payment.refunded", "2599", due.id)
 
 
-async def test_a_void_while_temporal_is_down_owes_the_refund_and_the_sweep_starts_its_saga(
+async def test_a_void_while_temporal_is_away_makes_the_refund_due_and_its_saga_is_started_later(
     harness: PaymentHarness,
 ) -> None:
     payment = await harness.opened("pm_card_visa")
-    harness.sagas.down = True
+    harness.sagas.is_away = True
 
     await harness.service.void(payment.order_id)
-    harness.sagas.down = False
-    await harness.look_now()
-    await harness.follow_ups.sweep()
+    await harness.follow_up()
+    harness.sagas.is_away = False
+    await harness.make_follow_ups_due()
+    await harness.follow_up()
 
-    [owed] = (await stored(harness, payment)).refunds
-    assert harness.sagas.refunds == [(owed.id, True)]
+    [due] = (await stored(harness, payment)).refunds
+    assert harness.sagas.refunds == [(due.id, True)]
 
 
 async def test_voiding_a_paid_payment_again_and_at_once_refunds_it_once(harness: PaymentHarness) -> None:
@@ -237,12 +247,12 @@ async def test_voiding_a_paid_payment_again_and_at_once_refunds_it_once(harness:
 async def test_voids_by_several_processes_refund_once(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_visa")
     processes = [await harness.another_process() for _ in range(5)]
-    await harness.break_api(REFUND, delay_ms=(20, 60))
+    harness.break_api(REFUND, delay_ms=(20, 60))
 
     await asyncio.gather(*(process.payments.void(payment.order_id) for process in processes))
-    [owed] = (await stored(harness, payment)).refunds
-    await asyncio.gather(*(process.refunds.carry_out(owed.id) for process in processes), return_exceptions=True)
-    await harness.mend_api()
+    [due] = (await stored(harness, payment)).refunds
+    await asyncio.gather(*(process.refunds.carry_out(due.id) for process in processes), return_exceptions=True)
+    harness.fix_api()
     await harness.service.void(payment.order_id)
     await harness.give_back(payment)
 
@@ -254,10 +264,10 @@ async def test_voids_by_several_processes_refund_once(harness: PaymentHarness) -
 async def test_a_broken_refund_is_made_good_once(harness: PaymentHarness, fault: str) -> None:
     payment = await harness.opened("pm_card_visa")
     await harness.service.void(payment.order_id)
-    await harness.break_api(REFUND, **{fault: 1.0})
+    harness.break_api(REFUND, **{fault: 1.0})
     with pytest.raises(StripeUnavailable):
         await harness.give_back(payment)
-    await harness.mend_api()
+    harness.fix_api()
 
     await harness.give_back(payment)
 
@@ -268,12 +278,12 @@ async def test_a_broken_refund_is_made_good_once(harness: PaymentHarness, fault:
 async def test_a_stored_500_that_made_no_refund_is_followed_by_a_new_key(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_visa")
     await harness.service.void(payment.order_id)
-    await harness.break_api(REFUND, error_500_after=1.0)
+    harness.break_api(REFUND, error_500_after=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.give_back(payment)
     [made] = await harness.refunds(payment)
     harness.forget_refund(made.id, str(made.charge))
-    await harness.mend_api()
+    harness.fix_api()
 
     with pytest.raises(StripeUnavailable):
         await harness.give_back(payment)
@@ -301,7 +311,7 @@ async def test_money_that_the_dashboard_gave_back_before_the_void_is_not_given_b
     assert len(await harness.refunds(payment)) == 1
 
 
-async def test_an_owed_refund_that_stripe_refuses_has_failed_and_stays_owed_until_a_person_acts(
+async def test_a_due_refund_that_stripe_refuses_has_failed_and_is_due_until_a_person_acts(
     harness: PaymentHarness,
 ) -> None:
     payment = await harness.opened("pm_card_visa")
@@ -313,37 +323,37 @@ async def test_an_owed_refund_that_stripe_refuses_has_failed_and_stays_owed_unti
         await harness.give_back(payment)
         await harness.service.void(payment.order_id)
 
-    [owed] = (await stored(harness, payment)).refunds
-    assert (owed.status, owed.saga_open) == (RefundStatus.FAILED, True)
-    assert "successful charge" in (owed.failure_reason or "")
+    [due] = (await stored(harness, payment)).refunds
+    assert (due.status, due.saga_open) == (RefundStatus.FAILED, True)
+    assert "successful charge" in (due.failure_reason or "")
     assert (await harness.published(payment.order_id))[-1][0] == "payment.refund_failed"
 
     harness.allow_refunds(charge)
-    await harness.refund_service.replace_failed(owed.id)
+    await harness.refund_service.replace_failed(due.id)
     given_back = await harness.give_back(payment)
     assert [refund.status for refund in given_back.refunds] == [RefundStatus.REPLACED, RefundStatus.SUCCEEDED]
     assert (given_back.amount_refunded, len(await harness.refunds(payment))) == (2_599, 1)
 
 
 async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(harness: PaymentHarness) -> None:
-    news = [new_payment(payment_method="pm_card_visa") for _ in range(4)]
-    await harness.break_api(CREATE, "payment_intents.confirm", delay_ms=(0, 40))
+    new_ones = [new_payment(payment_method="pm_card_visa") for _ in range(4)]
+    harness.break_api(CREATE, "payment_intents.confirm", delay_ms=(0, 40))
 
-    opening = [(await harness.another_process()).payments for _ in news]
-    voiding = [(await harness.another_process()).payments for _ in news]
+    opening = [(await harness.another_process()).payments for _ in new_ones]
+    voiding = [(await harness.another_process()).payments for _ in new_ones]
     await asyncio.gather(
-        *(process.open(new) for process, new in zip(opening, news, strict=True)),
-        *(process.void(new.order_id) for process, new in zip(voiding, news, strict=True)),
+        *(process.open(new) for process, new in zip(opening, new_ones, strict=True)),
+        *(process.void(new.order_id) for process, new in zip(voiding, new_ones, strict=True)),
         return_exceptions=True,
     )
-    await harness.mend_api()
-    for new in news:
+    harness.fix_api()
+    for new in new_ones:
         with suppress(PaymentVoided):
             await harness.service.open(new)
         await harness.service.void(new.order_id)
         await harness.give_back(await harness.service.check(new.order_id, refresh=False))
 
-    for new in news:
+    for new in new_ones:
         payment = await harness.service.check(new.order_id, refresh=True)
         paid_and_refunded = payment.status is PaymentStatus.SUCCEEDED and payment.amount_refunded == 2_599
         assert paid_and_refunded or payment.status is PaymentStatus.CANCELLED
@@ -390,14 +400,14 @@ async def test_a_payment_under_way_can_be_closed_but_not_voided_yet(
     assert (await harness.give_back(payment)).amount_refunded == 2_599
 
 
-async def test_an_owed_refund_may_be_pending_and_may_fail_and_is_made_once(harness: PaymentHarness) -> None:
+async def test_a_due_refund_may_be_pending_and_may_fail_and_is_made_once(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_pendingRefund")
     await harness.service.void(payment.order_id)
     for _ in range(2):
         [pending] = (await harness.give_back(payment)).refunds
         assert (pending.status, pending.saga_open) == (RefundStatus.PENDING, True)
 
-    await harness.move_refund(pending.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
+    harness.move_refund(pending.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
     for _ in range(2):
         [failed] = (await harness.give_back(payment)).refunds
         assert (failed.status, failed.failure_reason) == (RefundStatus.FAILED, "lost_or_stolen_card")
@@ -413,7 +423,7 @@ async def test_an_older_look_at_a_refund_does_not_undo_a_newer_one(harness: Paym
     after = await harness.give_back(payment)
     [refund] = after.refunds
 
-    older = MadeRefund(
+    older = StripeRefund(
         id=refund.stripe_refund_id or "",
         status=RefundStatus.PENDING,
         failure_reason=None,
@@ -422,7 +432,7 @@ async def test_an_older_look_at_a_refund_does_not_undo_a_newer_one(harness: Paym
         created_at=refund.created_at,
         refund_id=refund.id,
     )
-    applied = await RefundLedger(harness.database).apply(before, [older])
+    applied = await harness.store.apply(before, follow_refunds(before, [older]))
 
     assert applied is None
     assert await stored(harness, payment) == after

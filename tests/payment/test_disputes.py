@@ -1,11 +1,9 @@
-"""Disputes: what Stripe says of each is stored and told once, and no money goes back while a bank decides about it."""
+"""Disputes: what Stripe says of each is stored and published once, and no money goes back while a bank decides."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,11 +11,11 @@ import pytest
 
 from domain.ids import new_id
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
-from services.payment.errors import DisputeNotFound, PaymentDisputed, RefundExceedsPayment
-from services.payment.model import Payment
-from services.payment.sagas import SignalUndelivered
-from services.payment.stripe_port import StripeUnavailable
-from tests.support.payment_harness import PaymentHarness, payment_harness
+from services.payment.disputes.errors import DisputeNotFound
+from services.payment.payments.model import Payment
+from services.payment.refunds.errors import PaymentDisputed, RefundExceedsPayment
+from services.payment.stripe.errors import StripeUnavailable
+from tests.support.payment_harness import PaymentHarness
 from tests.support.payment_ledger import read_ledger
 
 VISA, PENDING = "pm_card_visa", "pm_card_pendingRefund"
@@ -30,14 +28,8 @@ DISPUTES = (
 )
 
 
-@pytest.fixture
-async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path) as made:
-        yield made
-
-
-async def told(harness: PaymentHarness, payment: Payment) -> list[tuple[str, str]]:
-    """The dispute's status and what it is about, of each event that told of it; and that no number is missing."""
+async def published(harness: PaymentHarness, payment: Payment) -> list[tuple[str, str]]:
+    """The dispute's status and what it is about, of each event about it; and that no number is missing."""
     published = await harness.published(payment.order_id)
     assert [seq for _, seq, _ in published] == list(range(1, len(published) + 1))
     return [(data["disputeStatus"], data["disputeAmount"]) for kind, _, data in published if kind == "payment.disputed"]
@@ -45,14 +37,14 @@ async def told(harness: PaymentHarness, payment: Payment) -> list[tuple[str, str
 
 async def moved(harness: PaymentHarness, dispute_id: str, status: str) -> None:
     """The dispute moves on, and its events come in."""
-    await harness.move_dispute(dispute_id, status)
+    harness.move_dispute(dispute_id, status)
     await harness.hear(*DISPUTES)
 
 
-async def disputed(harness: PaymentHarness, card: str = VISA, **wish: Any) -> tuple[Payment, str]:
+async def disputed(harness: PaymentHarness, card: str = VISA, **values: Any) -> tuple[Payment, str]:
     """A paid payment whose customer has gone to their bank, which we know."""
     payment = await harness.opened(card)
-    dispute_id = await harness.dispute(payment, **wish)
+    dispute_id = await harness.dispute(payment, **values)
     await harness.hear(*DISPUTES)
     return payment, dispute_id
 
@@ -76,9 +68,9 @@ async def test_a_chargeback_is_stored_with_what_it_took_and_its_case_is_opened(h
     assert dispute.respond_by > dispute.created_at
     assert (stored.amount_refundable, stored.amount_received, dispute.saga_open) == (0, 2_599, True)
     assert set(harness.sagas.disputes) == {(dispute_id, True)}
-    assert await told(harness, payment) == [("NEEDS_RESPONSE", "2599")]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599")]
     assert set((await harness.event_statuses()).values()) == {"APPLIED"}
-    assert harness.sagas.taken == []
+    assert harness.sagas.orders == []
     await check_settled(harness, payment)
 
 
@@ -87,10 +79,10 @@ async def test_a_card_that_disputes_at_once_is_a_payment_with_a_dispute(harness:
     await harness.hear()
 
     assert (await harness.the_dispute(payment)).status is DisputeStatus.NEEDS_RESPONSE
-    assert payment.order_id in harness.sagas.orders()
+    assert payment.order_id in harness.sagas.notified_orders
 
 
-async def test_every_change_of_a_dispute_is_told_once(harness: PaymentHarness) -> None:
+async def test_every_change_of_a_dispute_is_published_once(harness: PaymentHarness) -> None:
     payment, dispute_id = await disputed(harness)
 
     for status in ("under_review", "won"):
@@ -99,7 +91,7 @@ async def test_every_change_of_a_dispute_is_told_once(harness: PaymentHarness) -
 
     won = await harness.the_dispute(payment)
     assert (won.status, won.withdrawn, won.version) == (DisputeStatus.WON, 0, 3)
-    assert await told(harness, payment) == [("NEEDS_RESPONSE", "2599"), ("UNDER_REVIEW", "2599"), ("WON", "2599")]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599"), ("UNDER_REVIEW", "2599"), ("WON", "2599")]
     assert set(harness.sagas.disputes) == {(dispute_id, True)}
     assert len(harness.sagas.disputes) >= 3
     assert (await harness.stored(payment)).amount_refundable == 2_599
@@ -136,7 +128,7 @@ async def test_an_inquiry_takes_no_money_and_allows_refunds_until_it_is_a_charge
 @pytest.mark.parametrize(
     ("moved_money", "withdrawn"), [((-2_801,), 2_599), ((-2_801, 2_750), 0), ((-2_801, 2_890), 0), ((), 0)]
 )
-async def test_what_a_dispute_took_is_told_in_its_own_currency_whatever_the_account_settles_in(
+async def test_what_a_dispute_took_is_stored_in_its_own_currency_whatever_the_account_settles_in(
     harness: PaymentHarness, moved_money: tuple[int, ...], withdrawn: int
 ) -> None:
     payment = await harness.opened(VISA)
@@ -181,11 +173,11 @@ async def test_while_a_bank_decides_nothing_is_refunded(harness: PaymentHarness,
         with pytest.raises(PaymentDisputed, match=dispute_id):
             await harness.refund_service.carry_out(waiting.id)
 
-    assert (await harness.stored(payment)).get_refund(waiting.id) == waiting
+    assert (await harness.stored(payment)).get_refund(waiting.id) == waiting.notified()
     assert await harness.refunds(payment) == []
 
 
-async def test_a_refund_that_waited_is_woken_and_made_once_the_dispute_is_won(harness: PaymentHarness) -> None:
+async def test_a_refund_that_waited_is_notified_and_made_once_the_dispute_is_won(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     waiting = (await harness.request(payment, 600)).refund
     dispute_id = await harness.dispute(payment)
@@ -216,7 +208,7 @@ async def test_a_refund_that_waited_fails_once_the_dispute_took_the_money_for_go
         await harness.refund_service.replace_failed(failed.id)
 
 
-async def test_a_dispute_of_which_stripe_tells_first_when_it_refuses_a_refund_is_learned(
+async def test_a_dispute_of_which_stripe_speaks_first_when_it_refuses_a_refund_is_stored(
     harness: PaymentHarness,
 ) -> None:
     payment = await harness.opened(VISA)
@@ -229,7 +221,7 @@ async def test_a_dispute_of_which_stripe_tells_first_when_it_refuses_a_refund_is
 
     assert (await harness.the_dispute(payment)).id == dispute_id
     assert (await harness.stored(payment)).get_refund(refund.id).status is RefundStatus.REQUESTED
-    assert await told(harness, payment) == [("NEEDS_RESPONSE", "2599")]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599")]
 
 
 async def test_a_refund_that_stripe_refused_for_a_dispute_is_made_once_that_is_won(harness: PaymentHarness) -> None:
@@ -264,49 +256,47 @@ async def test_a_chargeback_fails_the_refund_that_is_under_way(harness: PaymentH
     assert [each.status for each in replaced.refunds] == [RefundStatus.REPLACED, RefundStatus.REQUESTED]
 
 
-async def test_what_a_void_owes_waits_for_the_bank_and_goes_back_once_the_dispute_is_won(
+async def test_what_is_due_after_a_void_waits_for_the_bank_and_goes_back_once_the_dispute_is_won(
     harness: PaymentHarness,
 ) -> None:
     payment, dispute_id = await disputed(harness)
     await harness.service.void(payment.order_id)
-    [owed] = (await harness.stored(payment)).refunds
+    [due] = (await harness.stored(payment)).refunds
     with pytest.raises(PaymentDisputed):
-        await harness.refund_service.carry_out(owed.id)
+        await harness.refund_service.carry_out(due.id)
 
     await moved(harness, dispute_id, "won")
     after = await harness.give_back(payment)
 
-    assert (owed.origin, after.get_refund(owed.id).status) == (RefundOrigin.VOID, RefundStatus.SUCCEEDED)
+    assert (due.origin, after.get_refund(due.id).status) == (RefundOrigin.VOID, RefundStatus.SUCCEEDED)
     assert after.amount_refunded == 2_599
     await check_settled(harness, payment)
 
 
 async def test_events_that_are_doubled_and_come_in_any_order_tell_each_change_once(harness: PaymentHarness) -> None:
     payment, dispute_id = await disputed(harness)
-    await harness.move_dispute(dispute_id, "under_review")
-    await harness.move_dispute(dispute_id, "won")
+    harness.move_dispute(dispute_id, "under_review")
+    harness.move_dispute(dispute_id, "won")
     bodies = await harness.webhook_bodies(*DISPUTES)
 
     for order in list(permutations(range(len(bodies))))[::7][:6]:
         await harness.deliver([bodies[number] for number in order])
-        await harness.due_again()
-        await harness.inbox.work_off_due()
+        await harness.make_events_due()
+        await harness.process_events()
 
     # It was read when it was won already: what it was in between nobody saw.
-    assert await told(harness, payment) == [("NEEDS_RESPONSE", "2599"), ("WON", "2599")]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599"), ("WON", "2599")]
     assert (await harness.the_dispute(payment)).version == 2
 
 
-async def test_a_dispute_seen_by_several_processes_at_once_is_told_once(harness: PaymentHarness) -> None:
+async def test_a_dispute_seen_by_several_processes_at_once_is_published_once(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     await harness.dispute(payment)
-    processes = [(await harness.another_process()).payments for _ in range(5)]
+    processes = [(await harness.another_process()).disputes for _ in range(5)]
 
-    await asyncio.gather(
-        *(process.follow_up(payment.order_id, event_type="charge.dispute.created") for process in processes)
-    )
+    await asyncio.gather(*(process.catch_up(payment) for process in processes))
 
-    assert await told(harness, payment) == [("NEEDS_RESPONSE", "2599")]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599")]
     assert (await harness.the_dispute(payment)).version == 1
 
 
@@ -315,8 +305,7 @@ async def test_the_sweep_brings_a_dispute_whose_webhooks_were_lost(harness: Paym
     dispute_id = await harness.dispute(payment)
 
     for _ in range(2):
-        await harness.sweep.sweep()
-        await harness.inbox.work_off_due()
+        await harness.sweep()
 
     assert set(harness.sagas.disputes) == {(dispute_id, True)}
     assert (await harness.the_dispute(payment)).id == dispute_id
@@ -351,12 +340,12 @@ async def test_of_events_without_our_metadata_those_of_our_intents_are_taken(
     await harness.deliver([strange(kind, intent) for intent in (payment.intent_id, "pi_of_another_shop", None)])
     await harness.deliver([strange(kind, another.intent_id)])
     rows = await harness.rows("SELECT intent_id, order_id FROM provider_events WHERE type = %(kind)s", kind=kind)
-    await harness.inbox.work_off_due()
+    await harness.process_events()
 
     assert len(rows) == 2
     assert {row["intent_id"] for row in rows} == {payment.intent_id, another.intent_id}
     assert {row["order_id"] for row in rows} == {None}
-    assert harness.intake.dropped == {"metadata": 2}
+    assert harness.components.webhooks.dropped == {"metadata": 2}
     assert set((await harness.event_statuses()).values()) == {"APPLIED"}
 
 
@@ -366,98 +355,145 @@ async def test_an_event_of_the_wrong_mode_is_dropped_though_its_intent_is_ours(h
 
     await harness.deliver([msgspec.json.encode(live)])
 
-    assert (await harness.event_statuses(), harness.intake.dropped) == ({}, {"livemode": 1})
+    assert (await harness.event_statuses(), harness.components.webhooks.dropped) == ({}, {"livemode": 1})
 
 
 async def test_a_case_reads_its_dispute_and_closes_it_at_the_version_that_it_saw(harness: PaymentHarness) -> None:
     payment, dispute_id = await disputed(harness)
-    open_one = (await harness.parts.disputes.check(dispute_id)).get_dispute(dispute_id)
-    await harness.move_dispute(dispute_id, "lost")
+    open_one = (await harness.components.disputes.check(dispute_id)).get_dispute(dispute_id)
+    harness.move_dispute(dispute_id, "lost")
 
-    lost = (await harness.parts.disputes.check(dispute_id)).get_dispute(dispute_id)
-    too_early = await harness.parts.disputes.close(dispute_id, version=open_one.version)
-    closed = [await harness.parts.disputes.close(dispute_id, version=lost.version) for _ in range(2)]
+    lost = (await harness.components.disputes.check(dispute_id)).get_dispute(dispute_id)
+    too_early = await harness.components.disputes.close(dispute_id, version=open_one.version)
+    closed = [await harness.components.disputes.close(dispute_id, version=lost.version) for _ in range(2)]
     await harness.hear(*DISPUTES)
 
     assert (open_one.status, lost.status) == (DisputeStatus.NEEDS_RESPONSE, DisputeStatus.LOST)
     assert (too_early, closed) == (False, [True, True])
     assert not (await harness.the_dispute(payment)).saga_open
     with pytest.raises(DisputeNotFound):
-        await harness.parts.disputes.check("du_nobody")
+        await harness.components.disputes.check("du_nobody")
     with pytest.raises(DisputeNotFound):
-        await harness.parts.disputes.close("du_nobody", version=1)
+        await harness.components.disputes.close("du_nobody", version=1)
 
 
-async def test_a_case_that_finds_its_dispute_decided_wakes_the_refunds_that_waited(harness: PaymentHarness) -> None:
+async def test_a_case_that_finds_its_dispute_decided_lets_waiting_refunds_go_on(
+    harness: PaymentHarness,
+) -> None:
     payment = await harness.opened(VISA)
     waiting = (await harness.request(payment, 600)).refund
     dispute_id = await harness.dispute(payment)
     await harness.hear(*DISPUTES)
-    await harness.move_dispute(dispute_id, "won")
+    harness.move_dispute(dispute_id, "won")
     harness.sagas.refunds.clear()
 
-    await harness.parts.disputes.check(dispute_id)
+    await harness.components.disputes.check(dispute_id)
+    await harness.follow_up()
 
     assert harness.sagas.refunds == [(waiting.id, True)]
 
 
-async def test_a_case_whose_wake_up_was_lost_wakes_the_refunds_when_it_is_repeated(harness: PaymentHarness) -> None:
+async def test_refunds_that_waited_are_notified_once_temporal_is_back(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     waiting = (await harness.request(payment, 600)).refund
     dispute_id = await harness.dispute(payment)
     await harness.hear(*DISPUTES)
-    await harness.move_dispute(dispute_id, "won")
+    harness.move_dispute(dispute_id, "won")
     harness.sagas.refunds.clear()
-    harness.sagas.down = True
-    with pytest.raises(SignalUndelivered):
-        await harness.parts.disputes.check(dispute_id)
-    harness.sagas.down = False
+    harness.sagas.is_away = True
+    await harness.components.disputes.check(dispute_id)
+    await harness.follow_up()
+    assert await harness.unnotified() == [waiting.id]
+    harness.sagas.is_away = False
 
-    await harness.parts.disputes.check(dispute_id)
+    await harness.make_follow_ups_due()
+    await harness.follow_up()
 
     assert (waiting.id, True) in harness.sagas.refunds
 
 
-async def test_while_stripe_or_temporal_is_away_an_event_of_a_dispute_waits(harness: PaymentHarness) -> None:
+async def test_a_refund_that_waits_for_a_bank_is_left_alone_until_that_has_decided(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     waiting = (await harness.request(payment, 600)).refund
-    harness.sagas.refunds.clear()
     dispute_id = await harness.dispute(payment)
-    await harness.break_api("disputes.list", error_500_before=1.0)
     await harness.hear(*DISPUTES)
-    assert set((await harness.event_statuses()).values()) == {"RECEIVED"}
-    with pytest.raises(StripeUnavailable):
-        await harness.service.follow_up(payment.order_id, event_type="charge.dispute.created")
-    await harness.mend_api()
+    harness.sagas.refunds.clear()
 
-    harness.sagas.down = True
-    await harness.due_again()
-    await harness.inbox.work_off_due()
-    assert set((await harness.event_statuses()).values()) == {"RECEIVED"}
-    harness.sagas.down = False
-    await harness.due_again()
-    await harness.inbox.work_off_due()
+    await moved(harness, dispute_id, "under_review")
+    meanwhile = list(harness.sagas.refunds)
+    await moved(harness, dispute_id, "won")
+
+    assert (meanwhile, harness.sagas.refunds) == ([], [(waiting.id, True)])
+
+
+async def test_while_stripe_is_away_an_event_of_a_dispute_waits(harness: PaymentHarness) -> None:
+    payment = await harness.opened(VISA)
+    dispute_id = await harness.dispute(payment)
+    harness.break_api("disputes.list", error_500_before=1.0)
+    await harness.hear(*DISPUTES)
+    waiting = set((await harness.event_statuses()).values())
+    with pytest.raises(StripeUnavailable):
+        await harness.components.disputes.catch_up(payment)
+    harness.fix_api()
+
+    await harness.make_events_due()
+    await harness.process_events()
+    await harness.follow_up()
+
+    assert (waiting, set((await harness.event_statuses()).values())) == ({"RECEIVED"}, {"APPLIED"})
+    assert harness.sagas.disputes == [(dispute_id, True)]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599")]
+
+
+async def test_while_temporal_is_away_what_an_event_changed_of_a_dispute_waits_to_be_followed_up(
+    harness: PaymentHarness,
+) -> None:
+    payment = await harness.opened(VISA)
+    dispute_id = await harness.dispute(payment)
+    harness.sagas.is_away = True
+    await harness.hear(*DISPUTES)
+    waiting = await harness.unnotified()
+    harness.sagas.is_away = False
+
+    await harness.make_follow_ups_due()
+    await harness.follow_up()
 
     assert set((await harness.event_statuses()).values()) == {"APPLIED"}
-    assert (dispute_id, True) in harness.sagas.disputes
-    assert (waiting.id, True) in harness.sagas.refunds
-    assert await told(harness, payment) == [("NEEDS_RESPONSE", "2599")]
+    assert (waiting, await harness.unnotified()) == ([dispute_id], [])
+    assert harness.sagas.disputes == [(dispute_id, True)]
+    assert await published(harness, payment) == [("NEEDS_RESPONSE", "2599")]
 
 
-async def test_the_sweep_of_follow_ups_starts_a_case_that_nobody_started(harness: PaymentHarness) -> None:
+async def test_a_dispute_that_temporal_refuses_for_good_is_postponed_and_the_rest_goes_on(
+    harness: PaymentHarness,
+) -> None:
+    poisoned, *others = [await harness.dispute(await harness.opened(VISA)) for _ in range(12)]
+    harness.sagas.refused = {poisoned}
+
+    await harness.hear("charge.dispute.created")
+    await harness.follow_up()
+
+    [row] = await harness.rows(
+        "SELECT attempts, next_attempt_at > now() AS postponed, last_error FROM disputes WHERE id = %(id)s", id=poisoned
+    )
+    assert row == {"attempts": 1, "postponed": True, "last_error": "Temporal: INVALID_ARGUMENT"}
+    assert sorted(harness.sagas.disputes) == sorted((dispute, True) for dispute in others)
+
+
+async def test_a_case_that_nobody_started_is_started_later(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     dispute_id = await harness.dispute(payment)
-    harness.sagas.down = True
+    harness.sagas.is_away = True
     await harness.hear(*DISPUTES)
-    harness.sagas.down = False
-    await harness.look_now()
+    harness.sagas.is_away = False
+    await harness.make_follow_ups_due()
 
-    await harness.follow_ups.sweep()
-    await harness.look_now()
-    await harness.follow_ups.sweep()
+    await harness.follow_up()
+    await harness.make_follow_ups_due()
+    await harness.follow_up()
 
     assert harness.sagas.disputes == [(dispute_id, True), (dispute_id, False)]
-    assert await harness.unwoken() == []
+    assert await harness.unnotified() == []
 
 
 async def test_a_second_dispute_stops_refunds_though_the_first_was_won(harness: PaymentHarness) -> None:

@@ -5,21 +5,22 @@ No second intent, charge or refund, whatever the point, and whether Stripe still
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import pytest
-import pytest_asyncio
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundStatus
-from services.payment.errors import PaymentDisputed, PaymentVoided
-from services.payment.model import NewPayment, Payment
+from services.payment.payments import decisions
+from services.payment.payments.errors import PaymentVoided
+from services.payment.payments.model import NewPayment, Payment
+from services.payment.refunds.errors import PaymentDisputed
 from tests.support.failpoints import Case, Died, Lifecycle, explore
-from tests.support.payment_harness import PaymentHarness, new_payment, new_refund, payment_harness, run_sagas
+from tests.support.payment_harness import PaymentHarness, new_payment, new_refund, run_sagas
 from tests.support.payment_ledger import read_ledger
 from tests.support.payment_process import payment_process, sweep_up, take_webhook
 
@@ -27,14 +28,6 @@ VISA, DECLINED, AUTHENTICATION = "pm_card_visa", "pm_card_chargeDeclined", "pm_c
 PENDING, FAILS_LATER = "pm_card_pendingRefund", "pm_card_refundFail"
 
 Figure = Callable[[str, object], None]
-
-
-@pytest_asyncio.fixture(scope="module")
-async def harness(
-    databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path_factory.mktemp("stripe")) as made:
-        yield made
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Order:
     @classmethod
     async def placed(cls, harness: PaymentHarness, card: str | None = None) -> Order:
         harness.forget_everything()
-        await harness.empty_inbox()
+        await harness.forget_due_work()
         return cls(harness, new_payment(payment_method=card))
 
     @property
@@ -142,13 +135,13 @@ class Order:
     async def expect_signalled(self, status: PaymentStatus, **counts: int) -> None:
         """As `expect`, and its workflow was woken."""
         await self.expect(status, **counts)
-        assert self.id in self.harness.sagas.orders()
+        assert self.id in self.harness.sagas.notified_orders
 
     async def reach_temporal(self) -> None:
         """The sweep tells Temporal of every refund and dispute from which something follows."""
-        await self.harness.look_now()
-        await self.harness.follow_ups.sweep()
-        assert await self.harness.unwoken() == []
+        await self.harness.make_follow_ups_due()
+        await self.harness.follow_up()
+        assert await self.harness.unnotified() == []
         ledger = await read_ledger(self.harness, self.id)
         ledger.check_always()
         payment, sagas = ledger.payment, self.harness.sagas
@@ -159,7 +152,7 @@ class Order:
     async def swept(self) -> None:
         """What the first process left is swept before the next one comes; an event's lease is over."""
         await self.reach_temporal()
-        await self.harness.due_again()
+        await self.harness.make_events_due()
 
     def followed(
         self,
@@ -200,12 +193,14 @@ class Order:
         return Case(
             step=step,
             check=partial(self.expect, status, **counts),
-            meanwhile=self.a_day_passes if days else self.harness.due_again,
+            meanwhile=self.a_day_passes if days else self.harness.make_events_due,
         )
 
     def told(self, step: Callable[[Lifecycle], Awaitable[object]], status: PaymentStatus, **counts: int) -> Case:
         """A step in which Stripe's events come in."""
-        return Case(step=step, check=partial(self.expect_signalled, status, **counts), meanwhile=self.harness.due_again)
+        return Case(
+            step=step, check=partial(self.expect_signalled, status, **counts), meanwhile=self.harness.make_events_due
+        )
 
 
 async def opening(
@@ -276,7 +271,7 @@ async def hearing_of_late_money(harness: PaymentHarness) -> Case:
     """The order is over, its payment noted as voided and not yet cancelled at Stripe, when the customer pays."""
     order = await Order.placed(harness)
     payment = await order.opened()
-    await harness.service._ledger.void(order.id)
+    await harness.store.change(payment, decisions.void)
     await harness.customer_pays(payment, VISA)
 
     async def step(life: Lifecycle) -> None:
@@ -287,7 +282,7 @@ async def hearing_of_late_money(harness: PaymentHarness) -> Case:
 
     async def check() -> None:
         await case.check()
-        assert order.id in harness.sagas.orders()
+        assert order.id in harness.sagas.notified_orders
 
     return replace(case, check=check)
 
@@ -326,7 +321,7 @@ async def refunding_what_stripe_refuses(harness: PaymentHarness) -> Case:
         harness.allow_refunds(charge)
         await order.followed(step, [RefundStatus.FAILED]).check()
 
-    return replace(order.followed(step, []), check=check, meanwhile=harness.due_again)
+    return replace(order.followed(step, []), check=check, meanwhile=harness.make_events_due)
 
 
 async def giving_back_beside_the_dashboard(harness: PaymentHarness) -> Case:
@@ -360,7 +355,7 @@ async def failing_later(harness: PaymentHarness) -> Order:
     """A refund has succeeded, all is done, and Stripe takes it back."""
     order = await paid(harness, FAILS_LATER)
     refund = await harness.refunded(await harness.service.check(order.id, refresh=False), 600)
-    await harness.move_refund(refund.stripe_refund_id, "failed")
+    harness.move_refund(refund.stripe_refund_id, "failed")
     return order
 
 
@@ -390,7 +385,8 @@ async def winning_a_dispute(harness: PaymentHarness) -> Case:
     dispute_id = await harness.dispute(payment)
     with pytest.raises(PaymentDisputed):
         await harness.refund_service.carry_out(refund.id)
-    await harness.move_dispute(dispute_id, "won")
+    await harness.follow_up()
+    harness.move_dispute(dispute_id, "won")
     return order.followed(order.decide_dispute, [RefundStatus.SUCCEEDED], disputes=[DisputeStatus.WON], refunds=1)
 
 
@@ -453,9 +449,9 @@ POINTS_ONLY = {
 
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_step_that_dies_anywhere_and_is_repeated_moves_money_once(
-    harness: PaymentHarness, story: str, record_property: Figure
+    shared_harness: PaymentHarness, story: str, record_property: Figure
 ) -> None:
-    explored = await explore(partial(STORIES[story], harness), deaths=1 if story in POINTS_ONLY else 2)
+    explored = await explore(partial(STORIES[story], shared_harness), deaths=1 if story in POINTS_ONLY else 2)
 
     record_property("figure", f"payment dies, {story}: {explored}")
     assert explored.schedules[1] > 0
@@ -464,9 +460,9 @@ async def test_a_step_that_dies_anywhere_and_is_repeated_moves_money_once(
 @pytest.mark.more
 @pytest.mark.parametrize("story", sorted(POINTS_ONLY))
 async def test_a_step_that_dies_twice_and_is_repeated_moves_money_once(
-    harness: PaymentHarness, story: str, record_property: Figure
+    shared_harness: PaymentHarness, story: str, record_property: Figure
 ) -> None:
-    explored = await explore(partial(STORIES[story], harness), deaths=2, one_in=ONE_IN)
+    explored = await explore(partial(STORIES[story], shared_harness), deaths=2, one_in=ONE_IN)
 
     record_property("figure", f"payment dies, {story}: {explored}")
     assert explored.schedules[2] > 0

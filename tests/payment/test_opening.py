@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from runtime.caller import SERVICE, Caller, CallerRole
-from services.payment.errors import PaymentDiffers, PaymentNotFound, PaymentRejected, PaymentVoided
-from services.payment.stripe_port import StripeKeySpent, StripeUnavailable
-from tests.support.payment_harness import PaymentHarness, new_payment, payment_harness
+from services.payment.payments.errors import PaymentDiffers, PaymentNotFound, PaymentVoided
+from services.payment.stripe.errors import PaymentRejected, StripeKeySpent, StripeUnavailable
+from tests.support.payment_harness import PaymentHarness, new_payment
 
 CREATE = "payment_intents.create"
 CONFIRM = "payment_intents.confirm"
-
-
-@pytest.fixture
-async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path) as made:
-        yield made
 
 
 async def test_without_a_payment_method_the_intent_waits_unconfirmed(harness: PaymentHarness) -> None:
@@ -39,7 +31,7 @@ async def test_without_a_payment_method_the_intent_waits_unconfirmed(harness: Pa
         "eur",
         "requires_payment_method",
     )
-    assert intent.payment_method_types == ["card", "sepa_debit"]
+    assert intent.payment_method_types == harness.settings.stripe_payment_method_types
     assert intent.metadata.to_dict() == {"app": "ordersaga", "order_id": payment.order_id, "payment_id": payment.id}
 
 
@@ -53,8 +45,8 @@ async def test_with_a_payment_method_the_money_is_taken(harness: PaymentHarness)
     )
     assert [(kind, seq, data["status"]) for kind, seq, data in await harness.published(payment.order_id)] == [
         ("payment.created", 1, "OPENING"),
-        ("payment.status-updated", 2, "REQUIRES_PAYMENT_METHOD"),
-        ("payment.status-updated", 3, "SUCCEEDED"),
+        ("payment.status_updated", 2, "REQUIRES_PAYMENT_METHOD"),
+        ("payment.status_updated", 3, "SUCCEEDED"),
     ]
 
 
@@ -67,7 +59,7 @@ async def test_a_card_that_wants_authentication_leaves_the_payment_requiring_act
 async def test_a_stored_answer_is_not_taken_for_the_present(harness: PaymentHarness) -> None:
     new = new_payment(payment_method="pm_card_authenticationRequired")
     opened = await harness.service.open(new)
-    await harness.authentication_fails(opened)
+    harness.authenticate(opened, succeeds=False)
 
     # Confirms with the same key, for which Stripe has stored that the customer is to authenticate.
     again = await harness.service.open(new)
@@ -82,7 +74,7 @@ async def test_a_declined_card_is_an_answer_and_counts_once(harness: PaymentHarn
     again = await harness.service.open(replace(new, id=new_id()))
 
     assert (payment.status, payment.failed_attempts) == (PaymentStatus.REQUIRES_PAYMENT_METHOD, 1)
-    assert again == payment
+    assert again == payment.change(version=again.version)  # of which each re-read makes another one
     assert len(await harness.charges(payment)) == 1
     [attempt] = await harness.rows("SELECT * FROM payment_attempts WHERE payment_id = %(id)s", id=payment.id)
     assert attempt["decline_code"] == "generic_decline"
@@ -111,11 +103,11 @@ async def test_concurrent_opens_make_one_intent_and_one_charge(harness: PaymentH
 
 async def test_opens_by_several_processes_make_one_intent_and_one_charge(harness: PaymentHarness) -> None:
     new = new_payment(payment_method="pm_card_visa")
-    await harness.break_api(CREATE, CONFIRM, delay_ms=(20, 60))
+    harness.break_api(CREATE, CONFIRM, delay_ms=(20, 60))
 
     processes = [(await harness.another_process()).payments for _ in range(5)]
     await asyncio.gather(*(process.open(replace(new, id=new_id())) for process in processes), return_exceptions=True)
-    await harness.mend_api()
+    harness.fix_api()
     payment = await harness.service.open(new)
 
     assert payment.status is PaymentStatus.SUCCEEDED
@@ -129,10 +121,10 @@ async def test_a_broken_call_is_made_good_without_a_second_intent_or_charge(
     harness: PaymentHarness, operation: str, fault: str
 ) -> None:
     new = new_payment(payment_method="pm_card_visa")
-    await harness.break_api(operation, **{fault: 1.0})
+    harness.break_api(operation, **{fault: 1.0})
     with suppress(StripeUnavailable):
         await harness.service.open(new)
-    await harness.mend_api()
+    harness.fix_api()
 
     payment = await harness.service.open(new)
 
@@ -142,7 +134,7 @@ async def test_a_broken_call_is_made_good_without_a_second_intent_or_charge(
 
 
 async def test_a_confirm_whose_answer_is_lost_is_re_read_at_once(harness: PaymentHarness) -> None:
-    await harness.break_api(CONFIRM, lose_response=1.0)
+    harness.break_api(CONFIRM, lose_response=1.0)
 
     payment = await harness.opened("pm_card_visa")
 
@@ -151,13 +143,13 @@ async def test_a_confirm_whose_answer_is_lost_is_re_read_at_once(harness: Paymen
 
 async def test_a_stored_500_that_made_no_intent_is_followed_by_a_new_key(harness: PaymentHarness) -> None:
     new = new_payment()
-    await harness.break_api(CREATE, error_500_after=1.0)
+    harness.break_api(CREATE, error_500_after=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.service.open(new)
     [made] = await harness.intents(new.order_id)
     # As if Stripe had stored its failure before it made anything.
     harness.forget_intent(made.id)
-    await harness.mend_api()
+    harness.fix_api()
 
     with pytest.raises(StripeKeySpent):
         await harness.service.open(new)
@@ -169,13 +161,13 @@ async def test_a_stored_500_that_made_no_intent_is_followed_by_a_new_key(harness
 
 async def test_a_stored_500_that_charged_nothing_is_followed_by_a_new_key(harness: PaymentHarness) -> None:
     new = new_payment(payment_method="pm_card_visa")
-    await harness.break_api(CONFIRM, "payment_intents.retrieve", error_500_after=1.0)
+    harness.break_api(CONFIRM, "payment_intents.retrieve", error_500_after=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.service.open(new)
     [intent] = await harness.intents(new.order_id)
     # As if Stripe had stored its failure before it charged anything.
     harness.forget_charges(intent.id)
-    await harness.mend_api()
+    harness.fix_api()
 
     with pytest.raises(StripeKeySpent):
         await harness.service.open(new)
@@ -187,10 +179,10 @@ async def test_a_stored_500_that_charged_nothing_is_followed_by_a_new_key(harnes
 
 async def test_a_key_that_stripe_may_have_forgotten_is_not_used_before_a_look(harness: PaymentHarness) -> None:
     new = new_payment()
-    await harness.break_api(CREATE, lose_response=1.0)
+    harness.break_api(CREATE, lose_response=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.service.open(new)
-    await harness.mend_api()
+    harness.fix_api()
     await harness.age_generation(new.order_id, timedelta(hours=30))
     harness.forget_keys()
 
@@ -266,7 +258,7 @@ async def test_two_declines_between_two_re_reads_are_both_counted(harness: Payme
     again = await harness.service.check(payment.order_id, refresh=True)
 
     assert refreshed.failed_attempts == 2
-    assert again == refreshed
+    assert again == refreshed.change(version=again.version)
 
 
 async def test_a_failed_charge_before_an_open_authentication_is_counted(harness: PaymentHarness) -> None:
@@ -277,18 +269,6 @@ async def test_a_failed_charge_before_an_open_authentication_is_counted(harness:
     refreshed = await harness.service.check(payment.order_id, refresh=True)
 
     assert (refreshed.status, refreshed.failed_attempts) == (PaymentStatus.REQUIRES_ACTION, 1)
-
-
-async def test_a_late_re_read_never_overwrites_a_newer_one(harness: PaymentHarness) -> None:
-    payment = await harness.opened()
-    stripe_then = await harness.client.get_intent(payment.intent_id or "")
-    await harness.customer_pays(payment, "pm_card_authenticationRequired")
-    newer = await harness.service.check(payment.order_id, refresh=True)
-
-    applied = await harness.service._ledger.apply(payment, stripe_then, [])
-
-    assert applied is None
-    assert await harness.service.check(payment.order_id, refresh=False) == newer
 
 
 async def test_the_client_secret_is_shown_to_the_owner_and_stored_nowhere(harness: PaymentHarness) -> None:

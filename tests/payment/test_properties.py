@@ -8,14 +8,11 @@ run, and more of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 
-import pytest
-import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.payment_harness import PaymentHarness, payment_harness
+from tests.support.payment_harness import PaymentHarness
 from tests.support.payment_scenarios import (
     Act,
     Authenticate,
@@ -77,20 +74,12 @@ bundles = st.lists(st.lists(st.tuples(acts, st.integers(0, 1)), min_size=1, max_
 cards = st.lists(st.sampled_from([None, *CARDS]), min_size=ORDERS, max_size=ORDERS)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def harness(
-    databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path_factory.mktemp("stripe")) as made:
-        yield made
-
-
 @given(cards=cards, plan=bundles)
 @settings(max_examples=settings().max_examples // 2)
 async def test_stripe_and_our_books_agree_whatever_happens_at_once(
-    harness: PaymentHarness, cards: list[str | None], plan: list[list[tuple[Act, int]]]
+    shared_harness: PaymentHarness, cards: list[str | None], plan: list[list[tuple[Act, int]]]
 ) -> None:
-    scene = await Scene.of(harness, cards)
+    scene = await Scene.of(shared_harness, cards)
     for bundle in plan:
         await asyncio.gather(*(scene.do(act, by) for act, by in bundle))
         await scene.check(settled=False)
@@ -102,9 +91,9 @@ async def test_stripe_and_our_books_agree_whatever_happens_at_once(
 @given(cards=refundable, plan=refund_bundles)
 @settings(max_examples=settings().max_examples // 2)
 async def test_no_more_goes_back_than_came_in_and_nothing_is_forgotten_whatever_happens_at_once(
-    harness: PaymentHarness, cards: list[str | None], plan: list[list[tuple[Act, int]]]
+    shared_harness: PaymentHarness, cards: list[str | None], plan: list[list[tuple[Act, int]]]
 ) -> None:
-    scene = await Scene.of(harness, cards)
+    scene = await Scene.of(shared_harness, cards)
     for order in range(ORDERS):
         await scene.do(Open(order), 0)
     for bundle in plan:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,29 +12,19 @@ from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
+from runtime.idempotency import IdempotencyKeyReused
 from runtime.refusal import InvalidArgument
-from services.payment.errors import (
-    IdempotencyKeyReused,
-    PaymentNotFound,
-    PaymentNotRefundable,
-    RefundExceedsPayment,
-    RefundNotFound,
-)
-from services.payment.ledger import PaymentLedger
-from services.payment.model import Payment, Refund
-from services.payment.refund_service import Requested
-from services.payment.stripe_port import StripeUnavailable
-from tests.support.payment_harness import PaymentHarness, new_payment, new_refund, payment_harness
+from services.payment.payments import decisions
+from services.payment.payments.errors import PaymentNotFound
+from services.payment.payments.model import Payment, Refund
+from services.payment.refunds.errors import PaymentNotRefundable, RefundExceedsPayment, RefundNotFound
+from services.payment.refunds.model import RequestedRefund
+from services.payment.stripe.errors import StripeUnavailable
+from tests.support.payment_harness import PaymentHarness, new_payment, new_refund
 from tests.support.payment_ledger import read_ledger
 
 VISA, PENDING, FAILS_LATER = "pm_card_visa", "pm_card_pendingRefund", "pm_card_refundFail"
 CREATE = "refunds.create"
-
-
-@pytest.fixture
-async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path) as made:
-        yield made
 
 
 async def status_of(harness: PaymentHarness, payment: Payment, refund: Refund) -> RefundStatus:
@@ -77,8 +65,8 @@ async def test_several_parts_are_given_back_until_nothing_is_left(harness: Payme
 
     assert [refund.amount for refund in refunds] == [1_000, 600, 999]
     assert sorted(made.amount for made in await harness.refunds(payment)) == [600, 999, 1_000]
-    told = [data for kind, _, data in await harness.published(payment.order_id) if kind == "payment.refunded"]
-    assert [(data["refundAmount"], data["amountRefunded"], data["refundId"]) for data in told] == [
+    published = [data for kind, _, data in await harness.published(payment.order_id) if kind == "payment.refunded"]
+    assert [(data["refundAmount"], data["amountRefunded"], data["refundId"]) for data in published] == [
         ("1000", "1000", refunds[0].id),
         ("600", "1600", refunds[1].id),
         ("999", "2599", refunds[2].id),
@@ -86,16 +74,17 @@ async def test_several_parts_are_given_back_until_nothing_is_left(harness: Payme
     await check_settled(harness, payment)
 
 
-async def test_what_is_asked_for_is_reserved_and_its_saga_started_at_once(harness: PaymentHarness) -> None:
+async def test_what_is_asked_for_is_reserved_and_its_saga_is_started_at_once(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
 
     requested = await harness.request(payment, 1_000)
 
     stored = await harness.stored(payment)
     assert (stored.amount_refundable, stored.amount_refunded) == (1_599, 0)
-    assert harness.sagas.refunds == [(requested.refund.id, True)]
     assert await harness.refunds(payment) == []
-    assert await harness.unwoken() == []
+    assert await harness.follow_up() == 1
+    assert harness.sagas.refunds == [(requested.refund.id, True)]
+    assert await harness.unnotified() == []
 
 
 @pytest.mark.parametrize("amount", [2_600, 10**9])
@@ -124,7 +113,7 @@ async def test_more_than_is_left_is_refused_whether_the_rest_went_back_or_is_abo
 async def test_a_refund_that_failed_leaves_its_money_to_others(harness: PaymentHarness) -> None:
     payment = await harness.opened(PENDING)
     refund = await harness.refunded(payment)
-    await harness.move_refund(refund.stripe_refund_id, "failed")
+    harness.move_refund(refund.stripe_refund_id, "failed")
     await harness.hear("refund.failed")
 
     assert (await harness.refunded(payment, 2_599)).status is RefundStatus.PENDING
@@ -190,7 +179,7 @@ async def test_a_repeated_request_is_answered_though_nothing_is_left_by_now(harn
 
 @pytest.mark.parametrize(
     "changes",
-    [{"amount": 601}, {"amount": None}, {"why": "another reason"}, {"restock": (OrderLine(new_id(), 1),)}],
+    [{"amount": 601}, {"amount": None}, {"note": "another reason"}, {"restock": (OrderLine(new_id(), 1),)}],
 )
 async def test_a_key_that_stands_for_another_request_is_refused(
     harness: PaymentHarness, changes: dict[str, Any]
@@ -229,17 +218,17 @@ async def test_a_refused_request_leaves_its_key_free(harness: PaymentHarness) ->
     assert (requested.refund.amount, requested.replayed) == (600, False)
 
 
-async def test_twins_at_once_make_one_refund(harness: PaymentHarness) -> None:
+async def test_concurrent_duplicates_make_one_refund(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     processes = [(await harness.another_process()).refunds for _ in range(3)]
     new = new_refund(payment, 600)
 
-    twins = await asyncio.gather(
-        *(process.request(new, idempotency_key="twins", wait=0) for process in processes for _ in range(3))
+    duplicates = await asyncio.gather(
+        *(process.request(new, idempotency_key="duplicates", wait=0) for process in processes for _ in range(3))
     )
 
-    assert len({twin.refund.id for twin in twins}) == 1
-    assert sum(not twin.replayed for twin in twins) == 1
+    assert len({duplicate.refund.id for duplicate in duplicates}) == 1
+    assert sum(not duplicate.replayed for duplicate in duplicates) == 1
     assert len((await harness.stored(payment)).refunds) == 1
 
 
@@ -261,9 +250,11 @@ async def test_a_crowd_of_requests_never_reserves_more_than_came_in(harness: Pay
         )
 
         stored = await harness.stored(payment)
-        taken = [answer.refund.amount for answer in answers if isinstance(answer, Requested)]
-        refused = [amount for amount, answer in zip(amounts, answers, strict=True) if not isinstance(answer, Requested)]
-        assert all(isinstance(answer, Requested | RefundExceedsPayment) for answer in answers)
+        taken = [answer.refund.amount for answer in answers if isinstance(answer, RequestedRefund)]
+        refused = [
+            amount for amount, answer in zip(amounts, answers, strict=True) if not isinstance(answer, RequestedRefund)
+        ]
+        assert all(isinstance(answer, RequestedRefund | RefundExceedsPayment) for answer in answers)
         assert sorted(refund.amount for refund in stored.refunds) == sorted(taken)
         assert sum(taken) <= 2_599
         assert all(amount > 2_599 - sum(taken) for amount in refused)
@@ -278,7 +269,7 @@ async def test_a_crowd_that_asks_for_all_gets_it_once(harness: PaymentHarness) -
         return_exceptions=True,
     )
 
-    assert sum(isinstance(answer, Requested) for answer in answers) == 1
+    assert sum(isinstance(answer, RequestedRefund) for answer in answers) == 1
     assert (await harness.give_back(payment)).amount_refunded == 2_599
     assert len(await harness.refunds(payment)) == 1
 
@@ -287,10 +278,10 @@ async def test_carried_out_by_several_processes_at_once_it_is_made_once(harness:
     payment = await harness.opened(VISA)
     refund = (await harness.request(payment, 600)).refund
     processes = [(await harness.another_process()).refunds for _ in range(5)]
-    await harness.break_api(CREATE, delay_ms=(5, 40))
+    harness.break_api(CREATE, delay_ms=(5, 40))
 
     await asyncio.gather(*(process.carry_out(refund.id) for process in processes), return_exceptions=True)
-    await harness.mend_api()
+    harness.fix_api()
     await harness.give_back(payment)
 
     assert len(await harness.refunds(payment)) == 1
@@ -320,14 +311,14 @@ async def test_requests_and_a_void_at_once_give_no_more_back_than_came_in(harnes
 async def test_a_broken_create_is_made_good_once(harness: PaymentHarness, fault: str) -> None:
     payment = await harness.opened(VISA)
     refund = (await harness.request(payment, 600)).refund
-    await harness.break_api(CREATE, **{fault: 1.0})
+    harness.break_api(CREATE, **{fault: 1.0})
     for _ in range(2):
         with pytest.raises(StripeUnavailable):
             await harness.give_back(payment)
         if fault not in ("error_429", "error_500_before"):
             break
     assert await status_of(harness, payment, refund) is RefundStatus.REQUESTED
-    await harness.mend_api()
+    harness.fix_api()
 
     assert (await harness.give_back(payment)).get_refund(refund.id).status is RefundStatus.SUCCEEDED
     assert len(await harness.refunds(payment)) == 1
@@ -337,10 +328,10 @@ async def test_a_broken_create_is_made_good_once(harness: PaymentHarness, fault:
 async def test_a_refund_that_timed_out_and_was_made_is_found_after_its_key_is_gone(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     refund = (await harness.request(payment, 600)).refund
-    await harness.break_api(CREATE, lose_response=1.0)
+    harness.break_api(CREATE, lose_response=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.give_back(payment)
-    await harness.mend_api()
+    harness.fix_api()
     harness.forget_keys()
 
     assert (await harness.give_back(payment)).get_refund(refund.id).status is RefundStatus.SUCCEEDED
@@ -350,12 +341,12 @@ async def test_a_refund_that_timed_out_and_was_made_is_found_after_its_key_is_go
 async def test_a_stored_500_that_made_nothing_is_followed_by_the_next_key(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     refund = (await harness.request(payment, 600)).refund
-    await harness.break_api(CREATE, error_500_after=1.0)
+    harness.break_api(CREATE, error_500_after=1.0)
     with pytest.raises(StripeUnavailable):
         await harness.give_back(payment)
     [made] = await harness.refunds(payment)
     harness.forget_refund(made.id, str(made.charge))
-    await harness.mend_api()
+    harness.fix_api()
 
     with pytest.raises(StripeUnavailable, match="stored failure"):
         await harness.give_back(payment)
@@ -371,13 +362,14 @@ async def test_a_stored_500_that_made_nothing_is_followed_by_the_next_key(harnes
 async def test_a_stripe_that_is_away_leaves_the_refund_as_it_is(harness: PaymentHarness, operation: str) -> None:
     payment = await harness.opened(VISA)
     refund = (await harness.request(payment, 600)).refund
-    await harness.break_api(operation, error_500_before=1.0)
+    harness.break_api(operation, error_500_before=1.0)
 
     with pytest.raises(StripeUnavailable):
         await harness.refund_service.carry_out(refund.id)
-    await harness.mend_api()
+    harness.fix_api()
 
-    assert (await harness.stored(payment)).get_refund(refund.id) == refund
+    after = (await harness.stored(payment)).get_refund(refund.id)
+    assert after.model_copy(update={"notified_version": refund.notified_version}) == refund
     assert await harness.refunds(payment) == []
 
 
@@ -403,7 +395,7 @@ async def test_a_refund_may_be_pending_for_days_until_its_event_says_that_it_suc
 
     again = await harness.refunded(payment, 700)
     pending = (await harness.stored(payment)).get_refund(refund.id)
-    await harness.move_refund(refund.stripe_refund_id, "succeeded")
+    harness.move_refund(refund.stripe_refund_id, "succeeded")
     await harness.hear("refund.updated")
 
     done = (await harness.stored(payment)).get_refund(refund.id)
@@ -419,7 +411,7 @@ async def test_a_pending_refund_may_fail_or_be_canceled(harness: PaymentHarness,
     payment = await harness.opened(PENDING)
     refund = await harness.refunded(payment, 600)
 
-    await harness.move_refund(refund.stripe_refund_id, status)
+    harness.move_refund(refund.stripe_refund_id, status)
     await harness.hear("refund.updated")
 
     ended = (await harness.stored(payment)).get_refund(refund.id)
@@ -435,7 +427,7 @@ async def test_a_refund_that_succeeded_may_be_taken_back_and_is_followed_up_agai
     harness.sagas.refunds.clear()
     assert (refund.status, refund.saga_open) == (RefundStatus.SUCCEEDED, False)
 
-    await harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="expired_or_canceled_card")
+    harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="expired_or_canceled_card")
     for _ in range(2):
         await harness.hear("refund.updated", "refund.failed")
 
@@ -450,10 +442,10 @@ async def test_a_refund_that_succeeded_may_be_taken_back_and_is_followed_up_agai
 
 
 async def failed_refund(harness: PaymentHarness, amount: int | None = None) -> tuple[Payment, Refund]:
-    """A refund of 6.00, or as it is wished, that Stripe took back."""
+    """A refund of 6.00, or as is asked for, that Stripe took back."""
     payment = await harness.opened(FAILS_LATER)
     refund = await harness.refunded(payment, amount or 600)
-    await harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
+    harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
     await harness.hear("refund.failed")
     harness.sagas.refunds.clear()
     return payment, (await harness.stored(payment)).get_refund(refund.id)
@@ -464,12 +456,13 @@ async def test_a_failed_refund_is_replaced_by_another_one_that_is_made_anew(harn
 
     replaced = await harness.refund_service.replace_failed(failed.id)
     [another] = [refund for refund in replaced.refunds if refund.id != failed.id]
+    await harness.follow_up()
     started = list(harness.sagas.refunds)
     again = await harness.refund_service.replace_failed(failed.id)
     given_back = await harness.give_back(payment)
 
     assert (another.amount, another.status, another.origin) == (600, RefundStatus.REQUESTED, RefundOrigin.ADMIN)
-    assert (another.requested_by, another.generation, failed.id in another.why) == (failed.requested_by, 0, True)
+    assert (another.requested_by, another.generation, failed.id in another.note) == (failed.requested_by, 0, True)
     assert started == [(another.id, True)]
     assert len(again.refunds) == 2
     assert given_back.get_refund(failed.id).status is RefundStatus.REPLACED
@@ -479,7 +472,7 @@ async def test_a_failed_refund_is_replaced_by_another_one_that_is_made_anew(harn
     await check_settled(harness, payment)
 
 
-async def test_twins_replace_a_failed_refund_once(harness: PaymentHarness) -> None:
+async def test_concurrent_duplicates_replace_a_failed_refund_once(harness: PaymentHarness) -> None:
     _, failed = await failed_refund(harness)
     processes = [(await harness.another_process()).refunds for _ in range(6)]
 
@@ -513,8 +506,8 @@ async def test_a_failed_refund_that_a_person_dealt_with_is_over(harness: Payment
 
 async def test_only_what_failed_is_replaced_or_resolved(harness: PaymentHarness) -> None:
     payment = await harness.opened(PENDING)
-    requested, pending = (await harness.request(payment, 100)).refund, await harness.opened(PENDING)
-    under_way = await harness.refunded(pending, 100)
+    under_way = await harness.refunded(await harness.opened(PENDING), 100)
+    requested = (await harness.request(payment, 100)).refund
 
     for refund in (requested, under_way):
         for act in (harness.refund_service.replace_failed, harness.refund_service.resolve):
@@ -537,7 +530,7 @@ async def test_a_refund_is_closed_at_the_version_that_its_saga_saw_and_no_other(
 
     too_early = await harness.refund_service.close(requested.id, version=requested.version)
     closed = [await harness.refund_service.close(requested.id, version=carried_out.version) for _ in range(2)]
-    await harness.move_refund(carried_out.stripe_refund_id, "failed")
+    harness.move_refund(carried_out.stripe_refund_id, "failed")
     await harness.hear("refund.failed")
     too_late = await harness.refund_service.close(requested.id, version=carried_out.version)
 
@@ -547,8 +540,9 @@ async def test_a_refund_is_closed_at_the_version_that_its_saga_saw_and_no_other(
 
 async def test_a_request_waits_until_its_refund_is_done(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
-    waiting = asyncio.create_task(harness.request(payment, 600, key="w1", wait=30))
-    await harness.sagas.followed.wait()
+    async with harness.following_up():
+        waiting = asyncio.create_task(harness.request(payment, 600, key="w1", wait=30))
+        await harness.sagas.followed_up.wait()
 
     await harness.give_back(payment)
     requested = await asyncio.wait_for(waiting, 5)
@@ -562,8 +556,9 @@ async def test_a_request_waits_no_longer_than_until_its_refund_has_failed(harnes
     payment = await harness.opened(VISA)
     [charge] = await harness.charges(payment)
     harness.refuse_refunds(charge)
-    waiting = asyncio.create_task(harness.request(payment, 600, wait=30))
-    await harness.sagas.followed.wait()
+    async with harness.following_up():
+        waiting = asyncio.create_task(harness.request(payment, 600, wait=30))
+        await harness.sagas.followed_up.wait()
 
     await (await harness.another_process()).refunds.carry_out(harness.sagas.refunds[0][0])
     requested = await asyncio.wait_for(waiting, 5)
@@ -571,7 +566,7 @@ async def test_a_request_waits_no_longer_than_until_its_refund_has_failed(harnes
     assert (requested.refund.status, requested.accepted_only) == (RefundStatus.FAILED, False)
 
 
-async def test_a_request_whose_refund_takes_longer_is_accepted_and_its_twin_says_so_too(
+async def test_a_request_whose_refund_takes_longer_is_accepted_and_a_repeat_says_so_too(
     harness: PaymentHarness,
 ) -> None:
     payment = await harness.opened(PENDING)
@@ -609,8 +604,7 @@ async def test_a_refund_from_the_dashboard_is_adopted_by_the_sweep_when_its_webh
     await harness.refund_in_dashboard(payment, 600)
 
     for _ in range(2):
-        await harness.sweep.sweep()
-        await harness.inbox.work_off_due()
+        await harness.sweep()
 
     [adopted] = (await harness.stored(payment)).refunds
     assert (adopted.origin, set(harness.sagas.refunds)) == (RefundOrigin.STRIPE, {(adopted.id, True)})
@@ -620,7 +614,7 @@ async def test_a_dashboard_refund_that_fails_later_has_failed_here_too(harness: 
     payment = await harness.opened(PENDING)
     made = await harness.refund_in_dashboard(payment, 600)
     await harness.hear("refund.created")
-    await harness.move_refund(made.id, "failed", failure_reason="declined")
+    harness.move_refund(made.id, "failed", failure_reason="declined")
 
     await harness.hear("refund.failed")
 
@@ -667,19 +661,19 @@ async def test_of_a_voided_payment_only_what_the_dashboard_left_is_owed_and_the_
     made = await harness.refund_in_dashboard(payment, 1_000)
     await harness.hear("refund.created")
     await harness.service.void(payment.order_id)
-    owed = [refund for refund in (await harness.stored(payment)).refunds if refund.origin is RefundOrigin.VOID]
-    assert [refund.amount for refund in owed] == [1_599]
+    due = [refund for refund in (await harness.stored(payment)).refunds if refund.origin is RefundOrigin.VOID]
+    assert [refund.amount for refund in due] == [1_599]
     await harness.give_back(payment)
 
-    await harness.move_refund(made.id, "failed")
+    harness.move_refund(made.id, "failed")
     await harness.hear("refund.failed")
 
-    owed = [refund for refund in (await harness.stored(payment)).refunds if refund.origin is RefundOrigin.VOID]
-    assert [(refund.amount, refund.status) for refund in owed] == [
+    due = [refund for refund in (await harness.stored(payment)).refunds if refund.origin is RefundOrigin.VOID]
+    assert [(refund.amount, refund.status) for refund in due] == [
         (1_599, RefundStatus.PENDING),
         (1_000, RefundStatus.REQUESTED),
     ]
-    assert (owed[1].id, True) in harness.sagas.refunds
+    assert (due[1].id, True) in harness.sagas.refunds
     await harness.give_back(payment)
     assert sorted(refund.amount for refund in await harness.refunds(payment)) == [1_000, 1_000, 1_599]
     assert (await read_ledger(harness, payment.order_id)).kept == 0
@@ -697,13 +691,13 @@ async def test_a_dashboard_refund_after_the_void_leaves_the_rest_to_be_owed_anew
     assert [refund.status for refund in after.refunds if refund.amount == 2_599] == [RefundStatus.REPLACED]
     assert after.amount_refunded == 2_599
     assert not any(refund.saga_open for refund in after.refunds if refund.origin is RefundOrigin.VOID)
-    assert await harness.unwoken() == []
+    assert await harness.unnotified() == []
     await check_settled(harness, payment)
 
 
 async def test_money_that_was_seen_after_the_void_is_owed_once_however_it_is_seen(harness: PaymentHarness) -> None:
     payment = await harness.opened()
-    voided = await PaymentLedger(harness.database).void(payment.order_id)
+    voided = await harness.store.change(payment, decisions.void)
     assert voided.refunds == ()
     await harness.customer_pays(payment, VISA)
 
@@ -714,9 +708,9 @@ async def test_money_that_was_seen_after_the_void_is_owed_once_however_it_is_see
     )
 
     seen = await harness.stored(payment)
-    [owed] = seen.refunds
-    assert (seen.status, owed.origin, owed.amount) == (PaymentStatus.SUCCEEDED, RefundOrigin.VOID, 2_599)
-    assert (owed.id, True) in harness.sagas.refunds
+    [due] = seen.refunds
+    assert (seen.status, due.origin, due.amount) == (PaymentStatus.SUCCEEDED, RefundOrigin.VOID, 2_599)
+    assert (due.id, True) in harness.sagas.refunds
     await harness.give_back(payment)
     assert len(await harness.refunds(payment)) == 1
 
@@ -724,7 +718,7 @@ async def test_money_that_was_seen_after_the_void_is_owed_once_however_it_is_see
 async def test_of_late_money_all_that_came_in_is_owed_and_not_what_was_asked_for(harness: PaymentHarness) -> None:
     payment = await harness.opened()
     await harness.change_intent(payment, currency="eur", amount=1_500)
-    await PaymentLedger(harness.database).void(payment.order_id)
+    await harness.store.change(payment, decisions.void)
     await harness.customer_pays(payment, VISA)
 
     await harness.hear("payment_intent.succeeded")
@@ -732,101 +726,119 @@ async def test_of_late_money_all_that_came_in_is_owed_and_not_what_was_asked_for
     assert [refund.amount for refund in (await harness.stored(payment)).refunds] == [1_500]
 
 
-async def test_while_temporal_is_away_a_request_is_accepted_and_the_sweep_starts_its_saga(
+async def test_while_temporal_is_away_a_request_is_accepted_and_its_saga_is_started_later(
     harness: PaymentHarness,
 ) -> None:
     payment = await harness.opened(VISA)
-    harness.sagas.down = True
+    harness.sagas.is_away = True
 
     requested = await harness.request(payment, 600)
-    unwoken = await harness.unwoken()
-    harness.sagas.down = False
-    too_soon = await harness.follow_ups.sweep()
-    await harness.look_now()
-    due = await harness.follow_ups.sweep()
+    in_vain = await harness.follow_up()
+    unnotified = await harness.unnotified()
+    [row] = await harness.rows("SELECT attempts, last_error FROM refunds WHERE id = %(id)s", id=requested.refund.id)
+    harness.sagas.is_away = False
+    too_soon = await harness.follow_up()
+    await harness.make_follow_ups_due()
+    due = await harness.follow_up()
 
-    assert unwoken == [requested.refund.id]
-    assert (too_soon, due) == (0, 1)
+    assert (unnotified, row) == ([requested.refund.id], {"attempts": 1, "last_error": "Temporal: UNAVAILABLE"})
+    assert (in_vain, too_soon, due) == (1, 0, 1)
     assert harness.sagas.refunds == [(requested.refund.id, True)]
-    assert await harness.unwoken() == []
+    assert await harness.unnotified() == []
 
 
-async def test_the_sweep_signals_a_version_that_nobody_was_told_of(harness: PaymentHarness) -> None:
+async def test_a_version_whose_notification_was_lost_is_notified_later(harness: PaymentHarness) -> None:
     payment = await harness.opened(PENDING)
     refund = await harness.refunded(payment, 600)
-    assert await harness.unwoken() == []
-    await harness.move_refund(refund.stripe_refund_id, "succeeded")
-    harness.sagas.down = True
+    assert await harness.unnotified() == []
+    harness.move_refund(refund.stripe_refund_id, "succeeded")
+    harness.sagas.is_away = True
     await harness.hear("refund.updated")
-    harness.sagas.down = False
+    harness.sagas.is_away = False
     harness.sagas.refunds.clear()
 
-    await harness.look_now()
-    await harness.follow_ups.sweep()
-    await harness.look_now()
-    await harness.follow_ups.sweep()
+    await harness.make_follow_ups_due()
+    await harness.follow_up()
+    await harness.make_follow_ups_due()
+    await harness.follow_up()
 
     assert harness.sagas.refunds == [(refund.id, True), (refund.id, False)]
 
 
-async def test_the_sweep_only_makes_sure_of_a_workflow_that_knows_all(harness: PaymentHarness) -> None:
+async def test_of_a_workflow_that_knows_all_it_is_only_made_sure_that_it_runs(harness: PaymentHarness) -> None:
     payment = await harness.opened(PENDING)
     refund = await harness.refunded(payment, 600)
     harness.sagas.refunds.clear()
-    await harness.look_now()
+    await harness.make_follow_ups_due()
 
-    assert await harness.follow_ups.sweep() == 1
+    assert await harness.follow_up() == 1
     assert harness.sagas.refunds == [(refund.id, False)]
 
 
-async def test_the_sweep_looks_at_nothing_that_is_closed(harness: PaymentHarness) -> None:
+async def test_nothing_that_is_closed_is_followed_up(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     await harness.refunded(payment, 600)
-    await harness.look_now()
+    await harness.make_follow_ups_due()
 
-    assert await harness.follow_ups.sweep() == 0
+    assert await harness.follow_up() == 0
 
 
 @pytest.mark.parametrize(
     ("age", "expected"),
     [(timedelta(0), 10), (timedelta(seconds=90), 10), (timedelta(minutes=5), 30), (timedelta(days=9), 60)],
 )
-async def test_the_older_a_refund_the_later_the_sweep_looks_again(
+async def test_the_older_a_refund_the_later_it_is_looked_after_again(
     harness: PaymentHarness, age: timedelta, expected: int
 ) -> None:
     payment = await harness.opened(PENDING)
     refund = await harness.refunded(payment, 600)
     async with harness.database.autocommit() as connection:
         await connection.execute(
-            "UPDATE refunds SET created_at = now() - %(age)s, next_look_at = now() WHERE id = %(id)s",
+            "UPDATE refunds SET created_at = now() - %(age)s, next_attempt_at = now() WHERE id = %(id)s",
             age=age,
             id=refund.id,
         )
 
-    await harness.follow_ups.sweep()
+    await harness.follow_up()
 
-    [row] = await harness.rows("SELECT next_look_at - now() AS later FROM refunds WHERE id = %(id)s", id=refund.id)
+    [row] = await harness.rows("SELECT next_attempt_at - now() AS later FROM refunds WHERE id = %(id)s", id=refund.id)
     assert expected - 5 < row["later"].total_seconds() < expected + 2
 
 
-async def test_a_sweep_that_temporal_breaks_off_looks_again_at_all_that_is_left(harness: PaymentHarness) -> None:
+async def test_when_temporal_has_been_away_all_that_is_left_is_followed_up(harness: PaymentHarness) -> None:
     refunds = [(await harness.request(await harness.opened(PENDING), 600)).refund.id for _ in range(3)]
-    await harness.look_now()
-    harness.sagas.down = True
-    with pytest.raises(Exception, match="UNAVAILABLE"):
-        await harness.follow_ups.sweep()
-    harness.sagas.down = False
-    harness.sagas.refunds.clear()
+    harness.sagas.is_away = True
+    await harness.follow_up()
+    assert harness.sagas.refunds == []
+    harness.sagas.is_away = False
+    await harness.make_follow_ups_due()
 
-    assert await harness.follow_ups.sweep() == 3
-    assert sorted(harness.sagas.refunds) == sorted((refund, False) for refund in refunds)
+    assert await harness.follow_up() == 3
+    assert sorted(harness.sagas.refunds) == sorted((refund, True) for refund in refunds)
+
+
+async def test_a_refund_that_temporal_refuses_for_good_is_postponed_and_the_rest_goes_on(
+    harness: PaymentHarness,
+) -> None:
+    poisoned, *others = [(await harness.request(await harness.opened(PENDING), 600)).refund.id for _ in range(12)]
+    harness.sagas.refused = {poisoned}
+
+    for _ in range(2):
+        await harness.follow_up()
+
+    [row] = await harness.rows(
+        "SELECT attempts, next_attempt_at > now() AS postponed, last_error FROM refunds WHERE id = %(id)s", id=poisoned
+    )
+    assert row == {"attempts": 1, "postponed": True, "last_error": "Temporal: INVALID_ARGUMENT"}
+    assert sorted(harness.sagas.refunds) == sorted((refund, True) for refund in others)
+    assert await harness.unnotified() == [poisoned]
 
 
 async def test_a_new_payment_is_not_refunded_before_it_is_read(harness: PaymentHarness) -> None:
     new = new_payment(payment_method=VISA)
-    await harness.break_api("payment_intents.confirm", lose_response=1.0)
+    harness.break_api("payment_intents.confirm", lose_response=1.0)
     await harness.service.open(new)
-    await harness.mend_api()
+    harness.fix_api()
     payment = await harness.service.check(new.order_id, refresh=False)
 
     assert payment.status is PaymentStatus.SUCCEEDED

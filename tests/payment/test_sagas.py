@@ -1,4 +1,4 @@
-"""The workflows that the payment service starts and wakes, at a Temporal whose workers only count signals."""
+"""The workflows that the payment service starts and notifies, at a Temporal whose workers only count signals."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from domain.saga import (
     dispute_workflow_id,
     refund_workflow_id,
 )
-from services.payment.sagas import SignalUndelivered, TemporalSagas
+from runtime.temporal import TemporalAway
+from services.payment.sagas import TemporalSagas
 
 QUEUE = "sagas"
 ORDER = new_id()
 
 
 class Counting:
-    """Counts its signals until it is told to end."""
+    """Counts its signals until it is to end."""
 
     def __init__(self) -> None:
         self.signals = 0
@@ -46,7 +47,7 @@ class Counting:
 
 @workflow.defn(name=REFUND_SAGA)
 class CountingRefundSaga(Counting):
-    """Stands for the refund's saga."""
+    """In the place of the refund's saga."""
 
     @workflow.run
     async def run(self, refund: RefundInput) -> int:
@@ -61,13 +62,13 @@ class CountingRefundSaga(Counting):
         self.is_over = True
 
     @workflow.query
-    def woken(self) -> int:
+    def notified(self) -> int:
         return self.signals
 
 
 @workflow.defn(name=DISPUTE_CASE)
 class CountingDisputeCase(Counting):
-    """Stands for the dispute's case."""
+    """In the place of the dispute's case."""
 
     @workflow.run
     async def run(self, dispute: DisputeInput) -> int:
@@ -82,24 +83,24 @@ class CountingDisputeCase(Counting):
         self.is_over = True
 
     @workflow.query
-    def woken(self) -> int:
+    def notified(self) -> int:
         return self.signals
 
 
-Follow = Callable[[TemporalSagas, str, bool], Awaitable[None]]
+Ensure = Callable[[TemporalSagas, str, bool], Awaitable[None]]
 
 
-async def follow_refund(sagas: TemporalSagas, subject: str, has_news: bool) -> None:
-    await sagas.follow_refund(refund_id=subject, order_id=ORDER, has_news=has_news)
+async def ensure_refund_saga(sagas: TemporalSagas, subject: str, changed: bool) -> None:
+    await sagas.ensure_refund_saga(refund_id=subject, order_id=ORDER, changed=changed)
 
 
-async def follow_dispute(sagas: TemporalSagas, subject: str, has_news: bool) -> None:
-    await sagas.follow_dispute(dispute_id=subject, order_id=ORDER, has_news=has_news)
+async def ensure_dispute_case(sagas: TemporalSagas, subject: str, changed: bool) -> None:
+    await sagas.ensure_dispute_case(dispute_id=subject, order_id=ORDER, changed=changed)
 
 
-KINDS: dict[str, tuple[Follow, Callable[[str], str]]] = {
-    "refund": (follow_refund, refund_workflow_id),
-    "dispute": (follow_dispute, dispute_workflow_id),
+KINDS: dict[str, tuple[Ensure, Callable[[str], str]]] = {
+    "refund": (ensure_refund_saga, refund_workflow_id),
+    "dispute": (ensure_dispute_case, dispute_workflow_id),
 }
 
 
@@ -130,19 +131,19 @@ async def events_of(client: Client, workflow_id: str) -> int:
 
 
 async def end(client: Client, workflow_id: str) -> int:
-    """End a workflow; how often it was woken."""
+    """End a workflow; how often it was notified."""
     handle = client.get_workflow_handle(workflow_id, result_type=int)
     await handle.signal("end")
-    woken: int = await handle.result()
-    return woken
+    notified: int = await handle.result()
+    return notified
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_news_start_a_workflow_and_wake_it(client: Client, sagas: TemporalSagas, kind: str) -> None:
-    follow, workflow_id = KINDS[kind]
+async def test_a_change_starts_a_workflow_and_notifies_it(client: Client, sagas: TemporalSagas, kind: str) -> None:
+    ensure, workflow_id = KINDS[kind]
     subject = new_id()
 
-    await follow(sagas, subject, True)
+    await ensure(sagas, subject, True)
 
     description = await client.get_workflow_handle(workflow_id(subject)).describe()
     assert (description.status, description.task_queue) == (WorkflowExecutionStatus.RUNNING, QUEUE)
@@ -150,67 +151,67 @@ async def test_news_start_a_workflow_and_wake_it(client: Client, sagas: Temporal
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_news_wake_a_workflow_that_runs_and_start_no_other(
+async def test_a_change_notifies_a_workflow_that_runs_and_starts_no_other(
     client: Client, sagas: TemporalSagas, kind: str
 ) -> None:
-    follow, workflow_id = KINDS[kind]
+    ensure, workflow_id = KINDS[kind]
     subject = new_id()
-    await follow(sagas, subject, True)
+    await ensure(sagas, subject, True)
     first = (await client.get_workflow_handle(workflow_id(subject)).describe()).run_id
 
-    await follow(sagas, subject, True)
-    await asyncio.gather(*(follow(sagas, subject, True) for _ in range(5)))
+    await ensure(sagas, subject, True)
+    await asyncio.gather(*(ensure(sagas, subject, True) for _ in range(5)))
 
     assert (await client.get_workflow_handle(workflow_id(subject)).describe()).run_id == first
     assert await end(client, workflow_id(subject)) == 7
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("has_news", [True, False])
+@pytest.mark.parametrize("changed", [True, False])
 async def test_one_that_has_closed_is_started_again(
-    client: Client, sagas: TemporalSagas, kind: str, has_news: bool
+    client: Client, sagas: TemporalSagas, kind: str, changed: bool
 ) -> None:
-    follow, workflow_id = KINDS[kind]
+    ensure, workflow_id = KINDS[kind]
     subject = new_id()
-    await follow(sagas, subject, True)
+    await ensure(sagas, subject, True)
     first = (await client.get_workflow_handle(workflow_id(subject)).describe()).run_id
     await end(client, workflow_id(subject))
 
-    await follow(sagas, subject, has_news)
+    await ensure(sagas, subject, changed)
 
     again = await client.get_workflow_handle(workflow_id(subject)).describe()
     assert (again.status, again.run_id == first) == (WorkflowExecutionStatus.RUNNING, False)
-    assert await end(client, workflow_id(subject)) == (1 if has_news else 0)
+    assert await end(client, workflow_id(subject)) == (1 if changed else 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_without_news_a_workflow_is_started_once_and_one_that_runs_gets_no_event(
+async def test_without_a_change_a_workflow_is_started_once_and_one_that_runs_gets_no_event(
     client: Client, sagas: TemporalSagas, kind: str
 ) -> None:
-    follow, workflow_id = KINDS[kind]
+    ensure, workflow_id = KINDS[kind]
     subject = new_id()
-    await asyncio.gather(*(follow(sagas, subject, False) for _ in range(5)))
+    await asyncio.gather(*(ensure(sagas, subject, False) for _ in range(5)))
     handle = client.get_workflow_handle(workflow_id(subject))
-    assert await handle.query("woken") == 0  # it is answered once its first task is done
+    assert await handle.query("notified") == 0  # it is answered once its first task is done
     before, run_id = await events_of(client, workflow_id(subject)), (await handle.describe()).run_id
 
     for _ in range(3):
-        await follow(sagas, subject, False)
+        await ensure(sagas, subject, False)
 
     assert (await events_of(client, workflow_id(subject)), (await handle.describe()).run_id) == (before, run_id)
     assert await end(client, workflow_id(subject)) == 0
 
 
 async def test_a_signal_for_an_order_without_a_workflow_decides_nothing(sagas: TemporalSagas) -> None:
-    await sagas.payment_changed(order_id=new_id(), event_id="evt_1")
+    await sagas.notify_order(order_id=new_id(), event_id="evt_1")
 
 
-async def test_what_reaches_no_temporal_is_undelivered() -> None:
+async def test_a_temporal_that_does_not_answer_is_away() -> None:
     sagas = TemporalSagas(await Client.connect("127.0.0.1:1", lazy=True), task_queue=QUEUE, attention_after=60)
 
-    with pytest.raises(SignalUndelivered):
-        await sagas.payment_changed(order_id=new_id(), event_id="evt_1")
-    for follow, _ in KINDS.values():
-        for has_news in (True, False):
-            with pytest.raises(SignalUndelivered):
-                await follow(sagas, new_id(), has_news)
+    with pytest.raises(TemporalAway):
+        await sagas.notify_order(order_id=new_id(), event_id="evt_1")
+    for ensure, _ in KINDS.values():
+        for changed in (True, False):
+            with pytest.raises(TemporalAway):
+                await ensure(sagas, new_id(), changed)

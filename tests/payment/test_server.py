@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-from pydantic import SecretStr
 
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
@@ -23,11 +21,9 @@ from runtime.process import Lifecycle
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable, call, open_channel
 from runtime.rpc_server import RpcServer
-from runtime.settings import Settings
 from sandbox.ports import free_port
 from services.payment.server import SERVICE_NAME, PaymentServicer, run
 from tests.support.payment_harness import ADMIN, PaymentHarness, payment_harness, sign
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET
 
 DEADLINE = 10.0
 CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
@@ -35,14 +31,8 @@ THE_ADMIN = Caller(CallerRole.ADMIN, ADMIN)
 
 
 @pytest.fixture
-async def harness(databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[PaymentHarness]:
-    async with payment_harness(databases["payment"], tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 async def payments(harness: PaymentHarness) -> AsyncIterator[PaymentServiceStub]:
-    servicer = PaymentServicer(harness.parts)
+    servicer = PaymentServicer(harness.components)
     server = RpcServer(
         "127.0.0.1:0",
         services=(SERVICE_NAME,),
@@ -59,7 +49,7 @@ def open_request(**changes: object) -> pb.OpenPaymentRequest:
 
 
 def refund_request(order_id: str, **changes: object) -> pb.RequestRefundRequest:
-    values = {"order_id": order_id, "idempotency_key": new_id(), "why": "arrived broken", **changes}
+    values = {"order_id": order_id, "idempotency_key": new_id(), "note": "arrived broken", **changes}
     return pb.RequestRefundRequest(**values)  # type: ignore[arg-type]  # any values
 
 
@@ -154,7 +144,7 @@ async def test_an_amount_that_stripe_can_charge_is_accepted(payments: PaymentSer
 async def test_trouble_at_stripe_is_unavailable_and_no_refusal(
     harness: PaymentHarness, payments: PaymentServiceStub
 ) -> None:
-    await harness.break_api("payment_intents.create", error_500_before=1.0)
+    harness.break_api("payment_intents.create", error_500_before=1.0)
 
     with pytest.raises(ServiceUnavailable) as unavailable:
         await call(payments.OpenPayment, open_request(), caller=SERVICE, deadline=DEADLINE)
@@ -206,33 +196,29 @@ async def test_a_webhook_needs_no_caller_but_a_signature(harness: PaymentHarness
     assert await harness.event_statuses() == {"payment_intent.succeeded": "RECEIVED"}
 
 
-async def test_the_service_starts_and_stores_events_while_temporal_is_down(
-    harness: PaymentHarness, databases: Mapping[str, str]
-) -> None:
-    payment = await harness.opened("pm_card_visa")
-    settings = Settings(
-        payment_dsn=SecretStr(databases["payment"]),
-        payment_address=f"127.0.0.1:{free_port()}",
-        stripe_api_key=SecretStr(API_KEY),
-        stripe_api_base=str(harness.browser.base_url).rstrip("/"),
-        stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
-        temporal_address="127.0.0.1:1",
-        stripe_sweep_interval=0.05,
-        shutdown_grace=1,
-    )
-    lifecycle = Lifecycle(asyncio.Event())
-    running = asyncio.create_task(run(settings, lifecycle))
-    await asyncio.wait_for(lifecycle.started.wait(), 10)
+async def test_the_service_starts_and_stores_events_while_temporal_is_away(databases: Mapping[str, str]) -> None:
+    async with payment_harness(databases["payment"], over_http=True) as harness:
+        payment = await harness.opened("pm_card_visa")
+        changes = {
+            "payment_address": f"127.0.0.1:{free_port()}",
+            "temporal_address": "127.0.0.1:1",
+            "stripe_sweep_interval": 0.05,
+            "shutdown_grace": 1,
+        }
+        lifecycle = Lifecycle(asyncio.Event())
+        running = asyncio.create_task(run(harness.settings.model_copy(update=changes), lifecycle))
+        await asyncio.wait_for(lifecycle.started.wait(), 10)
 
-    # The sweep brings the event in, the inbox works on it in vain.
-    async with asyncio.timeout(20):
-        while not (rows := await harness.rows("SELECT status, note FROM provider_events WHERE note <> ''")):
-            pass
-    lifecycle.stopping.set()
-    await asyncio.wait_for(running, 10)
+        # The sweep brings the event in, the inbox processes it in vain.
+        async with asyncio.timeout(20):
+            waiting = "SELECT status, last_error FROM provider_events WHERE last_error IS NOT NULL"
+            while not (rows := await harness.rows(waiting)):
+                pass
+        lifecycle.stopping.set()
+        await asyncio.wait_for(running, 10)
 
-    assert [(row["status"], row["note"].partition(":")[0]) for row in rows] == [("RECEIVED", "Temporal")]
-    assert (await harness.service.check(payment.order_id, refresh=False)).amount_received == 2_599
+        assert [(row["status"], row["last_error"].partition(":")[0]) for row in rows] == [("RECEIVED", "Temporal")]
+        assert (await harness.service.check(payment.order_id, refresh=False)).amount_received == 2_599
 
 
 async def test_a_refund_is_asked_for_carried_out_listed_and_closed(
@@ -266,7 +252,7 @@ async def test_a_refund_is_asked_for_carried_out_listed_and_closed(
         restock=lines,
         restock_id=asked.refund.id,
         version=1,
-        why="arrived broken",
+        note="arrived broken",
         created_at=asked.refund.created_at,
     )
     assert asked.refund == again.refund == expected
@@ -281,7 +267,7 @@ async def test_a_failed_refund_is_replaced_or_resolved_over_grpc(
     payment = await harness.opened("pm_card_visa")
     refunds = [await harness.refunded(payment, amount) for amount in (600, 700)]
     for refund in refunds:
-        await harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="declined")
+        harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="declined")
     await harness.hear("refund.failed")
 
     replace = pb.ReplaceRefundRequest(refund_id=refunds[0].id)
@@ -297,7 +283,7 @@ async def test_a_dispute_is_checked_and_closed_over_grpc(harness: PaymentHarness
     payment = await harness.opened("pm_card_visa")
     dispute_id = await harness.dispute(payment)
     await harness.hear("charge.dispute.created")
-    await harness.move_dispute(dispute_id, "lost")
+    harness.move_dispute(dispute_id, "lost")
 
     check = pb.CheckDisputeRequest(dispute_id=dispute_id)
     dispute = (await call(payments.CheckDispute, check, caller=SERVICE, deadline=DEADLINE)).dispute
@@ -385,7 +371,7 @@ async def test_a_bad_request_for_a_refund_names_every_field(payments: PaymentSer
         idempotency_key="",
         amount=0,
         restock=[OrderLine(product_id="x", quantity=0)],
-        why="w" * 501,
+        note="w" * 501,
         wait_ms=30_001,
     )
 
@@ -397,7 +383,7 @@ async def test_a_bad_request_for_a_refund_names_every_field(payments: PaymentSer
         "idempotency_key",
         "amount",
         "restock",
-        "why",
+        "note",
         "wait_ms",
     }
 

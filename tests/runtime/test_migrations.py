@@ -271,3 +271,85 @@ def test_first_answers_and_open_work_of_orders_outlive_the_way_up_and_down(
     assert [row[4] for row in after] == [False, False, True, True, True]
     assert whys == [("away",), ("found it cheaper",)]
     downgrade("order", dsn)
+
+
+def test_refunds_keys_and_events_outlive_the_way_up_and_down(empty_databases: Mapping[str, str]) -> None:
+    dsn = empty_databases["payment"]
+    upgrade("payment", dsn, revision="0003")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("""
+            INSERT INTO payments (id, order_id, user_id, amount, currency, payment_method, status, intent_id,
+                                  amount_received, currency_received, closing, voided, generation, generation_at, seq,
+                                  version, created_at, updated_at)
+            VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 2599, 'EUR', NULL, 'SUCCEEDED', 'pi_1',
+                    2599, 'EUR', false, false, 0, now(), 3, 5, now(), now())
+        """)
+        connection.execute("""
+            INSERT INTO refunds (id, payment_id, origin, amount, currency, status, stripe_refund_id, failure_reason,
+                                 generation, restock, restock_id, requested_by, why, version, saga_open, woken_version,
+                                 next_look_at, created_at, updated_at)
+            SELECT refund.id::uuid, payments.id, 'ADMIN', 100, 'EUR', refund.status, 're_' || refund.status, NULL, 0,
+                   '[]', refund.id::uuid, gen_random_uuid(), refund.status, 2, is_open, 1, now(),
+                   now() - interval '1 h', now() - interval '1 min'
+              FROM payments, (VALUES ('00000000-0000-0000-0000-000000000001', 'CANCELED', true),
+                                     ('00000000-0000-0000-0000-000000000002', 'SUCCEEDED', false),
+                                     ('00000000-0000-0000-0000-000000000003', 'PENDING', true)
+                             ) AS refund (id, status, is_open)
+        """)
+        connection.execute("""
+            INSERT INTO disputes (id, payment_id, status, reason, amount, currency, withdrawn, respond_by, version,
+                                  saga_open, woken_version, next_look_at, created_at, updated_at)
+            SELECT 'du_1', id, 'LOST', 'fraudulent', 100, 'EUR', 100, NULL, 2, true, 1, now(), now(), now()
+              FROM payments
+        """)
+        connection.execute("""
+            INSERT INTO idempotency_keys (user_id, route, key, request_hash, refund_id, accepted_only, created_at)
+            SELECT gen_random_uuid(), 'POST /v1/orders/{id}/refunds', status, '', id, status = 'PENDING',
+                   now() - interval '1 h'
+              FROM refunds
+        """)
+        connection.execute("""
+            INSERT INTO provider_events (event_id, type, intent_id, order_id, payload, received_at, status, note,
+                                         attempts, next_attempt_at, processed_at)
+            VALUES ('evt_1', 'payment_intent.succeeded', 'pi_1', NULL, '{}', now(), 'RECEIVED', 'Temporal: away', 3,
+                    now(), NULL),
+                   ('evt_2', 'charge.succeeded', 'pi_1', NULL, '{}', now(), 'IGNORED', 'the same', 0, now(), now())
+        """)
+
+    upgrade("payment", dsn)
+
+    with psycopg.connect(dsn) as connection:
+        refunds = connection.execute("""
+            SELECT note, status, notified_version, attempts, last_error, settled_at = updated_at, saga_open
+              FROM refunds ORDER BY id
+        """).fetchall()
+        # As `runtime.idempotency.FirstRequest.answered_with` has it.
+        keys = connection.execute("""
+            SELECT key, coalesce(settled_at <= answer_by, false)
+              FROM idempotency_keys JOIN refunds ON refunds.id = subject_id ORDER BY refunds.id
+        """).fetchall()
+        events = connection.execute("SELECT event_id, note, last_error FROM provider_events ORDER BY 1").fetchall()
+        followed = connection.execute("SELECT id, notified_version, attempts, last_error FROM disputes").fetchall()
+    assert refunds == [
+        ("CANCELED", "CANCELLED", 1, 0, None, True, True),
+        ("SUCCEEDED", "SUCCEEDED", 1, 0, None, True, False),
+        ("PENDING", "PENDING", 1, 0, None, None, True),
+    ]
+    assert keys == [("CANCELED", True), ("SUCCEEDED", True), ("PENDING", False)]
+    assert events == [("evt_1", "", "Temporal: away"), ("evt_2", "the same", None)]
+    assert followed == [("du_1", 1, 0, None)]
+
+    downgrade("payment", dsn, revision="0003")
+
+    with psycopg.connect(dsn) as connection:
+        refunds = connection.execute("SELECT why, status, woken_version FROM refunds ORDER BY id").fetchall()
+        keys = connection.execute("""
+            SELECT key, accepted_only FROM idempotency_keys JOIN refunds ON refunds.id = refund_id ORDER BY refunds.id
+        """).fetchall()
+        events = connection.execute("SELECT event_id, note, payload FROM provider_events ORDER BY 1").fetchall()
+    assert refunds == [("CANCELED", "CANCELED", 1), ("SUCCEEDED", "SUCCEEDED", 1), ("PENDING", "PENDING", 1)]
+    assert keys == [("CANCELED", False), ("SUCCEEDED", False), ("PENDING", True)]
+    assert events == [("evt_1", "Temporal: away", ""), ("evt_2", "the same", "")]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DELETE FROM refunds")  # of which 0002 has one per payment
+    downgrade("payment", dsn)

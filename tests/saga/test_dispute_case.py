@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 from domain.refunds import RefundStatus
 from domain.saga import dispute_workflow_id
-from services.payment.errors import PaymentDisputed
+from services.payment.refunds.errors import PaymentDisputed
 from tests.support.saga_refunds import (
     DISPUTED,
     attention_is,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from domain.ids import new_id
-from services.payment.errors import BadWebhookSignature
+from services.payment.webhooks.errors import BadWebhookSignature
 from tests.support.payment_harness import sign
 from tests.support.saga_shop import Shop
 
@@ -54,11 +54,11 @@ async def test_fault_4_stripes_signed_webhook_turns_an_order_paid_and_an_unsigne
     webhooks, inbox = shop.payment.webhooks, shop.payment.inbox
 
     with pytest.raises(BadWebhookSignature):
-        await webhooks.receive_webhook(body=body, signature=sign(body, secret=f"whsec_{new_id()}"))
-    await inbox.work_off_due()
+        await webhooks.receive(body=body, signature=sign(body, secret=f"whsec_{new_id()}"))
+    await inbox.process_due()
     assert (await shop.order(run)).status == "PENDING"
-    await webhooks.receive_webhook(body=body, signature=sign(body))
-    await inbox.work_off_due()
+    await webhooks.receive(body=body, signature=sign(body))
+    await inbox.process_due()
     result = await shop.result(run)
 
     assert (result.status, (await shop.order(run)).status) == ("PAID", "PAID")

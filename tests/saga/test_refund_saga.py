@@ -240,7 +240,7 @@ async def test_a_refund_whose_workflow_was_terminated_goes_on(disposable_shop: S
     await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
 
     async def is_completed() -> bool:
-        await shop.payment.follow_ups.sweep()  # looks at a young refund after some seconds
+        await shop.payment.refund_follow_ups.process_due()  # looks at a young refund after some seconds
         return (await refund_saga(shop, requested.refund).describe()).status is WorkflowExecutionStatus.COMPLETED
 
     await wait_until(is_completed)

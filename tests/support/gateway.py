@@ -44,8 +44,9 @@ from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import ProductServicer
 from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.server import UserServicer
-from tests.support.payment_harness import SagaRecorder, payment_settings
+from tests.support.payment_harness import payment_settings
 from tests.support.recorded_sagas import RecordedSagas
+from tests.support.saga_recorder import SagaRecorder
 from tests.support.stripe_double import open_account
 
 NOWHERE = "127.0.0.1:1"

@@ -18,10 +18,11 @@ import stripe
 from runtime.database import Database
 from runtime.settings import Settings
 from services.payment.bootstrap import bootstrap
-from services.payment.model import NewPayment
+from services.payment.payments.model import NewPayment
 from tests.support.failpoints import Lifecycle, MortalDatabase
-from tests.support.payment_harness import SagaRecorder, payment_settings, run_sagas
+from tests.support.payment_harness import payment_settings, run_sagas
 from tests.support.payment_process import MortalHttp, MortalSagas
+from tests.support.saga_recorder import SagaRecorder
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -1,8 +1,7 @@
-"""What the payment tests share: the service on a real database, driven against the Stripe double."""
+"""The payment service on a real database, in front of a Stripe account of its own, driven step by step."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import time
@@ -10,13 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import stripe
-from msgspec.structs import replace
 
 from domain.ids import new_id
 from domain.refunds import RefundStatus
@@ -24,59 +20,23 @@ from runtime.database import Database
 from runtime.settings import Settings
 from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.clock import Clock
-from sandbox.stripe.disputes import BalanceTransaction
-from sandbox.stripe.disputes import Dispute as StripeDispute
-from sandbox.stripe.objects import Charge, ChargeStatus, Intent, IntentStatus
+from sandbox.stripe.in_process import InProcessClient
 from sandbox.stripe.server import StripeDouble
 from services.payment.bootstrap import PaymentComponents, bootstrap
-from services.payment.follow_ups import FollowUps
-from services.payment.inbox import Inbox
-from services.payment.intake import EventIntake
-from services.payment.model import Dispute, NewPayment, NewRefund, Payment, Refund
-from services.payment.refund_service import RefundService, Requested
-from services.payment.sagas import SignalUndelivered
-from services.payment.service import PaymentService
-from services.payment.stripe_client import StripeClient
-from services.payment.sweep import Sweep
-from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, open_account, sdk
+from services.payment.payments.model import Dispute, NewPayment, Payment, Refund
+from services.payment.payments.service import PaymentService
+from services.payment.payments.store import PaymentStore
+from services.payment.refunds.model import NewRefund, RequestedRefund
+from services.payment.refunds.service import RefundService
+from services.payment.stripe.client import StripeClient
+from tests.support.background import running
+from tests.support.saga_recorder import SagaRecorder
+from tests.support.stripe_calls import StripeCalls
+from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, in_process_sdk, open_account
+from tests.support.stripe_side import StripeSide
 
 PREVIOUS_SECRET = "whsec_previous"
 ADMIN = new_id()
-
-
-@dataclass
-class SagaRecorder:
-    """Stands for Temporal: keeps what it was told, or is down."""
-
-    taken: list[tuple[str, str]] = field(default_factory=list)
-    """Order and event of each signal to an order's saga."""
-    refunds: list[tuple[str, bool]] = field(default_factory=list)
-    """Each refund that was to be followed, and whether there were news."""
-    disputes: list[tuple[str, bool]] = field(default_factory=list)
-    """Likewise."""
-    down: bool = False
-    followed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a refund was to be followed."""
-
-    async def payment_changed(self, *, order_id: str, event_id: str) -> None:
-        self._check()
-        self.taken.append((order_id, event_id))
-
-    async def follow_refund(self, *, refund_id: str, order_id: str, has_news: bool) -> None:
-        self._check()
-        self.refunds.append((refund_id, has_news))
-        self.followed.set()
-
-    async def follow_dispute(self, *, dispute_id: str, order_id: str, has_news: bool) -> None:
-        self._check()
-        self.disputes.append((dispute_id, has_news))
-
-    def orders(self) -> set[str]:
-        return {order_id for order_id, _ in self.taken}
-
-    def _check(self) -> None:
-        if self.down:
-            raise SignalUndelivered("Temporal: UNAVAILABLE")
 
 
 def new_payment(**changes: Any) -> NewPayment:
@@ -101,87 +61,75 @@ def new_refund(payment: Payment, amount: int | None = None, **changes: Any) -> N
         "restock": (),
         "ordered": changes.get("restock", ()),
         "requested_by": ADMIN,
-        "why": "arrived broken",
+        "note": "arrived broken",
         **changes,
     }
     return NewRefund(**values)
 
 
-async def run_sagas(parts: PaymentComponents, order_id: str) -> Payment:
+async def run_sagas(components: PaymentComponents, order_id: str) -> Payment:
     """Do what the sagas of the payment's refunds do as far as they get by themselves; the payment after it.
 
-    Each is carried out, and closed unless Stripe is not done with it or it needs a person.
+    Each is started, carried out, and closed unless Stripe is not done with it or it needs a person.
     """
     done = set[str]()
     while True:
-        payment = await parts.payments.check(order_id, refresh=False)
+        await components.refund_follow_ups.process_due()
+        payment = await components.payments.check(order_id, refresh=False)
         due = [refund.id for refund in payment.refunds if refund.saga_open and refund.id not in done]
         if not due:
             return payment
         done.update(due)
         for refund_id in due:
-            refund = (await parts.refunds.carry_out(refund_id)).get_refund(refund_id)
+            refund = (await components.refunds.carry_out(refund_id)).get_refund(refund_id)
             if refund.status is not RefundStatus.PENDING and not refund.status.has_failed:
-                await parts.refunds.close(refund_id, version=refund.version)
+                await components.refunds.close(refund_id, version=refund.version)
 
 
 @dataclass(kw_only=True)
-class PaymentHarness:
+class PaymentHarness(StripeSide):
     """One payment service, and Stripe's side of the story.
 
     Attributes:
         settings: of this process of the service, and of others beside it.
-        parts: its components; of these nothing runs by itself but what wakes the requests that wait.
+        components: of the service; of these nothing runs by itself but what wakes the requests that wait.
+        sagas: in the place of Temporal.
+        calls: of Stripe, unless they are made over HTTP.
     """
 
     settings: Settings
-    parts: PaymentComponents
+    components: PaymentComponents
     sagas: SagaRecorder
-    sdk: stripe.StripeClient
-    browser: httpx.AsyncClient
     account: StripeAccount
+    calls: StripeCalls
+    sdk: stripe.StripeClient
     stack: AsyncExitStack
     _beside: list[PaymentComponents] = field(default_factory=list)
 
     @property
     def database(self) -> Database:
-        """Its database."""
-        return self.parts.database
+        """The service's database."""
+        return self.components.database
 
     @property
     def client(self) -> StripeClient:
-        """Its side of Stripe."""
-        return self.parts.stripe
+        """The service's client of Stripe."""
+        return self.components.stripe
 
     @property
-    def inbox(self) -> Inbox:
-        """What processes Stripe's events."""
-        return self.parts.inbox
-
-    @property
-    def intake(self) -> EventIntake:
-        """What stores them."""
-        return self.parts.webhooks
-
-    @property
-    def sweep(self) -> Sweep:
-        """What lists them."""
-        return self.parts.sweep
+    def store(self) -> PaymentStore:
+        """The service's payments as they are stored."""
+        return self.components.store
 
     @property
     def service(self) -> PaymentService:
-        """Its payments."""
-        return self.parts.payments
+        """The service's payments."""
+        return self.components.payments
 
     @property
     def refund_service(self) -> RefundService:
-        """Its refunds."""
-        return self.parts.refunds
-
-    @property
-    def follow_ups(self) -> FollowUps:
-        """What keeps its workflows going."""
-        return self.parts.follow_ups
+        """The service's refunds."""
+        return self.components.refunds
 
     async def stored(self, payment: Payment) -> Payment:
         """The payment as it is stored by now."""
@@ -194,22 +142,6 @@ class PaymentHarness:
             bootstrap(settings, database=self.database, stripe_http=self.client.http, sagas=self.sagas)
         )
 
-    async def give_back(self, payment: Payment) -> Payment:
-        """Do what the sagas of the payment's refunds do: carry each out, and close what is done."""
-        return await run_sagas(self.parts, payment.order_id)
-
-    async def request(
-        self, payment: Payment, amount: int | None = None, *, key: str = "", wait: float = 0, **changes: Any
-    ) -> Requested:
-        """An admin asks for a refund, with a key of its own unless one is given."""
-        new = new_refund(payment, amount, **changes)
-        return await self.refund_service.request(new, idempotency_key=key or new_id(), wait=wait)
-
-    async def refunded(self, payment: Payment, amount: int | None = None) -> Refund:
-        """A refund that an admin asked for, carried out as far as it gets."""
-        requested = await self.request(payment, amount)
-        return (await self.give_back(payment)).get_refund(requested.refund.id)
-
     async def two_processes(self) -> Sequence[PaymentComponents]:
         """Two processes beside this one, the same each time."""
         while len(self._beside) < 2:
@@ -220,40 +152,85 @@ class PaymentHarness:
         """One whose setting of payment method types Stripe does not know."""
         return (await self.another_process(stripe_payment_method_types=["shells"])).payments
 
+    # What callers and sagas do
+
     async def opened(self, payment_method: str | None = None, **changes: Any) -> Payment:
         """A payment that is open."""
         return await self.service.open(new_payment(payment_method=payment_method, **changes))
 
-    async def break_api(self, *operations: str, **faults: Any) -> None:
-        """Let these calls go wrong from here on."""
-        await self._set_faults({"api": {**faults, "operations": operations}})
+    async def request(
+        self, payment: Payment, amount: int | None = None, *, key: str = "", wait: float = 0, **changes: Any
+    ) -> RequestedRefund:
+        """An admin asks for a refund, with a key of its own unless one is given."""
+        new = new_refund(payment, amount, **changes)
+        return await self.refund_service.request(new, idempotency_key=key or new_id(), wait=wait)
 
-    async def mend_api(self) -> None:
-        """Let every call go well again."""
-        await self._set_faults({})
+    async def give_back(self, payment: Payment) -> Payment:
+        """Do what the sagas of the payment's refunds do: carry each out, and close what is done."""
+        return await run_sagas(self.components, payment.order_id)
 
-    async def _set_faults(self, faults: dict[str, Any]) -> None:
-        answer = await self.browser.post("/_sandbox/faults", content=msgspec.json.encode(faults))
-        answer.raise_for_status()
+    async def refunded(self, payment: Payment, amount: int | None = None) -> Refund:
+        """A refund that an admin asked for, carried out as far as it gets."""
+        requested = await self.request(payment, amount)
+        return (await self.give_back(payment)).get_refund(requested.refund.id)
 
-    async def customer_pays(self, payment: Payment, payment_method: str) -> httpx.Response:
-        """What the customer's browser does with the client secret."""
-        intent = await self.sdk.v1.payment_intents.retrieve_async(payment.intent_id or "")
-        return await self.browser.post(
-            f"/v1/payment_intents/{intent.id}/confirm",
-            headers={"Authorization": "Bearer pk_test_shop", "Content-Type": "application/x-www-form-urlencoded"},
-            content=f"payment_method={payment_method}&client_secret={intent.client_secret}",
-        )
+    # What runs in the background
 
-    async def authentication_fails(self, payment: Payment) -> None:
-        """What happens on the page of the customer's bank."""
-        page = f"/_sandbox/payment_intents/{payment.intent_id}/authenticate"
-        (await self.browser.post(page, json={"outcome": "fail"})).raise_for_status()
+    async def deliver(self, bodies: Sequence[bytes]) -> None:
+        """Send webhooks, well signed."""
+        for body in bodies:
+            await self.components.webhooks.receive(body=body, signature=sign(body))
 
-    async def intents(self, order_id: str) -> list[stripe.PaymentIntent]:
-        """The order's intents at Stripe."""
-        page = await self.sdk.v1.payment_intents.list_async({"limit": 100})
-        return [intent for intent in page.data if intent.metadata.to_dict().get("order_id") == order_id]
+    async def hear(self, *types: str) -> None:
+        """All events of these types come in, once more if they were here before, and are processed and followed up."""
+        await self.deliver(await self.webhook_bodies(*types))
+        await self.process_events()
+        await self.follow_up()
+
+    async def process_events(self) -> int:
+        """Process the events that are due; how many those were."""
+        return await self.components.inbox.process_due()
+
+    async def sweep(self) -> None:
+        """List Stripe's events; those that are new are processed and followed up."""
+        await self.components.sweep.sweep()
+        await self.process_events()
+        await self.follow_up()
+
+    async def follow_up(self) -> int:
+        """See to the workflows of the refunds and disputes that are due; how many those were."""
+        refunds = await self.components.refund_follow_ups.process_due()
+        return refunds + await self.components.dispute_follow_ups.process_due()
+
+    @asynccontextmanager
+    async def following_up(self) -> AsyncIterator[None]:
+        """Inside, refunds are followed up by themselves, as in the process that runs the service."""
+        async with running(self.components.refund_follow_ups.run):
+            yield
+
+    async def make_events_due(self) -> None:
+        """As if the pause before an event's next attempt, or the lease of a dead process, were over."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE provider_events SET next_attempt_at = now() WHERE status = 'RECEIVED'")
+
+    async def make_follow_ups_due(self) -> None:
+        """As if it were time to look after every open refund and dispute."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE refunds SET next_attempt_at = now()")
+            await connection.execute("UPDATE disputes SET next_attempt_at = now()")
+
+    async def postpone_follow_ups(self) -> None:
+        """As if every open refund and dispute had just been looked after."""
+        async with self.database.autocommit() as connection:
+            await connection.execute("UPDATE refunds SET next_attempt_at = now() + interval '1 h'")
+            await connection.execute("UPDATE disputes SET next_attempt_at = now() + interval '1 h'")
+
+    # What is stored
+
+    async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+        """What a query finds in the service's database."""
+        async with self.database.autocommit() as connection:
+            return await connection.fetch_all(dict, statement, **parameters)
 
     async def refunds(self, payment: Payment) -> list[stripe.Refund]:
         """The payment's refunds at Stripe."""
@@ -261,144 +238,33 @@ class PaymentHarness:
         page = await self.sdk.v1.refunds.list_async({"payment_intent": stored.intent_id or "", "limit": 100})
         return list(page.data)
 
-    async def refund_in_dashboard(self, payment: Payment, amount: int | None = None) -> stripe.Refund:
-        """Somebody gives money back in Stripe's dashboard: all that is left without an amount."""
-        wish: Any = {"payment_intent": payment.intent_id or ""}
-        if amount is not None:
-            wish["amount"] = amount
-        return await self.sdk.v1.refunds.create_async(wish)
-
-    async def move_refund(self, stripe_refund_id: str | None, status: str, **wish: str) -> None:
-        """Stripe, or the customer's bank, does this to a refund."""
-        await self._switch(f"refunds/{stripe_refund_id}", status=status, **wish)
-
-    async def dispute(self, payment: Payment, **wish: Any) -> str:
-        """The customer goes to their bank: a chargeback of what is left, or as it is wished; the dispute's id."""
-        [charge] = [charge for charge in await self.charges(payment) if charge.status == "succeeded"]
-        opened: str = (await self._switch(f"charges/{charge.id}/dispute", **wish))["id"]
-        return opened
-
-    async def move_dispute(self, dispute_id: str, status: str) -> None:
-        """The customer's bank, or Stripe, does this to a dispute."""
-        await self._switch(f"disputes/{dispute_id}", status=status)
-
     async def the_dispute(self, payment: Payment) -> Dispute:
         """The one dispute of a payment as it is stored."""
         [dispute] = (await self.stored(payment)).disputes
         return dispute
 
-    async def _switch(self, path: str, **wish: Any) -> Any:
-        answer = await self.browser.post(f"/_sandbox/{path}", json=wish)
-        answer.raise_for_status()
-        return answer.json()
-
-    async def charges(self, payment: Payment) -> list[stripe.Charge]:
-        """The payment's charges at Stripe, paid or failed."""
-        page = await self.sdk.v1.charges.list_async({"payment_intent": payment.intent_id or "", "limit": 100})
-        return list(page.data)
-
-    async def webhook_bodies(self, *types: str) -> list[bytes]:
-        """The bodies of the webhooks that Stripe owes, of these types or all, oldest first."""
-        page = await self.sdk.v1.events.list_async({"limit": 100})
-        events = [event.to_dict(for_json=True) for event in reversed(page.data)]
-        return [msgspec.json.encode(event) for event in events if not types or event["type"] in types]
-
-    async def deliver(self, bodies: Sequence[bytes]) -> None:
-        """Send webhooks, well signed."""
-        for body in bodies:
-            await self.intake.receive_webhook(body=body, signature=sign(body))
-
-    async def hear(self, *types: str) -> None:
-        """All events of these types come in, once more if they were here before, and are worked off."""
-        await self.deliver(await self.webhook_bodies(*types))
-        await self.inbox.work_off_due()
-
-    async def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
-        """What a query finds in the service's database."""
-        async with self.database.autocommit() as connection:
-            return await connection.fetch_all(dict, statement, **parameters)
-
-    def forget_intent(self, intent_id: str) -> None:
-        """As if Stripe had failed before it made the intent."""
-        self.account.remove(intent_id)
-
-    def forget_charges(self, intent_id: str) -> None:
-        """As if Stripe had failed before it charged anything."""
-        for charge in self.account.all(Charge, list_key=intent_id):
-            self.account.remove(charge.id)
-        intent = self.account.get(Intent, intent_id)
-        unpaid = replace(intent, status=IntentStatus.REQUIRES_PAYMENT_METHOD, amount_received=0, latest_charge=None)
-        self.account.overwrite(unpaid)
-
-    def forget_refund(self, refund_id: str, charge_id: str) -> None:
-        """As if Stripe had failed before it made the refund."""
-        self.account.remove(refund_id)
-        self.account.overwrite(replace(self.account.get(Charge, charge_id), amount_refunded=0, refunded=False))
-
-    def refuse_refunds(self, charge: stripe.Charge) -> None:
-        """Let Stripe refuse every refund of the charge from here on."""
-        self.account.overwrite(replace(self.account.get(Charge, charge.id), status=ChargeStatus.FAILED))
-
-    def move_in_currency(self, dispute_id: str, currency: str, *amounts: int) -> None:
-        """Let the money of a dispute have moved in the currency that the account settles in."""
-        moved = [
-            BalanceTransaction(
-                id=f"txn_{number}",
-                amount=amount,
-                net=amount,
-                currency=currency,
-                created=1_790_000_000,
-                source=dispute_id,
-            )
-            for number, amount in enumerate(amounts)
-        ]
-        dispute = self.account.get(StripeDispute, dispute_id)
-        self.account.overwrite(replace(dispute, balance_transactions=moved))
-
-    def forget_dispute(self, charge: stripe.Charge) -> None:
-        """Let the charge be disputed once more, as banks allow though rarely."""
-        self.account.overwrite(replace(self.account.get(Charge, charge.id), disputed=False))
-
-    def allow_refunds(self, charge: stripe.Charge) -> None:
-        """Let it refuse no more."""
-        self.account.overwrite(replace(self.account.get(Charge, charge.id), status=ChargeStatus.SUCCEEDED))
-
-    async def change_intent(self, payment: Payment, *, currency: str, amount: int) -> None:
-        """Somebody changes an intent that is not paid yet with the secret key."""
-        changes: stripe.params.PaymentIntentUpdateParams = {"currency": currency, "amount": amount}
-        await self.sdk.v1.payment_intents.update_async(payment.intent_id or "", changes)
-
-    def forget_keys(self) -> None:
-        """As Stripe does after a day."""
-        self.account.forget_keys()
-
-    def forget_everything(self) -> None:
-        """As if nothing had ever happened at Stripe: what lists all there is then tells of the one order alone."""
-        self.account.clear()
-
-    async def due_again(self) -> None:
-        """As if the pause before an event's next attempt, or the lease of a dead process, were over."""
-        async with self.database.autocommit() as connection:
-            await connection.execute("UPDATE provider_events SET next_attempt_at = now() WHERE status = 'RECEIVED'")
-
-    async def look_now(self) -> None:
-        """As if it were time for the sweep to look at every open refund and dispute."""
-        async with self.database.autocommit() as connection:
-            await connection.execute("UPDATE refunds SET next_look_at = now()")
-            await connection.execute("UPDATE disputes SET next_look_at = now()")
-
-    async def unwoken(self) -> list[str]:
-        """Open refunds and disputes whose workflow has not been told how they stand."""
+    async def unnotified(self) -> list[str]:
+        """Open refunds and disputes whose workflow does not know how they stand."""
         rows = await self.rows(
             """
-            SELECT id::text FROM refunds WHERE saga_open AND woken_version < version
-            UNION ALL SELECT id FROM disputes WHERE saga_open AND woken_version < version
+            SELECT id::text FROM refunds WHERE saga_open AND notified_version < version
+            UNION ALL SELECT id FROM disputes WHERE saga_open AND notified_version < version
             """
         )
         return [row["id"] for row in rows]
 
-    async def empty_inbox(self) -> None:
-        """It is worked off and swept as a whole, so what another test left would show up."""
+    async def published(self, order_id: str) -> list[tuple[str, int, dict[str, Any]]]:
+        """Type, number and data of the order's events in the outbox."""
+        rows = await self.rows("SELECT ce_type, ce_seq, data FROM outbox WHERE key = %(key)s ORDER BY id", key=order_id)
+        return [(row["ce_type"], row["ce_seq"], msgspec.json.decode(row["data"])) for row in rows]
+
+    async def event_statuses(self) -> dict[str, str]:
+        """Type to status of the stored events."""
+        rows = await self.rows("SELECT type, status FROM provider_events")
+        return {row["type"]: row["status"] for row in rows}
+
+    async def forget_due_work(self) -> None:
+        """It is processed and swept as a whole, so what another test left would show up."""
         async with self.database.autocommit() as connection:
             await connection.execute("DELETE FROM provider_events")
             await connection.execute("DELETE FROM event_sweep")
@@ -414,16 +280,6 @@ class PaymentHarness:
                 id=order_id,
             )
 
-    async def published(self, order_id: str) -> list[tuple[str, int, dict[str, Any]]]:
-        """Type, number and data of the order's events in the outbox."""
-        rows = await self.rows("SELECT ce_type, ce_seq, data FROM outbox WHERE key = %(key)s ORDER BY id", key=order_id)
-        return [(row["ce_type"], row["ce_seq"], msgspec.json.decode(row["data"])) for row in rows]
-
-    async def event_statuses(self) -> dict[str, str]:
-        """Type to status of the stored events."""
-        rows = await self.rows("SELECT type, status FROM provider_events")
-        return {row["type"]: row["status"] for row in rows}
-
 
 def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
     """The Stripe-Signature header of a body."""
@@ -433,26 +289,37 @@ def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
 
 
 @asynccontextmanager
-async def payment_harness(dsn: str, folder: Path, **changes: Any) -> AsyncIterator[PaymentHarness]:
-    """A payment service with a Stripe of its own, and these settings."""
+async def payment_harness(dsn: str, *, over_http: bool = False, **changes: Any) -> AsyncIterator[PaymentHarness]:
+    """A payment service with a Stripe of its own, and these settings.
+
+    Args:
+        dsn: of its database.
+        over_http: whether the service reaches Stripe through a socket, or in this process.
+        changes: of the settings.
+    """
     async with AsyncExitStack() as stack:
         # A test says itself when refunds change.
-        account = stack.enter_context(open_account(folder=folder, clock=Clock(), late_after=None))
-        double = await stack.enter_async_context(StripeDouble(account))
-        settings = Settings.model_validate({**payment_settings(dsn, stripe_api_base=double.url), **changes})
+        account = stack.enter_context(open_account(clock=Clock(), late_after=None))
+        calls = StripeCalls()
+        http = InProcessClient(account, before=calls.begin, after=calls.end)
+        double = await stack.enter_async_context(StripeDouble(account)) if over_http else None
+        values = payment_settings(dsn, stripe_api_base="http://127.0.0.1:1" if double is None else double.url)
+        settings = Settings.model_validate({**values, **changes})
         sagas = SagaRecorder()
-        parts = await stack.enter_async_context(bootstrap(settings, sagas=sagas))
-        await stack.enter_async_context(parts.listener)
+        components = await stack.enter_async_context(
+            bootstrap(settings, stripe_http=http if double is None else None, sagas=sagas)
+        )
+        await stack.enter_async_context(components.listener)
         harness = PaymentHarness(
             settings=settings,
-            parts=parts,
+            components=components,
             sagas=sagas,
-            sdk=await stack.enter_async_context(sdk(double)),
             account=account,
-            browser=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
+            calls=calls,
+            sdk=in_process_sdk(InProcessClient(account)),
             stack=stack,
         )
-        await harness.empty_inbox()
+        await harness.forget_due_work()
         yield harness
 
 

@@ -39,17 +39,17 @@ class MortalSagas:
         self._real = real
         self._life = life
 
-    async def payment_changed(self, *, order_id: str, event_id: str) -> None:
-        with self._life.act("signal"):
-            await self._real.payment_changed(order_id=order_id, event_id=event_id)
+    async def notify_order(self, *, order_id: str, event_id: str) -> None:
+        with self._life.act("notify order"):
+            await self._real.notify_order(order_id=order_id, event_id=event_id)
 
-    async def follow_refund(self, *, refund_id: str, order_id: str, has_news: bool) -> None:
-        with self._life.act("follow refund"):
-            await self._real.follow_refund(refund_id=refund_id, order_id=order_id, has_news=has_news)
+    async def ensure_refund_saga(self, *, refund_id: str, order_id: str, changed: bool) -> None:
+        with self._life.act("ensure refund saga"):
+            await self._real.ensure_refund_saga(refund_id=refund_id, order_id=order_id, changed=changed)
 
-    async def follow_dispute(self, *, dispute_id: str, order_id: str, has_news: bool) -> None:
-        with self._life.act("follow dispute"):
-            await self._real.follow_dispute(dispute_id=dispute_id, order_id=order_id, has_news=has_news)
+    async def ensure_dispute_case(self, *, dispute_id: str, order_id: str, changed: bool) -> None:
+        with self._life.act("ensure dispute case"):
+            await self._real.ensure_dispute_case(dispute_id=dispute_id, order_id=order_id, changed=changed)
 
 
 @asynccontextmanager
@@ -69,11 +69,11 @@ async def payment_process(harness: PaymentHarness, life: Lifecycle) -> AsyncIter
 
 async def take_webhook(components: PaymentComponents, body: bytes) -> None:
     """Take a webhook, well signed, and process what is due."""
-    await components.webhooks.receive_webhook(body=body, signature=sign(body))
-    await components.inbox.work_off_due()
+    await components.webhooks.receive(body=body, signature=sign(body))
+    await components.inbox.process_due()
 
 
 async def sweep_up(components: PaymentComponents) -> None:
     """Sweep Stripe's events, and process what is due."""
     await components.sweep.sweep()
-    await components.inbox.work_off_due()
+    await components.inbox.process_due()

@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import httpx
 import stripe
 
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from runtime.refusal import Refused, Unavailable
+from sandbox.stripe.errors import ApiError
 from services.payment.bootstrap import PaymentComponents
-from services.payment.errors import PaymentDisputed, PaymentNotFound
-from services.payment.model import NewPayment, Payment
+from services.payment.payments.errors import PaymentNotFound
+from services.payment.payments.model import NewPayment, Payment
+from services.payment.refunds.errors import PaymentDisputed
 from tests.support.failpoints import MOST_ATTEMPTS
 from tests.support.payment_harness import PaymentHarness, new_payment, new_refund, run_sagas
 from tests.support.payment_ledger import read_ledger
@@ -195,7 +196,7 @@ class Scene:
     async def of(cls, harness: PaymentHarness, cards: Sequence[str | None]) -> Scene:
         """An order for each of these cards, or for a customer who is to pay later; nothing is opened yet."""
         harness.forget_everything()
-        await harness.empty_inbox()
+        await harness.forget_due_work()
         processes = await harness.two_processes()
         return cls(harness, processes, [new_payment(payment_method=card) for card in cards])
 
@@ -232,7 +233,8 @@ class Scene:
                 case LookAtDispute(order):
                     await look_at_disputes(process, self.news[order].order_id)
                 case SweepFollowUps():
-                    await process.follow_ups.sweep()
+                    await process.refund_follow_ups.process_due()
+                    await process.dispute_follow_ups.process_due()
                 case _:
                     await self._happen_at_stripe(act)
 
@@ -247,21 +249,21 @@ class Scene:
                     await self._persistently(self.harness.service.close, new.order_id)
         for body in 2 * (await self.harness.webhook_bodies())[::-1]:
             await take_webhook(self.processes[0], body)
-        await self.harness.due_again()
-        await self.processes[1].inbox.work_off_due()
+        await self.harness.make_events_due()
+        await self.processes[1].inbox.process_due()
         for new in self.news:
             await self._follow_up(new.order_id)
-        await self.harness.look_now()
-        await self.harness.follow_ups.sweep()
+        await self.harness.make_follow_ups_due()
+        await self.harness.follow_up()
 
     async def _follow_up(self, order_id: str) -> None:
         """Every saga and case goes on until only people, banks and Stripe can move it."""
         for _ in range(MOST_ATTEMPTS):
             with suppress(Unavailable):
                 with suppress(PaymentDisputed, PaymentNotFound):
-                    await run_sagas(self.harness.parts, order_id)
+                    await run_sagas(self.harness.components, order_id)
                 with suppress(PaymentNotFound):
-                    await look_at_disputes(self.harness.parts, order_id)
+                    await look_at_disputes(self.harness.components, order_id)
                 return
         raise AssertionError(f"not done after {MOST_ATTEMPTS} attempts")
 
@@ -279,12 +281,12 @@ class Scene:
             if new.order_id in self.undone:
                 payment = ledger.payment
                 assert payment is not None
-                assert payment.amount_unowed == 0
+                assert payment.amount_outstanding == 0
                 assert ledger.status_at_stripe in (None, PaymentStatus.CANCELLED, PaymentStatus.SUCCEEDED)
         if settled:
             waiting = await self.harness.rows("SELECT event_id, note FROM provider_events WHERE processed_at IS NULL")
             assert waiting == []
-            assert await self.harness.unwoken() == []
+            assert await self.harness.unnotified() == []
 
     def _note(self, payment: Payment) -> None:
         if payment.status.is_final:
@@ -315,21 +317,21 @@ class Scene:
 
     async def _happen_at_stripe(self, act: Act) -> None:
         """What Stripe does not allow does not happen."""
-        with suppress(httpx.HTTPStatusError, stripe.InvalidRequestError):
+        with suppress(ApiError, stripe.InvalidRequestError):
             match act:
                 case Dashboard(order, amount):
                     await self.harness.refund_in_dashboard(await self._payment(order), amount)
                 case MoveRefund(order, number, status):
                     refunds = await self.harness.refunds(await self._payment(order))
                     if refunds:
-                        await self.harness.move_refund(refunds[number % len(refunds)].id, status)
+                        self.harness.move_refund(refunds[number % len(refunds)].id, status)
                 case OpenDispute(order, status):
                     payment = await self._payment(order)
                     if [charge for charge in await self.harness.charges(payment) if charge.status == "succeeded"]:
                         await self.harness.dispute(payment, status=status)
                 case MoveDispute(order, status):
                     for dispute in (await read_ledger(self.harness, self.news[order].order_id)).disputes:
-                        await self.harness.move_dispute(dispute["id"], status)
+                        self.harness.move_dispute(dispute["id"], status)
 
     async def _pay(self, order: int, card: str) -> None:
         payment = await self.harness.service.check(self.news[order].order_id, refresh=False)
@@ -338,5 +340,5 @@ class Scene:
 
     async def _authenticate(self, order: int, *, succeeds: bool) -> None:
         payment = await self.harness.service.check(self.news[order].order_id, refresh=False)
-        page = f"/_sandbox/payment_intents/{payment.intent_id}/authenticate"
-        await self.harness.browser.post(page, json={"outcome": "succeed" if succeeds else "fail"})
+        with suppress(ApiError):
+            self.harness.authenticate(payment, succeeds=succeeds)

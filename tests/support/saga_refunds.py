@@ -16,8 +16,8 @@ from domain.orders import OrderLine
 from domain.refunds import RefundStatus
 from domain.saga import OrderResult, order_workflow_id, refund_workflow_id
 from runtime.database import Database
-from services.payment.model import NewRefund, Payment, Refund
-from services.payment.refund_service import Requested
+from services.payment.payments.model import Payment, Refund
+from services.payment.refunds.model import NewRefund, RequestedRefund
 from tests.support.rows import fetch_rows
 from tests.support.saga_shop import Shop
 
@@ -49,7 +49,7 @@ async def paid(shop: Shop, product: str, quantity: int = 3, *, card: str = VISA)
 
 async def request_refund(
     shop: Shop, run: Run, amount: int | None = None, *restock: OrderLine, wait: float = 10
-) -> Requested:
+) -> RequestedRefund:
     """Request a refund, of everything without an amount, and wait for what becomes of it."""
     order = await shop.order(run)
     new = NewRefund(
@@ -58,7 +58,7 @@ async def request_refund(
         restock=restock,
         ordered=tuple(OrderLine(item.product_id, item.quantity) for item in order.items),
         requested_by=new_id(),
-        why="",
+        note="",
     )
     return await shop.refunds.request(new, idempotency_key=new_id(), wait=wait)
 

@@ -52,14 +52,15 @@ from services.order.server import OrderServicer
 from services.order.service import OrderService
 from services.payment.bootstrap import PaymentComponents
 from services.payment.bootstrap import bootstrap as bootstrap_payment
-from services.payment.refund_service import RefundService
+from services.payment.payments.service import PaymentService
+from services.payment.refunds.service import RefundService
 from services.payment.server import PaymentServicer
-from services.payment.service import PaymentService
-from services.payment.stripe_port import APP
+from services.payment.stripe.model import APP
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.model import Changes
 from services.product.server import ProductServicer
 from services.product.service import ProductService
+from tests.support.background import running
 from tests.support.payment_harness import payment_settings
 from tests.support.stripe_double import open_account, sdk
 from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
@@ -197,7 +198,7 @@ class Shop:
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""
         await self.payment.sweep.sweep()
-        await self.payment.inbox.work_off_due()
+        await self.payment.inbox.process_due()
 
     async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:
         """What of money, stock and order does not agree, from the databases and Stripe."""
@@ -268,6 +269,7 @@ async def open_shop(
         )
         payment = await stack.enter_async_context(bootstrap_payment(settings, temporal=env.client))
         await stack.enter_async_context(payment.listener)
+        await stack.enter_async_context(running(payment.refund_follow_ups.run, payment.dispute_follow_ups.run))
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
         order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))

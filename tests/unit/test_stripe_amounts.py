@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domain.money import EXPONENTS, MAX_AMOUNT
-from services.payment.errors import PaymentRejected
-from services.payment.stripe_amounts import check_chargeable, from_stripe, to_stripe
+from services.payment.stripe.amounts import check_chargeable, from_stripe, to_stripe
+from services.payment.stripe.errors import PaymentRejected
 
 
 @pytest.mark.parametrize(

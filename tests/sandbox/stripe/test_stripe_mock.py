@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import stripe
 
-from services.payment.stripe_client import StripeClient
+from services.payment.stripe.client import StripeClient
 from tests.support.stripe_mock import running_stripe_mock
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,196 @@
+"""The payment's one intent at Stripe: made once, confirmed once, re-read, cancelled. Money can be taken only here.
+
+Every write at Stripe has a key of its own, derived from the payment and its generation, so that whatever is repeated
+takes effect once. An answer that does not come leaves the same key for the caller's next attempt; an answer that says
+that the key is spent makes us look first, and then go on to the next generation.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+
+from domain.payments import PaymentStatus
+from runtime.clock import Clock
+from services.payment.payments import decisions
+from services.payment.payments.errors import PaymentUnsettled
+from services.payment.payments.model import Payment
+from services.payment.payments.store import PaymentStore
+from services.payment.stripe.client import StripeClient
+from services.payment.stripe.errors import (
+    StripeDeclined,
+    StripeKeySpent,
+    StripeRefused,
+    StripeUnavailable,
+    StripeUnexpectedState,
+)
+from services.payment.stripe.model import Intent
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Stripe may forget a key after 24 hours, and would then make a second intent for it.
+_KEY_LIFE: Final = timedelta(hours=20)
+# How far Stripe's clock may be behind ours when intents are looked up by the time of their making.
+_CLOCK_SKEW: Final = timedelta(minutes=10)
+_SETTLED: Final = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.CANCELLED, PaymentStatus.PROCESSING})
+
+
+class Intents:
+    """Intents at Stripe, and what is stored of them.
+
+    Args:
+        store: the payments.
+        stripe: our account.
+        clock: says how old the keys are that were used.
+    """
+
+    def __init__(self, store: PaymentStore, stripe: StripeClient, clock: Clock) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._clock = clock
+
+    async def ensure(self, payment: Payment) -> Payment:
+        """Give a payment its intent: the one that an earlier attempt made, or a new one, unconfirmed.
+
+        Raises:
+            StripeRefused: Stripe makes no such intent.
+            StripeUnavailable: repeat.
+        """
+        if payment.generation_at < self._clock() - _KEY_LIFE:
+            found = await self._find(payment)
+            if found is not None:
+                return await self._keep(payment, found)
+            payment = await self._go_on_to_next_generation(payment)
+        try:
+            intent = await self._stripe.create_intent(
+                payment_id=payment.id,
+                order_id=payment.order_id,
+                amount=payment.amount,
+                currency=payment.currency,
+                key=_key(payment, "create"),
+            )
+        except StripeKeySpent:
+            found = await self._find(payment)
+            if found is None:
+                await self._go_on_to_next_generation(payment)
+                raise
+            intent = found
+        return await self._keep(payment, intent)
+
+    async def reread(self, payment: Payment) -> Payment:
+        """The payment as Stripe has it now; one that is decided, or has no intent, as it is stored.
+
+        Raises:
+            StripeUnavailable: repeat.
+        """
+        while payment.intent_id is not None and not payment.status.is_final:
+            intent = await self._stripe.get_intent(payment.intent_id)
+            applied = await self._follow(payment, intent)
+            if applied is not None:
+                return applied
+            payment = await self._store.get(payment.order_id)
+        return payment
+
+    async def count_failed_charges(self, payment: Payment) -> Payment:
+        """Count the failed charges of a payment that succeeded meanwhile: no re-read looks for them any more.
+
+        Raises:
+            StripeUnavailable: repeat.
+        """
+        while payment.intent_id is not None:
+            failed = await self._stripe.list_failed_charges(payment.intent_id)
+            applied = await self._store.apply(payment, decisions.count_failed(payment, failed, before=payment))
+            if applied is not None:
+                return applied
+            payment = await self._store.get(payment.order_id)
+        return payment
+
+    async def confirm(self, payment: Payment, payment_method: str) -> Payment:
+        """Try to take the money. A decline is an answer; a doubtful one is re-read, never given a new intent.
+
+        Raises:
+            StripeRefused: Stripe does not take this payment method.
+            StripeUnavailable: nothing seems to have happened; repeat.
+        """
+        intent_id = _intent_of(payment)
+        try:
+            intent = await self._stripe.confirm_intent(
+                intent_id, payment_method=payment_method, key=_key(payment, "confirm")
+            )
+        except (StripeDeclined, StripeUnexpectedState):
+            return await self.reread(payment)
+        except StripeUnavailable as doubt:
+            payment = await self.reread(payment)
+            if not payment.is_untried:
+                return payment
+            if isinstance(doubt, StripeKeySpent):
+                await self._go_on_to_next_generation(payment)
+            raise
+        return await self._follow(payment, intent) or await self.reread(payment)
+
+    async def end(self, payment: Payment) -> Payment:
+        """End the payment unless the money came or is on its way: SUCCEEDED, PROCESSING or CANCELLED comes back.
+
+        A payment whose intent is not known is given it first: it may have been made, and paid.
+
+        Raises:
+            PaymentUnsettled: it changed meanwhile; repeat.
+            StripeUnavailable: repeat.
+        """
+        if payment.status.is_final:
+            return payment
+        if payment.intent_id is None:
+            try:
+                payment = await self.ensure(payment)
+            except StripeRefused:
+                return await self._store.change(payment, decisions.cancel_without_intent)
+        return await self._cancel(payment)
+
+    async def _cancel(self, payment: Payment) -> Payment:
+        payment = await self.reread(payment)
+        if payment.status in _SETTLED:
+            return payment
+        try:
+            intent = await self._stripe.cancel_intent(_intent_of(payment), key=_key(payment, "cancel"))
+        except StripeUnexpectedState:
+            payment = await self.reread(payment)
+        except StripeKeySpent:
+            payment = await self.reread(payment)
+            if payment.status not in _SETTLED:
+                await self._go_on_to_next_generation(payment)
+                raise
+        else:
+            payment = await self._follow(payment, intent) or await self.reread(payment)
+        if payment.status not in _SETTLED:
+            raise PaymentUnsettled(f"payment {payment.id} changed while it was being cancelled")
+        return payment
+
+    async def _follow(self, seen: Payment, intent: Intent) -> Payment | None:
+        failed = await self._stripe.list_failed_charges(intent.id) if intent.may_have_failed_charges else []
+        return await self._store.apply(seen, decisions.follow_intent(seen, intent, failed))
+
+    async def _keep(self, payment: Payment, intent: Intent) -> Payment:
+        kept = await self._store.change(payment, partial(decisions.keep_intent, intent=intent))
+        if kept.intent_id != intent.id:
+            log.error("intent.orphaned", payment_id=kept.id, intent_id=intent.id, kept=kept.intent_id)
+        return kept
+
+    async def _go_on_to_next_generation(self, payment: Payment) -> Payment:
+        decide = partial(decisions.next_generation, spent=payment.generation, at=self._clock())
+        return await self._store.change(payment, decide)
+
+    async def _find(self, payment: Payment) -> Intent | None:
+        return await self._stripe.find_intent(payment_id=payment.id, created_from=payment.created_at - _CLOCK_SKEW)
+
+
+def _key(payment: Payment, call: str) -> str:
+    return f"{payment.id}:{call}:{payment.generation}"
+
+
+def _intent_of(payment: Payment) -> str:
+    if payment.intent_id is None:
+        raise ValueError(f"payment {payment.id} has no intent yet")
+    return payment.intent_id

@@ -1,0 +1,1 @@
+"""Refunds: asked for, due because a payment was voided, or made at Stripe's side. Knows payments and disputes."""

@@ -1,0 +1,47 @@
+"""Requests for refunds, and their answers. Amounts in minor units of what came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from domain.orders import OrderLine
+from services.payment.payments.model import Payment, Refund
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRefund:
+    """What an admin asks for; without an amount, all that is left.
+
+    Attributes:
+        ordered: what the order has of each product: no more is put back, over all its refunds.
+    """
+
+    order_id: str
+    amount: int | None
+    restock: tuple[OrderLine, ...]
+    ordered: tuple[OrderLine, ...]
+    requested_by: str
+    note: str
+
+    @property
+    def content(self) -> Mapping[str, object]:
+        """What distinguishes it from another request; in the form of 0.1, whose keys still stand for their requests."""
+        return {
+            "order_id": self.order_id,
+            "amount": self.amount,
+            "restock": [asdict(line) for line in self.restock],
+            "ordered": [],
+            "requested_by": self.requested_by,
+            "why": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedRefund:
+    """The answer to a request for a refund: it succeeded or failed, or, `accepted_only`, may do so later."""
+
+    payment: Payment
+    refund: Refund
+    accepted_only: bool
+    replayed: bool

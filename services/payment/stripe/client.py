@@ -1,0 +1,207 @@
+"""Stripe's API, as far as the service needs it, behind typed methods; nothing of the SDK leaves this room.
+
+The SDK pins the API version. It never retries by itself: who calls us does, and knows the idempotency keys.
+Look-ups list and never search, because Stripe's search lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+import aiohttp
+import stripe
+import structlog
+
+from services.payment.stripe.amounts import to_stripe
+from services.payment.stripe.errors import StripeRefused, StripeUnavailable, UnreadableEvent
+from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
+from services.payment.stripe.events import convert_event
+from services.payment.stripe.messages import is_replayed, to_dispute, to_error, to_failed_charge, to_intent, to_refund
+from services.payment.stripe.model import APP, FailedCharge, Intent, StripeDispute, StripeEvent, StripeRefund
+
+log = structlog.stdlib.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item", bound=stripe.StripeObject)
+
+_PAGE: Final = 100
+
+
+class StripeClient:
+    """One Stripe account; amounts in minor units of an ISO 4217 code, in and out.
+
+    Args:
+        api_key: secret key; its mode must be that of the webhook events.
+        api_base: base URL of the API; Stripe's own when None.
+        timeout: limit of one call, seconds.
+        payment_method_types: what customers are offered. Without explicit types a confirm may want a return URL.
+        http_client: what sends the requests, with a limit of its own instead of `timeout`; aiohttp by default.
+
+    Every method raises `StripeUnavailable` when there is no usable answer, and `StripeRefused` for what Stripe says
+    is wrong with the request.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        api_base: str | None,
+        timeout: float,
+        payment_method_types: Sequence[str],
+        http_client: stripe.HTTPClient | None = None,
+    ) -> None:
+        # aiohttp, because a call over the SDK's other client, httpx, takes twice the CPU (docs/decisions/0010).
+        self.http = http_client or stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout))
+        self._api = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": api_base} if api_base is not None else None,
+            http_client=self.http,
+            max_network_retries=0,
+        ).v1
+        self._payment_method_types = list(payment_method_types)
+        self.livemode = api_key.partition("_")[2].startswith("live_")
+        log.info("stripe.configured", api_version=stripe.api_version, livemode=self.livemode)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+
+    async def create_intent(self, *, payment_id: str, order_id: str, amount: int, currency: str, key: str) -> Intent:
+        """Create an intent, unconfirmed. With the `key` of an earlier call, the intent that this one made."""
+        created = await _answer(
+            self._api.payment_intents.create_async(
+                {
+                    "amount": to_stripe(amount, currency),
+                    "currency": currency.lower(),
+                    "allowed_payment_method_types": self._payment_method_types,
+                    "metadata": {"app": APP, "order_id": order_id, "payment_id": payment_id},
+                },
+                {"idempotency_key": key},
+            )
+        )
+        return await self._current(created)
+
+    async def find_intent(self, *, payment_id: str, created_from: datetime) -> Intent | None:
+        """The intent that was made for a payment, if there is one."""
+        page = await _read(
+            self._api.payment_intents.list_async({"created": {"gte": int(created_from.timestamp())}, "limit": _PAGE})
+        )
+        async for intent in _all(page):
+            if intent.metadata.to_dict().get("payment_id") == payment_id:
+                return to_intent(intent)
+        return None
+
+    async def get_intent(self, intent_id: str) -> Intent:
+        """The intent as it is now."""
+        return to_intent(await _read(self._api.payment_intents.retrieve_async(intent_id)))
+
+    async def get_client_secret(self, intent_id: str) -> str:
+        """The intent's client secret, or nothing when nobody can pay with it any more. Do not keep or log it."""
+        intent = await _read(self._api.payment_intents.retrieve_async(intent_id))
+        return "" if to_intent(intent).status.is_final else intent.client_secret or ""
+
+    async def confirm_intent(self, intent_id: str, *, payment_method: str, key: str) -> Intent:
+        """Try to take the money with this payment method.
+
+        Raises:
+            StripeDeclined: the charge failed.
+            StripeUnexpectedState: the intent cannot be confirmed any more.
+        """
+        confirmed = await _answer(
+            self._api.payment_intents.confirm_async(
+                intent_id, {"payment_method": payment_method}, {"idempotency_key": key}
+            )
+        )
+        return await self._current(confirmed)
+
+    async def cancel_intent(self, intent_id: str, *, key: str) -> Intent:
+        """End the intent for good.
+
+        Raises:
+            StripeUnexpectedState: it succeeded or was cancelled before.
+        """
+        return await self._current(
+            await _answer(self._api.payment_intents.cancel_async(intent_id, {}, {"idempotency_key": key}))
+        )
+
+    async def list_failed_charges(self, intent_id: str) -> list[FailedCharge]:
+        """Every charge of the intent that failed."""
+        page = await _read(self._api.charges.list_async({"payment_intent": intent_id, "limit": _PAGE}))
+        return [to_failed_charge(charge) async for charge in _all(page) if charge.status == "failed"]
+
+    async def create_refund(
+        self, *, refund_id: str, order_id: str, intent_id: str, amount: int, currency: str, key: str
+    ) -> StripeRefund:
+        """Give `amount` of the intent's money back. With the `key` of an earlier call, the refund that this one made.
+
+        Raises:
+            StripeChargeDisputed: a dispute holds the money, or took it.
+        """
+        refund = await _answer(
+            self._api.refunds.create_async(
+                {
+                    "payment_intent": intent_id,
+                    "amount": to_stripe(amount, currency),
+                    "metadata": {"app": APP, "order_id": order_id, "refund_id": refund_id},
+                },
+                {"idempotency_key": key},
+            )
+        )
+        if is_replayed(refund):
+            refund = await _read(self._api.refunds.retrieve_async(refund.id))
+        return to_refund(refund)
+
+    async def list_refunds(self, intent_id: str) -> list[StripeRefund]:
+        """Every refund of the intent, whoever made it."""
+        page = await _read(self._api.refunds.list_async({"payment_intent": intent_id, "limit": _PAGE}))
+        return [to_refund(refund) async for refund in _all(page)]
+
+    async def list_disputes(self, intent_id: str) -> list[StripeDispute]:
+        """Every dispute of the intent's charges."""
+        page = await _read(self._api.disputes.list_async({"payment_intent": intent_id, "limit": _PAGE}))
+        return [to_dispute(dispute) async for dispute in _all(page)]
+
+    async def list_events(self, *, created_from: datetime) -> AsyncIterator[StripeEvent]:
+        """The handled events from a time on, newest first; Stripe lists those of the last 30 days."""
+        page = await _read(
+            self._api.events.list_async(
+                {"created": {"gte": int(created_from.timestamp())}, "types": list(HANDLED_EVENT_TYPES), "limit": _PAGE}
+            )
+        )
+        async for listed in _all(page):
+            try:
+                yield convert_event(listed.to_dict(for_json=True))
+            except UnreadableEvent as error:
+                log.error("event.unreadable", event_id=listed.id, problem=str(error))
+
+    async def _current(self, answered: stripe.PaymentIntent) -> Intent:
+        """An answer that Stripe stored under the key shows the intent as it was then: read it again."""
+        if is_replayed(answered):
+            return await self.get_intent(answered.id)
+        return to_intent(answered)
+
+
+async def _answer(call: Awaitable[Answer]) -> Answer:
+    try:
+        return await call
+    except stripe.StripeError as error:
+        raise to_error(error) from None
+    except (aiohttp.ClientError, TimeoutError) as error:  # the SDK lets through what breaks in an answer's body
+        raise StripeUnavailable(f"Stripe: {type(error).__name__}: {error}") from None
+
+
+async def _read(call: Awaitable[Answer]) -> Answer:
+    """The answer to a look-up of ours. No order fails for one that Stripe refuses: it is our account that is wrong."""
+    try:
+        return await _answer(call)
+    except StripeRefused as refused:
+        raise StripeUnavailable(f"Stripe: {refused}") from None
+
+
+async def _all(page: stripe.ListObject[Item]) -> AsyncIterator[Item]:
+    """The items of this page and of those that follow, each of which is a look-up of its own."""
+    items = page.auto_paging_iter()
+    while (item := await _read(anext(items, None))) is not None:
+        yield item

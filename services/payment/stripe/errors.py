@@ -1,0 +1,43 @@
+"""How a call of Stripe can fail, and what Stripe cannot be asked for."""
+
+from __future__ import annotations
+
+from domain.refusals import Refusal
+from runtime.refusal import Refused, Unavailable
+
+
+class PaymentRejected(Refused):
+    """Stripe cannot be asked for this payment, or refused the request itself."""
+
+    refusal = Refusal.PAYMENT_REJECTED
+
+
+class StripeUnavailable(Unavailable):
+    """No usable answer; what the call did is unknown. The same call with the same key may be repeated."""
+
+
+class StripeKeySpent(StripeUnavailable):
+    """The idempotency key stands for a failure, a refusal of some time ago, or another request: repeating is in vain.
+
+    Look for what it made before the next generation's key is used.
+    """
+
+
+class StripeRefused(Exception):
+    """Stripe refused the request itself; the message is Stripe's own, meant for whoever made the request."""
+
+
+class StripeChargeDisputed(StripeRefused):
+    """A dispute holds the money, or took it for good: it cannot be refunded."""
+
+
+class StripeUnexpectedState(StripeRefused):
+    """The intent's status forbids the call: it has moved on since it was read."""
+
+
+class StripeDeclined(Exception):
+    """The charge failed: an answer, whose details a re-read of the intent shows."""
+
+
+class UnreadableEvent(Exception):
+    """This is no event of Stripe's v1 API; the message says why."""

@@ -1,0 +1,101 @@
+"""SQL of the inbox of provider events. Every method runs on the caller's connection, in its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from runtime.database import Connection, encode_rows
+from runtime.due_work import DueTable
+from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
+from services.payment.stripe.model import StripeEvent
+from services.payment.tables import EventStatus
+from services.payment.webhooks.model import ProviderEvent
+
+DUE_EVENTS: Final = DueTable(
+    table="provider_events",
+    key="event_id",
+    pending="status = 'RECEIVED'",
+    columns="event_id, type, intent_id, order_id, now() - received_at AS age",
+    make=ProviderEvent,
+    dead_letter="status = 'FLAGGED', note = %(error)s, processed_at = now()",
+)
+
+_SWEEP: Final = "stripe"
+_ADD: Final = """
+    INSERT INTO provider_events (event_id, type, intent_id, order_id, received_at, status, note, attempts,
+                                 next_attempt_at, processed_at)
+    SELECT event_id, type, intent_id, order_id, now(), status, note, 0, now(),
+           CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END
+      FROM json_to_recordset(%(events)s::json) AS event (
+           event_id text, type text, intent_id text, order_id uuid, status text, note text)
+    ON CONFLICT DO NOTHING
+"""
+
+
+class EventRepository:
+    """Provider events and the sweep's mark, on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, events: Sequence[StripeEvent]) -> int:
+        """Store the events that are not known yet; how many those were. What is not handled is IGNORED at once."""
+        rows = [
+            {
+                "event_id": event.id,
+                "type": event.type,
+                "intent_id": event.intent_id,
+                "order_id": event.order_id,
+                "status": EventStatus.RECEIVED if event.type in HANDLED_EVENT_TYPES else EventStatus.IGNORED,
+                "note": "" if event.type in HANDLED_EVENT_TYPES else "another event says the same of the payment",
+            }
+            for event in events
+        ]
+        return await self._connection.execute(_ADD, events=encode_rows(rows))
+
+    async def find_known_intents(self, intent_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the intents that payments of ours have."""
+        rows: list[dict[str, str]] = await self._connection.fetch_all(
+            dict,
+            "SELECT intent_id FROM payments WHERE intent_id = ANY(%(intent_ids)s)",
+            intent_ids=list(intent_ids),
+        )
+        return frozenset(row["intent_id"] for row in rows)
+
+    async def finish(self, event_id: str, *, note: str) -> None:
+        """Note that an event has been processed."""
+        await self._connection.execute(
+            """
+            UPDATE provider_events SET status = 'APPLIED', note = %(note)s, processed_at = now()
+             WHERE event_id = %(event_id)s AND status = 'RECEIVED'
+            """,
+            event_id=event_id,
+            note=note,
+        )
+
+    async def start_sweep(self, *, first_look: timedelta) -> datetime:
+        """Up to which of Stripe's times its events were read; at the very first, `first_look` ago."""
+        await self._connection.execute(
+            """
+            INSERT INTO event_sweep (name, swept_until) VALUES (%(name)s, now() - %(first_look)s)
+            ON CONFLICT DO NOTHING
+            """,
+            name=_SWEEP,
+            first_look=first_look,
+        )
+        swept_until: datetime = await self._connection.fetch_value(
+            "SELECT swept_until FROM event_sweep WHERE name = %(name)s", name=_SWEEP
+        )
+        return swept_until
+
+    async def end_sweep(self, swept_until: datetime) -> None:
+        """Move the mark; never back."""
+        await self._connection.execute(
+            """
+            UPDATE event_sweep SET swept_until = greatest(swept_until, %(swept_until)s) WHERE name = %(name)s
+            """,
+            name=_SWEEP,
+            swept_until=swept_until,
+        )
