@@ -67,17 +67,17 @@ async def test_stripe_and_our_books_agree_and_nothing_is_taken_or_given_back_twi
     harness: PaymentHarness, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311  # repeatable
-    news = [new_payment(payment_method=chance.choice(CARDS)) for _ in range(ORDERS)]
+    new_payments = [new_payment(payment_method=chance.choice(CARDS)) for _ in range(ORDERS)]
     writes = ("payment_intents.create", "payment_intents.confirm", "payment_intents.cancel", "refunds.create")
     harness.break_api(*writes, "payment_intents.retrieve", "charges.list", "refunds.list", **FAULTS)
 
-    await asyncio.gather(*(one_order(harness, new, chance) for new in news))
+    await asyncio.gather(*(one_order(harness, new, chance) for new in new_payments))
     harness.fix_api()
     await harness.hear()
-    for new in news:
+    for new in new_payments:
         await run_sagas(harness.components, new.order_id)
 
-    for new in news:
+    for new in new_payments:
         payment = await harness.service.check(new.order_id, refresh=True)
         if payment.user_id is None:
             assert await harness.intents(new.order_id) == []

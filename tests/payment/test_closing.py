@@ -205,7 +205,7 @@ async def test_what_is_due_after_a_void_is_given_back_in_full(harness: PaymentHa
     payment = await harness.opened("pm_card_visa")
     await harness.service.void(payment.order_id)
 
-    given_back = await harness.give_back(payment)
+    given_back = await harness.run_sagas(payment)
 
     [due] = given_back.refunds
     [made] = await harness.refunds(payment)
@@ -237,9 +237,9 @@ async def test_voiding_a_paid_payment_again_and_at_once_refunds_it_once(harness:
     payment = await harness.opened("pm_card_visa")
 
     await asyncio.gather(*(harness.service.void(payment.order_id) for _ in range(5)))
-    await harness.give_back(payment)
+    await harness.run_sagas(payment)
     await harness.service.void(payment.order_id)
-    await harness.give_back(payment)
+    await harness.run_sagas(payment)
 
     assert len((await stored(harness, payment)).refunds) == len(await harness.refunds(payment)) == 1
 
@@ -254,7 +254,7 @@ async def test_voids_by_several_processes_refund_once(harness: PaymentHarness) -
     await asyncio.gather(*(process.refunds.carry_out(due.id) for process in processes), return_exceptions=True)
     harness.fix_api()
     await harness.service.void(payment.order_id)
-    await harness.give_back(payment)
+    await harness.run_sagas(payment)
 
     assert len(await harness.refunds(payment)) == 1
     assert [kind for kind, _, _ in await harness.published(payment.order_id)].count("payment.refunded") == 1
@@ -266,10 +266,10 @@ async def test_a_broken_refund_is_made_good_once(harness: PaymentHarness, fault:
     await harness.service.void(payment.order_id)
     harness.break_api(REFUND, **{fault: 1.0})
     with pytest.raises(StripeUnavailable):
-        await harness.give_back(payment)
+        await harness.run_sagas(payment)
     harness.fix_api()
 
-    await harness.give_back(payment)
+    await harness.run_sagas(payment)
 
     assert (await stored(harness, payment)).amount_refunded == 2_599
     assert len(await harness.refunds(payment)) == 1
@@ -280,14 +280,14 @@ async def test_a_stored_500_that_made_no_refund_is_followed_by_a_new_key(harness
     await harness.service.void(payment.order_id)
     harness.break_api(REFUND, error_500_after=1.0)
     with pytest.raises(StripeUnavailable):
-        await harness.give_back(payment)
+        await harness.run_sagas(payment)
     [made] = await harness.refunds(payment)
     harness.forget_refund(made.id, str(made.charge))
     harness.fix_api()
 
     with pytest.raises(StripeUnavailable):
-        await harness.give_back(payment)
-    await harness.give_back(payment)
+        await harness.run_sagas(payment)
+    await harness.run_sagas(payment)
 
     assert len(await harness.refunds(payment)) == 1
     assert (await stored(harness, payment)).amount_refunded == 2_599
@@ -300,7 +300,7 @@ async def test_money_that_the_dashboard_gave_back_before_the_void_is_not_given_b
     await harness.refund_in_dashboard(payment)
     await harness.service.void(payment.order_id)
 
-    given_back = await harness.give_back(payment)
+    given_back = await harness.run_sagas(payment)
 
     assert sorted((refund.origin, refund.status) for refund in given_back.refunds) == [
         (RefundOrigin.STRIPE, RefundStatus.SUCCEEDED),
@@ -320,7 +320,7 @@ async def test_a_due_refund_that_stripe_refuses_has_failed_and_is_due_until_a_pe
     await harness.service.void(payment.order_id)
 
     for _ in range(2):
-        await harness.give_back(payment)
+        await harness.run_sagas(payment)
         await harness.service.void(payment.order_id)
 
     [due] = (await stored(harness, payment)).refunds
@@ -330,30 +330,30 @@ async def test_a_due_refund_that_stripe_refuses_has_failed_and_is_due_until_a_pe
 
     harness.allow_refunds(charge)
     await harness.refund_service.replace_failed(due.id)
-    given_back = await harness.give_back(payment)
+    given_back = await harness.run_sagas(payment)
     assert [refund.status for refund in given_back.refunds] == [RefundStatus.REPLACED, RefundStatus.SUCCEEDED]
     assert (given_back.amount_refunded, len(await harness.refunds(payment))) == (2_599, 1)
 
 
 async def test_a_void_while_the_first_open_is_under_way_leaves_nothing_paid(harness: PaymentHarness) -> None:
-    new_ones = [new_payment(payment_method="pm_card_visa") for _ in range(4)]
+    new_payments = [new_payment(payment_method="pm_card_visa") for _ in range(4)]
     harness.break_api(CREATE, "payment_intents.confirm", delay_ms=(0, 40))
 
-    opening = [(await harness.another_process()).payments for _ in new_ones]
-    voiding = [(await harness.another_process()).payments for _ in new_ones]
+    opening = [(await harness.another_process()).payments for _ in new_payments]
+    voiding = [(await harness.another_process()).payments for _ in new_payments]
     await asyncio.gather(
-        *(process.open(new) for process, new in zip(opening, new_ones, strict=True)),
-        *(process.void(new.order_id) for process, new in zip(voiding, new_ones, strict=True)),
+        *(process.open(new) for process, new in zip(opening, new_payments, strict=True)),
+        *(process.void(new.order_id) for process, new in zip(voiding, new_payments, strict=True)),
         return_exceptions=True,
     )
     harness.fix_api()
-    for new in new_ones:
+    for new in new_payments:
         with suppress(PaymentVoided):
             await harness.service.open(new)
         await harness.service.void(new.order_id)
-        await harness.give_back(await harness.service.check(new.order_id, refresh=False))
+        await harness.run_sagas(await harness.service.check(new.order_id, refresh=False))
 
-    for new in new_ones:
+    for new in new_payments:
         payment = await harness.service.check(new.order_id, refresh=True)
         paid_and_refunded = payment.status is PaymentStatus.SUCCEEDED and payment.amount_refunded == 2_599
         assert paid_and_refunded or payment.status is PaymentStatus.CANCELLED
@@ -397,19 +397,19 @@ async def test_a_payment_under_way_can_be_closed_but_not_voided_yet(
     bank.intent_status = None
     await harness.customer_pays(payment, "pm_card_visa")
     await harness.service.void(payment.order_id)
-    assert (await harness.give_back(payment)).amount_refunded == 2_599
+    assert (await harness.run_sagas(payment)).amount_refunded == 2_599
 
 
 async def test_a_due_refund_may_be_pending_and_may_fail_and_is_made_once(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_pendingRefund")
     await harness.service.void(payment.order_id)
     for _ in range(2):
-        [pending] = (await harness.give_back(payment)).refunds
+        [pending] = (await harness.run_sagas(payment)).refunds
         assert (pending.status, pending.saga_open) == (RefundStatus.PENDING, True)
 
     harness.move_refund(pending.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
     for _ in range(2):
-        [failed] = (await harness.give_back(payment)).refunds
+        [failed] = (await harness.run_sagas(payment)).refunds
         assert (failed.status, failed.failure_reason) == (RefundStatus.FAILED, "lost_or_stolen_card")
 
     assert len(await harness.refunds(payment)) == 1
@@ -420,7 +420,7 @@ async def test_an_older_look_at_a_refund_does_not_undo_a_newer_one(harness: Paym
     payment = await harness.opened("pm_card_visa")
     await harness.service.void(payment.order_id)
     before = await stored(harness, payment)
-    after = await harness.give_back(payment)
+    after = await harness.run_sagas(payment)
     [refund] = after.refunds
 
     older = StripeRefund(

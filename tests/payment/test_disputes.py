@@ -16,7 +16,7 @@ from services.payment.payments.model import Payment
 from services.payment.refunds.errors import PaymentDisputed, RefundExceedsPayment
 from services.payment.stripe.errors import StripeUnavailable
 from tests.support.payment_harness import PaymentHarness
-from tests.support.payment_ledger import read_ledger
+from tests.support.payment_ledger import check_settled
 
 VISA, PENDING = "pm_card_visa", "pm_card_pendingRefund"
 DISPUTES = (
@@ -47,10 +47,6 @@ async def disputed(harness: PaymentHarness, card: str = VISA, **values: Any) -> 
     dispute_id = await harness.dispute(payment, **values)
     await harness.hear(*DISPUTES)
     return payment, dispute_id
-
-
-async def check_settled(harness: PaymentHarness, payment: Payment) -> None:
-    (await read_ledger(harness, payment.order_id)).check_settled()
 
 
 async def test_a_chargeback_is_stored_with_what_it_took_and_its_case_is_opened(harness: PaymentHarness) -> None:
@@ -199,7 +195,7 @@ async def test_a_refund_that_waited_fails_once_the_dispute_took_the_money_for_go
     waiting = (await harness.request(payment, 600)).refund
     dispute_id = await harness.dispute(payment)
     await moved(harness, dispute_id, "lost")
-    await harness.give_back(payment)
+    await harness.run_sagas(payment)
 
     failed = (await harness.stored(payment)).get_refund(waiting.id)
     assert (failed.status, failed.saga_open) == (RefundStatus.FAILED, True)
@@ -233,8 +229,8 @@ async def test_a_refund_that_stripe_refused_for_a_dispute_is_made_once_that_is_w
 
     await moved(harness, dispute_id, "won")
     with pytest.raises(StripeUnavailable, match="stored"):  # the refusal of then, under the key of then
-        await harness.give_back(payment)
-    after = await harness.give_back(payment)
+        await harness.run_sagas(payment)
+    after = await harness.run_sagas(payment)
 
     assert after.get_refund(refund.id).status is RefundStatus.SUCCEEDED
     assert len(await harness.refunds(payment)) == 1
@@ -266,7 +262,7 @@ async def test_what_is_due_after_a_void_waits_for_the_bank_and_goes_back_once_th
         await harness.refund_service.carry_out(due.id)
 
     await moved(harness, dispute_id, "won")
-    after = await harness.give_back(payment)
+    after = await harness.run_sagas(payment)
 
     assert (due.origin, after.get_refund(due.id).status) == (RefundOrigin.VOID, RefundStatus.SUCCEEDED)
     assert after.amount_refunded == 2_599
@@ -312,7 +308,7 @@ async def test_the_sweep_brings_a_dispute_whose_webhooks_were_lost(harness: Paym
 
 
 def strange(kind: str, intent_id: str | None) -> bytes:
-    """An event of a dispute or refund that tells nothing of ours but, perhaps, its intent."""
+    """An event of a dispute or refund that shows nothing of ours but, perhaps, its intent."""
     subject: dict[str, Any] = {
         "id": "du_1",
         "object": "dispute",

@@ -20,6 +20,7 @@ from services.payment.webhooks.repository import DUE_EVENTS
 from tests.support.payment_harness import PREVIOUS_SECRET, PaymentHarness, payment_harness, sign
 from tests.support.stripe_double import WEBHOOK_SECRET
 
+VISA = "pm_card_visa"
 SUCCEEDED = "payment_intent.succeeded"
 FAILED = "payment_intent.payment_failed"
 
@@ -188,6 +189,27 @@ async def test_an_event_that_hangs_does_not_hold_up_a_later_one(
     assert len(harness.sagas.orders) == 2
 
 
+async def test_an_event_that_temporal_refuses_for_good_is_postponed_and_the_rest_goes_on(
+    harness: PaymentHarness,
+) -> None:
+    poisoned, *others = [(await harness.opened(VISA)).order_id for _ in range(12)]
+    harness.sagas.refused = {poisoned}
+
+    for _ in range(2):
+        await harness.hear(SUCCEEDED)
+
+    rows = await harness.rows("SELECT order_id, status, attempts, last_error FROM provider_events")
+    assert {row["order_id"] for row in rows if row["status"] == "APPLIED"} == set(others)
+    [waiting] = [row for row in rows if row["status"] == "RECEIVED"]
+    assert waiting == {
+        "order_id": poisoned,
+        "status": "RECEIVED",
+        "attempts": 1,
+        "last_error": "Temporal: INVALID_ARGUMENT",
+    }
+    assert harness.sagas.notified_orders == set(others)
+
+
 async def test_an_event_of_an_unknown_order_is_tried_again_for_a_while(harness: PaymentHarness) -> None:
     await harness.deliver([event()])
 
@@ -236,7 +258,7 @@ async def test_late_money_on_a_voided_payment_goes_back_once(harness: PaymentHar
     await harness.hear(SUCCEEDED)
     [due] = (await harness.service.check(payment.order_id, refresh=False)).refunds
     for _ in range(2):
-        await harness.give_back(payment)
+        await harness.run_sagas(payment)
         await harness.service.void(payment.order_id)
         await harness.hear()
 
@@ -269,7 +291,7 @@ async def test_while_temporal_is_away_late_money_is_due_to_go_back_and_its_event
 async def test_a_refund_that_stripe_takes_back_has_failed_and_wakes_its_saga(harness: PaymentHarness) -> None:
     payment = await harness.opened("pm_card_refundFail")
     await harness.service.void(payment.order_id)
-    [given_back] = (await harness.give_back(payment)).refunds
+    [given_back] = (await harness.run_sagas(payment)).refunds
     harness.sagas.refunds.clear()
 
     harness.move_refund(given_back.stripe_refund_id, "failed", failure_reason="expired_or_canceled_card")

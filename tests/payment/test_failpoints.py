@@ -48,7 +48,7 @@ class Order:
         return self.new.order_id
 
     async def opened(self, *, paid_with: str | None = None) -> Payment:
-        """Its payment, opened; perhaps the customer has paid since, which nobody told us."""
+        """Its payment, opened; perhaps the customer has paid since, which we have not heard of."""
         payment = await self.harness.service.open(self.new)
         if paid_with is not None:
             await self.harness.customer_pays(payment, paid_with)
@@ -64,7 +64,7 @@ class Order:
             return await process.payments.close(self.id)
 
     async def void(self, life: Lifecycle) -> None:
-        """The order's saga undoes the payment, and the refund's saga gives back what is owed."""
+        """The order's saga undoes the payment, and the refund's saga gives back what is due."""
         async with payment_process(self.harness, life) as process:
             await process.payments.void(self.id)
             await run_sagas(process, self.id)
@@ -80,7 +80,7 @@ class Order:
             await process.refunds.request(new_refund(payment, amount), idempotency_key=self.id, wait=0)
             await run_sagas(process, self.id)
 
-    async def give_back(self, life: Lifecycle) -> None:
+    async def run_sagas(self, life: Lifecycle) -> None:
         async with payment_process(self.harness, life) as process:
             await run_sagas(process, self.id)
 
@@ -138,7 +138,7 @@ class Order:
         assert self.id in self.harness.sagas.notified_orders
 
     async def reach_temporal(self) -> None:
-        """The sweep tells Temporal of every refund and dispute from which something follows."""
+        """Temporal is notified of every refund and dispute from which something follows."""
         await self.harness.make_follow_ups_due()
         await self.harness.follow_up()
         assert await self.harness.unnotified() == []
@@ -196,7 +196,7 @@ class Order:
             meanwhile=self.a_day_passes if days else self.harness.make_events_due,
         )
 
-    def told(self, step: Callable[[Lifecycle], Awaitable[object]], status: PaymentStatus, **counts: int) -> Case:
+    def notified(self, step: Callable[[Lifecycle], Awaitable[object]], status: PaymentStatus, **counts: int) -> Case:
         """A step in which Stripe's events come in."""
         return Case(
             step=step, check=partial(self.expect_signalled, status, **counts), meanwhile=self.harness.make_events_due
@@ -264,7 +264,7 @@ async def voiding_nothing(harness: PaymentHarness) -> Case:
 async def hearing(harness: PaymentHarness, card: str, status: PaymentStatus, **counts: int) -> Case:
     order = await Order.placed(harness)
     await order.opened(paid_with=card)
-    return order.told(order.take_webhooks, status, **counts)
+    return order.notified(order.take_webhooks, status, **counts)
 
 
 async def hearing_of_late_money(harness: PaymentHarness) -> Case:
@@ -276,7 +276,7 @@ async def hearing_of_late_money(harness: PaymentHarness) -> Case:
 
     async def step(life: Lifecycle) -> None:
         await order.take_webhooks(life)
-        await order.give_back(life)
+        await order.run_sagas(life)
 
     case = order.followed(step, [RefundStatus.SUCCEEDED], refunds=1)
 
@@ -290,7 +290,7 @@ async def hearing_of_late_money(harness: PaymentHarness) -> Case:
 async def sweeping(harness: PaymentHarness) -> Case:
     order = await Order.placed(harness)
     await order.opened(paid_with=VISA)
-    return order.told(order.sweep_up, PaymentStatus.SUCCEEDED, paid=1)
+    return order.notified(order.sweep_up, PaymentStatus.SUCCEEDED, paid=1)
 
 
 async def paid(harness: PaymentHarness, card: str = VISA) -> Order:
@@ -331,7 +331,7 @@ async def giving_back_beside_the_dashboard(harness: PaymentHarness) -> Case:
     await harness.refund_in_dashboard(await harness.service.check(order.id, refresh=False), 1_000)
 
     async def step(life: Lifecycle) -> None:
-        await order.give_back(life)
+        await order.run_sagas(life)
 
     async def check() -> None:
         statuses = [RefundStatus.SUCCEEDED, RefundStatus.SUCCEEDED, RefundStatus.REPLACED]
@@ -346,7 +346,7 @@ async def hearing_of_a_dashboard_refund(harness: PaymentHarness) -> Case:
 
     async def step(life: Lifecycle) -> None:
         await order.take_webhooks(life, "refund.created")
-        await order.give_back(life)
+        await order.run_sagas(life)
 
     return order.followed(step, [RefundStatus.SUCCEEDED], refunds=1)
 
@@ -378,7 +378,7 @@ async def hearing_of_a_dispute(harness: PaymentHarness) -> Case:
 
 
 async def winning_a_dispute(harness: PaymentHarness) -> Case:
-    """A refund was refused by Stripe for a dispute, which is won by now; nobody told us of that."""
+    """A refund was refused by Stripe for a dispute, which is won by now; which we have not heard of."""
     order = await paid(harness)
     payment = await harness.service.check(order.id, refresh=False)
     refund = (await harness.request(payment, 600)).refund
@@ -419,7 +419,7 @@ STORIES: dict[str, Callable[[PaymentHarness], Awaitable[Case]]] = {
     "refund, keys gone": partial(refunding, days=True),
     "refund that takes days": refunding_what_takes_days,
     "refund that Stripe refuses": refunding_what_stripe_refuses,
-    "what is owed beside the dashboard": giving_back_beside_the_dashboard,
+    "what is due beside the dashboard": giving_back_beside_the_dashboard,
     "webhook of a dashboard refund": hearing_of_a_dashboard_refund,
     "webhook of a refund taken back": hearing_of_a_refund_taken_back,
     "a failed refund tried anew": replacing_a_failed_refund,
@@ -438,7 +438,7 @@ POINTS_ONLY = {
     "refund, keys gone",
     "refund that takes days",
     "refund that Stripe refuses",
-    "what is owed beside the dashboard",
+    "what is due beside the dashboard",
     "webhook of a dashboard refund",
     "webhook of a refund taken back",
     "a failed refund tried anew",

@@ -74,7 +74,7 @@ async def test_a_payment_is_opened_checked_closed_and_voided(
     closed = await call(payments.ClosePayment, close, caller=SERVICE, deadline=DEADLINE)
     void = pb.VoidPaymentRequest(order_id=request.order_id)
     await call(payments.VoidPayment, void, caller=SERVICE, deadline=DEADLINE)
-    await harness.give_back(await harness.service.check(request.order_id, refresh=False))
+    await harness.run_sagas(await harness.service.check(request.order_id, refresh=False))
     voided = await call(payments.CheckPayment, check, caller=SERVICE, deadline=DEADLINE)
 
     assert opened.payment == pb.Payment(

@@ -165,14 +165,14 @@ class PaymentHarness(StripeSide):
         new = new_refund(payment, amount, **changes)
         return await self.refund_service.request(new, idempotency_key=key or new_id(), wait=wait)
 
-    async def give_back(self, payment: Payment) -> Payment:
+    async def run_sagas(self, payment: Payment) -> Payment:
         """Do what the sagas of the payment's refunds do: carry each out, and close what is done."""
         return await run_sagas(self.components, payment.order_id)
 
     async def refunded(self, payment: Payment, amount: int | None = None) -> Refund:
         """A refund that an admin asked for, carried out as far as it gets."""
         requested = await self.request(payment, amount)
-        return (await self.give_back(payment)).get_refund(requested.refund.id)
+        return (await self.run_sagas(payment)).get_refund(requested.refund.id)
 
     # What runs in the background
 

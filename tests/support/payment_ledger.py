@@ -190,3 +190,15 @@ async def read_ledger(harness: PaymentHarness, order_id: str) -> Ledger:
         refunds=find_of_intents(Refund),
         disputes=find_of_intents(Dispute),
     )
+
+
+async def check_settled(harness: PaymentHarness, payment: Payment) -> None:
+    """That both sides say the same of a payment; see `Ledger.check_settled`."""
+    (await read_ledger(harness, payment.order_id)).check_settled()
+
+
+async def published_types(harness: PaymentHarness, payment: Payment) -> list[str]:
+    """The types of the payment's events, of which no number is missing."""
+    published = await harness.published(payment.order_id)
+    assert [seq for _, seq, _ in published] == list(range(1, len(published) + 1))
+    return [event_type for event_type, _, _ in published]

@@ -68,7 +68,7 @@ class Authenticate:
 
 @dataclass(frozen=True)
 class Hear:
-    """Webhooks come in: of all that Stripe owes these, by number, in this order."""
+    """Webhooks come in: of all that Stripe has to send these, by number, in this order."""
 
     numbers: tuple[int, ...]
 
@@ -168,23 +168,23 @@ Act = (
 )
 
 
-async def look_at_disputes(parts: PaymentComponents, order_id: str) -> None:
+async def look_at_disputes(components: PaymentComponents, order_id: str) -> None:
     """Do what the cases of the payment's disputes do: read each, and close it when it is decided."""
-    for known in (await parts.payments.check(order_id, refresh=False)).disputes:
-        dispute = (await parts.disputes.check(known.id)).get_dispute(known.id)
+    for known in (await components.payments.check(order_id, refresh=False)).disputes:
+        dispute = (await components.disputes.check(known.id)).get_dispute(known.id)
         if not dispute.status.is_open:
-            await parts.disputes.close(dispute.id, version=dispute.version)
+            await components.disputes.close(dispute.id, version=dispute.version)
 
 
 class Scene:
     """Some orders, two processes of the payment service, and a Stripe that knows nothing else."""
 
     def __init__(
-        self, harness: PaymentHarness, processes: Sequence[PaymentComponents], news: Sequence[NewPayment]
+        self, harness: PaymentHarness, processes: Sequence[PaymentComponents], new_payments: Sequence[NewPayment]
     ) -> None:
         self.harness = harness
         self.processes = processes
-        self.news = news
+        self.new_payments = new_payments
         self.answers: dict[str, PaymentStatus] = {}
         """What an order's payment was said to be in the end."""
         self.undone: set[str] = set()
@@ -206,14 +206,14 @@ class Scene:
         with suppress(Refused, Unavailable):
             match act:
                 case Open(order):
-                    self._note(await process.payments.open(replace(self.news[order], id=new_id())))
+                    self._note(await process.payments.open(replace(self.new_payments[order], id=new_id())))
                 case Refresh(order):
-                    self._note(await process.payments.check(self.news[order].order_id, refresh=True))
+                    self._note(await process.payments.check(self.new_payments[order].order_id, refresh=True))
                 case Close(order):
-                    self._note(await process.payments.close(self.news[order].order_id))
+                    self._note(await process.payments.close(self.new_payments[order].order_id))
                 case Void(order):
-                    await process.payments.void(self.news[order].order_id)
-                    self.undone.add(self.news[order].order_id)
+                    await process.payments.void(self.new_payments[order].order_id)
+                    self.undone.add(self.new_payments[order].order_id)
                 case Pay(order, card):
                     await self._pay(order, card)
                 case Authenticate(order, succeeds):
@@ -227,11 +227,11 @@ class Scene:
                 case Request(order, amount, number):
                     await self._request(process, order, amount, number)
                 case CarryOut(order):
-                    await run_sagas(process, self.news[order].order_id)
+                    await run_sagas(process, self.new_payments[order].order_id)
                 case Retry(order, resolve):
                     await self._retry(process, order, resolve=resolve)
                 case LookAtDispute(order):
-                    await look_at_disputes(process, self.news[order].order_id)
+                    await look_at_disputes(process, self.new_payments[order].order_id)
                 case SweepFollowUps():
                     await process.refund_follow_ups.process_due()
                     await process.dispute_follow_ups.process_due()
@@ -240,7 +240,7 @@ class Scene:
 
     async def settle(self) -> None:
         """Every caller repeats until it has an answer; Stripe's events come in twice, the last one first."""
-        for new in self.news:
+        for new in self.new_payments:
             with suppress(Refused):
                 payment = await self.harness.service.check(new.order_id, refresh=True)
                 if payment.voided:
@@ -251,7 +251,7 @@ class Scene:
             await take_webhook(self.processes[0], body)
         await self.harness.make_events_due()
         await self.processes[1].inbox.process_due()
-        for new in self.news:
+        for new in self.new_payments:
             await self._follow_up(new.order_id)
         await self.harness.make_follow_ups_due()
         await self.harness.follow_up()
@@ -269,7 +269,7 @@ class Scene:
 
     async def check(self, *, settled: bool) -> None:
         """What holds at any time, or once all has settled; and that no answer was taken back."""
-        for new in self.news:
+        for new in self.new_payments:
             ledger = await read_ledger(self.harness, new.order_id)
             if settled and ledger.payment is not None:
                 ledger.check_settled()
@@ -300,20 +300,20 @@ class Scene:
         raise AssertionError(f"no answer after {MOST_ATTEMPTS} attempts")
 
     async def _payment(self, order: int) -> Payment:
-        return await self.harness.service.check(self.news[order].order_id, refresh=False)
+        return await self.harness.service.check(self.new_payments[order].order_id, refresh=False)
 
-    async def _request(self, parts: PaymentComponents, order: int, amount: int | None, number: int) -> None:
+    async def _request(self, components: PaymentComponents, order: int, amount: int | None, number: int) -> None:
         before = await self._payment(order)
         key = f"{before.order_id}-{number}"
-        requested = await parts.refunds.request(new_refund(before, amount), idempotency_key=key, wait=0)
+        requested = await components.refunds.request(new_refund(before, amount), idempotency_key=key, wait=0)
         known = self.requests.setdefault(key, requested.refund.id)
         assert requested.refund.id == known
         assert requested.refund.amount <= before.amount
 
-    async def _retry(self, parts: PaymentComponents, order: int, *, resolve: bool) -> None:
+    async def _retry(self, components: PaymentComponents, order: int, *, resolve: bool) -> None:
         for refund in (await self._payment(order)).refunds:
             if refund.status.has_failed:
-                await (parts.refunds.resolve if resolve else parts.refunds.replace_failed)(refund.id)
+                await (components.refunds.resolve if resolve else components.refunds.replace_failed)(refund.id)
 
     async def _happen_at_stripe(self, act: Act) -> None:
         """What Stripe does not allow does not happen."""
@@ -330,15 +330,15 @@ class Scene:
                     if [charge for charge in await self.harness.charges(payment) if charge.status == "succeeded"]:
                         await self.harness.dispute(payment, status=status)
                 case MoveDispute(order, status):
-                    for dispute in (await read_ledger(self.harness, self.news[order].order_id)).disputes:
+                    for dispute in (await read_ledger(self.harness, self.new_payments[order].order_id)).disputes:
                         self.harness.move_dispute(dispute["id"], status)
 
     async def _pay(self, order: int, card: str) -> None:
-        payment = await self.harness.service.check(self.news[order].order_id, refresh=False)
+        payment = await self.harness.service.check(self.new_payments[order].order_id, refresh=False)
         if payment.intent_id is not None:
             await self.harness.customer_pays(payment, card)
 
     async def _authenticate(self, order: int, *, succeeds: bool) -> None:
-        payment = await self.harness.service.check(self.news[order].order_id, refresh=False)
+        payment = await self.harness.service.check(self.new_payments[order].order_id, refresh=False)
         with suppress(ApiError):
             self.harness.authenticate(payment, succeeds=succeeds)

@@ -173,6 +173,8 @@ async def test_the_description_names_every_operation_and_its_problems(gateway: G
     operations = [operation for path in description["paths"].values() for operation in path.values()]
     assert description["openapi"].startswith("3.1")
     assert len({operation["operationId"] for operation in operations}) == len(operations)
+    described = {tag["name"] for tag in description["tags"]}
+    assert {tag for operation in operations for tag in operation["tags"]} == described
     for operation in operations:
         for status, response in operation["responses"].items():
             media_type = "application/json" if status < "400" else "application/problem+json"
