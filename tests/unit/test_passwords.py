@@ -49,7 +49,8 @@ def hashing(monkeypatch: pytest.MonkeyPatch) -> Hashing:
     return Hashing(monkeypatch)
 
 
-async def test_without_a_setting_hashes_are_as_rfc_9106_wants_them() -> None:
+async def test_without_a_setting_hashes_are_as_rfc_9106_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORDERSAGA_PASSWORD_HASH_MEMORY", raising=False)
     with capture_logs() as logs:
         passwords = Passwords(memory_kib=Settings().password_hash_memory)
 
