@@ -15,6 +15,9 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, suppres
 settings.register_profile("search", settings.get_profile("repeatable"), derandomize=False, max_examples=1_000)
 settings.load_profile("repeatable")
 
+# Hashing is the subject of few tests: elsewhere it is cheap, in the processes that tests start too.
+os.environ.setdefault("ORDERSAGA_PASSWORD_HASH_MEMORY", "32")
+
 _ADDRESS = pytest.StashKey[str]()
 _POSTGRES = pytest.StashKey[PostgresOnDemand]()
 

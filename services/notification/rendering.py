@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from domain.money import format_money
 from domain.orders import CancelledBy, OrderStatus, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from runtime.protos import from_timestamp
 from services.notification.model import Template
 
 _REASONS: Final[Mapping[str, str]] = {
@@ -87,7 +88,7 @@ def render(
     facts = {
         "customer": customer,
         "order_id": event.order_id,
-        "at": _moment(event.at.ToDatetime(UTC)),
+        "at": _moment(from_timestamp(event.at)),
         "lines": [
             _Line(
                 name=product_names.get(line.product_id, line.product_id),
@@ -113,7 +114,7 @@ def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str | bool]:
     if event.HasField("total"):
         facts["total"] = format_money(event.total, event.currency)
     if event.HasField("payment_deadline"):
-        facts["deadline"] = _moment(event.payment_deadline.ToDatetime(UTC))
+        facts["deadline"] = _moment(from_timestamp(event.payment_deadline))
     if event.refund_amount:
         facts["refund"] = format_money(event.refund_amount, event.currency)
         facts["refunded"] = format_money(event.refunded, event.currency)

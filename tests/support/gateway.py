@@ -52,8 +52,6 @@ from tests.support.stripe_double import open_account
 NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 PASSWORD = "correct horse"
-HASH_MEMORY = 32
-"""KiB: hashing is the subject of few tests."""
 
 _KEY = Ed25519PrivateKey.generate()
 PRIVATE_PEM = _KEY.private_bytes(
@@ -138,7 +136,6 @@ async def gateway_with_services(
                 "jwt_private_key": PRIVATE_PEM,
                 "access_token_ttl": 60,
                 "refresh_token_ttl": 60,
-                "password_hash_memory": HASH_MEMORY,
                 "database_pool_size": 4,
                 **{f"{service}_dsn": dsn for service, dsn in databases.items()},
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -45,11 +46,14 @@ class Hashing:
 
 
 @pytest.fixture
-def hashing(monkeypatch: pytest.MonkeyPatch) -> Hashing:
-    return Hashing(monkeypatch)
+def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashing]:
+    hashing = Hashing(monkeypatch)
+    yield hashing
+    hashing.end(1_000)  # no thread is to wait for ever, whatever became of the test
 
 
-async def test_without_a_setting_hashes_are_as_rfc_9106_wants_them() -> None:
+async def test_without_a_setting_hashes_are_as_rfc_9106_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORDERSAGA_PASSWORD_HASH_MEMORY", raising=False)
     with capture_logs() as logs:
         passwords = Passwords(memory_kib=Settings().password_hash_memory)
 
@@ -124,7 +128,7 @@ async def test_who_comes_when_too_many_wait_is_answered_at_once(hashing: Hashing
     await hashing.has_begun(PARALLEL_HASHES)
 
     with pytest.raises(Unavailable, match="too many callers"):
-        await hashing.passwords.hash("one too many")
+        await asyncio.wait_for(hashing.passwords.hash("one too many"), 20)
     hashing.end(len(asked))
 
     await asyncio.gather(*tasks)
