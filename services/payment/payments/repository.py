@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Final, Literal, LiteralString
+from datetime import timedelta
+from typing import Final, Literal, LiteralString, get_args
 
 from runtime.database import Connection, encode_rows
-from runtime.due_work import DueColumns, DueTable
+from runtime.due_work import Claimed, DueColumns, DueTable
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, overwrite, parameters, recordset
 from services.payment.payments.model import Dispute, FollowUp, Payment, Refund
@@ -87,8 +88,7 @@ _PAYMENT: Final = f"""
 """  # noqa: S608 - put together from constants
 
 
-def due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
-    """The refunds or disputes from which something still follows, when their workflows have to be looked after."""
+def _due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
     return DueTable(
         table=table,
         key="id",
@@ -97,6 +97,12 @@ def due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
         make=FollowUp,
         joined="JOIN payments ON payments.id = payment_id",
     )
+
+
+DUE_FOLLOW_UPS: Final[Mapping[FollowedTable, DueTable[FollowUp]]] = {
+    table: _due_follow_ups(table) for table in get_args(FollowedTable)
+}
+"""The refunds and disputes from which something still follows, when their workflows have to be looked after."""
 
 
 class PaymentRepository:
@@ -171,12 +177,18 @@ class PaymentRepository:
             "SELECT FROM payments WHERE order_id = %(order_id)s FOR UPDATE", order_id=order_id
         )
 
-    async def set_notified(self, table: FollowedTable, follow_up: FollowUp) -> None:
-        """Note that the workflow knows of this version."""
+    async def set_followed_up(self, table: FollowedTable, claimed: Claimed[FollowUp], *, next_look: timedelta) -> None:
+        """Note that the workflow runs and knows of this version, unless the claim was lost."""
         await self._connection.execute(
-            f"UPDATE {table} SET notified_version = greatest(notified_version, %(version)s) WHERE id = %(id)s",  # noqa: S608 - put together from constants
-            id=follow_up.id,
-            version=follow_up.version,
+            f"""
+            UPDATE {table}
+               SET notified_version = greatest(notified_version, %(version)s), attempts = 0, last_error = NULL,
+                   next_attempt_at = now() + %(next_look)s
+             WHERE {DUE_FOLLOW_UPS[table].still_claimed}
+            """,  # noqa: S608 - put together from constants
+            version=claimed.item.version,
+            next_look=next_look,
+            **claimed.parameters,
         )
 
     async def _find(self, condition: LiteralString, **parameters: object) -> Payment | None:
