@@ -22,9 +22,10 @@ FOLLOW_UPS_CHANNEL: Final = "payment_follow_ups"
 
 _NOT_OF_VALUE: Final = {"payment_id", "updated_at", *DueColumns.model_fields}
 """Columns of refunds and disputes that their changes are not made of."""
-_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "created_at", "version"}
-"""Columns of a payment that no change names."""
-_CHANGED: Final = {*_FIXED, "updated_at"}
+_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "created_at"}
+"""Columns of a payment that never change."""
+_NOT_SAID: Final = {*_FIXED, "version", "updated_at"}
+"""Columns whose value a change does not say."""
 
 _PAYMENT_COLUMNS: Final = columns(PaymentRow, without={"updated_at"})
 _ADD_PAYMENT: Final = with_events(f"""
@@ -62,7 +63,7 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
 _CHANGE_PAYMENT: Final = with_events(f"""
     changed AS (
         UPDATE payments
-           SET ({columns(PaymentRow, without=_CHANGED)}) = ROW ({parameters(PaymentRow, without=_CHANGED)}),
+           SET ({columns(PaymentRow, without=_NOT_SAID)}) = ROW ({parameters(PaymentRow, without=_NOT_SAID)}),
                version = version + 1, updated_at = now()
          WHERE id = %(id)s AND version = %(version)s
         RETURNING id
