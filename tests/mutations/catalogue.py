@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.mutations.mechanisms import MECHANISMS
+from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
 from tests.mutations.services import SERVICES
 from tests.support.mutation import Mutation
@@ -14,6 +15,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *RELAY,
     *MECHANISMS,
     *SERVICES,
+    *PAYMENT,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

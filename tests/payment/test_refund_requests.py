@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -222,6 +223,25 @@ async def test_a_request_waits_until_its_refund_is_done(harness: PaymentHarness)
     assert (replayed.refund, replayed.accepted_only, replayed.replayed) == (requested.refund, False, True)
 
 
+async def test_a_request_that_was_answered_with_its_outcome_is_answered_so_though_that_is_taken_back(
+    harness: PaymentHarness,
+) -> None:
+    payment = await harness.opened("pm_card_refundFail")
+    async with harness.following_up():
+        waiting = asyncio.create_task(harness.request(payment, 600, key="w3", wait=30))
+        await harness.sagas.followed_up.wait()
+    await harness.run_sagas(payment)
+    requested = await asyncio.wait_for(waiting, 5)
+
+    harness.move_refund(requested.refund.stripe_refund_id, "failed")
+    await harness.hear("refund.failed")
+    await _end_wait(harness, "w3", at=requested.refund.settled_at)
+    repeated = await harness.request(payment, 600, key="w3")
+
+    assert (requested.refund.status, repeated.refund.status) == (RefundStatus.SUCCEEDED, RefundStatus.FAILED)
+    assert (requested.accepted_only, repeated.accepted_only, repeated.replayed) == (False, False, True)
+
+
 async def test_a_request_waits_no_longer_than_until_its_refund_has_failed(harness: PaymentHarness) -> None:
     payment = await harness.opened(VISA)
     [charge] = await harness.charges(payment)
@@ -297,3 +317,10 @@ async def _until_claimed(harness: PaymentHarness, key: str) -> None:
     async with asyncio.timeout(10):
         while not await harness.rows("SELECT 1 AS one FROM idempotency_keys WHERE key = %(key)s", key=key):
             pass
+
+
+async def _end_wait(harness: PaymentHarness, key: str, *, at: datetime | None) -> None:
+    """As if the first request had waited until then."""
+    await harness.rows(
+        "UPDATE idempotency_keys SET answer_by = %(at)s WHERE key = %(key)s RETURNING key", key=key, at=at
+    )

@@ -10,8 +10,14 @@ from services.payment.payments.model import Change, Dispute, Payment, PaymentUpd
 from services.payment.stripe.model import StripeDispute
 
 
-def follow_disputes(payment: Payment, found: Sequence[StripeDispute]) -> Change:
-    """Follow a list of the payment's disputes. Refunds that waited for a bank's decision go on once there is one."""
+def follow_disputes(payment: Payment, found: Sequence[StripeDispute], *, asking: str | None = None) -> Change:
+    """Follow a list of the payment's disputes. Refunds that waited for a bank's decision go on once there is one.
+
+    Args:
+        payment: as it was read.
+        found: what Stripe says.
+        asking: the dispute whose case asks, and so knows afterwards.
+    """
     known = {dispute.id: dispute for dispute in payment.disputes}
     followed, updates = payment, list[PaymentUpdate]()
     for each in found:
@@ -27,6 +33,8 @@ def follow_disputes(payment: Payment, found: Sequence[StripeDispute]) -> Change:
         updates.append(PaymentUpdate(type="payment.disputed", dispute=dispute))
     if payment.open_dispute is not None and followed.open_dispute is None:
         followed = _with_waiting_refunds_changed(followed)
+    if asking is not None:
+        followed = followed.with_dispute(followed.get_dispute(asking).notified())
     return Change(payment=followed, updates=updates)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from services.payment.disputes.decisions import close_dispute, follow_disputes
 from services.payment.disputes.errors import DisputeNotFound
 from services.payment.order_turns import OrderTurns
-from services.payment.payments.model import Payment
+from services.payment.payments.model import Change, Payment
 from services.payment.payments.store import PaymentStore
 from services.payment.stripe.client import StripeClient
 
@@ -31,16 +30,7 @@ class DisputeService:
         Raises:
             StripeUnavailable: repeat.
         """
-        while payment.intent_id is not None:
-            change = follow_disputes(payment, await self._stripe.list_disputes(payment.intent_id))
-            if asking is not None:
-                notified = change.payment.with_dispute(change.payment.get_dispute(asking).notified())
-                change = replace(change, payment=notified)
-            applied = await self._store.apply(payment, change)
-            if applied is not None:
-                return applied
-            payment = await self._store.get(payment.order_id)
-        return payment
+        return await self._store.follow(payment, partial(self._look, asking=asking))
 
     async def check(self, dispute_id: str) -> Payment:
         """The payment of a dispute, with the dispute as Stripe has it now.
@@ -62,6 +52,11 @@ class DisputeService:
         decide = partial(close_dispute, dispute_id=dispute_id, version=version)
         closed = await self._store.change(await self._get(dispute_id), decide)
         return closed.get_dispute(dispute_id).version == version
+
+    async def _look(self, payment: Payment, *, asking: str | None) -> Change | None:
+        if payment.intent_id is None:
+            return None
+        return follow_disputes(payment, await self._stripe.list_disputes(payment.intent_id), asking=asking)
 
     async def _get(self, dispute_id: str) -> Payment:
         payment = await self._store.find_by_dispute(dispute_id)

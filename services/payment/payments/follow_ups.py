@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from runtime.backoff import Backoff
 from runtime.database import Database
 from runtime.due_work import Claimed
-from runtime.due_worker import DueWorker
+from runtime.due_worker import DueWorker, Record
 from services.payment.payments.model import FollowUp
-from services.payment.payments.repository import FollowedTable, PaymentRepository, due_follow_ups
+from services.payment.payments.repository import DUE_FOLLOW_UPS, FollowedTable, PaymentRepository
 
 _CONCURRENCY: Final = 8
 _LEASE: Final = timedelta(seconds=10)
@@ -35,21 +36,25 @@ Ensure = Callable[[FollowUp], Awaitable[None]]
 def follow_up_worker(table: FollowedTable, database: Database, ensure: Ensure, *, poll: float) -> DueWorker[FollowUp]:
     """What keeps the workflows of a table's rows going; `poll` is how often changes of other processes are sought."""
 
-    async def process(claimed: Claimed[FollowUp]) -> timedelta:
-        follow_up = claimed.item
-        await ensure(follow_up)
-        if follow_up.changed:
-            async with database.autocommit() as connection:
-                await PaymentRepository(connection).set_notified(table, follow_up)
-        return min(max(follow_up.age / _SHARE_OF_AGE, _SOONEST), _LATEST)
+    async def process(claimed: Claimed[FollowUp]) -> Record:
+        await ensure(claimed.item)
+        next_look = min(max(claimed.item.age / _SHARE_OF_AGE, _SOONEST), _LATEST)
+        return partial(_record, table, database, claimed, next_look)
 
     return DueWorker(
         table,
         database=database,
-        table=due_follow_ups(table),
+        table=DUE_FOLLOW_UPS[table],
         process=process,
         concurrency=_CONCURRENCY,
         lease=_LEASE,
         backoff=_BACKOFF,
         poll=poll,
     )
+
+
+async def _record(table: FollowedTable, database: Database, claimed: Claimed[FollowUp], next_look: timedelta) -> bool:
+    """What has changed since it was claimed is due already, and its workflow notified of that."""
+    async with database.autocommit() as connection:
+        await PaymentRepository(connection).set_followed_up(table, claimed, next_look=next_look)
+    return False

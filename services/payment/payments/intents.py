@@ -17,7 +17,7 @@ from domain.payments import PaymentStatus
 from runtime.clock import Clock
 from services.payment.payments import decisions
 from services.payment.payments.errors import PaymentUnsettled
-from services.payment.payments.model import Payment
+from services.payment.payments.model import Change, Payment
 from services.payment.payments.store import PaymentStore
 from services.payment.stripe.client import StripeClient
 from services.payment.stripe.errors import (
@@ -86,13 +86,7 @@ class Intents:
         Raises:
             StripeUnavailable: repeat.
         """
-        while payment.intent_id is not None and not payment.status.is_final:
-            intent = await self._stripe.get_intent(payment.intent_id)
-            applied = await self._follow(payment, intent)
-            if applied is not None:
-                return applied
-            payment = await self._store.get(payment.order_id)
-        return payment
+        return await self._store.follow(payment, self._look)
 
     async def count_failed_charges(self, payment: Payment) -> Payment:
         """Count the failed charges of a payment that succeeded meanwhile: no re-read looks for them any more.
@@ -100,13 +94,7 @@ class Intents:
         Raises:
             StripeUnavailable: repeat.
         """
-        while payment.intent_id is not None:
-            failed = await self._stripe.list_failed_charges(payment.intent_id)
-            applied = await self._store.apply(payment, decisions.count_failed(payment, failed, before=payment))
-            if applied is not None:
-                return applied
-            payment = await self._store.get(payment.order_id)
-        return payment
+        return await self._store.follow(payment, self._look_for_failed_charges)
 
     async def confirm(self, payment: Payment, payment_method: str) -> Payment:
         """Try to take the money. A decline is an answer; a doubtful one is re-read, never given a new intent.
@@ -129,7 +117,7 @@ class Intents:
             if isinstance(doubt, StripeKeySpent):
                 await self._go_on_to_next_generation(payment)
             raise
-        return await self._follow(payment, intent) or await self.reread(payment)
+        return await self._follow(payment, intent)
 
     async def end(self, payment: Payment) -> Payment:
         """End the payment unless the money came or is on its way: SUCCEEDED, PROCESSING or CANCELLED comes back.
@@ -163,14 +151,30 @@ class Intents:
                 await self._go_on_to_next_generation(payment)
                 raise
         else:
-            payment = await self._follow(payment, intent) or await self.reread(payment)
+            payment = await self._follow(payment, intent)
         if payment.status not in _SETTLED:
             raise PaymentUnsettled(f"payment {payment.id} changed while it was being cancelled")
         return payment
 
-    async def _follow(self, seen: Payment, intent: Intent) -> Payment | None:
+    async def _look(self, payment: Payment) -> Change | None:
+        if payment.intent_id is None or payment.status.is_final:
+            return None
+        return await self._change(payment, await self._stripe.get_intent(payment.intent_id))
+
+    async def _look_for_failed_charges(self, payment: Payment) -> Change | None:
+        if payment.intent_id is None:
+            return None
+        failed = await self._stripe.list_failed_charges(payment.intent_id)
+        return decisions.count_failed(payment, failed, before=payment)
+
+    async def _follow(self, seen: Payment, answer: Intent) -> Payment:
+        """Apply the answer to a call that began after `seen` had been read."""
+        applied = await self._store.apply(seen, await self._change(seen, answer))
+        return applied or await self.reread(await self._store.get(seen.order_id))
+
+    async def _change(self, seen: Payment, intent: Intent) -> Change:
         failed = await self._stripe.list_failed_charges(intent.id) if intent.may_have_failed_charges else []
-        return await self._store.apply(seen, decisions.follow_intent(seen, intent, failed))
+        return decisions.follow_intent(seen, intent, failed)
 
     async def _keep(self, payment: Payment, intent: Intent) -> Payment:
         kept = await self._store.change(payment, partial(decisions.keep_intent, intent=intent))

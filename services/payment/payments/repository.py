@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Final, Literal, LiteralString
+from datetime import timedelta
+from typing import Final, Literal, LiteralString, get_args
 
 from runtime.database import Connection, encode_rows
-from runtime.due_work import DueColumns, DueTable
+from runtime.due_work import Claimed, DueColumns, DueTable
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, overwrite, parameters, recordset
 from services.payment.payments.model import Dispute, FollowUp, Payment, Refund
@@ -21,9 +22,10 @@ FOLLOW_UPS_CHANNEL: Final = "payment_follow_ups"
 
 _NOT_OF_VALUE: Final = {"payment_id", "updated_at", *DueColumns.model_fields}
 """Columns of refunds and disputes that their changes are not made of."""
-_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "created_at", "version"}
-"""Columns of a payment that no change names."""
-_CHANGED: Final = {*_FIXED, "updated_at"}
+_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "created_at"}
+"""Columns of a payment that never change."""
+_NOT_SAID: Final = {*_FIXED, "version", "updated_at"}
+"""Columns whose value a change does not say."""
 
 _PAYMENT_COLUMNS: Final = columns(PaymentRow, without={"updated_at"})
 _ADD_PAYMENT: Final = with_events(f"""
@@ -61,7 +63,7 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
 _CHANGE_PAYMENT: Final = with_events(f"""
     changed AS (
         UPDATE payments
-           SET ({columns(PaymentRow, without=_CHANGED)}) = ROW ({parameters(PaymentRow, without=_CHANGED)}),
+           SET ({columns(PaymentRow, without=_NOT_SAID)}) = ROW ({parameters(PaymentRow, without=_NOT_SAID)}),
                version = version + 1, updated_at = now()
          WHERE id = %(id)s AND version = %(version)s
         RETURNING id
@@ -87,8 +89,7 @@ _PAYMENT: Final = f"""
 """  # noqa: S608 - put together from constants
 
 
-def due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
-    """The refunds or disputes from which something still follows, when their workflows have to be looked after."""
+def _due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
     return DueTable(
         table=table,
         key="id",
@@ -97,6 +98,12 @@ def due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
         make=FollowUp,
         joined="JOIN payments ON payments.id = payment_id",
     )
+
+
+DUE_FOLLOW_UPS: Final[Mapping[FollowedTable, DueTable[FollowUp]]] = {
+    table: _due_follow_ups(table) for table in get_args(FollowedTable)
+}
+"""The refunds and disputes from which something still follows, when their workflows have to be looked after."""
 
 
 class PaymentRepository:
@@ -171,12 +178,18 @@ class PaymentRepository:
             "SELECT FROM payments WHERE order_id = %(order_id)s FOR UPDATE", order_id=order_id
         )
 
-    async def set_notified(self, table: FollowedTable, follow_up: FollowUp) -> None:
-        """Note that the workflow knows of this version."""
+    async def set_followed_up(self, table: FollowedTable, claimed: Claimed[FollowUp], *, next_look: timedelta) -> None:
+        """Note that the workflow runs and knows of this version, unless the claim was lost."""
         await self._connection.execute(
-            f"UPDATE {table} SET notified_version = greatest(notified_version, %(version)s) WHERE id = %(id)s",  # noqa: S608 - put together from constants
-            id=follow_up.id,
-            version=follow_up.version,
+            f"""
+            UPDATE {table}
+               SET notified_version = greatest(notified_version, %(version)s), attempts = 0, last_error = NULL,
+                   next_attempt_at = now() + %(next_look)s
+             WHERE {DUE_FOLLOW_UPS[table].still_claimed}
+            """,  # noqa: S608 - put together from constants
+            version=claimed.item.version,
+            next_look=next_look,
+            **claimed.parameters,
         )
 
     async def _find(self, condition: LiteralString, **parameters: object) -> Payment | None:

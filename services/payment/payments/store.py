@@ -11,7 +11,7 @@ webhooks need (docs/decisions/0002).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
@@ -88,6 +88,20 @@ class PaymentStore:
         """
         async with self._database.autocommit() as connection:
             return await self._write(PaymentRepository(connection), seen, change)
+
+    async def follow(self, payment: Payment, look: Callable[[Payment], Awaitable[Change | None]]) -> Payment:
+        """Apply what a look at Stripe finds, and look again whenever another change came in between.
+
+        Args:
+            payment: as it was read.
+            look: asks Stripe what has become of a payment; None where there is nothing to ask.
+        """
+        while (change := await look(payment)) is not None:
+            applied = await self.apply(payment, change)
+            if applied is not None:
+                return applied
+            payment = await self.get(payment.order_id)
+        return payment
 
     async def change(self, stored: Payment, decide: Callable[[Payment], Change | None]) -> Payment:
         """Make the change that is decided on for the payment as it is stored by now; the payment after it.

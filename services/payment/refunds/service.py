@@ -16,7 +16,7 @@ from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.wakeups import Wakeups, wait_until
 from services.payment.disputes.service import DisputeService
 from services.payment.order_turns import OrderTurns
-from services.payment.payments.model import Payment, Refund
+from services.payment.payments.model import Change, Payment, Refund
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds import decisions
 from services.payment.refunds.errors import RefundNotFound
@@ -85,13 +85,7 @@ class RefundService:
         Raises:
             StripeUnavailable: repeat.
         """
-        while payment.intent_id is not None:
-            found = await self._stripe.list_refunds(payment.intent_id)
-            applied = await self._store.apply(payment, decisions.follow_refunds(payment, found, asking=asking))
-            if applied is not None:
-                return applied
-            payment = await self._store.get(payment.order_id)
-        return payment
+        return await self._store.follow(payment, partial(self._look, asking=asking))
 
     async def carry_out(self, refund_id: str) -> Payment:
         """Ask Stripe for a refund unless it has it; the payment as it is then. Its saga calls, and may repeat it.
@@ -186,8 +180,14 @@ class RefundService:
             raise
         except StripeRefused as refused:
             return await self._follow_refusal(payment, refund, refused)
-        change = decisions.follow_refunds(payment, [made], asking=refund.id)
-        return await self._store.apply(payment, change) or await self.catch_up(payment, asking=refund.id)
+        applied = await self._store.apply(payment, decisions.follow_refunds(payment, [made], asking=refund.id))
+        return applied or await self.catch_up(await self._store.get(payment.order_id), asking=refund.id)
+
+    async def _look(self, payment: Payment, *, asking: str | None) -> Change | None:
+        if payment.intent_id is None:
+            return None
+        found = await self._stripe.list_refunds(payment.intent_id)
+        return decisions.follow_refunds(payment, found, asking=asking)
 
     async def _follow_refusal(self, payment: Payment, refund: Refund, refused: StripeRefused) -> Payment:
         """Find out why Stripe refuses: a dispute, or a refund at its side, may not have been heard of yet."""

@@ -8,11 +8,12 @@ again. What one of a refund or dispute changes is followed up from there, see `p
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from domain.payments import PaymentStatus
 from runtime.database import Database
 from runtime.due_work import Claimed
-from runtime.due_worker import DeadLetter
+from runtime.due_worker import DeadLetter, Record
 from runtime.metrics import PROVIDER_EVENTS
 from runtime.refusal import Unavailable
 from services.payment.disputes.service import DisputeService
@@ -65,17 +66,20 @@ class EventProcessor:
         self._turns = turns
         self._grace_period = grace_period
 
-    async def process(self, claimed: Claimed[ProviderEvent]) -> None:
-        """Process an event, and record that; see `runtime.due_worker.Process`."""
-        event = claimed.item
+    async def process(self, claimed: Claimed[ProviderEvent]) -> Record:
+        """Process an event; see `runtime.due_worker.Process`."""
         try:
-            note = await self._process(event)
+            note = await self._process(claimed.item)
         except DeadLetter:
             PROVIDER_EVENTS.labels(EventStatus.FLAGGED.value).inc()
             raise
-        async with self._database.autocommit() as connection:
-            await EventRepository(connection).finish(event.event_id, note=note)
         PROVIDER_EVENTS.labels(EventStatus.APPLIED.value).inc()
+        return partial(self._record, claimed, note)
+
+    async def _record(self, claimed: Claimed[ProviderEvent], note: str) -> bool:
+        async with self._database.autocommit() as connection:
+            await EventRepository(connection).finish(claimed, note=note)
+        return False
 
     async def _process(self, event: ProviderEvent) -> str:
         """Do what an event asks for; why there was nothing to do, if so."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from runtime.database import Connection, encode_rows
-from runtime.due_work import DueTable
+from runtime.due_work import Claimed, DueTable
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.model import StripeEvent
 from services.payment.tables import EventStatus
@@ -32,6 +32,11 @@ _ADD: Final = """
            event_id text, type text, intent_id text, order_id uuid, status text, note text)
     ON CONFLICT DO NOTHING
 """
+
+_FINISH: Final = f"""
+    UPDATE provider_events SET status = 'APPLIED', note = %(note)s, processed_at = now()
+     WHERE {DUE_EVENTS.still_claimed}
+"""  # noqa: S608 - put together from constants
 
 
 class EventRepository:
@@ -64,16 +69,9 @@ class EventRepository:
         )
         return frozenset(row["intent_id"] for row in rows)
 
-    async def finish(self, event_id: str, *, note: str) -> None:
-        """Note that an event has been processed."""
-        await self._connection.execute(
-            """
-            UPDATE provider_events SET status = 'APPLIED', note = %(note)s, processed_at = now()
-             WHERE event_id = %(event_id)s AND status = 'RECEIVED'
-            """,
-            event_id=event_id,
-            note=note,
-        )
+    async def finish(self, claimed: Claimed[ProviderEvent], *, note: str) -> None:
+        """Note that an event has been processed, unless the claim was lost."""
+        await self._connection.execute(_FINISH, note=note, **claimed.parameters)
 
     async def start_sweep(self, *, first_look: timedelta) -> datetime:
         """Up to which of Stripe's times its events were read; at the very first, `first_look` ago."""
