@@ -39,7 +39,7 @@ audit: generate ## Check that money, stock and orders of the stack that `make up
 test: generate ## Run the test suite
 	$(BIN)/pytest $(ARGS)
 
-test-more: generate ## Run the tests that take more time or programs: parts killed on a running stack, stripe-mock
+test-more: generate ## Run the tests that take more time or programs: components killed on a running stack, mutations, stripe-mock
 	$(BIN)/pytest -m more $(ARGS)
 
 explore: generate ## Explore N traces of the saga in the order of SEED, then refunds, or run one SCHEDULE alone

@@ -257,7 +257,7 @@ async def test_fault_10_what_happens_because_of_an_order_is_one_trace_over_all_s
     await call(gateway.services.inventory.Reserve, reserve, caller=SERVICE, deadline=TIMEOUT)
     await call(gateway.services.payment.OpenPayment, opening, caller=SERVICE, deadline=TIMEOUT)
 
-    told = [
+    traceparents = [
         parents
         for service, kind in (("order", "order.received"), ("inventory", "stock.reserved"), ("payment", "payment.%"))
         for parents in query(
@@ -268,7 +268,7 @@ async def test_fault_10_what_happens_because_of_an_order_is_one_trace_over_all_s
             product_id,
         )
     ]
-    assert len(told) >= 4  # the payment tells of its row, and of its intent
-    spans = [re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-01", parent) for (parent,) in told]
+    assert len(traceparents) >= 4  # the payment tells of its row, and of its intent
+    spans = [re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-01", parent) for (parent,) in traceparents]
     assert {span[1] if span else None for span in spans} == {order_id.replace("-", "")}
-    assert len({span[2] for span in spans if span}) == len(told)
+    assert len({span[2] for span in spans if span}) == len(traceparents)

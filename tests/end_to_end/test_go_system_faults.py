@@ -95,11 +95,11 @@ async def test_fault_3_the_same_request_twice_is_one_order_one_payment_and_one_r
     headers = {**customer, "Idempotency-Key": new_id(), "Prefer": "wait=0"}
 
     answers = [await gateway.http.post("/v1/orders", json=order_body(product_id), headers=headers) for _ in range(2)]
-    twins = await asyncio.gather(
+    duplicates = await asyncio.gather(
         *(gateway.http.post("/v1/orders", json=order_body(product_id), headers=headers) for _ in range(4))
     )
 
-    [order_id] = {answer.json()["id"] for answer in (*answers, *twins)}
+    [order_id] = {answer.json()["id"] for answer in (*answers, *duplicates)}
     assert query(databases["order"], "SELECT id::text FROM orders WHERE user_id = %s", user_id) == [(order_id,)]
 
     opening = OpenPaymentRequest(order_id=order_id, user_id=user_id, amount=1_250, currency="EUR")
@@ -129,13 +129,13 @@ async def test_fault_4_a_webhook_that_stripe_did_not_sign_is_refused_and_a_payme
     )
 
     assert (forged.status_code, forged.json()["type"]) == (400, "urn:ordersaga:problem:bad-webhook-signature")
-    told = query(
+    published = query(
         databases["payment"],
         "SELECT key, data::json->>'orderId' FROM outbox WHERE ce_type = 'payment.status_updated' AND key = %s",
         order_id,
     )
-    assert told
-    assert set(told) == {(order_id, order_id)}
+    assert published
+    assert set(published) == {(order_id, order_id)}
 
 
 async def test_fault_5_a_row_and_its_event_are_written_by_one_transaction(

@@ -181,9 +181,9 @@ async def test_void_owes_all_money_and_returns_and_it_goes_back_once(harness: St
         await harness.do(harness.payment.void_payment, order_id)
     assert await harness.money(order_id) == money(status="succeeded", captured=2_000)
 
-    [owed] = await harness.open_refunds(order_id)
+    [due] = await harness.open_refunds(order_id)
     for _ in range(2):
-        state = await harness.do(harness.refund.carry_out_refund, owed)
+        state = await harness.do(harness.refund.carry_out_refund, due)
         assert (state.status, state.origin, state.amount) == (RefundStatus.SUCCEEDED, RefundOrigin.VOID, 2_000)
     await harness.deliver_events()
     await harness.do(harness.payment.void_payment, order_id)
@@ -221,7 +221,7 @@ async def test_money_on_its_way_can_be_closed_but_not_voided_yet_and_goes_back_w
     assert await harness.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
 
 
-async def test_late_money_of_a_voided_payment_is_owed_by_its_event_alone_and_goes_back_once(
+async def test_late_money_of_a_voided_payment_is_due_by_its_event_alone_and_goes_back_once(
     harness: StepHarness,
 ) -> None:
     order_id = await opened(harness)

@@ -156,13 +156,13 @@ async def test_a_refund_from_the_dashboard_is_adopted(harness: StepHarness) -> N
     assert await given_back(harness, order_id) == (600, 1)
 
 
-async def test_of_what_is_owed_only_the_rest_is_given_back_when_the_dashboard_was_faster(harness: StepHarness) -> None:
+async def test_of_what_is_due_only_the_rest_is_given_back_when_the_dashboard_was_faster(harness: StepHarness) -> None:
     order_id = await paid(harness)
     await harness.do(harness.payment.void_payment, order_id)
-    [owed] = await harness.open_refunds(order_id)
+    [due] = await harness.open_refunds(order_id)
     await harness.refund_in_dashboard(order_id, 600)
 
-    state = await carry_out(harness, owed)
+    state = await carry_out(harness, due)
     for _ in range(2):
         await harness.give_back(order_id)
 

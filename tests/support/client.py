@@ -149,7 +149,7 @@ class StackClient:
         return await _json(self.stripe.post(f"/v1/payment_intents/{secret.split('_secret_')[0]}/confirm", data=form))
 
     async def break_stripe(self, faults: Json) -> None:
-        """Switch on these faults at Stripe, and all others off; `{}` mends it."""
+        """Switch on these faults at Stripe, and all others off; `{}` ends them all."""
         (await self.stripe.post("/_sandbox/faults", json=faults)).raise_for_status()
 
     async def mails(self, email: str, *, at_least: int) -> list[Json]:

@@ -144,7 +144,7 @@ async def explore(begin: Callable[[], Awaitable[Case]], *, deaths: int, one_in: 
     """Run a case with every sequence of up to so many deaths, each at every point that there is; check each.
 
     Of the sequences of more than one death only one in so many is run, evenly spread. How many points a process has is
-    learned by letting it live, so a new act is a new point.
+    found out by letting it live, so a new act is a new point.
     """
     explored = Explored()
     schedules: list[tuple[int, ...]] = [()]

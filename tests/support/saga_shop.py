@@ -191,9 +191,9 @@ class Shop:
         update = RefundUpdate(order_id=order_id, refund_id=new_id(), amount=amount, succeeded=True, version=1)
         await self.orders.mark_refunded(update)
 
-    async def switch(self, path: str, **wish: Any) -> None:
+    async def switch(self, path: str, **wanted: Any) -> None:
         """Let something happen at Stripe that no call of its API does."""
-        (await self.switches.post(f"/_sandbox/{path}", json=wish)).raise_for_status()
+        (await self.switches.post(f"/_sandbox/{path}", json=wanted)).raise_for_status()
 
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""

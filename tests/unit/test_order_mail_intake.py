@@ -1,4 +1,4 @@
-"""Which events of orders owe a mail, and what such an event must have."""
+"""Which events of orders call for a mail, and what such an event must have."""
 
 from __future__ import annotations
 
