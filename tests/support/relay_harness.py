@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -25,6 +25,7 @@ from workers.relay.process import run
 AT: Final = datetime(2026, 11, 22, 10, 30, 0, 125000, tzinfo=UTC)
 TRACEPARENT: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
+Event = TypeVar("Event", int, str)
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 
@@ -152,6 +153,6 @@ def seqs_by_key(records: Sequence[ConsumerRecord]) -> dict[str, list[int]]:
     return seqs
 
 
-def first_occurrences(seqs: Sequence[int]) -> list[int]:
+def first_occurrences(published: Sequence[Event]) -> list[Event]:
     """Without repeats."""
-    return list(dict.fromkeys(seqs))
+    return list(dict.fromkeys(published))
