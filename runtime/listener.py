@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import psycopg
 import structlog
@@ -17,7 +17,8 @@ log = structlog.stdlib.get_logger(__name__)
 PROBE_INTERVAL: Final = 2.0
 """Seconds between two questions whether the connection still works: a backend that is stopped keeps it open."""
 PROBE_TIMEOUT: Final = 2.0
-_CLOSE_TIMEOUT: Final = 0.1
+_CLOSE_TIMEOUT: Final = 0.5
+"""Seconds that the end of a connection is waited for at a stop."""
 _BACKOFF: Final = Backoff(first=0.1, longest=2)
 
 
@@ -38,8 +39,8 @@ class Listener:
         self._channel = channel
         self._on_wake = on_wake
         self._task: asyncio.Task[None] | None = None
-        self._abandoned: set[asyncio.Task[Any]] = set()
-        """Probes that got no answer."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """Connections that are being closed."""
 
     async def __aenter__(self) -> Listener:
         self._task = asyncio.create_task(self.run())
@@ -49,51 +50,52 @@ class Listener:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_CLOSE_TIMEOUT)
 
     async def run(self) -> None:
         """Listen until cancelled."""
         retries = Retries(_BACKOFF)
         while True:
             try:
-                await self._listen(on_connected=retries.succeeded)
+                connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
             except psycopg.OperationalError as error:
-                log.warning("listener.lost", channel=self._channel, error=str(error))
-                self._on_wake("")
+                log.warning("listener.away", channel=self._channel, error=str(error))
+            else:
+                retries.succeeded()
+                try:
+                    await self._listen(connection)
+                except psycopg.OperationalError as error:
+                    log.warning("listener.lost", channel=self._channel, error=str(error))
+                    self._on_wake("")
             await asyncio.sleep(retries.failed())
 
-    async def _listen(self, *, on_connected: Callable[[], None]) -> None:
-        connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
+    async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> NoReturn:
+        probe: asyncio.Task[Any] | None = None
         try:
             await connection.execute(f'LISTEN "{self._channel}"')
-            on_connected()
             self._on_wake("")
             while True:
                 async for notification in connection.notifies(timeout=PROBE_INTERVAL):
                     self._on_wake(notification.payload)
-                await self._probe(connection)
+                probe = asyncio.create_task(connection.execute("SELECT 1", prepare=False))
+                await asyncio.wait({probe}, timeout=PROBE_TIMEOUT)
+                if not probe.done():
+                    raise psycopg.OperationalError(f"no answer in {PROBE_TIMEOUT} s")
+                probe.result()
         finally:
-            await connection.close()
-
-    async def _probe(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Ask whether the connection still works.
-
-        Raises:
-            psycopg.OperationalError: it does not.
-        """
-        probe = asyncio.create_task(_ask(connection))
-        try:
-            done, _ = await asyncio.wait({probe}, timeout=PROBE_TIMEOUT)
-            if not done:
-                raise psycopg.OperationalError(f"no answer in {PROBE_TIMEOUT} s")
-            probe.result()
-        finally:
-            if not probe.done():
-                # psycopg asks the backend to cancel, and waits for the answer of one that gives none: not here.
-                probe.cancel()
-                self._abandoned.add(probe)
-                probe.add_done_callback(self._abandoned.discard)
-                await asyncio.wait({probe}, timeout=_CLOSE_TIMEOUT)
+            ending = asyncio.create_task(_end(connection, probe))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
 
-async def _ask(connection: psycopg.AsyncConnection[Any]) -> None:
-    await connection.execute("SELECT 1", prepare=False)
+async def _end(connection: psycopg.AsyncConnection[Any], probe: asyncio.Task[Any] | None) -> None:
+    """Close the connection, once psycopg has let go of it.
+
+    It asks the backend to cancel a probe that got no answer, and waits some seconds. Whoever closed the connection
+    meanwhile would give its descriptor to the next one, which psycopg would then take for this one.
+    """
+    if probe is not None and not probe.done():
+        probe.cancel()
+        await asyncio.wait({probe})
+    await connection.close()

@@ -74,15 +74,15 @@ MECHANISMS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a backend that stands still is never noticed",
         file="runtime/listener.py",
-        source="                await self._probe(connection)",
-        mutated="                await asyncio.sleep(0)",
+        source="await asyncio.wait({probe}, timeout=PROBE_TIMEOUT)",
+        mutated="await asyncio.wait({probe})",
         tests=["tests/runtime/test_listener.py"],
     ),
     Mutation(
         breaks="whoever waits is not woken when notifications may have been missed",
         file="runtime/listener.py",
-        source='            on_connected()\n            self._on_wake("")',
-        mutated="            on_connected()",
+        source='{self._channel}"\')\n            self._on_wake("")',
+        mutated="{self._channel}\"')",
         tests=["tests/runtime/test_listener.py"],
     ),
     Mutation(
