@@ -12,9 +12,9 @@ _ROOMS = "services/payment"
 PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a payment that is closing is confirmed",
-        file=f"{_ROOMS}/payments/service.py",
-        source="if new.payment_method is not None and payment.is_untried and not payment.closing:",
-        mutated="if new.payment_method is not None and payment.is_untried:",
+        file=f"{_ROOMS}/payments/intents.py",
+        source="while payment.is_untried and not payment.closing:",
+        mutated="while payment.is_untried:",
         tests=["tests/payment/test_closing.py"],
     ),
     Mutation(
@@ -82,15 +82,15 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a refund is made without a look whether Stripe has it",
         file=f"{_ROOMS}/refunds/service.py",
-        source="            payment = await self.catch_up(payment, asking=refund_id)\n            refund = payment",
-        mutated="            refund = payment",
+        source="                payment = await self.catch_up(payment, asking=refund_id)\n",
+        mutated="",
         tests=["tests/payment/test_refunds_at_stripe.py"],
     ),
     Mutation(
         breaks="a refund is made while a bank decides about the money",
         file=f"{_ROOMS}/refunds/service.py",
-        source="            decisions.check_undisputed(payment)\n            return await self._create",
-        mutated="            return await self._create",
+        source="                decisions.check_undisputed(payment)\n",
+        mutated="",
         tests=["tests/payment/test_disputes.py"],
     ),
     Mutation(

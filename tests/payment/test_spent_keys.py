@@ -8,7 +8,7 @@ from domain.payments import PaymentStatus
 from domain.refunds import RefundStatus
 from services.payment.payments.errors import PaymentUnsettled
 from services.payment.payments.model import Payment
-from services.payment.stripe.errors import PaymentRejected, StripeKeySpent, StripeUnavailable
+from services.payment.stripe.errors import PaymentRejected, StripeUnavailable
 from tests.support.payment_harness import PaymentHarness, new_payment
 
 CONFIRM, CANCEL = "payment_intents.confirm", "payment_intents.cancel"
@@ -35,8 +35,6 @@ async def test_a_cancel_that_was_refused_while_a_charge_was_under_way_is_made_on
 ) -> None:
     payment = await refused_while_processing(harness, undo)
 
-    with pytest.raises(StripeKeySpent, match="stored refusal"):
-        await getattr(harness.service, undo)(payment.order_id)
     await getattr(harness.service, undo)(payment.order_id)
 
     [intent] = await harness.intents(payment.order_id)
@@ -65,10 +63,10 @@ async def test_a_refusal_of_a_payment_method_whose_answer_was_lost_is_asked_for_
         await harness.service.open(new)
     harness.fix_api()
 
-    with pytest.raises(StripeKeySpent, match="stored refusal"):
-        await harness.service.open(new)
-    with pytest.raises(PaymentRejected, match="No such PaymentMethod"):
-        await harness.service.open(new)
+    for generation in (1, 2):
+        with pytest.raises(PaymentRejected, match="No such PaymentMethod"):
+            await harness.service.open(new)
+        assert (await harness.service.check(new.order_id, refresh=False)).generation == generation
 
     assert len(await harness.intents(new.order_id)) == 1
 
@@ -86,8 +84,6 @@ async def test_a_refusal_of_a_refund_that_holds_no_more_does_not_keep_it_from_be
     harness.fix_api()
     harness.allow_refunds(charge)
 
-    with pytest.raises(StripeKeySpent, match="stored refusal"):
-        await harness.refund_service.carry_out(refund.id)
     made = (await harness.refund_service.carry_out(refund.id)).get_refund(refund.id)
 
     assert (made.status, made.generation) == (RefundStatus.SUCCEEDED, 1)

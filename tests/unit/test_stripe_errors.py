@@ -10,6 +10,7 @@ from services.payment.stripe.errors import (
     StripeDeclined,
     StripeKeySpent,
     StripeRefused,
+    StripeStoredRefusal,
     StripeUnavailable,
     StripeUnexpectedState,
 )
@@ -31,7 +32,7 @@ def refusal(code: str, headers: dict[str, str]) -> stripe.InvalidRequestError:
 @pytest.mark.parametrize(("code", "kind"), REFUSALS.items())
 def test_a_refusal_is_an_answer_and_its_repetition_a_spent_key(code: str, kind: type[StripeRefused]) -> None:
     assert type(to_error(refusal(code, {}))) is kind
-    assert type(to_error(refusal(code, REPLAYED))) is StripeKeySpent
+    assert type(to_error(refusal(code, REPLAYED))) is StripeStoredRefusal
 
 
 @pytest.mark.parametrize("headers", [{}, REPLAYED])

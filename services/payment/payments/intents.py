@@ -2,7 +2,8 @@
 
 Every write at Stripe has a key of its own, derived from the payment and its generation, so that whatever is repeated
 takes effect once. An answer that does not come leaves the same key for the caller's next attempt; an answer that says
-that the key is spent makes us look first, and then go on to the next generation.
+that the key is spent makes us look first, and then go on to the next generation: at once if what Stripe had stored was
+a refusal, at the next attempt if it was a failure.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from services.payment.stripe.errors import (
     StripeDeclined,
     StripeKeySpent,
     StripeRefused,
+    StripeStoredRefusal,
     StripeUnavailable,
     StripeUnexpectedState,
 )
@@ -64,21 +66,19 @@ class Intents:
             if found is not None:
                 return await self._keep(payment, found)
             payment = await self._go_on_to_next_generation(payment)
-        try:
-            intent = await self._stripe.create_intent(
-                payment_id=payment.id,
-                order_id=payment.order_id,
-                amount=payment.amount,
-                currency=payment.currency,
-                key=_key(payment, "create"),
-            )
-        except StripeKeySpent:
-            found = await self._find(payment)
-            if found is None:
-                await self._go_on_to_next_generation(payment)
-                raise
-            intent = found
-        return await self._keep(payment, intent)
+        while payment.intent_id is None:
+            try:
+                intent = await self._create(payment)
+            except StripeKeySpent as spent:
+                found = await self._find(payment)
+                if found is not None:
+                    return await self._keep(payment, found)
+                payment = await self._go_on_to_next_generation(payment)
+                if not isinstance(spent, StripeStoredRefusal):
+                    raise
+            else:
+                return await self._keep(payment, intent)
+        return payment
 
     async def reread(self, payment: Payment) -> Payment:
         """The payment as Stripe has it now; one that is decided, or has no intent, as it is stored.
@@ -97,27 +97,32 @@ class Intents:
         return await self._store.follow(payment, self._look_for_failed_charges)
 
     async def confirm(self, payment: Payment, payment_method: str) -> Payment:
-        """Try to take the money. A decline is an answer; a doubtful one is re-read, never given a new intent.
+        """Try to take the money, once, unless nobody shall pay any more.
+
+        A decline is an answer; a doubtful one is re-read, never given a new intent.
 
         Raises:
             StripeRefused: Stripe does not take this payment method.
             StripeUnavailable: nothing seems to have happened; repeat.
         """
-        intent_id = _intent_of(payment)
-        try:
-            intent = await self._stripe.confirm_intent(
-                intent_id, payment_method=payment_method, key=_key(payment, "confirm")
-            )
-        except (StripeDeclined, StripeUnexpectedState):
-            return await self.reread(payment)
-        except StripeUnavailable as doubt:
-            payment = await self.reread(payment)
-            if not payment.is_untried:
-                return payment
-            if isinstance(doubt, StripeKeySpent):
-                await self._go_on_to_next_generation(payment)
-            raise
-        return await self._follow(payment, intent)
+        while payment.is_untried and not payment.closing:
+            try:
+                intent = await self._stripe.confirm_intent(
+                    _intent_of(payment), payment_method=payment_method, key=_key(payment, "confirm")
+                )
+            except (StripeDeclined, StripeUnexpectedState):
+                return await self.reread(payment)
+            except StripeUnavailable as doubt:
+                payment = await self.reread(payment)
+                if not payment.is_untried:
+                    return payment
+                if isinstance(doubt, StripeKeySpent):
+                    payment = await self._go_on_to_next_generation(payment)
+                if not isinstance(doubt, StripeStoredRefusal):
+                    raise
+            else:
+                return await self._follow(payment, intent)
+        return payment
 
     async def end(self, payment: Payment) -> Payment:
         """End the payment unless the money came or is on its way: SUCCEEDED, PROCESSING or CANCELLED comes back.
@@ -139,21 +144,22 @@ class Intents:
 
     async def _cancel(self, payment: Payment) -> Payment:
         payment = await self.reread(payment)
-        if payment.status in _SETTLED:
-            return payment
-        try:
-            intent = await self._stripe.cancel_intent(_intent_of(payment), key=_key(payment, "cancel"))
-        except StripeUnexpectedState:
-            payment = await self.reread(payment)
-        except StripeKeySpent:
-            payment = await self.reread(payment)
+        while payment.status not in _SETTLED:
+            try:
+                intent = await self._stripe.cancel_intent(_intent_of(payment), key=_key(payment, "cancel"))
+            except StripeKeySpent as spent:
+                payment = await self.reread(payment)
+                if payment.status not in _SETTLED:
+                    payment = await self._go_on_to_next_generation(payment)
+                    if not isinstance(spent, StripeStoredRefusal):
+                        raise
+                continue
+            except StripeUnexpectedState:
+                payment = await self.reread(payment)
+            else:
+                payment = await self._follow(payment, intent)
             if payment.status not in _SETTLED:
-                await self._go_on_to_next_generation(payment)
-                raise
-        else:
-            payment = await self._follow(payment, intent)
-        if payment.status not in _SETTLED:
-            raise PaymentUnsettled(f"payment {payment.id} changed while it was being cancelled")
+                raise PaymentUnsettled(f"payment {payment.id} changed while it was being cancelled")
         return payment
 
     async def _look(self, payment: Payment) -> Change | None:
@@ -185,6 +191,15 @@ class Intents:
     async def _go_on_to_next_generation(self, payment: Payment) -> Payment:
         decide = partial(decisions.next_generation, spent=payment.generation, at=self._clock())
         return await self._store.change(payment, decide)
+
+    async def _create(self, payment: Payment) -> Intent:
+        return await self._stripe.create_intent(
+            payment_id=payment.id,
+            order_id=payment.order_id,
+            amount=payment.amount,
+            currency=payment.currency,
+            key=_key(payment, "create"),
+        )
 
     async def _find(self, payment: Payment) -> Intent | None:
         return await self._stripe.find_intent(payment_id=payment.id, created_from=payment.created_at - _CLOCK_SKEW)

@@ -66,7 +66,7 @@ class PaymentService:
                     payment = await self._intents.ensure(payment)
                 else:
                     payment = await self._intents.reread(payment)
-                if new.payment_method is not None and payment.is_untried and not payment.closing:
+                if new.payment_method is not None:
                     payment = await self._intents.confirm(payment, new.payment_method)
             except StripeRefused as refused:
                 raise PaymentRejected(str(refused)) from refused

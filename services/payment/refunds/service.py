@@ -6,6 +6,7 @@ Money leaves only here: a refund is looked for at Stripe before any key is used,
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -22,7 +23,7 @@ from services.payment.refunds import decisions
 from services.payment.refunds.errors import RefundNotFound
 from services.payment.refunds.model import NewRefund, RequestedRefund
 from services.payment.stripe.client import StripeClient
-from services.payment.stripe.errors import StripeChargeDisputed, StripeKeySpent, StripeRefused
+from services.payment.stripe.errors import StripeChargeDisputed, StripeKeySpent, StripeRefused, StripeStoredRefusal
 
 REFUND_ROUTE: Final = "POST /v1/orders/{id}/refunds"
 
@@ -99,13 +100,16 @@ class RefundService:
         """
         payment = await self._get(refund_id)
         async with self._turns.turn(payment.order_id):
-            # Looking first makes any number of keys safe: none is used while Stripe has a refund for our id.
-            payment = await self.catch_up(payment, asking=refund_id)
-            refund = payment.get_refund(refund_id)
-            if refund.status is not RefundStatus.REQUESTED:
-                return payment
-            decisions.check_undisputed(payment)
-            return await self._create(payment, refund)
+            while True:
+                # Looking first makes any number of keys safe: none is used while Stripe has a refund for our id.
+                payment = await self.catch_up(payment, asking=refund_id)
+                refund = payment.get_refund(refund_id)
+                if refund.status is not RefundStatus.REQUESTED:
+                    return payment
+                decisions.check_undisputed(payment)
+                with suppress(StripeStoredRefusal):
+                    return await self._create(payment, refund)
+                payment = await self._get(refund_id)
 
     async def replace_failed(self, refund_id: str) -> Payment:
         """Make another refund in the place of a failed one; of any other nothing changes. The failed one's saga calls.

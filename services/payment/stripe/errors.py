@@ -17,10 +17,14 @@ class StripeUnavailable(Unavailable):
 
 
 class StripeKeySpent(StripeUnavailable):
-    """The idempotency key stands for a failure, a refusal of some time ago, or another request: repeating is in vain.
+    """The idempotency key stands for a failure, or for another request: repeating is in vain.
 
     Look for what it made before the next generation's key is used.
     """
+
+
+class StripeStoredRefusal(StripeKeySpent):
+    """The key stands for a refusal of some time ago: nothing was made with it, and another key is asked anew."""
 
 
 class StripeRefused(Exception):

@@ -15,6 +15,7 @@ from services.payment.stripe.errors import (
     StripeDeclined,
     StripeKeySpent,
     StripeRefused,
+    StripeStoredRefusal,
     StripeUnavailable,
     StripeUnexpectedState,
 )
@@ -133,7 +134,7 @@ def to_error(error: stripe.StripeError) -> Exception:
     if isinstance(error, stripe.IdempotencyError):
         return StripeKeySpent(f"Stripe: {message}")
     if isinstance(error, stripe.InvalidRequestError):
-        return StripeKeySpent(f"Stripe repeats its stored refusal: {message}") if replayed else _refusal(error, message)
+        return StripeStoredRefusal(f"Stripe repeats: {message}") if replayed else _refusal(error, message)
     if (error.http_status or 0) >= 500 and replayed:
         return StripeKeySpent(f"Stripe repeats its stored failure: {message}")
     # Also 401 and 403, which mean that our key is wrong: somebody must fix it, and no order fails for it.

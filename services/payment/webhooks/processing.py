@@ -68,12 +68,15 @@ class EventProcessor:
 
     async def process(self, claimed: Claimed[ProviderEvent]) -> Record:
         """Process an event; see `runtime.due_worker.Process`."""
+        outcome = EventStatus.RECEIVED
         try:
             note = await self._process(claimed.item)
+            outcome = EventStatus.APPLIED
         except DeadLetter:
-            PROVIDER_EVENTS.labels(EventStatus.FLAGGED.value).inc()
+            outcome = EventStatus.FLAGGED
             raise
-        PROVIDER_EVENTS.labels(EventStatus.APPLIED.value).inc()
+        finally:
+            PROVIDER_EVENTS.labels(outcome.value).inc()
         return partial(self._record, claimed, note)
 
     async def _record(self, claimed: Claimed[ProviderEvent], note: str) -> bool:
