@@ -22,6 +22,7 @@ from domain.saga import (
     ORDER_TOTAL_ATTRIBUTE,
 )
 from tests.support.saga_shop import Shop, open_shop
+from tests.support.shared_postgres import PostgresServer, unique_suffix
 from tests.support.step_harness import DoublesHarness, StepHarness
 from tests.support.step_harness_services import ServicesHarness, open_services_harness
 
@@ -59,6 +60,12 @@ async def disposable_env() -> AsyncIterator[WorkflowEnvironment]:
         yield env
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
+    """Databases of the shop alone, which does by itself what is due there: also what other tests would leave."""
+    return postgres.copy_databases(f"saga_{unique_suffix(worker_id)}")
+
+
 @pytest_asyncio.fixture(scope="session")
 async def open_session_shop(
     databases: Mapping[str, str], env: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
@@ -77,9 +84,10 @@ def shop(open_session_shop: Shop) -> Iterator[Shop]:
 
 @pytest_asyncio.fixture(scope="session")
 async def services_harness(
-    databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+    postgres: PostgresServer, worker_id: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ServicesHarness]:
     """The steps of the real services."""
+    databases = postgres.copy_databases(f"steps_{unique_suffix(worker_id)}")
     async with open_services_harness(databases, tmp_path_factory.mktemp("stripe")) as harness:
         yield harness
 
