@@ -13,8 +13,8 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a payment that is closing is confirmed",
         file=f"{_ROOMS}/payments/intents.py",
-        source="while payment.is_untried and not payment.closing:",
-        mutated="while payment.is_untried:",
+        source="if payment.closing or not payment.is_untried:",
+        mutated="if not payment.is_untried:",
         tests=["tests/payment/test_closing.py"],
     ),
     Mutation(
@@ -82,15 +82,15 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a refund is made without a look whether Stripe has it",
         file=f"{_ROOMS}/refunds/service.py",
-        source="                payment = await self.catch_up(payment, asking=refund_id)\n",
-        mutated="",
+        source="        payment = await self.catch_up(payment, asking=refund_id)\n        refund = payment",
+        mutated="        refund = payment",
         tests=["tests/payment/test_refunds_at_stripe.py"],
     ),
     Mutation(
         breaks="a refund is made while a bank decides about the money",
         file=f"{_ROOMS}/refunds/service.py",
-        source="                decisions.check_undisputed(payment)\n",
-        mutated="",
+        source="        decisions.check_undisputed(payment)\n        return await self._create",
+        mutated="        return await self._create",
         tests=["tests/payment/test_disputes.py"],
     ),
     Mutation(

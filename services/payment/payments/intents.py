@@ -8,6 +8,7 @@ a refusal, at the next attempt if it was a failure.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -61,24 +62,7 @@ class Intents:
             StripeRefused: Stripe makes no such intent.
             StripeUnavailable: repeat.
         """
-        if payment.generation_at < self._clock() - _KEY_LIFE:
-            found = await self._find(payment)
-            if found is not None:
-                return await self._keep(payment, found)
-            payment = await self._go_on_to_next_generation(payment)
-        while payment.intent_id is None:
-            try:
-                intent = await self._create(payment)
-            except StripeKeySpent as spent:
-                found = await self._find(payment)
-                if found is not None:
-                    return await self._keep(payment, found)
-                payment = await self._go_on_to_next_generation(payment)
-                if not isinstance(spent, StripeStoredRefusal):
-                    raise
-            else:
-                return await self._keep(payment, intent)
-        return payment
+        return await self._ask_anew_if_need_be(payment, self._ensure)
 
     async def reread(self, payment: Payment) -> Payment:
         """The payment as Stripe has it now; one that is decided, or has no intent, as it is stored.
@@ -105,24 +89,7 @@ class Intents:
             StripeRefused: Stripe does not take this payment method.
             StripeUnavailable: nothing seems to have happened; repeat.
         """
-        while payment.is_untried and not payment.closing:
-            try:
-                intent = await self._stripe.confirm_intent(
-                    _intent_of(payment), payment_method=payment_method, key=_key(payment, "confirm")
-                )
-            except (StripeDeclined, StripeUnexpectedState):
-                return await self.reread(payment)
-            except StripeUnavailable as doubt:
-                payment = await self.reread(payment)
-                if not payment.is_untried:
-                    return payment
-                if isinstance(doubt, StripeKeySpent):
-                    payment = await self._go_on_to_next_generation(payment)
-                if not isinstance(doubt, StripeStoredRefusal):
-                    raise
-            else:
-                return await self._follow(payment, intent)
-        return payment
+        return await self._ask_anew_if_need_be(payment, partial(self._confirm, payment_method=payment_method))
 
     async def end(self, payment: Payment) -> Payment:
         """End the payment unless the money came or is on its way: SUCCEEDED, PROCESSING or CANCELLED comes back.
@@ -140,26 +107,68 @@ class Intents:
                 payment = await self.ensure(payment)
             except StripeRefused:
                 return await self._store.change(payment, decisions.cancel_without_intent)
-        return await self._cancel(payment)
+        return await self._ask_anew_if_need_be(payment, self._cancel)
+
+    async def _ask_anew_if_need_be(self, payment: Payment, ask: Callable[[Payment], Awaitable[Payment]]) -> Payment:
+        """Ask Stripe, and once more if it only repeats a refusal: by then the payment has its next key."""
+        try:
+            return await ask(payment)
+        except StripeStoredRefusal:
+            return await ask(await self._store.get(payment.order_id))
+
+    async def _ensure(self, payment: Payment) -> Payment:
+        if payment.generation_at < self._clock() - _KEY_LIFE:
+            found = await self._find(payment)
+            if found is not None:
+                return await self._keep(payment, found)
+            payment = await self._go_on_to_next_generation(payment)
+        if payment.intent_id is not None:  # somebody else found or made it meanwhile
+            return payment
+        try:
+            intent = await self._create(payment)
+        except StripeKeySpent:
+            found = await self._find(payment)
+            if found is None:
+                await self._go_on_to_next_generation(payment)
+                raise
+            intent = found
+        return await self._keep(payment, intent)
+
+    async def _confirm(self, payment: Payment, *, payment_method: str) -> Payment:
+        if payment.closing or not payment.is_untried:
+            return payment
+        try:
+            intent = await self._stripe.confirm_intent(
+                _intent_of(payment), payment_method=payment_method, key=_key(payment, "confirm")
+            )
+        except (StripeDeclined, StripeUnexpectedState):
+            return await self.reread(payment)
+        except StripeUnavailable as doubt:
+            payment = await self.reread(payment)
+            if not payment.is_untried:
+                return payment
+            if isinstance(doubt, StripeKeySpent):
+                await self._go_on_to_next_generation(payment)
+            raise
+        return await self._follow(payment, intent)
 
     async def _cancel(self, payment: Payment) -> Payment:
         payment = await self.reread(payment)
-        while payment.status not in _SETTLED:
-            try:
-                intent = await self._stripe.cancel_intent(_intent_of(payment), key=_key(payment, "cancel"))
-            except StripeKeySpent as spent:
-                payment = await self.reread(payment)
-                if payment.status not in _SETTLED:
-                    payment = await self._go_on_to_next_generation(payment)
-                    if not isinstance(spent, StripeStoredRefusal):
-                        raise
-                continue
-            except StripeUnexpectedState:
-                payment = await self.reread(payment)
-            else:
-                payment = await self._follow(payment, intent)
+        if payment.status in _SETTLED:
+            return payment
+        try:
+            intent = await self._stripe.cancel_intent(_intent_of(payment), key=_key(payment, "cancel"))
+        except StripeUnexpectedState:
+            payment = await self.reread(payment)
+        except StripeKeySpent:
+            payment = await self.reread(payment)
             if payment.status not in _SETTLED:
-                raise PaymentUnsettled(f"payment {payment.id} changed while it was being cancelled")
+                await self._go_on_to_next_generation(payment)
+                raise
+        else:
+            payment = await self._follow(payment, intent)
+        if payment.status not in _SETTLED:
+            raise PaymentUnsettled(f"payment {payment.id} changed while it was being cancelled")
         return payment
 
     async def _look(self, payment: Payment) -> Change | None:

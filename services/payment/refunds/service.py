@@ -6,7 +6,6 @@ Money leaves only here: a refund is looked for at Stripe before any key is used,
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -100,16 +99,10 @@ class RefundService:
         """
         payment = await self._get(refund_id)
         async with self._turns.turn(payment.order_id):
-            while True:
-                # Looking first makes any number of keys safe: none is used while Stripe has a refund for our id.
-                payment = await self.catch_up(payment, asking=refund_id)
-                refund = payment.get_refund(refund_id)
-                if refund.status is not RefundStatus.REQUESTED:
-                    return payment
-                decisions.check_undisputed(payment)
-                with suppress(StripeStoredRefusal):
-                    return await self._create(payment, refund)
-                payment = await self._get(refund_id)
+            try:
+                return await self._carry_out(payment, refund_id)
+            except StripeStoredRefusal:  # the refund has its next key by now
+                return await self._carry_out(await self._get(refund_id), refund_id)
 
     async def replace_failed(self, refund_id: str) -> Payment:
         """Make another refund in the place of a failed one; of any other nothing changes. The failed one's saga calls.
@@ -165,6 +158,15 @@ class RefundService:
         refund = payment.get_refund(first.subject_id)
         accepted_only = not first.answered_with(refund.settled_at, at=self._clock())
         return RequestedRefund(payment=payment, refund=refund, accepted_only=accepted_only, replayed=first.replayed)
+
+    async def _carry_out(self, payment: Payment, refund_id: str) -> Payment:
+        # Looking first makes any number of keys safe: none is used while Stripe has a refund for our id.
+        payment = await self.catch_up(payment, asking=refund_id)
+        refund = payment.get_refund(refund_id)
+        if refund.status is not RefundStatus.REQUESTED:
+            return payment
+        decisions.check_undisputed(payment)
+        return await self._create(payment, refund)
 
     async def _create(self, payment: Payment, refund: Refund) -> Payment:
         if payment.intent_id is None:
