@@ -42,8 +42,8 @@ test: generate ## Run the test suite
 test-more: generate ## Run the tests that take more time or programs: components killed on a running stack, mutations, stripe-mock
 	$(BIN)/pytest -m more $(ARGS)
 
-explore: generate ## Explore N traces of the saga in the order of SEED, then refunds, or run one SCHEDULE alone
-	@$(BIN)/python -m tests.explorer --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"
+explore: generate ## Explore N traces of orders in the order of SEED, then refunds, or run one SCHEDULE alone
+	@$(BIN)/python -m tests.saga.simulator --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"
 
 $(VENV)/.plotting: requirements-plot.lock $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-plot.lock

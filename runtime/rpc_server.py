@@ -33,7 +33,7 @@ class ServerError(Exception):
     """The server could not start; the message says why."""
 
 
-class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
+class FinishAndMapErrors(grpc.aio.ServerInterceptor):
     """Runs each handler to its end, even when its caller gave up, and turns what it raises into a status.
 
     grpc.aio cancels a handler when the caller's deadline passes. Half of a write at Stripe is the one thing that must
@@ -52,7 +52,7 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
         if found is None or found.unary_unary is None:
             return found
         return grpc.unary_unary_rpc_method_handler(
-            self._wrap(found.unary_unary, handler_call_details.method),
+            self.wrap(found.unary_unary, handler_call_details.method),
             request_deserializer=found.request_deserializer,
             response_serializer=found.response_serializer,
         )
@@ -62,7 +62,9 @@ class _FinishAndMapErrors(grpc.aio.ServerInterceptor):
         if self._running and grace > 0:
             await asyncio.wait(self._running, timeout=grace)
 
-    def _wrap(self, handler: Any, method: str) -> Handler:
+    def wrap(self, handler: Any, method: str) -> Handler:
+        """The handler of a unary call as it is served."""
+
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             set_current_caller(context.invocation_metadata() or ())
             set_time_left(context.time_remaining())
@@ -114,7 +116,7 @@ class RpcServer:
     ) -> None:
         self._address = address
         self._grace = grace
-        self._interceptor = _FinishAndMapErrors()
+        self._interceptor = FinishAndMapErrors()
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=[

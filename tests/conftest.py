@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
     figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
     explored = [dict(report.user_properties) for report in reports if "traces" in dict(report.user_properties)]
-    if explored:  # the explorer's shares ran side by side, and some traces are met in more than one
+    if explored:  # the simulator's shares ran side by side, and some traces are met in more than one
         traces = {trace for share in explored for trace in share["traces"]}
         figures.append(f"explored {len(traces)} traces in {max(share['seconds'] for share in explored):.0f} s")
     if figures:

@@ -78,13 +78,28 @@ async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) ->
     async def channel(address: str) -> grpc.aio.Channel:
         return await stack.enter_async_context(open_channel(address))
 
-    payments = PaymentServiceStub(await channel(addresses.payment))
-    pricing = PricingActivities(products=ProductServiceStub(await channel(addresses.product)), payments=payments)
-    stock = StockActivities(inventory=InventoryServiceStub(await channel(addresses.inventory)))
+    return make_activities(
+        products=ProductServiceStub(await channel(addresses.product)),
+        inventory=InventoryServiceStub(await channel(addresses.inventory)),
+        payments=PaymentServiceStub(await channel(addresses.payment)),
+        orders=OrderServiceStub(await channel(addresses.order)),
+    )
+
+
+def make_activities(
+    *,
+    products: ProductServiceStub,
+    inventory: InventoryServiceStub,
+    payments: PaymentServiceStub,
+    orders: OrderServiceStub,
+) -> list[Callable[..., Any]]:
+    """Every step of the workflows, over these services."""
+    pricing = PricingActivities(products=products, payments=payments)
+    stock = StockActivities(inventory=inventory)
     payment = PaymentActivities(payments=payments)
     refunds = RefundActivities(payments=payments)
     disputes = DisputeActivities(payments=payments)
-    order = OrderActivities(orders=OrderServiceStub(await channel(addresses.order)))
+    order = OrderActivities(orders=orders)
     return [
         pricing.quote,
         stock.reserve,

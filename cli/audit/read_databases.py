@@ -22,6 +22,7 @@ from cli.audit.facts import (
 )
 
 Fact = TypeVar("Fact")
+Connection = psycopg.AsyncConnection[Any]
 
 _ORDERS: Final = """
     SELECT o.id::text, o.status, o.seq, o.total, o.refunded, o.currency, o.created_at, o.updated_at,
@@ -86,17 +87,29 @@ _WAITING_EVENTS: Final = "SELECT event_id, received_at FROM provider_events WHER
 async def read_orders(dsn: str) -> tuple[Mapping[str, OrderFact], list[TransitionFact]]:
     """Orders by id, and all transitions sorted by order and seq."""
     async with await _connect(dsn) as connection:
-        orders = await _fetch(connection, OrderFact, _ORDERS)
-        transitions = await _fetch(connection, TransitionFact, _TRANSITIONS)
+        return await fetch_orders(connection)
+
+
+async def fetch_orders(connection: Connection) -> tuple[Mapping[str, OrderFact], list[TransitionFact]]:
+    """See `read_orders`."""
+    orders = await _fetch(connection, OrderFact, _ORDERS)
+    transitions = await _fetch(connection, TransitionFact, _TRANSITIONS)
     return {order.id: order for order in orders}, transitions
 
 
 async def read_inventory(dsn: str) -> tuple[Mapping[str, ReservationFact], list[StockFact], list[RestockFact]]:
     """Reservations by order id, the stock of each product, and what refunds put back of it."""
     async with await _connect(dsn) as connection:
-        reservations = await _fetch(connection, ReservationFact, _RESERVATIONS)
-        stock = await _fetch(connection, StockFact, _STOCK)
-        restocks = await _fetch(connection, RestockFact, _RESTOCKS)
+        return await fetch_inventory(connection)
+
+
+async def fetch_inventory(
+    connection: Connection,
+) -> tuple[Mapping[str, ReservationFact], list[StockFact], list[RestockFact]]:
+    """See `read_inventory`."""
+    reservations = await _fetch(connection, ReservationFact, _RESERVATIONS)
+    stock = await _fetch(connection, StockFact, _STOCK)
+    restocks = await _fetch(connection, RestockFact, _RESTOCKS)
     return {reservation.order_id: reservation for reservation in reservations}, stock, restocks
 
 
@@ -114,16 +127,21 @@ class PaymentFacts:
 async def read_payments(dsn: str) -> PaymentFacts:
     """Payments with their refunds and disputes, and the provider events that wait."""
     async with await _connect(dsn) as connection:
-        payments = await _fetch(connection, PaymentFact, _PAYMENTS)
-        return PaymentFacts(
-            payments={payment.order_id: payment for payment in payments},
-            refunds=await _fetch(connection, RefundFact, _REFUNDS),
-            disputes=await _fetch(connection, DisputeFact, _DISPUTES),
-            waiting_events=await _fetch(connection, EventFact, _WAITING_EVENTS),
-        )
+        return await fetch_payments(connection)
 
 
-async def _connect(dsn: str) -> psycopg.AsyncConnection[Any]:
+async def fetch_payments(connection: Connection) -> PaymentFacts:
+    """See `read_payments`."""
+    payments = await _fetch(connection, PaymentFact, _PAYMENTS)
+    return PaymentFacts(
+        payments={payment.order_id: payment for payment in payments},
+        refunds=await _fetch(connection, RefundFact, _REFUNDS),
+        disputes=await _fetch(connection, DisputeFact, _DISPUTES),
+        waiting_events=await _fetch(connection, EventFact, _WAITING_EVENTS),
+    )
+
+
+async def _connect(dsn: str) -> Connection:
     """A connection whose statements all see one moment, and that cannot write."""
     connection = await psycopg.AsyncConnection.connect(dsn)
     await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
@@ -131,7 +149,7 @@ async def _connect(dsn: str) -> psycopg.AsyncConnection[Any]:
     return connection
 
 
-async def _fetch(connection: psycopg.AsyncConnection[Any], kind: type[Fact], query: str) -> list[Fact]:
+async def _fetch(connection: Connection, kind: type[Fact], query: str) -> list[Fact]:
     async with connection.cursor(row_factory=class_row(kind)) as cursor:
         await cursor.execute(query.encode())
         return await cursor.fetchall()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import LiteralString
 
 import pytest
@@ -17,7 +17,7 @@ from domain.orders import OrderLine
 from runtime.database import Database
 from runtime.settings import Settings
 from services.inventory.bootstrap import bootstrap
-from tests.doubles.shop import DoubledShop
+from tests.support.audit_facts import facts
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Ledger:
 
     async def facts(self) -> Facts:
         reservations, stock, restocks = await read_inventory(self.database.dsn)
-        return replace(
-            DoubledShop().facts(),
+        return facts(
             reservations={self.order_id: reservations[self.order_id]},
             stock=[row for row in stock if row.product_id == self.product_id],
             restocks=[row for row in restocks if row.product_id == self.product_id],

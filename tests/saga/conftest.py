@@ -21,10 +21,11 @@ from domain.saga import (
     ORDER_STATUS_ATTRIBUTE,
     ORDER_TOTAL_ATTRIBUTE,
 )
+from tests.saga.simulator.installation import SERVICES
+from tests.saga.simulator.simulator import Simulator
 from tests.support.saga_shop import Shop, open_shop
 from tests.support.shared_postgres import PostgresServer, unique_suffix
-from tests.support.step_harness import DoublesHarness, StepHarness
-from tests.support.step_harness_services import ServicesHarness, open_services_harness
+from tests.support.step_harness import StepHarness, open_step_harness
 
 SEARCH_ATTRIBUTES = {
     ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -83,19 +84,20 @@ def shop(open_session_shop: Shop) -> Iterator[Shop]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def services_harness(
-    postgres: PostgresServer, worker_id: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[ServicesHarness]:
-    """The steps of the real services."""
-    databases = postgres.copy_databases(f"steps_{unique_suffix(worker_id)}")
-    async with open_services_harness(databases, tmp_path_factory.mktemp("stripe")) as harness:
+async def open_session_harness(postgres: PostgresServer, worker_id: str) -> AsyncIterator[StepHarness]:
+    dsns = postgres.copy_databases(f"steps_{unique_suffix(worker_id)}", SERVICES)
+    async with open_step_harness(dsns) as harness:
         yield harness
 
 
-@pytest.fixture(params=["service", "double"])
-def harness(request: pytest.FixtureRequest) -> StepHarness:
-    """The saga's steps, once of the real services and once of their doubles in memory."""
-    if request.param == "double":
-        return DoublesHarness()
-    real: ServicesHarness = request.getfixturevalue("services_harness")
-    return real
+@pytest_asyncio.fixture
+async def harness(open_session_harness: StepHarness) -> StepHarness:
+    """The saga's steps, where nothing has happened yet."""
+    await open_session_harness.clear()
+    return open_session_harness
+
+
+@pytest.fixture(scope="session")
+def simulator(postgres: PostgresServer, worker_id: str) -> Simulator:
+    """Runs cases; its databases are made once per test process."""
+    return Simulator(postgres, unique_suffix(worker_id))

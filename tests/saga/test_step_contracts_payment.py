@@ -1,4 +1,4 @@
-"""What the saga relies on in the steps of the payment: the same of the service and of its double in memory."""
+"""What the saga relies on in the steps of the payment."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
 from domain.saga import CheckPaymentRequest, PaymentState
 from tests.support.step_harness import Money, StepHarness, opening
+from workflows.steps import PaymentSteps, RefundSteps
 
 VISA = "pm_card_visa"
 DECLINED = "pm_card_chargeDeclined"
@@ -37,18 +38,18 @@ async def fails_for_now(call: Awaitable[Any]) -> None:
 async def opened(harness: StepHarness, **changes: Any) -> str:
     """An order whose payment is open."""
     order_id = new_id()
-    await harness.do(harness.payment.open_payment, opening(order_id, **changes))
+    await harness.do(PaymentSteps.open_payment, opening(order_id, **changes))
     return order_id
 
 
 async def look(harness: StepHarness, order_id: str) -> PaymentState:
     """The payment as it is stored."""
-    return await harness.do(harness.payment.check_payment, CheckPaymentRequest(order_id=order_id, refresh=False))
+    return await harness.do(PaymentSteps.check_payment, CheckPaymentRequest(order_id=order_id, refresh=False))
 
 
 async def reread(harness: StepHarness, order_id: str) -> PaymentState:
     """The payment as Stripe has it."""
-    return await harness.do(harness.payment.check_payment, CheckPaymentRequest(order_id=order_id, refresh=True))
+    return await harness.do(PaymentSteps.check_payment, CheckPaymentRequest(order_id=order_id, refresh=True))
 
 
 def money(**changes: Any) -> Money:
@@ -75,7 +76,7 @@ async def test_a_payment_opens_once_and_charges_once_however_often_it_is_asked(
     harness: StepHarness, card: str | None, status: PaymentStatus, received: int, attempts: int, at_stripe: Money
 ) -> None:
     order_id = new_id()
-    states = [await harness.do(harness.payment.open_payment, opening(order_id, payment_method=card)) for _ in range(2)]
+    states = [await harness.do(PaymentSteps.open_payment, opening(order_id, payment_method=card)) for _ in range(2)]
 
     assert states[0] == states[1] == await look(harness, order_id)
     state = states[0]
@@ -88,7 +89,7 @@ async def test_an_unknown_payment_method_or_too_small_an_amount_is_rejected(harn
     for changes in ({"payment_method": "pm_unknown"}, {"amount": 49}):
         order_id = new_id()
         for _ in range(2):
-            call = harness.do(harness.payment.open_payment, opening(order_id, **changes))
+            call = harness.do(PaymentSteps.open_payment, opening(order_id, **changes))
             assert await refusal(call) == "PAYMENT_REJECTED"
         assert (await harness.money(order_id)).captured == 0
 
@@ -97,7 +98,7 @@ async def test_a_payment_of_other_terms_is_refused(harness: StepHarness) -> None
     order_id = await opened(harness)
 
     for changes in ({"amount": 2_001}, {"payment_method": VISA}, {"user_id": new_id()}):
-        call = harness.do(harness.payment.open_payment, opening(order_id, **changes))
+        call = harness.do(PaymentSteps.open_payment, opening(order_id, **changes))
         assert await refusal(call) == "PAYMENT_DIFFERS"
     assert (await harness.money(order_id)).intents == 1
 
@@ -128,7 +129,7 @@ async def test_each_failed_charge_counts_once_however_it_is_seen(harness: StepHa
 
     for _ in range(2):
         assert (await reread(harness, order_id)).failed_attempts == 2
-    repeated = await harness.do(harness.payment.open_payment, opening(order_id, payment_method=DECLINED))
+    repeated = await harness.do(PaymentSteps.open_payment, opening(order_id, payment_method=DECLINED))
     assert repeated.failed_attempts == (await harness.money(order_id)).failed_charges == 2
 
 
@@ -143,8 +144,8 @@ async def test_what_came_in_is_told_and_not_what_was_asked_for(harness: StepHarn
 async def test_close_cancels_the_intent_and_a_late_open_takes_no_money(harness: StepHarness) -> None:
     order_id = await opened(harness)
     for _ in range(2):
-        assert (await harness.do(harness.payment.close_payment, order_id)).status is PaymentStatus.CANCELLED
-    late = await harness.do(harness.payment.open_payment, opening(order_id))
+        assert (await harness.do(PaymentSteps.close_payment, order_id)).status is PaymentStatus.CANCELLED
+    late = await harness.do(PaymentSteps.open_payment, opening(order_id))
 
     assert late.status is PaymentStatus.CANCELLED
     assert await harness.money(order_id) == money(status="canceled")
@@ -154,14 +155,14 @@ async def test_close_finds_the_money_that_was_faster(harness: StepHarness) -> No
     order_id = await opened(harness)
     await harness.pay(order_id, VISA)
 
-    state = await harness.do(harness.payment.close_payment, order_id)
+    state = await harness.do(PaymentSteps.close_payment, order_id)
 
     assert (state.status, state.amount_received) == (PaymentStatus.SUCCEEDED, 2_000)
     assert await harness.money(order_id) == money(status="succeeded", captured=2_000)
 
 
 async def test_close_and_check_of_no_payment_are_refused_by_name(harness: StepHarness) -> None:
-    assert await refusal(harness.do(harness.payment.close_payment, new_id())) == "PAYMENT_NOT_FOUND"
+    assert await refusal(harness.do(PaymentSteps.close_payment, new_id())) == "PAYMENT_NOT_FOUND"
     assert await refusal(look(harness, new_id())) == "PAYMENT_NOT_FOUND"
     assert await refusal(reread(harness, new_id())) == "PAYMENT_NOT_FOUND"
 
@@ -169,7 +170,7 @@ async def test_close_and_check_of_no_payment_are_refused_by_name(harness: StepHa
 async def test_void_cancels_what_took_no_money(harness: StepHarness) -> None:
     order_id = await opened(harness, payment_method=AUTHENTICATION)
     for _ in range(2):
-        await harness.do(harness.payment.void_payment, order_id)
+        await harness.do(PaymentSteps.void_payment, order_id)
 
     assert (await look(harness, order_id)).status is PaymentStatus.CANCELLED
     assert await harness.money(order_id) == money(status="canceled")
@@ -178,15 +179,15 @@ async def test_void_cancels_what_took_no_money(harness: StepHarness) -> None:
 async def test_void_owes_all_money_and_returns_and_it_goes_back_once(harness: StepHarness) -> None:
     order_id = await opened(harness, payment_method=VISA)
     for _ in range(2):
-        await harness.do(harness.payment.void_payment, order_id)
+        await harness.do(PaymentSteps.void_payment, order_id)
     assert await harness.money(order_id) == money(status="succeeded", captured=2_000)
 
     [due] = await harness.open_refunds(order_id)
     for _ in range(2):
-        state = await harness.do(harness.refund.carry_out_refund, due)
+        state = await harness.do(RefundSteps.carry_out_refund, due)
         assert (state.status, state.origin, state.amount) == (RefundStatus.SUCCEEDED, RefundOrigin.VOID, 2_000)
     await harness.deliver_events()
-    await harness.do(harness.payment.void_payment, order_id)
+    await harness.do(PaymentSteps.void_payment, order_id)
     await harness.give_back(order_id)
 
     assert await harness.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
@@ -195,11 +196,11 @@ async def test_void_owes_all_money_and_returns_and_it_goes_back_once(harness: St
 
 async def test_an_open_that_comes_after_its_void_is_refused_and_takes_no_money(harness: StepHarness) -> None:
     voided_before, voided_after = new_id(), await opened(harness)
-    await harness.do(harness.payment.void_payment, voided_before)
-    await harness.do(harness.payment.void_payment, voided_after)
+    await harness.do(PaymentSteps.void_payment, voided_before)
+    await harness.do(PaymentSteps.void_payment, voided_after)
 
     for order_id, changes in ((voided_before, {"payment_method": VISA}), (voided_after, {})):
-        call = harness.do(harness.payment.open_payment, opening(order_id, **changes))
+        call = harness.do(PaymentSteps.open_payment, opening(order_id, **changes))
         assert await refusal(call) == "PAYMENT_VOIDED"
         assert (await harness.money(order_id)).captured == 0
     assert (await harness.money(voided_before)).intents == 0
@@ -211,11 +212,11 @@ async def test_money_on_its_way_can_be_closed_but_not_voided_yet_and_goes_back_w
 ) -> None:
     order_id = await opened(harness)
     await harness.start_slow_payment(order_id)
-    assert (await harness.do(harness.payment.close_payment, order_id)).status is PaymentStatus.PROCESSING
-    await fails_for_now(harness.do(harness.payment.void_payment, order_id))
+    assert (await harness.do(PaymentSteps.close_payment, order_id)).status is PaymentStatus.PROCESSING
+    await fails_for_now(harness.do(PaymentSteps.void_payment, order_id))
 
     await harness.settle_slow_payment(order_id)
-    await harness.do(harness.payment.void_payment, order_id)
+    await harness.do(PaymentSteps.void_payment, order_id)
     await harness.give_back(order_id)
 
     assert await harness.money(order_id) == money(status="succeeded", captured=2_000, refunded=2_000, refunds=1)
@@ -226,7 +227,7 @@ async def test_late_money_of_a_voided_payment_is_due_by_its_event_alone_and_goes
 ) -> None:
     order_id = await opened(harness)
     await harness.start_slow_payment(order_id)
-    await fails_for_now(harness.do(harness.payment.void_payment, order_id))
+    await fails_for_now(harness.do(PaymentSteps.void_payment, order_id))
 
     await harness.settle_slow_payment(order_id)
     for _ in range(2):
@@ -242,5 +243,5 @@ async def test_an_intent_cancelled_at_stripe_is_cancelled_here(harness: StepHarn
     await harness.deliver_events()
 
     assert (await look(harness, order_id)).status is PaymentStatus.CANCELLED
-    await harness.do(harness.payment.void_payment, order_id)
+    await harness.do(PaymentSteps.void_payment, order_id)
     assert await harness.money(order_id) == money(status="canceled")

@@ -1,4 +1,4 @@
-"""What the sagas rely on in the steps of refunds and disputes: the same of the service and of its double in memory."""
+"""What the sagas rely on in the steps of refunds and disputes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from domain.ids import new_id
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from domain.saga import CloseDisputeRequest, CloseRefundRequest, RefundState
 from tests.support.step_harness import StepHarness, opening
+from workflows.steps import DisputeSteps, PaymentSteps, RefundSteps
 
 VISA, PENDING = "pm_card_visa", "pm_card_pendingRefund"
 
@@ -27,17 +28,17 @@ async def refusal(call: Awaitable[Any]) -> str | None:
 async def paid(harness: StepHarness, card: str = VISA) -> str:
     """An order whose 20.00 EUR are paid."""
     order_id = new_id()
-    await harness.do(harness.payment.open_payment, opening(order_id, payment_method=card))
+    await harness.do(PaymentSteps.open_payment, opening(order_id, payment_method=card))
     return order_id
 
 
 async def carry_out(harness: StepHarness, refund_id: str) -> RefundState:
-    return await harness.do(harness.refund.carry_out_refund, refund_id)
+    return await harness.do(RefundSteps.carry_out_refund, refund_id)
 
 
 async def close(harness: StepHarness, state: RefundState, *, version: int | None = None) -> bool:
     wanted = state.version if version is None else version
-    return await harness.do(harness.refund.close_refund, CloseRefundRequest(refund_id=state.refund_id, version=wanted))
+    return await harness.do(RefundSteps.close_refund, CloseRefundRequest(refund_id=state.refund_id, version=wanted))
 
 
 async def given_back(harness: StepHarness, order_id: str) -> tuple[int, int]:
@@ -109,7 +110,7 @@ async def test_a_refund_that_is_taken_back_is_open_again_and_can_be_replaced(har
     failed = await carry_out(harness, done.refund_id)
     assert (failed.status, failed.version) == (RefundStatus.FAILED, done.version + 1)
     assert failed.failure_reason
-    states = [await harness.do(harness.refund.replace_refund, done.refund_id) for _ in range(2)]
+    states = [await harness.do(RefundSteps.replace_refund, done.refund_id) for _ in range(2)]
     assert [state.status for state in states] == [RefundStatus.REPLACED] * 2
     assert len(await harness.open_refunds(order_id)) == 2
     await harness.give_back(order_id)
@@ -124,7 +125,7 @@ async def test_a_failed_refund_that_a_person_dealt_with_is_over(harness: StepHar
     await harness.move_refund(order_id, "failed")
     await harness.deliver_events()
 
-    resolved = await harness.do(harness.refund.resolve_refund, pending.refund_id)
+    resolved = await harness.do(RefundSteps.resolve_refund, pending.refund_id)
     await harness.give_back(order_id)
 
     assert resolved.status is RefundStatus.RESOLVED
@@ -139,7 +140,7 @@ async def test_a_failed_refund_whose_money_went_back_otherwise_cannot_be_replace
     await harness.deliver_events()
     await harness.request_refund(order_id, 600)
 
-    call = harness.do(harness.refund.replace_refund, failed.refund_id)
+    call = harness.do(RefundSteps.replace_refund, failed.refund_id)
     assert await refusal(call) == "REFUND_EXCEEDS_PAYMENT"
 
 
@@ -158,7 +159,7 @@ async def test_a_refund_from_the_dashboard_is_adopted(harness: StepHarness) -> N
 
 async def test_of_what_is_due_only_the_rest_is_given_back_when_the_dashboard_was_faster(harness: StepHarness) -> None:
     order_id = await paid(harness)
-    await harness.do(harness.payment.void_payment, order_id)
+    await harness.do(PaymentSteps.void_payment, order_id)
     [due] = await harness.open_refunds(order_id)
     await harness.refund_in_dashboard(order_id, 600)
 
@@ -179,10 +180,10 @@ async def test_while_a_bank_decides_no_refund_is_made_and_once_it_is_won_it_is(h
     for _ in range(2):
         assert await refusal(carry_out(harness, refund_id)) == "PAYMENT_DISPUTED"
     await harness.deliver_events()
-    state = await harness.do(harness.dispute.check_dispute, dispute_id)
+    state = await harness.do(DisputeSteps.check_dispute, dispute_id)
     assert (state.status, state.amount, state.currency) == (DisputeStatus.NEEDS_RESPONSE, 2_000, "EUR")
     await harness.move_dispute(dispute_id, "won")
-    won = await harness.do(harness.dispute.check_dispute, dispute_id)
+    won = await harness.do(DisputeSteps.check_dispute, dispute_id)
     assert (won.status, won.version) == (DisputeStatus.WON, state.version + 1)
     assert await carried_out(harness, refund_id) is RefundStatus.SUCCEEDED
     assert await given_back(harness, order_id) == (600, 1)
@@ -208,7 +209,7 @@ async def test_a_refund_of_what_a_dispute_took_for_good_has_failed(harness: Step
     failed = await carry_out(harness, refund_id)
 
     assert failed.status is RefundStatus.FAILED
-    assert await refusal(harness.do(harness.refund.replace_refund, refund_id)) == "REFUND_EXCEEDS_PAYMENT"
+    assert await refusal(harness.do(RefundSteps.replace_refund, refund_id)) == "REFUND_EXCEEDS_PAYMENT"
     assert await given_back(harness, order_id) == (0, 0)
 
 
@@ -217,10 +218,10 @@ async def test_a_dispute_is_closed_at_its_version_and_no_other(harness: StepHarn
     dispute_id = await harness.open_dispute(order_id)
     await harness.deliver_events()
     await harness.move_dispute(dispute_id, "lost")
-    state = await harness.do(harness.dispute.check_dispute, dispute_id)
+    state = await harness.do(DisputeSteps.check_dispute, dispute_id)
 
     answers = [
-        await harness.do(harness.dispute.close_dispute, CloseDisputeRequest(dispute_id=dispute_id, version=version))
+        await harness.do(DisputeSteps.close_dispute, CloseDisputeRequest(dispute_id=dispute_id, version=version))
         for version in (state.version - 1, state.version, state.version)
     ]
 
@@ -228,8 +229,8 @@ async def test_a_dispute_is_closed_at_its_version_and_no_other(harness: StepHarn
 
 
 async def test_what_does_not_exist_is_refused_by_name(harness: StepHarness) -> None:
-    for step in (harness.refund.carry_out_refund, harness.refund.replace_refund, harness.refund.resolve_refund):
+    for step in (RefundSteps.carry_out_refund, RefundSteps.replace_refund, RefundSteps.resolve_refund):
         assert await refusal(harness.do(step, new_id())) == "REFUND_NOT_FOUND"
     request = CloseRefundRequest(refund_id=new_id(), version=1)
-    assert await refusal(harness.do(harness.refund.close_refund, request)) == "REFUND_NOT_FOUND"
-    assert await refusal(harness.do(harness.dispute.check_dispute, "du_nobody")) == "DISPUTE_NOT_FOUND"
+    assert await refusal(harness.do(RefundSteps.close_refund, request)) == "REFUND_NOT_FOUND"
+    assert await refusal(harness.do(DisputeSteps.check_dispute, "du_nobody")) == "DISPUTE_NOT_FOUND"

@@ -1,28 +1,54 @@
-"""The steps of the sagas with what stands behind them, for the contract suite: the doubles in memory.
+"""The steps of the sagas, carried out by the real services in this process, and the world around them.
 
-`tests.support.step_harness_services` has the same in front of the real services. A harness also does what happens
-outside of a saga: the customer pays, somebody cancels an intent in Stripe's dashboard, Stripe's events arrive.
+Nothing runs by itself: a test says when the customer pays, when somebody does something in Stripe's dashboard, and when
+Stripe's events arrive. Temporal takes whatever it is asked, and runs nothing.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    SignalWorkflowInput,
+    StartWorkflowInput,
+    WorkflowHandle,
+)
 
 from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.refunds import RefundStatus
 from domain.saga import CloseRefundRequest, MarkPendingRequest, OpenPaymentRequest
-from tests.doubles.shop import DoubledShop
-from tests.doubles.stripe import StripeDeclines
-from workflows.steps import DisputeSteps, OrderSteps, PaymentSteps, PricingSteps, RefundSteps, StockSteps
+from ordersaga.common.v1.order_line_pb2 import OrderLine as OrderLineMessage
+from ordersaga.inventory.v1 import inventory_pb2
+from ordersaga.order.v1 import order_pb2
+from ordersaga.payment.v1 import payment_pb2
+from ordersaga.product.v1 import product_pb2
+from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.protos import to_proto
+from sandbox.stripe.disputes import DisputeStatus
+from sandbox.stripe.errors import ApiError
+from sandbox.stripe.objects import Charge, ChargeStatus, Intent, Refund
+from sandbox.stripe.objects import RefundStatus as StripeRefundStatus
+from tests.saga.simulator import background
+from tests.saga.simulator.databases import open_databases
+from tests.saga.simulator.installation import SERVICES, open_installation
+from tests.saga.simulator.slot import Slot
+from tests.saga.simulator.temporal_calls import TemporalCalls
+from workflows.steps import RefundSteps
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 USER = new_id()
+ADMIN = Caller(CallerRole.ADMIN, new_id())
+DEBIT = "pm_success_de"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,202 +63,180 @@ class Money:
     failed_charges: int
 
 
-class StepHarness(ABC):
+class StepHarness:
     """The steps, and the world around them."""
 
-    pricing: PricingSteps
-    stock: StockSteps
-    payment: PaymentSteps
-    refund: RefundSteps
-    dispute: DisputeSteps
-    order: OrderSteps
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._services = slot.installation
+        self._account = slot.installation.account
 
-    @abstractmethod
-    async def do(self, step: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-        """Run a step as an activity."""
+    async def clear(self) -> None:
+        """As if nothing had ever happened."""
+        await self._slot.empty()
 
-    @abstractmethod
+    async def do(self, step: Callable[[Any, Request], Awaitable[Response]], request: Request) -> Response:
+        """Run a step of `workflows.steps` as an activity."""
+        answer: Response = await self._services.repeat(step.__name__, request)
+        return answer
+
     async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
         """A new product with so many units in stock."""
+        create = product_pb2.CreateProductRequest(name="Thing", unit_price=price, currency=currency)
+        product = (await self._services.products.CreateProduct(create, metadata=ADMIN.metadata)).product
+        adjust = inventory_pb2.AdjustStockRequest(
+            adjustment_id=new_id(), product_id=product.id, delta=units, note="delivery"
+        )
+        await self._services.inventory.AdjustStock(adjust, metadata=ADMIN.metadata)
+        return product.id
 
-    @abstractmethod
     async def withdraw(self, product_id: str) -> None:
         """Sell no more of it."""
+        request = product_pb2.UpdateProductRequest(product_id=product_id, active=False)
+        await self._services.products.UpdateProduct(request, metadata=ADMIN.metadata)
 
-    @abstractmethod
     async def accept(self, *lines: tuple[str, int]) -> str:
         """A new order, RECEIVED; its id."""
+        request = order_pb2.CreateOrderRequest(
+            idempotency_key=new_id(),
+            lines=[to_proto(OrderLineMessage, line) for line in order_lines(*lines)],
+            currency="EUR",
+            shipping_address=order_pb2.Address(name="C", line1="1 St", city="T", postal_code="1", country="DE"),
+            payment_window_seconds=900,
+            wait_ms=0,
+        )
+        customer = Caller(CallerRole.CUSTOMER, USER)
+        return (await self._services.orders.CreateOrder(request, metadata=customer.metadata)).order.id
 
-    @abstractmethod
-    async def pay(self, order_id: str, card: str) -> None:
+    async def pay(self, order_id: str, payment_method: str) -> None:
         """The customer confirms the payment at Stripe; a decline is no error."""
+        with suppress(ApiError):
+            self._account.confirm(self._intent(order_id).id, payment_method)
 
-    @abstractmethod
     async def start_slow_payment(self, order_id: str) -> None:
         """The intent becomes processing."""
+        await self.pay(order_id, DEBIT)
 
-    @abstractmethod
     async def settle_slow_payment(self, order_id: str) -> None:
         """The money of a processing intent arrives."""
+        self._account.settle(self._intent(order_id).id)
 
-    @abstractmethod
     async def cancel_at_stripe(self, order_id: str) -> None:
         """Somebody cancels the intent in the dashboard."""
+        await self._services.reader.v1.payment_intents.cancel_async(self._intent(order_id).id)
 
-    @abstractmethod
     async def change_amount(self, order_id: str, amount: int) -> None:
         """Somebody with the secret key changes the amount of an intent that is not paid."""
+        self._account.overwrite(msgspec.structs.replace(self._intent(order_id), amount=amount))
 
-    @abstractmethod
     async def request_refund(self, order_id: str, amount: int | None = None) -> str:
-        """An admin asks for a refund, of all that is left without an amount; its id."""
+        """An admin asks for a refund, of all that is left without an amount; its id.
 
-    @abstractmethod
+        Raises:
+            AioRpcError: the service refuses.
+        """
+        request = payment_pb2.RequestRefundRequest(order_id=order_id, idempotency_key=new_id(), wait_ms=0)
+        if amount is not None:
+            request.amount = amount
+        return (await self._services.payments.RequestRefund(request, metadata=ADMIN.metadata)).refund.id
+
     async def open_refunds(self, order_id: str) -> list[str]:
         """The ids of the order's refunds from which something still follows, oldest first."""
+        rows = await self._slot.databases.rows(
+            "payment",
+            """
+            SELECT refunds.id::text FROM refunds JOIN payments ON payments.id = payment_id
+             WHERE order_id = %(order_id)s AND saga_open ORDER BY refunds.created_at, refunds.id
+            """,
+            order_id=order_id,
+        )
+        return [row["id"] for row in rows]
 
     async def give_back(self, order_id: str) -> None:
         """Do what the sagas of the order's refunds do: carry each out, and close what is done."""
         for refund_id in await self.open_refunds(order_id):
-            refund = await self.do(self.refund.carry_out_refund, refund_id)
+            refund = await self.do(RefundSteps.carry_out_refund, refund_id)
             if refund.status is not RefundStatus.PENDING and not refund.status.has_failed:
                 request = CloseRefundRequest(refund_id=refund_id, version=refund.version)
-                await self.do(self.refund.close_refund, request)
+                await self.do(RefundSteps.close_refund, request)
 
-    @abstractmethod
     async def refund_in_dashboard(self, order_id: str, amount: int) -> None:
         """Somebody gives money back in Stripe's dashboard."""
+        refunds = self._services.reader.v1.refunds
+        await refunds.create_async({"payment_intent": self._intent(order_id).id, "amount": amount})
 
-    @abstractmethod
     async def move_refund(self, order_id: str, status: str) -> None:
         """Stripe lets the order's newest refund succeed or fail."""
+        newest = self._account.all(Refund, list_key=self._intent(order_id).id)[-1]
+        self._account.change_refund(newest.id, StripeRefundStatus(status))
 
-    @abstractmethod
     async def open_dispute(self, order_id: str) -> str:
         """The customer goes to their bank; the dispute's id."""
+        [charge] = self._charges(order_id, ChargeStatus.SUCCEEDED)
+        return self._account.open_dispute(charge.id).id
 
-    @abstractmethod
     async def move_dispute(self, dispute_id: str, status: str) -> None:
         """The bank moves a dispute on."""
+        self._account.change_dispute(dispute_id, DisputeStatus(status))
 
-    @abstractmethod
     async def deliver_events(self) -> None:
-        """Stripe's events arrive and are worked off."""
+        """Stripe's events arrive and are processed."""
+        await background.deliver(self._slot)
 
-    @abstractmethod
     async def level(self, product_id: str) -> tuple[int, int]:
         """On hand, and of that reserved."""
-
-    @abstractmethod
-    async def money(self, order_id: str) -> Money:
-        """What Stripe has of the order."""
-
-    @abstractmethod
-    async def history(self, order_id: str) -> list[str]:
-        """The statuses that the order went through."""
-
-    @abstractmethod
-    async def attention(self, order_id: str) -> Mapping[str, str]:
-        """Step to why, of what is not cleared."""
-
-
-class DoublesHarness(StepHarness):
-    """The doubles."""
-
-    def __init__(self) -> None:
-        self._shop = DoubledShop()
-        self.pricing, self.stock = self._shop.pricing, self._shop.stock
-        self.payment, self.order = self._shop.payments, self._shop.orders
-        self.refund, self.dispute = self._shop.refunds, self._shop.disputes
-
-    async def do(self, step: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-        return await step(request)
-
-    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
-        product_id = new_id()
-        self._shop.add_product(product_id, price=price, units=units, currency=currency)
-        return product_id
-
-    async def withdraw(self, product_id: str) -> None:
-        self._shop.pricing.products[product_id].active = False
-
-    async def accept(self, *lines: tuple[str, int]) -> str:
-        order_id = new_id()
-        self._shop.accept(order_id, order_lines(*lines))
-        return order_id
-
-    async def pay(self, order_id: str, card: str) -> None:
-        try:
-            self._shop.stripe.confirm(self._intent(order_id), card)
-        except StripeDeclines:
-            return
-
-    async def start_slow_payment(self, order_id: str) -> None:
-        self._shop.stripe.confirm(self._intent(order_id), "pm_usBankAccount")
-
-    async def settle_slow_payment(self, order_id: str) -> None:
-        self._shop.stripe.settle(self._intent(order_id))
-
-    async def cancel_at_stripe(self, order_id: str) -> None:
-        self._shop.stripe.cancel(self._intent(order_id))
-
-    async def change_amount(self, order_id: str, amount: int) -> None:
-        self._shop.stripe.change_amount(self._intent(order_id), amount)
-
-    async def request_refund(self, order_id: str, amount: int | None = None) -> str:
-        return self._shop.payments.request_refund(order_id, amount)
-
-    async def open_refunds(self, order_id: str) -> list[str]:
-        refunds = self._shop.payments.payments[order_id].refunds.values()
-        return [refund.id for refund in refunds if refund.saga_open]
-
-    async def refund_in_dashboard(self, order_id: str, amount: int) -> None:
-        self._shop.stripe.refund(self._intent(order_id), refund_id=None, amount=amount)
-
-    async def move_refund(self, order_id: str, status: str) -> None:
-        intent = self._shop.intent(order_id)
-        assert intent is not None
-        self._shop.stripe.move_refund(intent.refunds[-1].id, status)
-
-    async def open_dispute(self, order_id: str) -> str:
-        return self._shop.stripe.dispute(self._intent(order_id)).id
-
-    async def move_dispute(self, dispute_id: str, status: str) -> None:
-        self._shop.stripe.move_dispute(dispute_id, status)
-
-    async def deliver_events(self) -> None:
-        self._shop.take_events()
-
-    async def level(self, product_id: str) -> tuple[int, int]:
-        stock = self._shop.stock.stock[product_id]
+        request = inventory_pb2.GetStockRequest(product_id=product_id)
+        stock = (await self._services.inventory.GetStock(request, metadata=SERVICE.metadata)).stock
         return stock.on_hand, stock.reserved
 
     async def money(self, order_id: str) -> Money:
-        intents = [intent for intent in self._shop.stripe.intents.values() if intent.order_id == order_id]
+        """What Stripe has of the order."""
+        intents = self._intents(order_id)
+        refunds = [refund for intent in intents for refund in self._account.all(Refund, list_key=intent.id)]
+        succeeded = [refund for refund in refunds if refund.status is StripeRefundStatus.SUCCEEDED]
         return Money(
             intents=len(intents),
             status=intents[0].status if intents else None,
             captured=sum(intent.amount_received for intent in intents),
-            refunded=sum(intent.refunded for intent in intents),
-            refunds=sum(len(intent.refunds) for intent in intents),
-            failed_charges=sum(len(intent.failed_charges) for intent in intents),
+            refunded=sum(refund.amount for refund in succeeded),
+            refunds=len(refunds),
+            failed_charges=len(self._charges(order_id, ChargeStatus.FAILED)),
         )
 
     async def history(self, order_id: str) -> list[str]:
-        return [row.to_status.value for row in self._shop.orders.orders[order_id].transitions]
+        """The statuses that the order went through."""
+        rows = await self._slot.databases.rows(
+            "order",
+            "SELECT to_status FROM order_transitions WHERE order_id = %(order_id)s ORDER BY seq",
+            order_id=order_id,
+        )
+        return [row["to_status"] for row in rows]
 
     async def attention(self, order_id: str) -> Mapping[str, str]:
-        return self._shop.orders.orders[order_id].attention
+        """Step to note, of what is not cleared."""
+        rows = await self._slot.databases.rows(
+            "order",
+            "SELECT step, cause FROM attention WHERE order_id = %(order_id)s AND cleared_at IS NULL",
+            order_id=order_id,
+        )
+        return {row["step"]: row["cause"] for row in rows}
 
-    def _intent(self, order_id: str) -> str:
-        intent = self._shop.intent(order_id)
-        assert intent is not None
-        return intent.id
+    def _intents(self, order_id: str) -> list[Intent]:
+        return [intent for intent in self._account.all(Intent) if intent.metadata.get("order_id") == order_id]
+
+    def _intent(self, order_id: str) -> Intent:
+        return self._intents(order_id)[0]
+
+    def _charges(self, order_id: str, status: ChargeStatus) -> list[Charge]:
+        charges = [
+            charge for intent in self._intents(order_id) for charge in self._account.all(Charge, list_key=intent.id)
+        ]
+        return [charge for charge in charges if charge.status is status]
 
 
 def order_lines(*lines: tuple[str, int]) -> list[OrderLine]:
     """Lines of an order, sorted as it wants them."""
-    return sorted((OrderLine(product, units) for product, units in lines), key=lambda line: line.product_id)
+    return sorted((OrderLine(product, quantity) for product, quantity in lines), key=lambda line: line.product_id)
 
 
 def opening(order_id: str, **changes: Any) -> OpenPaymentRequest:
@@ -244,3 +248,34 @@ def opening(order_id: str, **changes: Any) -> OpenPaymentRequest:
 def pending(order_id: str, **changes: Any) -> MarkPendingRequest:
     """Mark an order of one product PENDING."""
     return MarkPendingRequest(**{"order_id": order_id, "cause_id": "order_saga:pending", **changes})
+
+
+class _IdleTemporal(Interceptor):
+    """Takes whatever it is asked, and runs nothing."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002  # the SDK's name
+        return _Idle(next)
+
+
+class _Idle(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
+        return WorkflowHandle(await _idle_client(), input.id)
+
+    async def signal_workflow(self, input: SignalWorkflowInput) -> None:  # noqa: A002
+        """Nobody hears it."""
+
+
+async def _idle_client() -> Client:
+    return await Client.connect("127.0.0.1:1", lazy=True, interceptors=[_IdleTemporal()])
+
+
+@asynccontextmanager
+async def open_step_harness(dsns: Mapping[str, str]) -> AsyncIterator[StepHarness]:
+    """The services on these databases, by service."""
+    client = await _idle_client()
+    async with (
+        open_databases({service: dsns[service] for service in SERVICES}) as databases,
+        open_installation(dsns, client) as installation,
+    ):
+        slot = Slot(installation=installation, databases=databases, temporal=client, calls=TemporalCalls())
+        yield StepHarness(slot)

@@ -47,8 +47,11 @@ def close_dispute(payment: Payment, dispute_id: str, *, version: int) -> Change 
 
 
 def _with_waiting_refunds_changed(payment: Payment) -> Payment:
-    """A new version of each refund that may have waited, so that its saga is notified."""
+    """A new version of each refund that may have waited, so that its saga is notified.
+
+    One that failed may have waited, too: a person wanted it replaced, which was refused as long as the bank decided.
+    """
     for refund in payment.refunds:
-        if refund.status is RefundStatus.REQUESTED:
+        if refund.status is RefundStatus.REQUESTED or (refund.status.has_failed and refund.saga_open):
             payment = payment.with_refund(refund.change())
     return payment

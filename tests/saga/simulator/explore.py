@@ -1,0 +1,103 @@
+"""Explores: single moves, then pairs, then triples, until so many distinct traces were run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.saga.simulator.schedule import Fault, Schedule
+from tests.saga.simulator.simulator import Outcome, Simulator
+from tests.saga.simulator.space import longer, roots, shuffled
+
+BATCH: Final = 400
+"""Cases on one server at most: some memory of each stays with it."""
+SMALLEST_BATCH: Final = 50
+"""Cases that are worth a new server."""
+DEEPEST: Final = 3
+
+
+@dataclass(slots=True)
+class Report:
+    """What was explored."""
+
+    cases: int = 0
+    restarts: int = 0
+    suspicions: int = 0
+    stalls: int = 0
+    seconds: float = 0
+    traces: dict[str, Schedule] = field(default_factory=dict)
+    """A schedule for each distinct trace, by its fingerprint."""
+    breaches: list[Outcome] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        troubles = {"run again": self.restarts, "clock pushed": self.suspicions, "turns miscounted": self.stalls}
+        trouble = "".join(f", {name} {times} times" for name, times in troubles.items() if times)
+        return f"explored {len(self.traces)} traces in {self.seconds:.0f} s ({self.cases} cases{trouble})"
+
+
+async def explore(
+    simulator: Simulator,
+    beginnings: Sequence[str],
+    *,
+    traces: int,
+    only_faults_of: Sequence[str] = (),
+    seed: int = 0,
+    show: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Run cases, the shorter schedules first, until so many distinct traces were met.
+
+    Args:
+        simulator: runs them.
+        beginnings: the cases to begin with.
+        traces: how many are enough; all single moves are run in any case.
+        only_faults_of: more cases to begin with, of which single faults alone are run.
+        seed: decides the order in which pairs and triples are met.
+        show: is called with how far it is, now and then.
+    """
+    report, began = Report(), time.monotonic()
+
+    async def run(schedules: Sequence[Schedule]) -> list[Outcome]:
+        outcomes = await simulator.run(schedules)
+        _add(report, outcomes, simulator)
+        report.seconds = time.monotonic() - began
+        show(str(report))
+        return outcomes
+
+    level = roots([*beginnings, *only_faults_of])
+    for depth in range(DEEPEST + 1):
+        outcomes: list[Outcome] = []
+        while level and (depth < 2 or len(report.traces) < traces):
+            size = BATCH if depth < 2 else min(BATCH, max(SMALLEST_BATCH, traces - len(report.traces)))
+            batch, level = level[:size], level[size:]
+            outcomes += await run(batch)
+        if depth and len(report.traces) >= traces:
+            break
+        level = list(_grow(outcomes, frozenset(only_faults_of)))
+        level = shuffled(level, seed=seed) if depth else level
+    return report
+
+
+def describe(outcome: Outcome) -> str:
+    """A failing case in words, with the schedule by which it runs alone."""
+    lines = [f"make explore SCHEDULE='{outcome.schedule}'", *(f"  breach: {breach}" for breach in outcome.breaches)]
+    return "\n".join([*lines, "  trace: " + ", ".join(outcome.trace)])
+
+
+def _grow(outcomes: Iterable[Outcome], only_faults_of: frozenset[str]) -> Iterable[Schedule]:
+    for outcome in outcomes:
+        is_narrow = outcome.schedule.beginning in only_faults_of
+        if is_narrow and outcome.schedule.moves:
+            continue
+        for schedule in longer(outcome):
+            if not is_narrow or isinstance(schedule.moves[-1], Fault):
+                yield schedule
+
+
+def _add(report: Report, outcomes: Sequence[Outcome], simulator: Simulator) -> None:
+    report.cases += len(outcomes)
+    report.restarts, report.suspicions, report.stalls = simulator.restarts, simulator.suspicions, simulator.stalls
+    for outcome in outcomes:
+        report.traces.setdefault(outcome.fingerprint, outcome.schedule)
+    report.breaches += [outcome for outcome in outcomes if outcome.breaches]
