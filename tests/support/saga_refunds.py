@@ -77,11 +77,24 @@ async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Return once the condition holds.
 
     Raises:
-        TimeoutError: it does not within 20 s.
+        TimeoutError: it does not within two minutes.
     """
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not await condition():  # noqa: ASYNC110 - workflows bring it about, and notify nobody
             await asyncio.sleep(0.05)
+
+
+async def made_at_stripe(shop: Shop, run: Run, refund: Refund) -> str:
+    """Stripe's id of a refund, once its saga has made it there."""
+
+    async def find() -> str | None:
+        return (await payment_of(shop, run)).get_refund(refund.id).stripe_refund_id
+
+    async def is_made() -> bool:
+        return await find() is not None
+
+    await wait_until(is_made)
+    return await find() or ""
 
 
 async def refunds_become(shop: Shop, run: Run, *expected: RefundStatus) -> list[Refund]:
