@@ -19,6 +19,7 @@ from tests.support.saga_refunds import (
     PENDING,
     attention_is,
     attention_notes,
+    made_at_stripe,
     order_becomes,
     order_id_of,
     paid,
@@ -73,7 +74,7 @@ async def test_a_refund_that_takes_days_moves_the_order_once_it_has_succeeded(sh
     assert (requested.refund.status, requested.accepted_only) == ("PENDING", True)
     assert (await shop.order(run)).status == "PAID"
 
-    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
+    await shop.switch(f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status="succeeded")
     await shop.deliver_events()
 
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
@@ -85,7 +86,7 @@ async def test_a_refund_whose_event_is_lost_is_read_every_hour(shop: Shop) -> No
     run = await paid(shop, await shop.product(), card=PENDING)
     requested = await request_refund(shop, run, wait=0.5)
 
-    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
+    await shop.switch(f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status="succeeded")
     await shop.env.sleep(3_700)
 
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
@@ -99,7 +100,9 @@ async def test_a_refund_that_a_bank_sends_back_moves_the_order_back_and_is_repla
     requested = await request_refund(shop, run, 1_000)
     assert (await shop.order(run)).status == "PARTIALLY_REFUNDED"
 
-    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="failed", failure_reason="declined")
+    await shop.switch(
+        f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status="failed", failure_reason="declined"
+    )
     await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
     assert (await shop.order(run)).status == "PAID"
@@ -119,7 +122,7 @@ async def test_a_refund_that_fails_waits_until_a_person_has_dealt_with_it(shop: 
     run = await paid(shop, await shop.product(), card=LATER_FAILS)
     requested = await request_refund(shop, run, wait=0.5)
     if requested.refund.status is not RefundStatus.FAILED:
-        await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="failed")
+        await shop.switch(f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status="failed")
         await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
 
@@ -139,7 +142,7 @@ async def test_attention_says_what_became_of_a_refund(shop: Shop, status: str, n
     run = await paid(shop, await shop.product(), card=PENDING)
     requested = await request_refund(shop, run, wait=0.5)
 
-    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status=status)
+    await shop.switch(f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status=status)
     await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
 
@@ -209,7 +212,7 @@ async def test_a_refund_goes_on_when_somebody_cancels_its_workflow(shop: Shop) -
     requested = await request_refund(shop, run, wait=0.5)
 
     await refund_saga(shop, requested.refund).cancel()
-    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
+    await shop.switch(f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status="succeeded")
     await shop.deliver_events()
 
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
@@ -236,11 +239,14 @@ async def test_a_refund_whose_workflow_was_terminated_goes_on(disposable_shop: S
     shop = disposable_shop
     run = await paid(shop, await shop.product(), card=PENDING)
     requested = await request_refund(shop, run, wait=0.5)
+    stripe_refund_id = await made_at_stripe(shop, run, requested.refund)
     await refund_saga(shop, requested.refund).terminate()
-    await shop.switch(f"refunds/{requested.refund.stripe_refund_id}", status="succeeded")
+    await shop.switch(f"refunds/{stripe_refund_id}", status="succeeded")
 
     async def is_completed() -> bool:
-        await shop.payment.refund_follow_ups.process_due()  # looks at a young refund after some seconds
+        async with shop.payment.database.autocommit() as connection:  # as if it were time to look after it
+            await connection.execute("UPDATE refunds SET next_attempt_at = now() WHERE saga_open")
+        await shop.payment.refund_follow_ups.process_due()
         return (await refund_saga(shop, requested.refund).describe()).status is WorkflowExecutionStatus.COMPLETED
 
     await wait_until(is_completed)

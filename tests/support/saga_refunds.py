@@ -84,6 +84,19 @@ async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
+async def made_at_stripe(shop: Shop, run: Run, refund: Refund) -> str:
+    """Stripe's id of a refund, once its saga has made it there."""
+
+    async def find() -> str | None:
+        return (await payment_of(shop, run)).get_refund(refund.id).stripe_refund_id
+
+    async def is_made() -> bool:
+        return await find() is not None
+
+    await wait_until(is_made)
+    return await find() or ""
+
+
 async def refunds_become(shop: Shop, run: Run, *expected: RefundStatus) -> list[Refund]:
     """The order's refunds once they have these statuses, in any order, and their sagas have nothing left to do."""
 
