@@ -117,3 +117,16 @@ async def test_a_refund_that_temporal_refuses_for_good_is_postponed_and_the_rest
     assert row == {"attempts": 1, "postponed": True, "last_error": "Temporal: INVALID_ARGUMENT"}
     assert sorted(harness.sagas.refunds) == sorted((refund, True) for refund in others)
     assert await harness.unnotified() == [poisoned]
+
+
+async def test_a_saga_is_not_notified_of_what_it_was_just_answered(harness: PaymentHarness) -> None:
+    payment = await harness.opened(PENDING)
+    refund = (await harness.request(payment, 600)).refund
+    await harness.follow_up()
+
+    answered = (await harness.refund_service.carry_out(refund.id)).get_refund(refund.id)
+    await harness.follow_up()
+
+    assert answered.version > refund.version
+    assert await harness.unnotified() == []
+    assert harness.sagas.refunds == [(refund.id, True)]
