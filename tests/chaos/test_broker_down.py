@@ -14,7 +14,7 @@ from tests.support.client import PARTITIONS, Customer, Event, Json, StackClient,
 pytestmark = pytest.mark.more
 
 ORDER_EVENTS = ["order.received", "order.created", "order.paid"]
-PAYMENT_EVENTS = ["payment.created", "payment.status_updated", "payment.status-updated"]
+PAYMENT_EVENTS = ["payment.created", "payment.status_updated", "payment.status_updated"]
 
 
 async def place(client: StackClient, customer: Customer, product_id: str) -> Json:

@@ -13,8 +13,8 @@ from tests.support.client import order_of, until
 pytestmark = pytest.mark.more
 
 STORED = """
-    SELECT status, note FROM provider_events
-     WHERE type = 'payment_intent.succeeded' AND order_id = ANY(%s::uuid[]) AND attempts > 0 AND note <> ''
+    SELECT status, last_error FROM provider_events
+     WHERE type = 'payment_intent.succeeded' AND order_id = ANY(%s::uuid[]) AND last_error IS NOT NULL
 """
 
 
@@ -35,7 +35,7 @@ async def test_webhooks_are_stored_while_temporal_is_down_and_their_orders_get_p
         unpaid = [(await client.read_order(customer, order_id))["status"] for order_id in order_ids]
 
     assert [status for status, _ in stored] == ["RECEIVED"] * 3
-    assert all(note.startswith("Temporal: ") for _, note in stored)
+    assert all(error.startswith("Temporal: ") for _, error in stored)
     assert unpaid == ["PENDING"] * 3
     for order_id in order_ids:
         await client.until_status(customer, order_id, "PAID")
