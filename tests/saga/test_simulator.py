@@ -12,9 +12,10 @@ from typing import Final
 
 import pytest
 
+from tests.saga.simulator.case import Outcome
 from tests.saga.simulator.explore import describe, explore
 from tests.saga.simulator.order_beginnings import ORDERS
-from tests.saga.simulator.simulator import Outcome, Simulator
+from tests.saga.simulator.simulator import Simulator
 from tests.saga.simulator.space import longer, roots, shuffled
 
 TRACES: Final = 510

@@ -37,6 +37,7 @@ from sandbox.stripe.errors import ApiError
 from sandbox.stripe.objects import Charge, ChargeStatus, Intent, Refund
 from sandbox.stripe.objects import RefundStatus as StripeRefundStatus
 from tests.saga.simulator import background
+from tests.saga.simulator.at_stripe import View
 from tests.saga.simulator.databases import open_databases
 from tests.saga.simulator.installation import SERVICES, open_installation
 from tests.saga.simulator.slot import Slot
@@ -277,5 +278,9 @@ async def open_step_harness(dsns: Mapping[str, str]) -> AsyncIterator[StepHarnes
         open_databases({service: dsns[service] for service in SERVICES}) as databases,
         open_installation(dsns, client) as installation,
     ):
-        slot = Slot(installation=installation, databases=databases, temporal=client, calls=TemporalCalls())
-        yield StepHarness(slot)
+        stripe = View(installation.account)
+        slot = Slot(
+            installation=installation, stripe=stripe, databases=databases, temporal=client, calls=TemporalCalls()
+        )
+        with stripe.kept():
+            yield StepHarness(slot)

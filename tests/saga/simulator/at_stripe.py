@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sandbox.stripe.account import StripeAccount
@@ -54,10 +55,36 @@ def is_live(refund: Refund) -> bool:
     return refund.status in (RefundStatus.PENDING, RefundStatus.REQUIRES_ACTION, RefundStatus.SUCCEEDED)
 
 
-def look(account: StripeAccount) -> AtStripe:
-    """As it is now."""
-    intents = account.all(Intent)
-    if not intents:
-        return AtStripe()
-    has_outstanding_events = bool(account.deliveries.outstanding(limit=1))
-    return AtStripe(intents[0], account.all(Refund), account.all(Dispute), has_outstanding_events)
+class View:
+    """An account's one order as it is now, looked at anew only when something may have changed.
+
+    Args:
+        account: the account, as long as it is open.
+    """
+
+    def __init__(self, account: StripeAccount) -> None:
+        self._account = account
+        self._seen: AtStripe | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Hear of changes as long as the context is open."""
+        with self._account.listening(self.forget):
+            yield
+
+    def forget(self) -> None:
+        """Something may have changed of which the account does not say so."""
+        self._seen = None
+
+    def look(self) -> AtStripe:
+        """As it is now."""
+        if self._seen is None:
+            self._seen = self._look()
+        return self._seen
+
+    def _look(self) -> AtStripe:
+        intents = self._account.all(Intent)
+        if not intents:
+            return AtStripe()
+        has_outstanding_events = bool(self._account.deliveries.outstanding(limit=1))
+        return AtStripe(intents[0], self._account.all(Refund), self._account.all(Dispute), has_outstanding_events)

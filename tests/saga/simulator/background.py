@@ -13,6 +13,11 @@ FOLLOW_UPS_ARE_DUE = """
     UPDATE refunds SET next_attempt_at = created_at WHERE saga_open;
     UPDATE disputes SET next_attempt_at = created_at WHERE saga_open
 """
+SOMETHING_IS_DUE = """
+    SELECT 1 FROM refunds WHERE saga_open AND next_attempt_at <= now()
+    UNION ALL SELECT 1 FROM disputes WHERE saga_open AND next_attempt_at <= now()
+     LIMIT 1
+"""
 NOBODY_WAS_NOTIFIED = """
     UPDATE refunds SET notified_version = 0 WHERE saga_open;
     UPDATE disputes SET notified_version = 0 WHERE saga_open
@@ -27,6 +32,7 @@ async def deliver(slot: Slot) -> list[str]:
         event = account.deliveries.sign(delivery.event_id)
         await payment.webhooks.receive(body=event.body, signature=event.signature)
         account.deliveries.succeeded(delivery)
+    slot.stripe.forget()
     await slot.databases.execute("payment", EVENTS_ARE_DUE)
     await payment.inbox.process_due()
     await follow_up(slot)
@@ -41,9 +47,10 @@ async def have_events_to_process(slot: Slot) -> bool:
 
 async def follow_up(slot: Slot) -> None:
     """Start or notify the workflows of the refunds and disputes that changed."""
-    payment = slot.installation.payment
-    await payment.refund_follow_ups.process_due()
-    await payment.dispute_follow_ups.process_due()
+    if await slot.databases.rows("payment", SOMETHING_IS_DUE):
+        payment = slot.installation.payment
+        await payment.refund_follow_ups.process_due()
+        await payment.dispute_follow_ups.process_due()
 
 
 async def follow_up_all(slot: Slot) -> None:

@@ -21,9 +21,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.saga import CANCEL_UPDATE
 from ordersaga.order.v1 import order_pb2
 from runtime.caller import Caller, CallerRole
-from sandbox.stripe.objects import Intent
 from tests.saga.simulator import background, time_skipping
-from tests.saga.simulator.at_stripe import AtStripe, look
+from tests.saga.simulator.at_stripe import AtStripe
 from tests.saga.simulator.cancelling import Cancelling
 from tests.saga.simulator.events import Events, Where
 from tests.saga.simulator.schedule import Arrival, Fault, Move, Schedule, numbered
@@ -61,6 +60,18 @@ class Run:
     result: asyncio.Task[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a case."""
+
+    schedule: Schedule
+    fingerprint: str
+    trace: Sequence[str]
+    seen: Sequence[Seen]
+    breaches: Sequence[str]
+    stalls: int = 0
+
+
 class Beginning(Protocol):
     """How a case begins."""
 
@@ -88,8 +99,6 @@ class Case:
     slot: Slot
     beginning: Beginning
     """What it begins with."""
-    at_stripe: AtStripe = field(default_factory=AtStripe)
-    """As it was when the run came to its last point, or something happened."""
     register: Callable[[str, Case], object] = lambda workflow_id, case: None
     """Is given each of its workflows."""
     order_id: str = ""
@@ -143,6 +152,11 @@ class Case:
     _stray: int = 0
 
     @property
+    def at_stripe(self) -> AtStripe:
+        """What there is of the order."""
+        return self.slot.stripe.look()
+
+    @property
     def took(self) -> timedelta:
         """How long the order's workflow ran, by the server's clock."""
         return timedelta() if self.began is None or self.ended is None else self.ended - self.began
@@ -155,8 +169,7 @@ class Case:
     @property
     def has_money(self) -> bool:
         """Whether money came in: without it there are neither refunds nor disputes."""
-        intents = self.slot.installation.account.all(Intent)
-        return any(intent.amount_received for intent in intents)
+        return self.at_stripe.intent is not None and self.at_stripe.intent.amount_received > 0
 
     # What the run comes to
 
@@ -164,7 +177,6 @@ class Case:
         """The run comes to a point: what is to happen there happens."""
         self.counts[point] += 1
         label = numbered(point, self.counts[point])
-        self.look_at_stripe()
         self.seen.append(
             Seen(
                 label,
@@ -264,10 +276,6 @@ class Case:
             self.turns.closed(flow)
 
     # What happens to it
-
-    def look_at_stripe(self) -> None:
-        """See what there is."""
-        self.at_stripe = look(self.slot.installation.account)
 
     async def deliver(self) -> None:
         """Stripe's outstanding events arrive, and the inbox processes what it has."""

@@ -66,7 +66,6 @@ class Events:
         known = name if name in self.table else base(name)
         case.happened[known] += 1
         event = self.table[known]
-        case.look_at_stripe()
         if not event.is_possible(case):
             return
         await event.happen(case, flow)

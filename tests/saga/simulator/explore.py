@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.saga.simulator.case import Outcome
 from tests.saga.simulator.schedule import Fault, Schedule
-from tests.saga.simulator.simulator import Outcome, Simulator
+from tests.saga.simulator.simulator import Simulator
 from tests.saga.simulator.space import longer, roots, shuffled
 
 BATCH: Final = 400

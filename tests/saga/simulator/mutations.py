@@ -9,8 +9,9 @@ from fnmatch import fnmatch
 from typing import Any, Final
 
 from tests.saga.simulator import broken_services, broken_workflows
+from tests.saga.simulator.case import Outcome
 from tests.saga.simulator.schedule import Move, Schedule
-from tests.saga.simulator.simulator import REAL_WORKFLOWS, Outcome, Simulator, Workflows
+from tests.saga.simulator.simulator import REAL_WORKFLOWS, Simulator, Workflows
 from tests.saga.simulator.space import longer
 
 

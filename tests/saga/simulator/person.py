@@ -10,7 +10,6 @@ from temporalio.service import RPCError
 
 from sandbox.stripe.disputes import DisputeStatus
 from sandbox.stripe.objects import IntentStatus, RefundStatus
-from tests.saga.simulator import at_stripe
 from tests.saga.simulator.turns import Flow
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ async def _attend_refund(case: Case, flow: Flow, *, step: str, note: str, is_wok
 def let_time_decide(case: Case, flow: Flow, step: str) -> None:
     """What Stripe and banks are not done with they are done with in the end, and no event is delivered of it."""
     account = case.slot.installation.account
-    seen = at_stripe.look(account)
+    seen = case.at_stripe
     if step in PAYMENT_STEPS and seen.intent is not None and seen.intent.status is IntentStatus.PROCESSING:
         case.looks["payment"] += 1
         if case.looks["payment"] > LOOKS:

@@ -75,7 +75,6 @@ def _at_stripe(is_possible: Callable[[Case], bool], happen: Happens) -> Event:
 
 async def refund_in_dashboard(case: Case, amount: int) -> None:
     """Somebody gives so much back, minor units, in Stripe's dashboard."""
-    case.look_at_stripe()
     assert case.at_stripe.intent is not None
     refunds = case.slot.installation.reader.v1.refunds
     await refunds.create_async({"payment_intent": case.at_stripe.intent.id, "amount": amount})

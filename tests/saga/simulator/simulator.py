@@ -37,7 +37,7 @@ from domain.saga import (
 )
 from tests.saga.simulator import run, time_skipping
 from tests.saga.simulator.beginnings import BEGINNINGS
-from tests.saga.simulator.case import Case, Seen
+from tests.saga.simulator.case import Case, Outcome
 from tests.saga.simulator.environment import quiet, runtime, without_limits
 from tests.saga.simulator.installation import SERVICES, TASK_QUEUE
 from tests.saga.simulator.schedule import Schedule
@@ -64,18 +64,6 @@ _ATTRIBUTES: Final = {
     ORDER_ATTENTION_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     ORDER_TOTAL_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_INT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a case."""
-
-    schedule: Schedule
-    fingerprint: str
-    trace: Sequence[str]
-    seen: Sequence[Seen]
-    breaches: Sequence[str]
-    stalls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

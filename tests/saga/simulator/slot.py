@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from temporalio.client import Client
 
+from tests.saga.simulator.at_stripe import View
 from tests.saga.simulator.databases import CaseDatabases, open_databases
 from tests.saga.simulator.installation import Installation, open_installation
 from tests.saga.simulator.temporal_calls import TemporalCalls
@@ -18,6 +19,8 @@ class Slot:
     """What one case after the other has to itself."""
 
     installation: Installation
+    stripe: View
+    """Of the order's objects at Stripe."""
     databases: CaseDatabases
     temporal: Client
     calls: TemporalCalls
@@ -34,6 +37,7 @@ class Slot:
         self.calls.workflows = None
         await self.databases.empty()
         self.installation.account.clear()
+        self.stripe.forget()
 
 
 @asynccontextmanager
@@ -47,6 +51,8 @@ async def open_slot(dsns: Mapping[str, str], temporal: Client) -> AsyncIterator[
     calls = TemporalCalls()
     client = calls.client(temporal)
     async with open_databases(dsns) as databases, open_installation(dsns, client) as services:
-        slot = Slot(installation=services, databases=databases, temporal=client, calls=calls)
+        view = View(services.account)
+        slot = Slot(installation=services, stripe=view, databases=databases, temporal=client, calls=calls)
         await slot.empty()
-        yield slot
+        with view.kept():
+            yield slot

@@ -15,10 +15,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from tests.saga.simulator.case import Seen
+from tests.saga.simulator.case import Outcome, Seen
 from tests.saga.simulator.events import CRASH
 from tests.saga.simulator.schedule import Arrival, Fault, Move, Schedule
-from tests.saga.simulator.simulator import Outcome
 
 
 def roots(beginnings: Iterable[str]) -> list[Schedule]:
