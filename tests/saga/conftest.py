@@ -21,6 +21,7 @@ from domain.saga import (
     ORDER_STATUS_ATTRIBUTE,
     ORDER_TOTAL_ATTRIBUTE,
 )
+from tests.saga.simulator.databases import open_databases
 from tests.saga.simulator.installation import SERVICES
 from tests.saga.simulator.simulator import Simulator
 from tests.support.saga_shop import Shop, open_shop
@@ -54,13 +55,6 @@ async def env() -> AsyncIterator[WorkflowEnvironment]:
         yield env
 
 
-@pytest_asyncio.fixture
-async def disposable_env() -> AsyncIterator[WorkflowEnvironment]:
-    """A server for one test that leaves it unfit for others."""
-    async with time_skipping_server() as env:
-        yield env
-
-
 @pytest.fixture(scope="session")
 def databases(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
     """Databases of the shop alone, which does by itself what is due there: also what other tests would leave."""
@@ -73,6 +67,21 @@ async def open_session_shop(
 ) -> AsyncIterator[Shop]:
     async with open_shop(databases, env, data=tmp_path_factory.mktemp("stripe")) as shop:
         yield shop
+
+
+@pytest.fixture(scope="session")
+def disposable_databases(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
+    """Databases of the shops that are thrown away, one after the other."""
+    return postgres.copy_databases(f"disposable_{unique_suffix(worker_id)}")
+
+
+@pytest_asyncio.fixture
+async def disposable_shop(disposable_databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Shop]:
+    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
+    async with open_databases(disposable_databases) as rows, time_skipping_server() as env:
+        await rows.empty()
+        async with open_shop(disposable_databases, env, data=tmp_path) as shop:
+            yield shop
 
 
 @pytest.fixture

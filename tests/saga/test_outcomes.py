@@ -171,7 +171,7 @@ async def test_an_amount_below_stripes_minimum_is_refused_before_stock_is_reserv
     run = await shop.place((product, 1))
 
     assert await ending(shop, run) == ("FAILED", "PAYMENT_REJECTED")
-    assert "reserve" not in shop.hooks.calls
+    assert "reserve" not in shop.steps_of(run)
 
 
 async def test_an_intent_cancelled_at_stripe_fails_the_order(shop: Shop) -> None:
@@ -248,4 +248,4 @@ async def test_an_order_that_was_paid_is_not_undone_when_its_workflow_takes_anot
     placed.set()
 
     assert await ending(shop, run) == (status, None)
-    assert shop.hooks.calls == ["read_order"]
+    assert shop.steps_of(run) == ["read_order"]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.testing import WorkflowEnvironment
 
 from domain.ids import new_id
 from domain.orders import OrderLine
@@ -30,16 +26,7 @@ from tests.support.saga_refunds import (
     statuses,
     wait_until,
 )
-from tests.support.saga_shop import Shop, open_shop
-
-
-@pytest_asyncio.fixture
-async def disposable_shop(
-    databases: Mapping[str, str], disposable_env: WorkflowEnvironment, tmp_path: Path
-) -> AsyncIterator[Shop]:
-    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
-    async with open_shop(databases, disposable_env, data=tmp_path) as shop:
-        yield shop
+from tests.support.saga_shop import Shop
 
 
 async def test_an_order_is_refunded_in_full_and_put_back_into_stock(shop: Shop) -> None:
@@ -107,7 +94,7 @@ async def test_a_refund_that_a_bank_sends_back_moves_the_order_back_and_is_repla
     await attention_is(shop, run, "carry_out_refund")
     assert (await shop.order(run)).status == "PAID"
 
-    await refund_saga(shop, requested.refund).execute_update("retry")
+    await shop.update(refund_saga(shop, requested.refund), "retry")
     refunds = await refunds_become(shop, run, RefundStatus.REPLACED, RefundStatus.SUCCEEDED)
 
     assert [refund.amount for refund in refunds] == [1_000, 1_000]
@@ -126,7 +113,7 @@ async def test_a_refund_that_fails_waits_until_a_person_has_dealt_with_it(shop: 
         await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
 
-    assert await refund_saga(shop, requested.refund).execute_update("resolve") == "carry_out_refund"
+    assert await shop.update(refund_saga(shop, requested.refund), "resolve") == "carry_out_refund"
 
     await refunds_become(shop, run, RefundStatus.RESOLVED)
     await attention_is(shop, run)
@@ -147,7 +134,7 @@ async def test_attention_says_what_became_of_a_refund(shop: Shop, status: str, n
     await attention_is(shop, run, "carry_out_refund")
 
     assert await attention_notes(shop, run) == [note]
-    await refund_saga(shop, requested.refund).execute_update("resolve")
+    await shop.update(refund_saga(shop, requested.refund), "resolve")
     await refunds_become(shop, run, RefundStatus.RESOLVED)
 
 
@@ -181,7 +168,7 @@ async def test_a_refund_that_stripe_refuses_because_the_dashboard_was_faster_wai
 
     assert requested.refund.status is RefundStatus.FAILED
     await attention_is(shop, run, "carry_out_refund")
-    await refund_saga(shop, requested.refund).execute_update("resolve")
+    await shop.update(refund_saga(shop, requested.refund), "resolve")
     await refunds_become(shop, run, RefundStatus.RESOLVED, RefundStatus.SUCCEEDED)
     assert (await payment_of(shop, run)).amount_refunded == 2_000
     await order_becomes(shop, run, "PARTIALLY_REFUNDED")
@@ -229,7 +216,7 @@ async def test_a_restock_that_is_refused_waits_for_a_person_and_the_money_does_n
     assert requested.refund.status is RefundStatus.SUCCEEDED
     await attention_is(shop, run, "restock")
     assert (await shop.order(run)).status == "REFUNDED"
-    assert await refund_saga(shop, requested.refund).execute_update("resolve") == "restock"
+    assert await shop.update(refund_saga(shop, requested.refund), "resolve") == "restock"
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
     await attention_is(shop, run)
     assert await shop.disagreements(run) == []

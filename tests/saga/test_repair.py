@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from temporalio import activity
 from temporalio.client import WorkflowHandle
-from temporalio.testing import WorkflowEnvironment
 
 from domain.orders import OrderStatus
 from domain.saga import OrderResult, order_workflow_id
 from runtime.settings import Settings
 from services.order.bootstrap import bootstrap
-from tests.support.saga_shop import TASK_QUEUE, Shop, open_shop
+from tests.support.saga_shop import TASK_QUEUE, Shop
 
 SHORT_TIMEOUT = Settings(temporal_task_queue=TASK_QUEUE, payment_event_timeout=0.1)
 """After a termination the test server skips no time: the timeout passes in real time."""
@@ -29,13 +25,10 @@ WHILE_PENDING = ("check_payment", "commit", "mark")
 UNDO = ("void_payment", "release", "mark")
 
 
-@pytest_asyncio.fixture
-async def shop(
-    databases: Mapping[str, str], disposable_env: WorkflowEnvironment, tmp_path: Path
-) -> AsyncIterator[Shop]:
-    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
-    async with open_shop(databases, disposable_env, data=tmp_path) as shop:
-        yield shop
+@pytest.fixture
+def shop(disposable_shop: Shop) -> Shop:
+    """Each test terminates a workflow."""
+    return disposable_shop
 
 
 class Strike:
@@ -90,7 +83,7 @@ async def test_an_order_refunded_before_its_repair_ends_as_it_is(shop: Shop, ref
     await shop.deliver_events()
     await strike.done()
     await shop.apply_refund(order_of(run), refunded)
-    done = len(shop.hooks.calls)
+    done = len(shop.steps_of(run))
 
     assert await repair(shop, order_of(run))
     repaired = shop.env.client.get_workflow_handle(run.id, result_type=OrderResult)
@@ -98,8 +91,8 @@ async def test_an_order_refunded_before_its_repair_ends_as_it_is(shop: Shop, ref
     assert (await shop.result(repaired)).status == status
     order = await shop.order(repaired)
     assert [t.to_status for t in order.transitions] == ["RECEIVED", "PENDING", "PAID", status]
-    assert shop.hooks.calls[done:][-1] == "mark"
-    assert not {"void_payment", "release"} & set(shop.hooks.calls)
+    assert shop.steps_of(run)[done:][-1] == "mark"
+    assert not {"void_payment", "release"} & set(shop.steps_of(run))
     assert (await shop.stock(product)).on_hand == 3
 
 
