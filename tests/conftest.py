@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -77,6 +77,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for text in sorted(figures):
             terminalreporter.write_line(text)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_databases() -> Iterator[None]:
+    """A machine that is busy takes a database for one that is away; where it is, the test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runtime.database.CONNECT_TIMEOUT", 60.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Final
 
 from sandbox.ports import free_port
 from sandbox.postgres.databases import Databases
 from sandbox.postgres.server import Postgres
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there, as in /tmp
+"""Linux's file system in memory: a copy of a database takes a tenth of the time there that it takes on a disk."""
+MEMORY_NEEDED: Final = 4 << 30
+"""Bytes that have to be free there; else the disk serves."""
 
 
 @asynccontextmanager
@@ -22,7 +29,7 @@ async def temporary_postgres() -> AsyncIterator[Databases]:
     Raises:
         StackError: it did not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="ordersaga-"))
+    folder = Path(tempfile.mkdtemp(prefix="ordersaga-", dir=_memory()))
     server = Postgres(
         data=folder / "data", port=free_port(), sockets=folder, log=folder / "postgres.log", durable=False
     )
@@ -32,6 +39,12 @@ async def temporary_postgres() -> AsyncIterator[Databases]:
     finally:
         await server.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """Where there is memory for it."""
+    is_usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
+    return MEMORY if is_usable and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED else None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from runtime.database import Database, DatabaseAway, encode_rows
+from runtime.database import CONNECT_TIMEOUT, Database, DatabaseAway, encode_rows
 from runtime.deadline import set_time_left
 from sandbox.ports import free_port
 from sandbox.postgres.server import Postgres
@@ -52,7 +52,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 
 @pytest_asyncio.fixture
-async def database(server: Server) -> AsyncIterator[Database]:
+async def database(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
+    monkeypatch.setattr("runtime.database.CONNECT_TIMEOUT", CONNECT_TIMEOUT)
     database = Database(server.dsn, pool_size=4)
     yield database
     await database.close()

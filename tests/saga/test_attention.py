@@ -14,6 +14,7 @@ from domain.saga import OrderResult, order_workflow_id
 from runtime.database import Database
 from tests.support.rows import fetch_rows
 from tests.support.saga_shop import Hook, Shop
+from workflows.order_saga import OrderSaga
 from workflows.web_ui import ATTENTION
 
 Run = WorkflowHandle[Any, OrderResult]
@@ -88,10 +89,10 @@ async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by
     assert [step for step, _ in await open_attention(shop, run)] == ["release"]
     assert await attention_attribute(run) == "release"
     assert (await shop.order(run)).status == "PENDING"
-    assert await shop.update(run, "retry") == "release"
+    assert await run.execute_update(OrderSaga.retry) == "release"
     for _ in ("cleared", "raised again, because the cause is still there"):
         await changes.get()
-    assert await shop.update(run, "resolve") == "release"
+    assert await run.execute_update(OrderSaga.resolve) == "release"
     result = await shop.result(run)
 
     assert (result.status, result.reason) == ("FAILED", "PAYMENT_TIMEOUT")
@@ -106,7 +107,7 @@ async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_can
     await changes.get()
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await shop.update(run, "resolve")
+        await run.execute_update(OrderSaga.resolve)
     assert "cannot be resolved by hand" in str(refused.value.cause)
     await run.cancel()
     with pytest.raises(WorkflowFailureError):
@@ -142,9 +143,9 @@ async def test_nothing_can_be_retried_or_resolved_while_no_step_is_parked(shop: 
     product = await shop.product(units=5)
     run = await shop.place((product, 2), wait=10)
 
-    for update in ("retry", "resolve"):
+    for update in (OrderSaga.retry, OrderSaga.resolve):
         with pytest.raises(WorkflowUpdateFailedError) as refused:
-            await shop.update(run, update)
+            await run.execute_update(update)
         assert "no step is parked" in str(refused.value.cause)
 
     await run.cancel()

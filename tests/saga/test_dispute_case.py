@@ -53,9 +53,9 @@ async def test_a_step_of_a_dispute_that_is_refused_is_parked_and_can_be_retried(
     case = shop.env.client.get_workflow_handle(dispute_workflow_id(dispute.id))
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await shop.update(case, "resolve")
+        await case.execute_update("resolve")
     assert "cannot be resolved by hand" in str(refused.value.cause)
-    assert await shop.update(case, "retry") == "check_dispute"
+    assert await case.execute_update("retry") == "check_dispute"
 
     await attention_is(shop, run, "dispute")
     await shop.switch(f"disputes/{dispute.id}", status="lost")
@@ -88,7 +88,7 @@ async def test_a_refund_that_is_due_waits_for_a_dispute(shop: Shop, outcome: str
     else:
         await refunds_become(shop, run, RefundStatus.FAILED)
         await attention_is(shop, run, "carry_out_refund")
-        await shop.update(refund_saga(shop, requested.refund), "resolve")
+        await refund_saga(shop, requested.refund).execute_update("resolve")
         await refunds_become(shop, run, RefundStatus.RESOLVED)
         assert (await shop.order(run)).status == "PAID"
     await attention_is(shop, run)

@@ -94,7 +94,7 @@ async def test_a_refund_that_a_bank_sends_back_moves_the_order_back_and_is_repla
     await attention_is(shop, run, "carry_out_refund")
     assert (await shop.order(run)).status == "PAID"
 
-    await shop.update(refund_saga(shop, requested.refund), "retry")
+    await refund_saga(shop, requested.refund).execute_update("retry")
     refunds = await refunds_become(shop, run, RefundStatus.REPLACED, RefundStatus.SUCCEEDED)
 
     assert [refund.amount for refund in refunds] == [1_000, 1_000]
@@ -113,7 +113,7 @@ async def test_a_refund_that_fails_waits_until_a_person_has_dealt_with_it(shop: 
         await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
 
-    assert await shop.update(refund_saga(shop, requested.refund), "resolve") == "carry_out_refund"
+    assert await refund_saga(shop, requested.refund).execute_update("resolve") == "carry_out_refund"
 
     await refunds_become(shop, run, RefundStatus.RESOLVED)
     await attention_is(shop, run)
@@ -134,7 +134,7 @@ async def test_attention_says_what_became_of_a_refund(shop: Shop, status: str, n
     await attention_is(shop, run, "carry_out_refund")
 
     assert await attention_notes(shop, run) == [note]
-    await shop.update(refund_saga(shop, requested.refund), "resolve")
+    await refund_saga(shop, requested.refund).execute_update("resolve")
     await refunds_become(shop, run, RefundStatus.RESOLVED)
 
 
@@ -168,7 +168,7 @@ async def test_a_refund_that_stripe_refuses_because_the_dashboard_was_faster_wai
 
     assert requested.refund.status is RefundStatus.FAILED
     await attention_is(shop, run, "carry_out_refund")
-    await shop.update(refund_saga(shop, requested.refund), "resolve")
+    await refund_saga(shop, requested.refund).execute_update("resolve")
     await refunds_become(shop, run, RefundStatus.RESOLVED, RefundStatus.SUCCEEDED)
     assert (await payment_of(shop, run)).amount_refunded == 2_000
     await order_becomes(shop, run, "PARTIALLY_REFUNDED")
@@ -216,7 +216,7 @@ async def test_a_restock_that_is_refused_waits_for_a_person_and_the_money_does_n
     assert requested.refund.status is RefundStatus.SUCCEEDED
     await attention_is(shop, run, "restock")
     assert (await shop.order(run)).status == "REFUNDED"
-    assert await shop.update(refund_saga(shop, requested.refund), "resolve") == "restock"
+    assert await refund_saga(shop, requested.refund).execute_update("resolve") == "restock"
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
     await attention_is(shop, run)
     assert await shop.disagreements(run) == []

@@ -18,9 +18,9 @@ from tests.saga.simulator.order_beginnings import ORDERS
 from tests.saga.simulator.simulator import Simulator
 from tests.saga.simulator.space import longer, roots, shuffled
 
-TRACES: Final = 510
-"""In each share; together they are to be 2,000."""
-SAMPLE: Final = 40
+TRACES: Final = 550
+"""In each share; together they are to be 2,000, and some are met in more than one."""
+SAMPLE: Final = 25
 """Schedules that are run twice."""
 
 # A saga that abandons an activity and closes makes the SDK cancel one which may have ended by then.

@@ -1,7 +1,7 @@
 """A workflow or service with one defect each is found out by the simulator, with the schedule that does.
 
-`tests.saga.simulator.mutations` says where each is looked for. The sound code passes the very schedules that were run
-until the defect was found: so it is the defect that was found, and not a rule that nothing can keep.
+`tests.saga.simulator.mutations` says where each is looked for. The sound code passes the very schedules that the defect
+failed: so it is the defect that was found, and not a rule that nothing can keep.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from tests.saga.simulator.simulator import Simulator
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")]
 
 
+@pytest.fixture(autouse=True)
+def counts_are_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken workflows ask for steps at times when ours never do, and nobody compares their traces."""
+    monkeypatch.setattr("tests.saga.simulator.turns.LONGEST", 1.0)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 async def test_a_defect_is_found_by_a_schedule(
     simulator: Simulator, name: str, record_property: Callable[[str, object], None]
@@ -33,5 +39,5 @@ async def test_a_defect_is_found_by_a_schedule(
 
     [alone] = await mutation.run(simulator, [parse(str(shown.schedule))])
     assert any(mutation.found_by in breach for breach in alone.breaches)
-    passed = await simulator.run([outcome.schedule for outcome in ran])
+    passed = await simulator.run([outcome.schedule for outcome in ran if outcome.breaches])
     assert [describe(outcome) for outcome in passed if outcome.breaches] == []

@@ -16,7 +16,7 @@ from tests.saga.simulator.explore import Report, describe, explore
 from tests.saga.simulator.refund_beginnings import REFUNDS
 from tests.saga.simulator.simulator import Simulator
 
-FAULTS: Final = 400
+FAULTS: Final = 350
 """Distinct traces of single faults."""
 SHARES: Final[Sequence[tuple[Sequence[str], int]]] = (
     (("all", "part", "undone"), 600),

@@ -40,10 +40,13 @@ def refund_saga(shop: Shop, refund: Refund) -> WorkflowHandle[Any, Any]:
 
 
 async def paid(shop: Shop, product: str, quantity: int = 3, *, card: str = VISA) -> Run:
-    """An order that is PAID."""
+    """An order that is PAID.
+
+    No time is skipped meanwhile: a dispute's workflow that is parked by then would time out.
+    """
     run = await shop.place((product, quantity), payment_method=card, wait=10)
     await shop.deliver_events()
-    assert (await shop.result(run)).status == "PAID"
+    await order_becomes(shop, run, "PAID")
     return run
 
 

@@ -19,7 +19,6 @@ import grpc.aio
 import httpx
 import stripe
 from temporalio import activity
-from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
@@ -69,17 +68,6 @@ from workers.order_worker import ServiceAddresses, make_worker, open_activities,
 TASK_QUEUE = "saga-tests"
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
 ADDRESS = Address(name="Customer", line1="1 Street", line2="", city="Town", postal_code="12345", country="DE")
-_NOT_NOTIFIED = """
-    SELECT id::text FROM refunds WHERE saga_open AND notified_version < version
-     UNION ALL SELECT id FROM disputes WHERE saga_open AND notified_version < version
-"""
-_SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-_TASK_EVENTS = (
-    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
-)
-
 Hook = Callable[[], Awaitable[None]]
 
 
@@ -178,29 +166,6 @@ class Shop:
             return await run.result()
         finally:
             await self.env.client.test_service.lock_time_skipping(LockTimeSkippingRequest())
-
-    async def update(self, run: WorkflowHandle[Any, Any], name: str) -> str:
-        """What the workflow answers to an update by a person, sent while nothing of it is under way.
-
-        The test server loses an update that arrives during a workflow task, or has it validated before the rest of the
-        history is replayed.
-        """
-        async with asyncio.timeout(60):
-            while not await self._is_idle(run):  # noqa: ASYNC110 - the server brings it about, and notifies nobody
-                await asyncio.sleep(0.05)
-        answer: str = await run.execute_update(name)
-        return answer
-
-    async def _is_idle(self, run: WorkflowHandle[Any, Any]) -> bool:
-        """Whether the workflow waits for a person or for time: no signal, first attempt or task of it is under way."""
-        async with self.payment.database.autocommit() as connection:
-            if await connection.fetch_all(dict, _NOT_NOTIFIED):
-                return False
-        pending = (await run.describe()).raw_description.pending_activities
-        if any(each.state != _SCHEDULED or each.attempt < 2 for each in pending):
-            return False
-        types = [event.event_type for event in (await run.fetch_history()).events]
-        return [each for each in types if each in _TASK_EVENTS][-1] == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 
     async def order(self, run: WorkflowHandle[Any, OrderResult]) -> Order:
         """The order as it stands."""

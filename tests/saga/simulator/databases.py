@@ -21,7 +21,7 @@ class CaseDatabases:
         deletions: by service, what empties its tables.
     """
 
-    def __init__(self, connections: Mapping[str, Connection], deletions: Mapping[str, sql.Composed]) -> None:
+    def __init__(self, connections: Mapping[str, Connection], deletions: Mapping[str, bytes]) -> None:
         self._connections = connections
         self._deletions = deletions
 
@@ -52,7 +52,7 @@ async def open_databases(dsns: Mapping[str, str]) -> AsyncIterator[CaseDatabases
         dsns: service to DSN.
     """
     async with AsyncExitStack() as stack:
-        connections, deletions = dict[str, Connection](), dict[str, sql.Composed]()
+        connections, deletions = dict[str, Connection](), dict[str, bytes]()
         for service, dsn in dsns.items():
             connection = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
             connections[service] = connection
@@ -60,7 +60,7 @@ async def open_databases(dsns: Mapping[str, str]) -> AsyncIterator[CaseDatabases
         yield CaseDatabases(connections, deletions)
 
 
-async def _deletion(connection: Connection) -> sql.Composed:
+async def _deletion(connection: Connection) -> bytes:
     """Empties all tables, those that others refer to last."""
     found = await connection.execute(
         """
@@ -72,4 +72,5 @@ async def _deletion(connection: Connection) -> sql.Composed:
         """
     )
     tables = [name for name, _ in await found.fetchall()]
-    return sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) for table in tables)
+    deletions = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) for table in tables)
+    return deletions.as_bytes(connection)

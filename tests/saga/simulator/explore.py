@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from tests.saga.simulator.case import Outcome
-from tests.saga.simulator.schedule import Fault, Schedule
+from tests.saga.simulator.faults import LATE, TIMEOUT
+from tests.saga.simulator.schedule import Fault, Move, Schedule
 from tests.saga.simulator.simulator import Simulator
 from tests.saga.simulator.space import longer, roots, shuffled
 
@@ -24,17 +26,15 @@ class Report:
     """What was explored."""
 
     cases: int = 0
-    restarts: int = 0
-    suspicions: int = 0
-    stalls: int = 0
+    troubles: Counter[str] = field(default_factory=Counter)
+    """What went wrong with the server or the count of turns: how often each."""
     seconds: float = 0
     traces: dict[str, Schedule] = field(default_factory=dict)
     """A schedule for each distinct trace, by its fingerprint."""
     breaches: list[Outcome] = field(default_factory=list)
 
     def __str__(self) -> str:
-        troubles = {"run again": self.restarts, "clock pushed": self.suspicions, "turns miscounted": self.stalls}
-        trouble = "".join(f", {name} {times} times" for name, times in troubles.items() if times)
+        trouble = "".join(f", {name} {times} times" for name, times in self.troubles.items())
         return f"explored {len(self.traces)} traces in {self.seconds:.0f} s ({self.cases} cases{trouble})"
 
 
@@ -53,15 +53,18 @@ async def explore(
         simulator: runs them.
         beginnings: the cases to begin with.
         traces: how many are enough; all single moves are run in any case.
-        only_faults_of: more cases to begin with, of which single faults alone are run.
+        only_faults_of: more cases to begin with, none with a deadline, of which the single faults alone are run that
+            have traces of their own.
         seed: decides the order in which pairs and triples are met.
         show: is called with how far it is, now and then.
     """
     report, began = Report(), time.monotonic()
+    troubles = simulator.troubles.copy()
 
     async def run(schedules: Sequence[Schedule]) -> list[Outcome]:
         outcomes = await simulator.run(schedules)
-        _add(report, outcomes, simulator)
+        _add(report, outcomes)
+        report.troubles = simulator.troubles - troubles
         report.seconds = time.monotonic() - began
         show(str(report))
         return outcomes
@@ -92,13 +95,17 @@ def _grow(outcomes: Iterable[Outcome], only_faults_of: frozenset[str]) -> Iterab
         if is_narrow and outcome.schedule.moves:
             continue
         for schedule in longer(outcome):
-            if not is_narrow or isinstance(schedule.moves[-1], Fault):
+            if not is_narrow or _leaves_its_own_trace(schedule.moves[-1]):
                 yield schedule
 
 
-def _add(report: Report, outcomes: Sequence[Outcome], simulator: Simulator) -> None:
+def _leaves_its_own_trace(move: Move) -> bool:
+    """Whether it is a fault, and no other fault of the call has the same trace where no deadline runs out meanwhile."""
+    return isinstance(move, Fault) and move.kind not in (TIMEOUT, LATE)
+
+
+def _add(report: Report, outcomes: Sequence[Outcome]) -> None:
     report.cases += len(outcomes)
-    report.restarts, report.suspicions, report.stalls = simulator.restarts, simulator.suspicions, simulator.stalls
     for outcome in outcomes:
         report.traces.setdefault(outcome.fingerprint, outcome.schedule)
     report.breaches += [outcome for outcome in outcomes if outcome.breaches]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from tests.saga.simulator.case import Outcome
 from tests.saga.simulator.schedule import Move, Schedule
 from tests.saga.simulator.simulator import REAL_WORKFLOWS, Simulator, Workflows
 from tests.saga.simulator.space import longer
+
+BATCH: Final = 30
+"""Cases that are run before it is looked whether one of them broke a rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +39,16 @@ class Mutation:
     async def search(self, simulator: Simulator) -> list[Outcome]:
         """Run all of the part, or what was run of it when the first rule was broken."""
         ran: list[Outcome] = []
-        level = [Schedule(self.beginning)]
-        while level and not any(outcome.breaches for outcome in ran):
-            outcomes = await self.run(simulator, level)
+        waiting = deque([Schedule(self.beginning)])
+        while waiting and not any(outcome.breaches for outcome in ran):
+            outcomes = await self.run(simulator, [waiting.popleft() for _ in range(min(BATCH, len(waiting)))])
             ran.extend(outcomes)
-            level = [
+            waiting.extend(
                 schedule
                 for outcome in outcomes
                 for schedule in longer(outcome)
                 if len(schedule.moves) <= 2 and self._is_made(schedule.moves[-1])
-            ]
+            )
         return ran
 
     def _is_made(self, move: Move) -> bool:

@@ -6,9 +6,9 @@ happens in a case is done from within one of its steps or workflow tasks: there 
 depends on how fast this process or the server is. What happens when nothing of a case is under way any more (point
 ``end``) depends on no clock.
 
-**A server whose time stands still.** `time_skipping` says why. When no case ends for `SILENCE` seconds of real time, a
-lock is released on suspicion. When none does for `LONGEST` seconds, the server is replaced. Those cases that were under
-way are run again, each alone; only one that does not end there either is a breach.
+**A server whose time stands still.** `time_skipping` says why. When no case comes to any point for `SILENCE` seconds of
+real time, a lock is released on suspicion. When none ends for `LONGEST` seconds, the server is replaced. Those cases
+that were under way are run again, each alone; only one that does not end there either is a breach.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -53,8 +54,8 @@ SLOTS: Final = 5
 """Cases side by side: enough to fill the one event loop, and each has its databases to be made."""
 WORKFLOWS: Final = 6
 """Of one case at most, for which the worker must have room: a step may wait for another workflow's turn."""
-SILENCE: Final = 20
-"""Real seconds in which no case ends, until a lock of the clock is released."""
+SILENCE: Final = 8
+"""Real seconds in which no case comes to any point, until a lock of the clock is released."""
 LONGEST: Final = 120
 """Real seconds in which no case ends, until the server is given up."""
 
@@ -85,17 +86,14 @@ class Simulator:
     Attributes:
         postgres: has the databases.
         suffix: of the names of this process's databases.
-        restarts: how often a case had to be run again, because it or its server hung.
-        suspicions: how often a lock of the clock was released on suspicion.
-        stalls: how often a count of turns was wrong.
+        troubles: how often a case had to be run again, because it or its server hung; a lock of the clock was released
+            on suspicion; a count of turns was wrong.
     """
 
     postgres: PostgresServer
     suffix: str
     slots: int = SLOTS
-    restarts: int = 0
-    suspicions: int = 0
-    stalls: int = 0
+    troubles: Counter[str] = field(default_factory=Counter)
     _dsns: list[Mapping[str, str]] = field(default_factory=list)
 
     async def run(
@@ -118,11 +116,11 @@ class Simulator:
             while left:
                 suspects = await self._run_batch(left, outcomes, workflows)
                 for schedule in suspects:
-                    self.restarts += 1
+                    self.troubles["run again"] += 1
                     await self._run_batch([schedule], outcomes, workflows)
                     outcomes.setdefault(schedule, Outcome(schedule, "", (), (), ["does not end"]))
                 left = [schedule for schedule in left if schedule not in outcomes]
-        self.stalls += sum(outcome.stalls for outcome in outcomes.values())
+        self.troubles["turns miscounted"] += sum(outcome.stalls for outcome in outcomes.values())
         return [outcomes[schedule] for schedule in schedules]
 
     async def _run_batch(
@@ -148,14 +146,16 @@ class Simulator:
                 free.put_nowait(slot)
 
             pending = {asyncio.create_task(run_in_slot(schedule)) for schedule in schedules}
-            silence = 0
-            while pending and silence < LONGEST:
+            silence = since_an_end = points = 0
+            while pending and since_an_end < LONGEST:
                 ended, pending = await asyncio.wait(pending, timeout=1, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     task.result()
-                silence = 0 if ended else silence + 1
+                before, points = points, sum(len(case.seen) for case in cases.under_way)
+                since_an_end = 0 if ended else since_an_end + 1
+                silence = 0 if ended or points != before else silence + 1
                 if silence and silence % SILENCE == 0:
-                    self.suspicions += 1
+                    self.troubles["clock pushed"] += 1
                     await time_skipping.release_lock(client)
             suspects = [case.schedule for case in cases.under_way]
             for task in [*pending, *(run.result for case in cases.under_way for run in case.runs.values())]:
