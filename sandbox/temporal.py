@@ -42,6 +42,7 @@ class Temporal:
         """
         self._config = config
         self._database = database.absolute()
+        self._unfinished = self._database.with_name(f"{self._database.name}.unfinished")
         self._port = port
         self._ui_port = ui_port
         self._log = log
@@ -53,6 +54,7 @@ class Temporal:
         Raises:
             StackError: it did not start.
         """
+        self._forget_half_made_database()
         self._child = await Child.start(
             Command(
                 name="temporal",
@@ -69,6 +71,14 @@ class Temporal:
             await self._child.stop()
             raise
         return self._child
+
+    def _forget_half_made_database(self) -> None:
+        """Begin anew if an earlier start ended before the server had made its tables: it would never start again."""
+        if self._unfinished.exists():
+            for suffix in ("", "-wal", "-shm"):
+                self._database.with_name(self._database.name + suffix).unlink(missing_ok=True)
+        if not self._database.exists():
+            self._unfinished.touch()
 
     async def stop(self) -> None:
         """Stop it. Can be repeated."""
@@ -88,6 +98,7 @@ class Temporal:
     async def _set_up(self) -> None:
         """Wait for the namespace, then make retention and search attributes what the file says. Can be repeated."""
         client = await self._connect()
+        self._unfinished.unlink(missing_ok=True)
         namespace = self._config.namespace
         attributes = {
             name: IndexedValueType.Value(_enum_name(kind)) for name, kind in self._config.search_attributes.items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 from collections.abc import Iterator, Mapping
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.support.shared_postgres import PostgresOnDemand, PostgresServer, ask_for_postgres, unique_suffix
@@ -24,7 +27,9 @@ _POSTGRES = pytest.StashKey[PostgresOnDemand]()
 
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
-    """Let test processes ask the controlling one for PostgreSQL, which it starts for the first of them."""
+    """Run the tests on the event loop of production, and let test processes ask the controlling one for PostgreSQL."""
+    # pytest-asyncio's hook for it makes fixtures of the session anew wherever the loop's parameter changes.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if hasattr(config, "workerinput"):
         config.stash[_ADDRESS] = config.workerinput["postgres"]
         return
@@ -53,12 +58,16 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests marked as needing a program that ORDERSAGA_WITHOUT names; the others fail where it is missing."""
+    """Deselect tests that need a program which ORDERSAGA_WITHOUT names, and spread the long ones over the processes."""
     left_out = _programs_left_out()
     deselected = {item for item in items for mark in item.iter_markers("needs") if left_out.intersection(mark.args)}
     if deselected:
         config.hook.pytest_deselected(items=list(deselected))
-        items[:] = [item for item in items if item not in deselected]
+    long = [item for item in items if item.get_closest_marker("long") and item not in deselected]
+    rest = [item for item in items if item not in deselected and item not in long]
+    items[:] = rest
+    for number, item in reversed(list(enumerate(long))):  # each process begins with as many neighbours
+        items.insert(number * len(rest) // len(long), item)
 
 
 def _programs_left_out() -> set[str]:
@@ -97,3 +106,10 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
 def databases(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
     """Service name to the DSN of its migrated, empty database of this test process."""
     return postgres.copy_databases(unique_suffix(worker_id))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let no garbage collection go through thousands of collected tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()

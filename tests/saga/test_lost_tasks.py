@@ -86,7 +86,7 @@ class Loss:
         await self.shop.env.client.get_workflow_handle(activity.info().workflow_id or "").cancel()
 
 
-@pytest_asyncio.fixture(scope="module")
+@pytest_asyncio.fixture(scope="session")
 async def open_loss(
     postgres: PostgresServer, worker_id: str, env: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Loss]:

@@ -24,7 +24,11 @@ SAMPLE: Final = 25
 """Schedules that are run twice."""
 
 # A saga that abandons an activity and closes makes the SDK cancel one which may have ended by then.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),
+]
 
 Record = Callable[[str, object], None]
 

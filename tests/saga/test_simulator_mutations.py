@@ -20,9 +20,11 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:Canno
 
 
 @pytest.fixture(autouse=True)
-def counts_are_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken workflows ask for steps at times when ours never do, and nobody compares their traces."""
+def what_hangs_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken workflows ask for steps and leave activities behind as ours never do, and nobody compares their traces."""
     monkeypatch.setattr("tests.saga.simulator.turns.LONGEST", 1.0)
+    monkeypatch.setattr("tests.saga.simulator.simulator.SILENCE", 4)
+    monkeypatch.setattr("tests.saga.simulator.simulator.LONGEST", 40)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -28,7 +28,11 @@ SHARES: Final[Sequence[tuple[Sequence[str], int]]] = (
 """Beginnings, and the distinct traces that are met at least."""
 
 # A workflow that closes with an activity under way makes the SDK cancel one which may have ended by then.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),
+]
 
 Record = Callable[[str, object], None]
 

@@ -78,3 +78,23 @@ async def test_a_second_start_on_the_same_file_has_the_workflows_and_takes_the_a
     second = await _start_workflow(client)
     for workflow_id in (first, second):
         await client.get_workflow_handle(workflow_id).describe()
+
+
+async def test_a_start_that_ended_before_the_tables_were_made_does_not_spoil_the_next_one(
+    server: Temporal, ports: Ports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end_early(self: Temporal) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Temporal, "_set_up", end_early)
+        with pytest.raises(InterruptedError):
+            await server.start()
+    for file in tmp_path.glob("temporal.db-*"):
+        file.unlink()
+    (tmp_path / "temporal.db").write_bytes(b"")  # which is what SQLite begins with
+
+    await server.start()
+
+    await _start_workflow(await Client.connect(address(ports.temporal)))
+    await server.stop()

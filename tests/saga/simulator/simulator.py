@@ -54,7 +54,7 @@ SLOTS: Final = 5
 """Cases side by side: enough to fill the one event loop, and each has its databases to be made."""
 WORKFLOWS: Final = 6
 """Of one case at most, for which the worker must have room: a step may wait for another workflow's turn."""
-SILENCE: Final = 8
+SILENCE: Final = 12
 """Real seconds in which no case comes to any point, until a lock of the clock is released."""
 LONGEST: Final = 120
 """Real seconds in which no case ends, until the server is given up."""
