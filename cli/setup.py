@@ -1,4 +1,4 @@
-"""What must be done once, and after each upgrade, before the parts can run. All of it can be repeated."""
+"""What must be done once, and after each upgrade, before the components can run. All of it can be repeated."""
 
 from __future__ import annotations
 

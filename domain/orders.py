@@ -66,9 +66,10 @@ ALLOWED_FROM: Mapping[OrderStatus, frozenset[OrderStatus]] = {
 REFUND_ARROWS: Mapping[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.PAID: frozenset({OrderStatus.PARTIALLY_REFUNDED, OrderStatus.REFUNDED}),
     OrderStatus.PARTIALLY_REFUNDED: SOLD_STATUSES,
-    OrderStatus.REFUNDED: frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED}),
+    OrderStatus.REFUNDED: SOLD_STATUSES,
 }
-"""The same for what refunds lead to; back too, because Stripe can take a refund back."""
+"""The same for what refunds lead to; back too, because Stripe can take a refund back. One that it took back, of which
+we hear only after somebody has given all the money back once more, leads from REFUNDED to REFUNDED."""
 
 EVENT_TYPES: Mapping[OrderStatus, str] = {
     OrderStatus.RECEIVED: "order.received",
