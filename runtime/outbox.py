@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Identity, Index, Text
 from sqlmodel import Field, SQLModel
 
 from runtime.database import encode_rows, timestamp
+from runtime.rows import columns
 from runtime.tracing import traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
@@ -35,6 +36,9 @@ class OutboxColumns(SQLModel):
     traceparent: str = Field(sa_type=Text)
     at: datetime = timestamp()
     published_at: datetime | None = timestamp(default=None, nullable=True)
+
+
+_WRITTEN: Final = columns(OutboxColumns, without=("id", "published_at"))
 
 
 class RelayLeaseColumns(SQLModel):
@@ -89,8 +93,7 @@ def with_events(changes: LiteralString, *, answer: LiteralString = "true") -> Li
     return f"""
         WITH {changes},
         event AS (
-            INSERT INTO outbox (topic, key, ce_id, ce_type, ce_seq, data, traceparent, at)
-            SELECT topic, key, ce_id, ce_type, ce_seq, data, traceparent, at
+            INSERT INTO outbox ({_WRITTEN}) SELECT {_WRITTEN}
               FROM json_to_recordset(%(events)s::json) AS event (
                    topic text, key text, ce_id text, ce_type text, ce_seq bigint,
                    data text, traceparent text, at timestamptz)

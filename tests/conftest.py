@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 from collections.abc import Iterator, Mapping
 
 import pytest
-import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.support.shared_postgres import PostgresOnDemand, PostgresServer, ask_for_postgres, unique_suffix
@@ -27,9 +25,7 @@ _POSTGRES = pytest.StashKey[PostgresOnDemand]()
 
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
-    """Run the tests on the event loop of production, and let test processes ask the controlling one for PostgreSQL."""
-    # pytest-asyncio's hook for it makes fixtures of the session anew wherever the loop's parameter changes.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    """Let test processes ask the controlling one for PostgreSQL, which it starts for the first of them."""
     if hasattr(config, "workerinput"):
         config.stash[_ADDRESS] = config.workerinput["postgres"]
         return

@@ -21,8 +21,6 @@ from tests.support.failpoints import Case, Lifecycle, MortalDatabase, explore
 from tests.support.rows import fetch_rows
 from tests.support.stock_ledger import check_stock_ledger
 
-DEATHS = 2
-
 Figure = Callable[[str, object], None]
 Answer = TypeVar("Answer")
 
@@ -193,7 +191,18 @@ SCENARIOS: dict[str, Callable[[InventoryComponents], Awaitable[Case]]] = {
 async def test_a_step_that_dies_anywhere_and_is_repeated_happens_once(
     components: InventoryComponents, scenario: str, record_property: Figure
 ) -> None:
-    explored = await explore(partial(SCENARIOS[scenario], components), deaths=DEATHS)
+    explored = await explore(partial(SCENARIOS[scenario], components), deaths=1)
 
     record_property("figure", f"inventory dies, {scenario}: {explored}")
     assert explored.schedules[1] > 0
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_a_step_that_dies_twice_and_is_repeated_happens_once(
+    components: InventoryComponents, scenario: str, record_property: Figure
+) -> None:
+    explored = await explore(partial(SCENARIOS[scenario], components), deaths=2)
+
+    record_property("figure", f"inventory dies, {scenario}: {explored}")
+    assert explored.schedules[2] > 0
