@@ -18,8 +18,8 @@ INIT_SECONDS = 60.0
 READY_SECONDS = 30.0
 STOP_SECONDS = 2.0
 
-FAST_AND_LOOSE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-"""For throw-away data: acknowledged commits vanish when the server is killed."""
+FAST_AND_LOOSE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=600")
+"""For throw-away data: acknowledged commits vanish when the server is killed, and many test processes share it."""
 
 
 class Postgres:
