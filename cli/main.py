@@ -220,11 +220,22 @@ def replay(
     """
     from cli.replay import replay_files
 
-    code = replay_files(files)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # a process that replayed can die at a plain exit, which would change its code
+    raise typer.Exit(replay_files(files))
+
+
+def main() -> None:
+    """Run a command, and end the process at once.
+
+    A process that used Temporal's SDK can be aborted while its interpreter ends, which would change the exit code.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    app()
+    main()
