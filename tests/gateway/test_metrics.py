@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 
@@ -52,14 +53,20 @@ async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) 
     placed = await gateway.http.post("/v1/orders", json=order_body(), headers=headers)
     await gateway.http.get(f"/v1/orders/{placed.json()['id']}", headers=customer)
     await gateway.http.get(f"/v1/orders/{new_id()}", headers=customer)
-    after = await read(gateway)
+    service = "/ordersaga.order.v1.OrderService"
+    calls, requests = "ordersaga_rpc_seconds_count", "ordersaga_http_request_seconds_count"
+    async with asyncio.timeout(60):  # what a request took is known only when its answer is out
+        while True:
+            after = await read(gateway)
+            last_call = grew(before, after, calls, method=f"{service}/GetOrder", code="NOT_FOUND")
+            last_request = grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="404")
+            if last_call and last_request:
+                break
+            await asyncio.sleep(0.01)
 
-    requests = "ordersaga_http_request_seconds_count"
     assert grew(before, after, requests, method="POST", route="/v1/orders", status="202") == 1
     assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="200") == 1
     assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="404") == 1
-    service = "/ordersaga.order.v1.OrderService"
-    calls = "ordersaga_rpc_seconds_count"
     assert grew(before, after, calls, method=f"{service}/CreateOrder", code="OK") == 1
     assert grew(before, after, calls, method=f"{service}/GetOrder", code="NOT_FOUND") == 1
     assert grew(before, after, "ordersaga_order_transitions_total", status="RECEIVED") == 1
