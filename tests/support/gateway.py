@@ -135,7 +135,7 @@ async def gateway_with_services(
             {
                 "jwt_private_key": PRIVATE_PEM,
                 "access_token_ttl": 60,
-                "refresh_token_ttl": 60,
+                "refresh_token_ttl": 600,
                 "database_pool_size": 4,
                 **{f"{service}_dsn": dsn for service, dsn in databases.items()},
             }
