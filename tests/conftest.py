@@ -75,9 +75,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
     figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
     explored = [dict(report.user_properties) for report in reports if "traces" in dict(report.user_properties)]
-    if explored:  # the simulator's shares ran side by side, and some traces are met in more than one
+    if explored:  # some traces are met in more than one share
         traces = {trace for share in explored for trace in share["traces"]}
-        figures.append(f"explored {len(traces)} traces in {max(share['seconds'] for share in explored):.0f} s")
+        seconds = sum(share["seconds"] for share in explored)
+        figures.append(f"explored {len(traces)} traces of orders in {seconds:.0f} s of the shares together")
     if figures:
         terminalreporter.section("figures")
         for text in sorted(figures):

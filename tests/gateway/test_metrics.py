@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 
@@ -15,6 +14,7 @@ from domain.ids import new_id
 from runtime.metrics import serve_metrics
 from runtime.settings import Settings, SettingsError
 from sandbox.ports import free_port
+from tests.support.client import until
 from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
@@ -55,14 +55,13 @@ async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) 
     await gateway.http.get(f"/v1/orders/{new_id()}", headers=customer)
     service = "/ordersaga.order.v1.OrderService"
     calls, requests = "ordersaga_rpc_seconds_count", "ordersaga_http_request_seconds_count"
-    async with asyncio.timeout(60):  # what a request took is known only when its answer is out
-        while True:
-            after = await read(gateway)
-            last_call = grew(before, after, calls, method=f"{service}/GetOrder", code="NOT_FOUND")
-            last_request = grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="404")
-            if last_call and last_request:
-                break
-            await asyncio.sleep(0.01)
+
+    def are_counted(read: Samples) -> bool:
+        last_call = grew(before, read, calls, method=f"{service}/GetOrder", code="NOT_FOUND")
+        last_request = grew(before, read, requests, method="GET", route="/v1/orders/{order_id}", status="404")
+        return bool(last_call and last_request)
+
+    after = await until(lambda: read(gateway), are_counted)  # what a call took is known only when its answer is out
 
     assert grew(before, after, requests, method="POST", route="/v1/orders", status="202") == 1
     assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="200") == 1

@@ -447,6 +447,12 @@ MANY_PAIRS = {
 """Of these one pair of deaths in `ONE_IN` is run: all take half an hour."""
 
 
+@pytest.fixture(autouse=True)
+def follow_ups_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Side by side they would act in another order each time, and a point of death be another one."""
+    monkeypatch.setattr("services.payment.payments.follow_ups._CONCURRENCY", 1)
+
+
 @pytest.mark.parametrize("story", STORIES)
 async def test_a_step_that_dies_anywhere_and_is_repeated_moves_money_once(
     shared_harness: PaymentHarness, story: str, record_property: Figure

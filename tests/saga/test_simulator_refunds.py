@@ -1,8 +1,8 @@
 """What goes wrong with a refund or a dispute, and what happens beside it: money, stock, order and attention agree.
 
-`tests.saga.simulator` says what is enumerated and what is checked. Every single fault is part of `make test`, every
-single event and many pairs of `make test-more`. How many distinct traces are met at least is asked for; seconds are
-only printed.
+`tests.saga.simulator` says what is enumerated and what is checked. Every single fault that leaves a trace of its own is
+part of `make test`; the others, every single event and many pairs are part of `make test-more`. How many distinct
+traces are met at least is asked for; seconds are only printed.
 """
 
 from __future__ import annotations
