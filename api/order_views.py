@@ -6,7 +6,7 @@ from typing import cast
 
 import structlog
 
-from api.schemas import Order, OrderSummary
+from api.schemas.orders import Order, OrderSummary
 from api.services import Services
 from domain.orders import OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb

@@ -22,8 +22,9 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from cli.demo.model import Line
 from cli.demo.scenarios import VISA
-from cli.demo.shop import DemoError, Line, Shop
+from cli.demo.shop import DemoError, Shop
 from domain.ids import new_id
 from sandbox.endpoints import Endpoints
 from sandbox.ports import Ports

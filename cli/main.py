@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from cli.exiting import run_and_exit
+
 app = typer.Typer(
     help="Ordersaga: orders and payments that agree at the end.",
     no_args_is_help=True,
@@ -224,17 +226,8 @@ def replay(
 
 
 def main() -> None:
-    """Run a command, and end the process at once.
-
-    A process that used Temporal's SDK can be aborted while its interpreter ends, which would change the exit code.
-    """
-    try:
-        app()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    """Run a command, and end the process at once."""
+    run_and_exit(app)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Order states, the arrows between them, and the reasons an order ends without being paid (design §3)."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Temporal's converter would compile each type anew for each value it reads.
 
 from collections.abc import Mapping
 from dataclasses import dataclass

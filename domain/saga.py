@@ -4,7 +4,7 @@ Everything here is stored in workflow histories, so a field may be added with a 
 addresses, e-mails or client secrets: a history is readable by whoever reads the Temporal Web UI.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Temporal's converter would compile each type anew for each value it reads.
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Identity, Index, Text
 from sqlmodel import Field, SQLModel
 
 from runtime.database import encode_rows, timestamp
-from runtime.rows import columns
+from runtime.rows import columns, recordset
 from runtime.tracing import traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
@@ -38,7 +38,9 @@ class OutboxColumns(SQLModel):
     published_at: datetime | None = timestamp(default=None, nullable=True)
 
 
-_WRITTEN: Final = columns(OutboxColumns, without=("id", "published_at"))
+_NOT_WRITTEN: Final = ("id", "published_at")
+_WRITTEN: Final = columns(OutboxColumns, without=_NOT_WRITTEN)
+_RECORDSET: Final = recordset(OutboxColumns, alias="event", without=_NOT_WRITTEN)
 
 
 class RelayLeaseColumns(SQLModel):
@@ -94,9 +96,7 @@ def with_events(changes: LiteralString, *, answer: LiteralString = "true") -> Li
         WITH {changes},
         event AS (
             INSERT INTO outbox ({_WRITTEN}) SELECT {_WRITTEN}
-              FROM json_to_recordset(%(events)s::json) AS event (
-                   topic text, key text, ce_id text, ce_type text, ce_seq bigint,
-                   data text, traceparent text, at timestamptz)
+              FROM json_to_recordset(%(events)s::json) AS {_RECORDSET}
              WHERE EXISTS (SELECT FROM changed)
         )
         SELECT {answer}, pg_notify('{OUTBOX_CHANNEL}', '') FROM changed LIMIT 1

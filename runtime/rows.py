@@ -14,8 +14,10 @@ from typing import Any, LiteralString, cast
 
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import to_instance
 from sqlmodel import SQLModel
 from sqlmodel._compat import SQLModelConfig
+from sqlmodel.main import get_sqlalchemy_type
 
 
 class Value(SQLModel):
@@ -45,10 +47,13 @@ def parameters(kind: type[SQLModel], *, without: Collection[str] = ()) -> Litera
     return ", ".join(f"%({name})s" for name in _names(kind, without))
 
 
-def recordset(table: type[SQLModel], *, alias: str, without: Collection[str] = ()) -> LiteralString:
-    """``alias (name type, …)`` with the table's columns, to stand behind ``json_to_recordset(…) AS``."""
+def recordset(kind: type[SQLModel], *, alias: str, without: Collection[str] = ()) -> LiteralString:
+    """``alias (name type, …)`` with these columns, to stand behind ``json_to_recordset(…) AS``."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-    typed = (f"{column.name} {column.type.compile(dialect=dialect)}" for column in _columns(table, without))
+    typed = (
+        f"{name} {to_instance(get_sqlalchemy_type(kind.model_fields[name])).compile(dialect=dialect)}"
+        for name in _names(kind, without)
+    )
     return f"{alias} ({', '.join(typed)})"
 
 

@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from api.problems import NOT_READY, ProblemError, declared
-from api.schemas import Empty
+from api.schemas.fields import Empty
 from api.services import HealthCheck, Services
 from runtime.metrics import CONTENT_TYPE, render_metrics
 

@@ -8,7 +8,7 @@ from litestar.params import FromPath, JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin
 from api.problems import declared
-from api.schemas import NewAdjustment, Stock
+from api.schemas.products import NewAdjustment, Stock
 from api.services import Services
 from api.validation import StrictJson
 from domain.ids import new_id

@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin
 from api.problems import declared
-from api.schemas import NewEmail, NewNotification, NewSms, Notification
+from api.schemas.notifications import NewEmail, NewNotification, NewSms, Notification
 from api.services import Services
 from api.validation import StrictJson
 from domain.ids import new_id

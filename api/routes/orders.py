@@ -22,7 +22,7 @@ from api.idempotency import (
 )
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
-from api.schemas import Cancellation, Line, NewOrder, Order, OrderPage
+from api.schemas.orders import Cancellation, Line, NewOrder, Order, OrderPage
 from api.services import Services
 from api.validation import StrictJson
 from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 
 from api.auth import SECURITY, SignedInRequest, signed_in
 from api.problems import declared
-from api.schemas import Payment
+from api.schemas.payments import Payment
 from api.services import Services
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.protos import from_proto

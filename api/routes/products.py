@@ -13,7 +13,7 @@ from msgspec import UNSET
 from api.auth import SECURITY, SignedInRequest, admin
 from api.etags import etag, expected_versions
 from api.problems import declared
-from api.schemas import NewProduct, Product, ProductChanges, ProductPage
+from api.schemas.products import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
 from api.validation import StrictJson
 from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE

@@ -20,7 +20,7 @@ from api.idempotency import (
 )
 from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
 from api.routes.orders import merge_lines
-from api.schemas import NewRefund, Refund, Refunds
+from api.schemas.payments import NewRefund, Refund, Refunds
 from api.services import Services
 from api.validation import StrictJson
 from domain.refusals import Refusal

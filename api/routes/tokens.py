@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from api.problems import declared
-from api.schemas import Credentials, RefreshTokenRequest, Token
+from api.schemas.users import Credentials, RefreshTokenRequest, Token
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb

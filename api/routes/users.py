@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 
 from api.auth import SECURITY, SignedInRequest, signed_in
 from api.problems import declared
-from api.schemas import NewUser, User
+from api.schemas.users import NewUser, User
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, RawBody
 
 from api.problems import declared
-from api.schemas import Empty
+from api.schemas.fields import Empty
 from api.services import Services
 from ordersaga.payment.v1.payment_pb2 import ReceiveWebhookRequest
 from runtime.caller import ANONYMOUS

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cli.demo.shop import NO_MONEY, Customer, DemoError, Line, Money, PlacedOrder, Product, Refused, Shop
+from cli.demo.model import NO_MONEY, Customer, Line, Money, PlacedOrder, Product
+from cli.demo.shop import DemoError, Refused, Shop
 from domain.ids import new_id
 
 VISA: Final = "pm_card_visa"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import httpx
 import stripe
 
+from cli.demo.model import NO_MONEY, Customer, Line, Money, PlacedOrder, Product, to_order
 from cli.stripe_sdk import open_stripe
 from domain.ids import new_id
 from domain.orders import OrderStatus
@@ -33,61 +33,6 @@ PASSWORD: Final = "sandbox-password"  # noqa: S105  # of accounts that live as l
 
 class DemoError(Exception):
     """The stack did not do what the demo shows; the message says what."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """Something to sell, and how many there were."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Customer:
-    """Somebody with an account."""
-
-    email: str
-    token: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A quantity of one product."""
-
-    product_id: str
-    quantity: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """One arrow of an order's history."""
-
-    to: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedOrder:
-    """An order as the gateway shows it."""
-
-    id: str
-    status: str
-    reason: str | None
-    client_secret: str | None
-    payment_id: str | None
-    transitions: list[Transition]
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """What an order's payment brought in, and what of it went back, in minor units."""
-
-    received: int = 0
-    refunded: int = 0
-
-
-NO_MONEY: Final = Money()
 
 
 class Refused(Exception):
@@ -171,11 +116,11 @@ class Shop:
             body={name: value for name, value in body.items() if value is not None},
             headers={"Idempotency-Key": new_id(), "Prefer": f"wait={wait}"},
         )
-        return _to_order(answer)
+        return to_order(answer)
 
     async def get_order(self, customer: Customer, order_id: str) -> PlacedOrder:
         """The order as it is now."""
-        return _to_order(await self._call("GET", f"/v1/orders/{order_id}", token=customer.token))
+        return to_order(await self._call("GET", f"/v1/orders/{order_id}", token=customer.token))
 
     async def pay(self, order: PlacedOrder, payment_method: str) -> bool:
         """Confirm the payment as a browser does, with the client secret; whether the card was accepted."""
@@ -200,7 +145,7 @@ class Shop:
             body={"note": "changed my mind"},
             headers={"Idempotency-Key": new_id(), "Prefer": "wait=20"},
         )
-        return _to_order(answer)
+        return to_order(answer)
 
     async def refund(self, order: PlacedOrder, *, amount: int | None = None, restock: Sequence[Line] = ()) -> str:
         """As admin: give money of an order back; the refund's status once it succeeded or failed.
@@ -340,14 +285,3 @@ async def _poll(read: Callable[[], Awaitable[Value]], is_enough: Callable[[Value
             raise DemoError(f"waited {TIMEOUT:.0f} s for {wanted}, and there is only {value}")
         await asyncio.sleep(POLL)
     return value
-
-
-def _to_order(answer: dict[str, Any]) -> PlacedOrder:
-    return PlacedOrder(
-        id=answer["id"],
-        status=answer["status"],
-        reason=answer["reason"],
-        client_secret=answer["client_secret"],
-        payment_id=answer["payment_id"],
-        transitions=[Transition(to=row["to"], at=datetime.fromisoformat(row["at"])) for row in answer["transitions"]],
-    )

@@ -187,22 +187,12 @@ SCENARIOS: dict[str, Callable[[InventoryComponents], Awaitable[Case]]] = {
 }
 
 
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.more)])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_a_step_that_dies_anywhere_and_is_repeated_happens_once(
-    components: InventoryComponents, scenario: str, record_property: Figure
+    components: InventoryComponents, scenario: str, deaths: int, record_property: Figure
 ) -> None:
-    explored = await explore(partial(SCENARIOS[scenario], components), deaths=1)
+    explored = await explore(partial(SCENARIOS[scenario], components), deaths=deaths)
 
     record_property("figure", f"inventory dies, {scenario}: {explored}")
-    assert explored.schedules[1] > 0
-
-
-@pytest.mark.more
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_a_step_that_dies_twice_and_is_repeated_happens_once(
-    components: InventoryComponents, scenario: str, record_property: Figure
-) -> None:
-    explored = await explore(partial(SCENARIOS[scenario], components), deaths=2)
-
-    record_property("figure", f"inventory dies, {scenario}: {explored}")
-    assert explored.schedules[2] > 0
+    assert explored.schedules[deaths] > 0

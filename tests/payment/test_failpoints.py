@@ -392,7 +392,7 @@ async def winning_a_dispute(harness: PaymentHarness) -> Case:
 
 _WAITS, _DONE, _OVER = PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.SUCCEEDED, PaymentStatus.CANCELLED
 
-STORIES: dict[str, Callable[[PaymentHarness], Awaitable[Case]]] = {
+SCENARIOS: dict[str, Callable[[PaymentHarness], Awaitable[Case]]] = {
     "open": lambda harness: opening(harness, None, _WAITS),
     "open, a good card": lambda harness: opening(harness, VISA, _DONE, paid=1),
     "open, a declined card": lambda harness: opening(harness, DECLINED, _WAITS, failed=1),
@@ -428,7 +428,7 @@ STORIES: dict[str, Callable[[PaymentHarness], Awaitable[Case]]] = {
 }
 
 
-ONE_IN = 4
+ONE_PAIR_IN = 4
 MANY_PAIRS = {
     "void what was paid unseen",
     "webhook of late money",
@@ -444,7 +444,7 @@ MANY_PAIRS = {
     "webhook of a dispute",
     "a dispute that is won",
 }
-"""Of these one pair of deaths in `ONE_IN` is run: all take half an hour."""
+"""Of these one pair of deaths in `ONE_PAIR_IN` is run: all take half an hour."""
 
 
 @pytest.fixture(autouse=True)
@@ -453,23 +453,13 @@ def follow_ups_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.payment.payments.follow_ups._CONCURRENCY", 1)
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.more)])
+@pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_a_step_that_dies_anywhere_and_is_repeated_moves_money_once(
-    shared_harness: PaymentHarness, story: str, record_property: Figure
+    shared_harness: PaymentHarness, scenario: str, deaths: int, record_property: Figure
 ) -> None:
-    explored = await explore(partial(STORIES[story], shared_harness), deaths=1)
+    one_in = ONE_PAIR_IN if deaths > 1 and scenario in MANY_PAIRS else 1
+    explored = await explore(partial(SCENARIOS[scenario], shared_harness), deaths=deaths, one_in=one_in)
 
-    record_property("figure", f"payment dies, {story}: {explored}")
-    assert explored.schedules[1] > 0
-
-
-@pytest.mark.more
-@pytest.mark.parametrize("story", STORIES)
-async def test_a_step_that_dies_twice_and_is_repeated_moves_money_once(
-    shared_harness: PaymentHarness, story: str, record_property: Figure
-) -> None:
-    one_in = ONE_IN if story in MANY_PAIRS else 1
-    explored = await explore(partial(STORIES[story], shared_harness), deaths=2, one_in=one_in)
-
-    record_property("figure", f"payment dies, {story}: {explored}")
-    assert explored.schedules[2] > 0
+    record_property("figure", f"payment dies, {scenario}: {explored}")
+    assert explored.schedules[deaths] > 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from tests.saga.simulator.explore import describe
 from tests.saga.simulator.mutations import MUTATIONS
@@ -28,18 +29,18 @@ def what_hangs_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-async def test_a_defect_is_found_by_a_schedule(
+def test_a_defect_is_found_by_a_schedule(
     simulator: Simulator, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     mutation = MUTATIONS[name]
 
-    ran = await mutation.search(simulator)
+    ran = uvloop.run(mutation.search(simulator))
     found = [outcome for outcome in ran if any(mutation.found_by in breach for breach in outcome.breaches)]
     assert found, f"none of {len(ran)} schedules broke the rule; broken: {[outcome.breaches for outcome in ran]}"
     shown = found[0]
     record_property("figure", f"defect found, {name}: by '{shown.schedule}': {mutation.found_by}")
 
-    [alone] = await mutation.run(simulator, [parse(str(shown.schedule))])
+    [alone] = uvloop.run(mutation.run(simulator, [parse(str(shown.schedule))]))
     assert any(mutation.found_by in breach for breach in alone.breaches)
-    passed = await simulator.run([outcome.schedule for outcome in ran if outcome.breaches])
+    passed = uvloop.run(simulator.run([outcome.schedule for outcome in ran if outcome.breaches]))
     assert [describe(outcome) for outcome in passed if outcome.breaches] == []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
+import uvloop
 
 from tests.saga.simulator.explore import Report, describe, explore
 from tests.saga.simulator.refund_beginnings import REFUNDS
@@ -44,17 +45,17 @@ def check(report: Report, *, of: str, traces: int, record: Record) -> None:
     assert len(report.traces) >= traces
 
 
-async def test_no_single_fault_breaks_a_rule(simulator: Simulator, record_property: Record) -> None:
-    report = await explore(simulator, [], only_faults_of=list(REFUNDS), traces=0)
+def test_no_single_fault_breaks_a_rule(simulator: Simulator, record_property: Record) -> None:
+    report = uvloop.run(explore(simulator, [], only_faults_of=list(REFUNDS), traces=0))
 
     check(report, of="single faults of refunds and disputes", traces=FAULTS, record=record_property)
 
 
 @pytest.mark.more
 @pytest.mark.parametrize(("beginnings", "traces"), SHARES, ids=[", ".join(beginnings) for beginnings, _ in SHARES])
-async def test_no_event_and_no_pair_of_moves_breaks_a_rule(
+def test_no_event_and_no_pair_of_moves_breaks_a_rule(
     simulator: Simulator, beginnings: Sequence[str], traces: int, record_property: Record
 ) -> None:
-    report = await explore(simulator, beginnings, traces=traces)
+    report = uvloop.run(explore(simulator, beginnings, traces=traces))
 
     check(report, of=", ".join(beginnings), traces=traces, record=record_property)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from sandbox.child import is_alive
 from sandbox.ports import Ports
 from sandbox.processes import ROOT
@@ -48,6 +50,7 @@ def processes(var: Path) -> dict[str, int]:
     return pids
 
 
+@pytest.mark.more
 def test_a_killed_process_is_replaced_and_a_killed_stack_leaves_none(tmp_path: Path) -> None:
     ports = Ports.free()
     with running_up(tmp_path, ports) as up:

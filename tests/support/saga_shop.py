@@ -11,7 +11,6 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import WorkflowRunner
 
-from cli.audit.facts import Facts
 from cli.audit.invariants import find_breaches
 from cli.audit.read_databases import PaymentFacts, read_inventory, read_orders, read_payments
 from cli.audit.read_outside import read_stripe
@@ -60,6 +58,7 @@ from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.model import Changes
 from services.product.server import ProductServicer
 from services.product.service import ProductService
+from tests.support.audit_facts import facts
 from tests.support.background import running
 from tests.support.payment_harness import payment_settings
 from tests.support.stripe_double import open_account, sdk
@@ -211,8 +210,7 @@ class Shop:
         reservations, stock, restocks = await read_inventory(self.databases["inventory"])
         payments = paid.payments
         order = orders[order_id]
-        facts = Facts(
-            read_at=datetime.now(UTC),
+        known = facts(
             orders={order_id: order},
             transitions=[row for row in transitions if row.order_id == order_id],
             reservations=reservations,
@@ -221,16 +219,13 @@ class Shop:
             payments={order_id: payments[order_id]} if order_id in payments else {},
             refunds=[refund for refund in paid.refunds if refund.order_id == order_id],
             disputes=[dispute for dispute in paid.disputes if dispute.order_id == order_id],
-            waiting_events=[],
             intents={
                 intent.id: intent
                 for intent in (await read_stripe(self.stripe, app=APP)).values()
                 if intent.order_id == order_id
             },
-            runs={},
-            published={},
         )
-        return [f"{breach.invariant}: {breach.what}" for breach in find_breaches(facts) if breach.invariant != 5]
+        return [f"{breach.invariant}: {breach.what}" for breach in find_breaches(known) if breach.invariant != 5]
 
     async def _read_settled_payments(self, order_id: str) -> PaymentFacts:
         """The payments, once no refund of the order is under way any more."""

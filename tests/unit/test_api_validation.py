@@ -9,7 +9,10 @@ import msgspec
 import pytest
 
 from api.problems import MALFORMED_JSON, UNSUPPORTED_MEDIA_TYPE, VALIDATION, Kind, ProblemError
-from api.schemas import NewAdjustment, NewEmail, NewNotification, NewOrder, NewProduct, NewSms, NewUser
+from api.schemas.notifications import NewEmail, NewNotification, NewSms
+from api.schemas.orders import NewOrder
+from api.schemas.products import NewAdjustment, NewProduct
+from api.schemas.users import NewUser
 from api.validation import MAX_VIOLATIONS, decode, require_json
 from domain.ids import new_id
 from tests.support.gateway import order_body

@@ -67,6 +67,7 @@ def test_sql_names_the_columns_and_types_of_the_table() -> None:
 def test_a_statement_can_name_the_columns_of_a_value_alone() -> None:
     assert columns(GiftColumns, of="gift") == "gift.id, gift.status, gift.amount, gift.lines, gift.at"
     assert parameters(GiftColumns, without=["lines", "at"]) == "%(id)s, %(status)s, %(amount)s"
+    assert recordset(GiftColumns, alias="gift", without=["lines", "at"]) == "gift (id UUID, status TEXT, amount BIGINT)"
     assert json_object(GiftColumns, without=["lines", "at"]) == (
         "json_build_object('id', id, 'status', status, 'amount', amount)"
     )

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from runtime.database import Connection, encode_rows
-from runtime.due_work import Claimed, DueTable
+from runtime.due_work import Claimed, DueColumns, DueTable
+from runtime.rows import columns, recordset
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.model import StripeEvent
-from services.payment.tables import EventStatus
+from services.payment.tables import EventStatus, ProviderEventRow
 from services.payment.webhooks.model import ProviderEvent
 
 DUE_EVENTS: Final = DueTable(
@@ -23,15 +24,14 @@ DUE_EVENTS: Final = DueTable(
 )
 
 _SWEEP: Final = "stripe"
-_ADD: Final = """
-    INSERT INTO provider_events (event_id, type, intent_id, order_id, received_at, status, note, attempts,
-                                 next_attempt_at, processed_at)
-    SELECT event_id, type, intent_id, order_id, now(), status, note, 0, now(),
-           CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END
-      FROM json_to_recordset(%(events)s::json) AS event (
-           event_id text, type text, intent_id text, order_id uuid, status text, note text)
+_SET_BY_US: Final = {"received_at", "processed_at", *DueColumns.model_fields}
+_GIVEN: Final = columns(ProviderEventRow, without=_SET_BY_US)
+_ADD: Final = f"""
+    INSERT INTO provider_events ({_GIVEN}, received_at, attempts, next_attempt_at, processed_at)
+    SELECT {_GIVEN}, now(), 0, now(), CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END
+      FROM json_to_recordset(%(events)s::json) AS {recordset(ProviderEventRow, alias="event", without=_SET_BY_US)}
     ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - put together from constants
 
 _FINISH: Final = f"""
     UPDATE provider_events SET status = 'APPLIED', note = %(note)s, processed_at = now()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+import uvloop
 
 from tests.saga.simulator.beginnings import BEGINNINGS
 from tests.saga.simulator.explore import Report, describe, explore
@@ -72,8 +73,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with open_simulator() as simulator:
         if arguments.schedule:
-            return asyncio.run(run_one(simulator, arguments.schedule))
-        return asyncio.run(run_many(simulator, arguments.traces, arguments.seed))
+            return uvloop.run(run_one(simulator, arguments.schedule))
+        return uvloop.run(run_many(simulator, arguments.traces, arguments.seed))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,123 @@
+"""Orders, as they cross HTTP; money in minor units of the order's currency."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from api.schemas.fields import Amount, Country, Currency, Id, Request, text, whole
+from domain.limits import MAX_ADDRESS_LINE, MAX_CITY, MAX_NOTE, MAX_PAYMENT_METHOD, MAX_POSTAL_CODE, MAX_RECIPIENT
+from domain.orders import (
+    DEFAULT_PAYMENT_WINDOW_SECONDS,
+    MAX_LINES,
+    MAX_PAYMENT_WINDOW_SECONDS,
+    MAX_QUANTITY,
+    OrderStatus,
+)
+
+
+class Line(Request, frozen=True, kw_only=True):
+    """A quantity of one product."""
+
+    product_id: Id
+    quantity: Annotated[int, whole(1, MAX_QUANTITY)]
+
+
+class Address(Request, frozen=True, kw_only=True):
+    """A postal address."""
+
+    name: Annotated[str, text(MAX_RECIPIENT)]
+    line1: Annotated[str, text(MAX_ADDRESS_LINE)]
+    line2: Annotated[str, text(MAX_ADDRESS_LINE)] | None = None
+    city: Annotated[str, text(MAX_CITY)]
+    postal_code: Annotated[str, text(MAX_POSTAL_CODE)]
+    country: Country
+
+
+class NewOrder(Request, frozen=True, kw_only=True):
+    """An order to place. Lines of the same product count as one."""
+
+    lines: Annotated[
+        list[Line], Meta(min_length=1, max_length=MAX_LINES, description=f"a list of 1 to {MAX_LINES} lines")
+    ]
+    currency: Currency
+    shipping_address: Address
+    payment_method: Annotated[str, text(MAX_PAYMENT_METHOD)] | None = None
+    expected_total: Amount | None = None
+    payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] = DEFAULT_PAYMENT_WINDOW_SECONDS
+
+
+class Cancellation(Request, frozen=True, kw_only=True):
+    """A request to cancel an order; the `note` is kept for people, and goes nowhere else."""
+
+    note: Annotated[str, text(MAX_NOTE)] | None = None
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """One line of an order; `unit_price` in minor units, null until the order is priced."""
+
+    product_id: str
+    quantity: int
+    unit_price: int | None
+
+
+class Transition(Struct, frozen=True, kw_only=True, rename={"from_status": "from", "to_status": "to"}):
+    """One arrow of an order's history; `seq` is gapless from 1, `from` null in the first."""
+
+    seq: int
+    from_status: OrderStatus | None
+    to_status: OrderStatus
+    reason: str | None
+    at: datetime
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """An order as it stands, with its history.
+
+    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
+    `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
+    `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
+    """
+
+    id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    refunded: int
+    items: list[Item]
+    shipping_address: Address
+    created_at: datetime
+    payment_deadline: datetime | None
+    payment_id: str | None
+    client_secret: str | None
+    transitions: list[Transition]
+
+
+class OrderSummary(Struct, frozen=True, kw_only=True):
+    """An order as a list shows it; the order itself has its items, address, client secret and history.
+
+    `line_count` is how many products it has; `total` is in minor units, null until the order is priced; `refunded` is
+    what of it was refunded so far.
+    """
+
+    id: str
+    user_id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    refunded: int
+    line_count: int
+    created_at: datetime
+    payment_deadline: datetime | None
+    payment_id: str | None
+
+
+class OrderPage(Struct, frozen=True, kw_only=True):
+    """Some orders; the next page starts at `next_cursor`, null on the last."""
+
+    items: list[OrderSummary]
+    next_cursor: str | None

@@ -1,0 +1,58 @@
+"""Accounts and tokens, as they cross HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Struct
+
+from api.schemas.fields import Email, Request, text
+from domain.emails import MAX_EMAIL
+from domain.limits import MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
+from domain.users import Role
+
+
+class NewUser(Request, frozen=True, kw_only=True):
+    """An account to open."""
+
+    email: Email
+    password: Annotated[str, text(MAX_PASSWORD, shortest=MIN_PASSWORD)]
+    name: Annotated[str, text(MAX_USER_NAME)]
+
+
+class Credentials(Request, frozen=True, kw_only=True):
+    """What tokens are traded for."""
+
+    email: Annotated[str, text(MAX_EMAIL)]
+    password: Annotated[str, text(MAX_PASSWORD)]
+
+
+class RefreshTokenRequest(Request, frozen=True, kw_only=True):
+    """The refresh token that its holder was given last."""
+
+    refresh_token: Annotated[str, text(MAX_REFRESH_TOKEN)]
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """An account."""
+
+    id: str
+    email: str
+    name: str
+    role: Role
+    created_at: datetime
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """Two tokens: send the access token as ``Authorization: Bearer …`` until it expires.
+
+    The refresh token gets the next pair, once; keep it where nobody else can read it.
+    """
+
+    access_token: str
+    token_type: str
+    expires_at: datetime
+    refresh_token: str
+    refresh_expires_at: datetime
+    user: User
