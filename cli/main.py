@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
+keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 
 def _role(name: str) -> str:
@@ -223,6 +225,25 @@ def replay(
     from cli.replay import replay_files
 
     raise typer.Exit(replay_files(files))
+
+
+@keys.command("new")
+def make_key() -> None:
+    """Print a new private key for ORDERSAGA_JWT_PRIVATE_KEY, in PEM."""
+    from cli.keys import make_private_key
+
+    typer.echo(make_private_key(), nl=False)
+
+
+@keys.command("public")
+def show_public_keys(
+    private_keys: Annotated[list[Path], typer.Argument(help="Private keys in PEM: the new one, and the last.")],
+) -> None:
+    """Print the public halves of private keys for ORDERSAGA_JWT_PUBLIC_KEYS, as a JWK set (RFC 7517)."""
+    with _exit_on_wrong_setting():
+        from cli.keys import public_keys
+
+        typer.echo(public_keys(private_keys))
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")]
 
 
 class Pooler(StrEnum):
@@ -65,13 +66,36 @@ class Settings(BaseSettings):
         description="JSON object: service to the DSN of the audit's read-only role in its database.",
     )
 
-    # -- gRPC: where each service listens, and where its clients find it (host:port) --------------------------------
-    order_address: str = Field(default="127.0.0.1:50051", description="Order service.")
-    payment_address: str = Field(default="127.0.0.1:50052", description="Payment service.")
-    notification_address: str = Field(default="127.0.0.1:50053", description="Notification service.")
-    inventory_address: str = Field(default="127.0.0.1:50054", description="Inventory service.")
-    product_address: str = Field(default="127.0.0.1:50055", description="Product service.")
-    user_address: str = Field(default="127.0.0.1:50056", description="User service.")
+    # -- gRPC: where each service listens, and where its clients find it --------------------------------------------
+    order_listen: str = Field(default="127.0.0.1:50051", description="Where the order service listens, host:port.")
+    payment_listen: str = Field(default="127.0.0.1:50052", description="Where the payment service listens.")
+    notification_listen: str = Field(default="127.0.0.1:50053", description="Where the notification service listens.")
+    inventory_listen: str = Field(default="127.0.0.1:50054", description="Where the inventory service listens.")
+    product_listen: str = Field(default="127.0.0.1:50055", description="Where the product service listens.")
+    user_listen: str = Field(default="127.0.0.1:50056", description="Where the user service listens.")
+    order_address: Hosts = Field(
+        default="127.0.0.1:50051",
+        description="Where the order service is called: host:port[,…]; all hosts, and a name's addresses, take turns.",
+    )
+    payment_address: Hosts = Field(default="127.0.0.1:50052", description="Where the payment service is called.")
+    notification_address: Hosts = Field(
+        default="127.0.0.1:50053", description="Where the notification service is called."
+    )
+    inventory_address: Hosts = Field(default="127.0.0.1:50054", description="Where the inventory service is called.")
+    product_address: Hosts = Field(default="127.0.0.1:50055", description="Where the product service is called.")
+    user_address: Hosts = Field(default="127.0.0.1:50056", description="Where the user service is called.")
+    tls_ca_file: str | None = Field(
+        default=None, description="PEM; the CA that signed the parts' certificates, and nobody else's."
+    )
+    tls_certificate_file: str | None = Field(
+        default=None,
+        description="PEM; the part's certificate. {part} stands for its name, where a process runs several.",
+    )
+    tls_key_file: str | None = Field(default=None, description="PEM; the key of that certificate; {part} likewise.")
+    grpc_connection_age: Seconds = Field(
+        default=30, description="After which a service has its callers connect, and look its name up, anew, seconds."
+    )
+    grpc_reflection: bool = Field(default=False, description="Let parts ask a service for its methods.")
     grpc_deadline: Seconds = Field(default=5.0, description="Deadline of a gRPC call whose caller sets none, seconds.")
     shutdown_grace: Seconds = Field(default=5.0, description="What running requests get to end at a stop, seconds.")
 
@@ -81,7 +105,10 @@ class Settings(BaseSettings):
 
     # -- Tokens: JWT signed with Ed25519 (RFC 8037) -----------------------------------------------------------------
     jwt_private_key: SecretStr | None = Field(default=None, description="PEM; the user service signs with it.")
-    jwt_public_key: str | None = Field(default=None, description="PEM; the gateway verifies with it.")
+    jwt_public_keys: str | None = Field(
+        default=None,
+        description="JWK set (RFC 7517) with the public keys; the gateway and the services verify with it.",
+    )
     access_token_ttl: Seconds = Field(default=900, description="Life of an access token, seconds.")
     refresh_token_ttl: Seconds = Field(
         default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from runtime.settings import Settings
+from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
 from sandbox.ports import HOST, Ports, address
 from sandbox.postgres.databases import Databases
@@ -32,7 +33,9 @@ KAFKA_SESSION_MS = 4_000
 """Joining a group takes half of it here."""
 
 
-def stack_settings(*, ports: Ports, namespace: str, databases: Databases, credentials: Credentials) -> Settings:
+def stack_settings(
+    *, ports: Ports, namespace: str, databases: Databases, credentials: Credentials, certificates: Certificates
+) -> Settings:
     """The settings of all components: addresses from the stack; the rest, such as limits, from our environment.
 
     Raises:
@@ -54,11 +57,20 @@ def stack_settings(*, ports: Ports, namespace: str, databases: Databases, creden
         order_address=address(ports.order),
         payment_address=address(ports.payment),
         notification_address=address(ports.notification),
+        user_listen=address(ports.user),
+        product_listen=address(ports.product),
+        inventory_listen=address(ports.inventory),
+        order_listen=address(ports.order),
+        payment_listen=address(ports.payment),
+        notification_listen=address(ports.notification),
         shutdown_grace=SHUTDOWN_GRACE,
         gateway_host=HOST,
         gateway_port=ports.gateway,
         jwt_private_key=SecretStr(credentials.jwt_private_key),
-        jwt_public_key=credentials.jwt_public_key,
+        jwt_public_keys=credentials.jwt_public_keys,
+        tls_ca_file=certificates.ca_file,
+        tls_certificate_file=certificates.certificate_file,
+        tls_key_file=certificates.key_file,
         temporal_address=address(ports.temporal),
         temporal_namespace=namespace,
         kafka_bootstrap=address(ports.kafka),

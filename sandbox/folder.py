@@ -63,6 +63,11 @@ class StackFolder:
         """The stack's secrets, the admin's password among them."""
         return self.path / "secrets.json"
 
+    @property
+    def certificates(self) -> Path:
+        """The stack's certificates and their keys."""
+        return self.path / "certificates"
+
     async def clear(self) -> None:
         """Wait until nothing of a stack that was killed here runs any more, and remove its addresses."""
         left = Endpoints.read(self.endpoints)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from runtime.settings import Settings
+from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
 from sandbox.endpoints import Account, Endpoints
 from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
@@ -150,8 +151,13 @@ class Stack:
             {"postgres": self._postgres, "temporal": temporal, "kafka": kafka}, on_failure=self._fail
         )
         self._credentials = Credentials.load(folder.secrets)
+        certificates = Certificates.load(folder.certificates)
         self.settings: Settings = stack_settings(
-            ports=ports, namespace=config.namespace, databases=self._postgres.databases, credentials=self._credentials
+            ports=ports,
+            namespace=config.namespace,
+            databases=self._postgres.databases,
+            credentials=self._credentials,
+            certificates=certificates,
         )
         self._environment = process_environment(self.settings, sandbox_settings(ports=ports, var=folder.path))
 

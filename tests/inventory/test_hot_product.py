@@ -17,8 +17,8 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
 from tests.support.rows import fetch_rows
+from tests.support.rpc import call
 from tests.support.stock_ledger import check_stock_ledger
 
 # As long as it takes: that it is fast enough is measured and not asserted.

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from runtime.settings import Settings, SettingsError
+from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
 from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
 from sandbox.ports import Ports
@@ -22,7 +23,10 @@ DATABASES = Databases(admin="postgresql://", services=DSNS, relay=DSNS, audit=DS
 
 def _settings(tmp_path: Path, ports: Ports) -> Settings:
     credentials = Credentials.load(tmp_path / "secrets.json")
-    return stack_settings(ports=ports, namespace="default", databases=DATABASES, credentials=credentials)
+    certificates = Certificates.load(tmp_path / "certificates")
+    return stack_settings(
+        ports=ports, namespace="default", databases=DATABASES, credentials=credentials, certificates=certificates
+    )
 
 
 def test_a_process_reads_from_its_environment_the_very_settings_it_was_meant_to_have(
