@@ -27,11 +27,17 @@ TOKEN_LIFE: Final = 3_600
 
 
 @cache
+def authority() -> CertificateAuthority:
+    """The CA that all parts trust."""
+    return CertificateAuthority()
+
+
+@cache
 def certificates() -> Certificates:
     """A certificate for every part, of one CA."""
     folder = Path(tempfile.mkdtemp(prefix="ordersaga-certificates-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return CertificateAuthority().issue_all(folder)
+    return authority().issue_all(folder)
 
 
 def tls_settings() -> dict[str, Any]:
