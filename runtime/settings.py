@@ -1,17 +1,21 @@
 """Every setting of every component, in one typed place.
 
-Each is read from the environment as ``ORDERSAGA_<NAME>``. A value that does not fit stops the process at start
-with the setting's name. The defaults are those of the embedded stack (`make up`).
+Each is read from the environment as ``ORDERSAGA_<NAME>``; one that is empty counts as not set. A secret may be in a
+file instead, which ``ORDERSAGA_<NAME>_FILE`` names. A value that does not fit stops the process at start with the
+setting's name. The defaults are those of the embedded stack (`make up`).
 """
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, get_origin
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -32,10 +36,44 @@ class SettingsError(Exception):
     """A setting is missing or does not fit; the message names it and says what it wants."""
 
 
+class _SecretFiles(PydanticBaseSettingsSource):
+    """The secrets that are in files.
+
+    Raises:
+        SettingsError: a file cannot be read or is empty, or the setting itself is set, too.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The contents of the field's file without the line's end; None for a field that has none."""
+        prefix = self.config["env_prefix"]
+        setting = f"{prefix}{field_name.upper()}"
+        path = os.environ.get(f"{setting}_FILE")
+        if not path or "SecretStr" not in repr(field.annotation):
+            return None, field_name, False
+        if os.environ.get(setting):
+            raise SettingsError(f"{setting}_FILE: {setting} is set, too; one of them is enough")
+        try:
+            value = Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{setting}_FILE: {path} cannot be read: {error.strerror}") from None
+        if not value:
+            raise SettingsError(f"{setting}_FILE: {path} is empty")
+        return value, field_name, get_origin(field.annotation) is dict
+
+    def __call__(self) -> dict[str, Any]:
+        """The values by the fields' names."""
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, is_complex = self.get_field_value(field, name)
+            if value is not None:
+                values[key] = self.prepare_field_value(name, field, value, is_complex)
+        return values
+
+
 class Settings(BaseSettings):
     """Settings of all components; each reads only those that it needs."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
 
@@ -181,6 +219,18 @@ class Settings(BaseSettings):
     twilio_sender: str | None = Field(default=None, description="Number (E.164) or sender ID that SMS come from.")
     twilio_api_base: str | None = Field(default=None, description="Base URL of the API; Twilio's own when not set.")
     twilio_timeout: Seconds = Field(default=10, description="Limit of one Twilio call, seconds.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the files that it names."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
 
     @classmethod
     def load(cls) -> Settings:
