@@ -23,7 +23,12 @@ _REFRESH: Final = 1.0
 """Seconds from one look at the certificate's files to the next."""
 _CLOSING: Final = 60.0
 """What calls get to end on connections that were made with an older certificate, seconds."""
-_FAILING: Final = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+_READINESS: Final = (
+    grpc.ChannelConnectivity.READY,
+    grpc.ChannelConnectivity.CONNECTING,
+    grpc.ChannelConnectivity.IDLE,
+    grpc.ChannelConnectivity.TRANSIENT_FAILURE,
+)
 
 
 class ServiceUnavailable(Unavailable):
@@ -94,7 +99,8 @@ class _PartChannel:
                 self._reconnect()
         turn = next(self._turn)
         in_turn = [self._connections[(turn + step) % len(self._connections)] for step in range(len(self._connections))]
-        return next((connection for connection in in_turn if not connection.is_failing), in_turn[0])
+        # whoever is not connected is connected meanwhile: a call that went there could only wait, or fail
+        return min(in_turn, key=_Connection.readiness)
 
     def _connect(self) -> Sequence[_Connection]:
         credentials = self._credentials.for_channel()
@@ -125,10 +131,10 @@ class _Connection:
         )
         self.methods: dict[str, Any] = {}
 
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last attempt to reach it failed; another one is under way."""
-        return self.channel.get_state(try_to_connect=True) in _FAILING
+    def readiness(self) -> int:
+        """The lower, the better; what is not connected begins to connect."""
+        state = self.channel.get_state(try_to_connect=True)
+        return _READINESS.index(state) if state in _READINESS else len(_READINESS)
 
 
 class _Method:

@@ -163,8 +163,18 @@ class Settings(BaseSettings):
     )
 
     # -- Temporal ---------------------------------------------------------------------------------------------------
-    temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
-    temporal_namespace: str = Field(default="default", description="Temporal namespace.")
+    temporal_config_file: Path | None = Field(
+        default=None,
+        description="temporal.toml with profiles: address, namespace, TLS, client certificate, API key; the SDK's own "
+        "place when not set. TEMPORAL_… variables apply as they do to the temporal command.",
+    )
+    temporal_profile: str | None = Field(default=None, description="Which profile of it; default when not set.")
+    temporal_address: str | None = Field(
+        default=None, description="Temporal front end, host:port, in place of the profile's; else 127.0.0.1:7233."
+    )
+    temporal_namespace: str | None = Field(
+        default=None, description="Temporal namespace, in place of the profile's; else default."
+    )
     temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
     workflow_sandbox: bool = Field(
         default=False, description="Run workflow code in the SDK's sandbox, as the tests do; docs/decisions/0009."
@@ -180,6 +190,25 @@ class Settings(BaseSettings):
 
     # -- Kafka ------------------------------------------------------------------------------------------------------
     kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")
+    kafka_security_protocol: str = Field(
+        default="PLAINTEXT",
+        pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
+        description="Whether connections to Kafka are encrypted (SSL), and log in (SASL).",
+    )
+    kafka_sasl_mechanism: str = Field(
+        default="SCRAM-SHA-512",
+        pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$",
+        description="How connections log in at Kafka.",
+    )
+    kafka_username: str | None = Field(default=None, description="Login at Kafka.")
+    kafka_password: SecretStr | None = Field(default=None, description="Password at Kafka.")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="PEM; who signed the brokers' certificates; else the system's CAs."
+    )
+    kafka_certificate_file: Path | None = Field(
+        default=None, description="PEM; our client certificate, where brokers want one."
+    )
+    kafka_key_file: Path | None = Field(default=None, description="PEM; its key, where it is not in the same file.")
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer; the embedded broker has none.")
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="Consumer group session timeout.")
     relay_dsns: dict[str, SecretStr] = Field(
@@ -189,6 +218,12 @@ class Settings(BaseSettings):
     # -- Stripe -----------------------------------------------------------------------------------------------------
     stripe_api_key: SecretStr | None = Field(default=None, description="Secret API key.")
     stripe_api_base: str | None = Field(default=None, description="Base URL of the API; Stripe's own when not set.")
+    stripe_app: str = Field(
+        default="ordersaga",
+        pattern=r"^[A-Za-z0-9_.-]{1,40}$",
+        description="Our mark in the metadata of what is made at Stripe; installations that share an account need "
+        "different ones, and none may change its own.",
+    )
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="Signing secret of the endpoint.")
     stripe_webhook_secret_previous: SecretStr | None = Field(
         default=None, description="The secret before the last rotation, still accepted."
@@ -208,7 +243,14 @@ class Settings(BaseSettings):
     # -- Mail -------------------------------------------------------------------------------------------------------
     smtp_host: str = Field(default="127.0.0.1", description="SMTP relay.")
     smtp_port: Port = Field(default=1025, description="Port of the SMTP relay.")
-    smtp_tls: str = Field(default="none", pattern="^(none|starttls|tls)$", description="Transport security.")
+    smtp_tls: str | None = Field(
+        default=None,
+        pattern="^(none|starttls|tls)$",
+        description="Encryption: none, starttls, tls; when not set, starttls unless the relay is on this machine.",
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None, description="PEM; the CAs of the relay's certificate; the system's when not set."
+    )
     smtp_user: str | None = Field(default=None, description="Login at the SMTP relay.")
     smtp_password: SecretStr | None = Field(default=None, description="Password at the SMTP relay.")
     mail_sender: str = Field(default="Ordersaga <orders@example.test>", description="From header of every mail.")

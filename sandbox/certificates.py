@@ -5,8 +5,10 @@ They are worthless anywhere else, and are made again well before they expire.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -97,11 +99,18 @@ class CertificateAuthority:
             life: how long from now it is good.
             uri: names somebody else.
         """
-        key = generate_private_key(SECP256R1())
         names = [x509.DNSName(part.server_name), x509.UniformResourceIdentifier(uri or part.spiffe_id)]
+        return self._issue(part.value, names, life=life)
+
+    def issue_for_host(self, host: str) -> tuple[bytes, bytes]:
+        """A certificate for another program on this machine, by its DNS name and 127.0.0.1, and its key, in PEM."""
+        return self._issue(host, [x509.DNSName(host), x509.IPAddress(ip_address("127.0.0.1"))], life=LIFE)
+
+    def _issue(self, name: str, names: Sequence[x509.GeneralName], *, life: timedelta) -> tuple[bytes, bytes]:
+        key = generate_private_key(SECP256R1())
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
-            _builder(_name(part.value), self._name, key, life=life)
+            _builder(_name(name), self._name, key, life=life)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)

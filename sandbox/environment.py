@@ -104,8 +104,8 @@ def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
 
 
 def process_environment(*settings: BaseSettings) -> dict[str, str]:
-    """Our environment with exactly these settings of Ordersaga in it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    """Our environment with exactly these settings of Ordersaga in it, and none of another Temporal."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "TEMPORAL_"))}
     for one in settings:
         prefix = one.model_config["env_prefix"]
         for name in type(one).model_fields:

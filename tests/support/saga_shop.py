@@ -47,7 +47,6 @@ from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.payments.service import PaymentService
 from services.payment.refunds.service import RefundService
 from services.payment.server import grpc_service as serve_payment
-from services.payment.stripe.model import APP
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.model import Changes
 from services.product.server import grpc_service as serve_product
@@ -104,6 +103,7 @@ class Shop:
     """Everything a saga test needs."""
 
     env: WorkflowEnvironment
+    settings: Settings
     hooks: Hooks
     databases: Mapping[str, str]
     products: ProductService
@@ -217,7 +217,7 @@ class Shop:
             disputes=[dispute for dispute in paid.disputes if dispute.order_id == order_id],
             intents={
                 intent.id: intent
-                for intent in (await read_stripe(self.stripe, app=APP)).values()
+                for intent in (await read_stripe(self.stripe, app=self.settings.stripe_app)).values()
                 if intent.order_id == order_id
             },
         )
@@ -283,6 +283,7 @@ async def open_shop(
         )
         yield Shop(
             env=env,
+            settings=settings,
             hooks=hooks,
             databases=databases,
             products=product.products,
