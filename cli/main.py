@@ -82,6 +82,28 @@ def _exit_on_stack_trouble() -> Iterator[None]:
 
 
 @app.command()
+def serve(
+    parts: Annotated[list[str], typer.Argument(help="gateway, order, payment, …; `order-worker`, `relay`.")],
+    held: Held = False,
+) -> None:
+    """Run one part of Ordersaga, or several in one process, until SIGTERM or Ctrl-C.
+
+    Settings come from the environment. Exit 0 after a clean stop, 1 when a part failed, 2 when a setting does not fit.
+    """
+    from cli.serve import UnknownPart, load
+    from runtime.process import run_process
+
+    try:
+        runners = load(parts)
+    except UnknownPart as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    if held:
+        sys.stdin.read()
+    run_process(runners)
+
+
+@app.command()
 def setup(
     relay_role: RelayRole,
     audit_role: AuditRole,

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     order_dsn: SecretStr | None = Field(default=None, description="Database of the order service.")
     payment_dsn: SecretStr | None = Field(default=None, description="Database of the payment service.")
     notification_dsn: SecretStr | None = Field(default=None, description="Database of the notification service.")
+    owner_dsns: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="JSON object: service to the DSN of the owner of its tables, for `ordersaga setup`; where there is "
+        "none, the service's own role is the owner.",
+    )
     database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
     database_pooler: Pooler = Field(
         default=Pooler.NONE,

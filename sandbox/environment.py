@@ -49,6 +49,7 @@ def stack_settings(
         order_dsn=SecretStr(databases.services["order"]),
         payment_dsn=SecretStr(databases.services["payment"]),
         notification_dsn=SecretStr(databases.services["notification"]),
+        owner_dsns={service: SecretStr(uri) for service, uri in databases.owners.items()},
         relay_dsns={service: SecretStr(uri) for service, uri in databases.relay.items()},
         audit_dsns={service: SecretStr(uri) for service, uri in databases.audit.items()},
         user_address=address(ports.user),

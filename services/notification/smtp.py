@@ -177,7 +177,9 @@ class Smtp:
 def _check_sender(sender: str) -> str:
     address = parseaddr(sender)[1]
     if not is_email(address):
-        raise SettingsError(f"ORDERSAGA_MAIL_SENDER: {sender!r} has no e-mail address, as in Shop <orders@example.test>")
+        raise SettingsError(
+            f"ORDERSAGA_MAIL_SENDER: {sender!r} has no e-mail address, as in Shop <orders@example.test>"
+        )
     return address
 
 
@@ -214,7 +216,7 @@ def _error_of_session(error: aiosmtplib.SMTPResponseException) -> MessageDelayed
     """What the relay says before there is any talk of the mail."""
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
         return MailRelayUnusable(
-            f"the SMTP relay does not take our login ({error.code}); see ORDERSAGA_SMTP_USER and ORDERSAGA_SMTP_PASSWORD"
+            f"the SMTP relay does not take our login ({error.code}); see ORDERSAGA_SMTP_USER, ORDERSAGA_SMTP_PASSWORD"
         )
     return MessageDelayed(f"{type(error).__name__} {error.code}")
 

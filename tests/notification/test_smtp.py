@@ -218,9 +218,9 @@ async def send(relay: Relay, **settings: Any) -> None:
 async def test_a_relay_that_wants_a_login_delays_all_mails_until_it_has_a_good_one() -> None:
     wants_login = Relay(auth_required=True, auth_require_tls=False, authenticator=takes_login)
     async with running(wants_login) as relay:
-        with pytest.raises(MailRelayUnusable, match="wants a login .*ORDERSAGA_SMTP_USER"):
+        with pytest.raises(MailRelayUnusable, match=r"wants a login .*ORDERSAGA_SMTP_USER"):
             await send(relay)
-        with pytest.raises(MailRelayUnusable, match="does not take our login .*ORDERSAGA_SMTP_PASSWORD"):
+        with pytest.raises(MailRelayUnusable, match=r"does not take our login .*ORDERSAGA_SMTP_PASSWORD"):
             await send(relay, smtp_user="shop", smtp_password="wrong")
         await send(relay, smtp_user="shop", smtp_password="secret")
 
@@ -236,11 +236,11 @@ async def test_an_encrypted_relay_takes_mails_once_its_certificate_is_trusted(tm
     context.load_cert_chain(tmp_path / "relay.pem")
     encrypted = Relay(tls_context=context, require_starttls=True) if kind == "starttls" else Relay()
     async with running(encrypted, tls=context if kind == "tls" else None) as relay:
-        with pytest.raises(MailRelayUnusable, match="certificate is not trusted: .*ORDERSAGA_SMTP_CA_FILE"):
+        with pytest.raises(MailRelayUnusable, match=r"certificate is not trusted: .*ORDERSAGA_SMTP_CA_FILE"):
             await send(relay, smtp_tls=kind)
         await send(relay, smtp_tls=kind, smtp_ca_file=tmp_path / "ca.pem")
         if kind == "starttls":
-            with pytest.raises(MailRelayUnusable, match="wants a login or encryption .*ORDERSAGA_SMTP_TLS"):
+            with pytest.raises(MailRelayUnusable, match=r"wants a login or encryption .*ORDERSAGA_SMTP_TLS"):
                 await send(relay)
 
     assert sum(relay.mails) == 1
@@ -254,7 +254,10 @@ async def test_a_relay_without_starttls_is_named_as_that(relay: Relay) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"smtp_user": "shop", "smtp_password": "secret", "smtp_tls": "none"}, "ORDERSAGA_SMTP_TLS: with none the pass"),
+        (
+            {"smtp_user": "shop", "smtp_password": "secret", "smtp_tls": "none"},
+            "ORDERSAGA_SMTP_TLS: with none the",
+        ),
         ({"smtp_user": "shop"}, "ORDERSAGA_SMTP_PASSWORD is not set"),
         ({"smtp_password": "secret"}, "ORDERSAGA_SMTP_PASSWORD is set, and ORDERSAGA_SMTP_USER is not"),
         ({"mail_sender": "nonsense"}, "ORDERSAGA_MAIL_SENDER: 'nonsense' has no e-mail address"),

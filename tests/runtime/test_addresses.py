@@ -95,9 +95,7 @@ class Names(asyncio.DatagramProtocol):
         question = data[12 : data.index(b"\0", 12) + 5]
         kind = struct.unpack("!H", question[-4:-2])[0]
         answers = self.addresses if kind == 1 else ()
-        records = b"".join(
-            struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + IPv4Address(answer).packed for answer in answers
-        )
+        records = b"".join(struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + IPv4Address(answer).packed for answer in answers)
         header = data[:2] + struct.pack("!HHHHH", 0x8180, 1, len(answers), 0, 0)
         self._transport.sendto(header + question + records, address)
 

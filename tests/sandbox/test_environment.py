@@ -18,7 +18,7 @@ from sandbox.postgres.databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
 
 DSNS = {service: f"postgresql://{service}" for service in SERVICES}
-DATABASES = Databases(admin="postgresql://", services=DSNS, relay=DSNS, audit=DSNS)
+DATABASES = Databases(admin="postgresql://", owners=DSNS, services=DSNS, relay=DSNS, audit=DSNS)
 
 
 def _settings(tmp_path: Path, ports: Ports) -> Settings:
@@ -76,9 +76,9 @@ def test_free_ports_are_never_given_twice() -> None:
     assert len(set(given)) == len(given)
 
 
-def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "cli.components", "shop"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "cli.main", "serve", "shop"], capture_output=True, text=True, check=False
     )
 
     assert answer.returncode == 2

@@ -8,6 +8,7 @@ from datetime import datetime
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundStatus
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """A payment intent as it was when it was read."""

@@ -18,9 +18,8 @@ from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.events import Event
 from sandbox.stripe.objects import Charge, ChargeStatus, Intent
 from sandbox.stripe.objects import Refund as StripeRefund
-from tests.saga.simulator.installation import SETTINGS
 from tests.saga.simulator.databases import CaseDatabases
-from tests.saga.simulator.installation import Installation
+from tests.saga.simulator.installation import SETTINGS, Installation
 from tests.support.audit_facts import facts
 
 
