@@ -25,7 +25,7 @@ from sandbox.ports import POLL_SECONDS, address, wait_until_listening
 DEAD_LETTERS = (f"{ORDER_EVENTS}{DEAD_LETTER_SUFFIX}",)
 """Of the topics that we consume ourselves."""
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 2.0
 
 

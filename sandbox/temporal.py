@@ -22,7 +22,7 @@ from sandbox.errors import StackError
 from sandbox.ports import HOST, POLL_SECONDS, address, wait_until_listening
 from sandbox.temporal_config import TemporalConfig
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 2.0
 CALL_LIMIT = timedelta(seconds=5)
 

@@ -12,7 +12,7 @@ from runtime.backoff import Backoff, Retries
 from sandbox.child import Child, Command
 from sandbox.errors import ChildDiedError, NotReadyError
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 120.0
 START_SECONDS: Final = 150.0
 """Limit for what a process depends on; each of those has a limit of its own, so this is never the first to pass."""
 

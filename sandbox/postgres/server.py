@@ -15,7 +15,7 @@ from sandbox.postgres.launch import Launch
 
 MAX_CONNECTIONS = 200
 INIT_SECONDS = 60.0
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 2.0
 
 FAST_AND_LOOSE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=600")

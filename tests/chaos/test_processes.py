@@ -41,7 +41,7 @@ class Buyer:
         client, key = self.chaos.client, new_id()
         body = order_of(self.product_id, quantity=1)
         placed = await until(lambda: client.place(self.customer, body, key=key), lambda answer: answer.is_success)
-        await client.pay(placed.json())
+        await client.pay(await client.until_payable(self.customer, placed.json()["id"]))
         read = await until(lambda: self._read(placed.json()["id"]), _is_decided)
         return str(read.json()["status"])
 

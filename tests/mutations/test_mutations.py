@@ -16,7 +16,7 @@ def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.more
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
 def test_a_mutation_is_caught(mutation: Mutation, project_copy: Path) -> None:
     caught, output = is_caught(mutation, project_copy)

@@ -27,7 +27,7 @@ SAMPLE: Final = 25
 # A saga that abandons an activity and closes makes the SDK cancel one which may have ended by then.
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3_600),
     pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),
 ]
 

@@ -17,7 +17,10 @@ from tests.saga.simulator.schedule import parse
 from tests.saga.simulator.simulator import Simulator
 
 # A workflow that closes with an activity under way makes the SDK cancel one which may have ended by then.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")]
+pytestmark = [
+    pytest.mark.timeout(3_600),
+    pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),
+]
 
 
 @pytest.fixture(autouse=True)

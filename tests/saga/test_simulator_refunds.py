@@ -31,7 +31,7 @@ SHARES: Final[Sequence[tuple[Sequence[str], int]]] = (
 # A workflow that closes with an activity under way makes the SDK cancel one which may have ended by then.
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3_600),
     pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),
 ]
 

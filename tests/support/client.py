@@ -23,6 +23,7 @@ from temporalio.client import Client, WorkflowHandle
 from domain.ids import new_id
 from sandbox.ports import Ports
 from sandbox.supervisor import Stack
+from tests.support.busy_machine import slowdown
 
 Value = TypeVar("Value")
 Json = dict[str, Any]
@@ -38,9 +39,10 @@ PARTITIONS = 6
 
 async def until(read: Callable[[], Awaitable[Value]], is_enough: Callable[[Value], bool]) -> Value:
     """What `read` answers once that is enough: what is waited for happens in other processes."""
-    deadline = time.monotonic() + TIMEOUT
+    began = time.monotonic()
     while not is_enough(value := await read()):
-        assert time.monotonic() < deadline, f"after {TIMEOUT:.0f} s there is only {value}"
+        waited = time.monotonic() - began
+        assert waited < TIMEOUT * slowdown(), f"after {waited:.0f} s there is only {value}"
         await asyncio.sleep(0.05)
     return value
 

@@ -45,6 +45,7 @@ from tests.saga.simulator.schedule import Schedule
 from tests.saga.simulator.slot import Slot, open_slot
 from tests.saga.simulator.steps import Steps
 from tests.saga.simulator.watched_worker import watch
+from tests.support.busy_machine import slowdown
 from tests.support.shared_postgres import PostgresServer
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
@@ -55,9 +56,9 @@ SLOTS: Final = 5
 WORKFLOWS: Final = 6
 """Of one case at most, for which the worker must have room: a step may wait for another workflow's turn."""
 SILENCE: Final = 12
-"""Real seconds in which no case comes to any point, until a lock of the clock is released."""
+"""Real seconds in which no case comes to any point, until a lock of the clock is released; on a busy machine more."""
 LONGEST: Final = 120
-"""Real seconds in which no case ends, until the server is given up."""
+"""Real seconds in which no case ends, until the server is given up; on a busy machine more."""
 
 _ATTRIBUTES: Final = {
     ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -147,14 +148,15 @@ class Simulator:
 
             pending = {asyncio.create_task(run_in_slot(schedule)) for schedule in schedules}
             silence = since_an_end = points = 0
-            while pending and since_an_end < LONGEST:
+            while pending and since_an_end < LONGEST * slowdown():
                 ended, pending = await asyncio.wait(pending, timeout=1, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     task.result()
                 before, points = points, sum(len(case.seen) for case in cases.under_way)
                 since_an_end = 0 if ended else since_an_end + 1
                 silence = 0 if ended or points != before else silence + 1
-                if silence and silence % SILENCE == 0:
+                if silence >= SILENCE * slowdown():
+                    silence = 0
                     self.troubles["clock pushed"] += 1
                     await time_skipping.release_lock(client)
             suspects = [case.schedule for case in cases.under_way]

@@ -15,8 +15,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.support.busy_machine import slowdown
+
 LONGEST: Final = 10.0
-"""Real seconds after which a count is taken for wrong; the run then goes on, but may not be repeatable."""
+"""Real seconds, more on a busy machine, after which a count is taken for wrong; the run then may not be repeatable."""
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +132,7 @@ class Turns:
         self._grant()
         try:
             while not mine.done():
-                await asyncio.wait([mine], timeout=LONGEST)
+                await asyncio.wait([mine], timeout=LONGEST * slowdown())
                 if not mine.done() and not self._is_held:
                     self._give_up_counting()
         except asyncio.CancelledError:
