@@ -36,6 +36,7 @@ class StackFolder:
         self.temporal = self.path / "temporal"
         for folder in (self.logs, self.temporal):
             folder.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)  # logs name customers, mails and Stripe's objects are theirs
         self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

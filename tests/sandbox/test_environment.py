@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from runtime.part_settings import SETTINGS
 from runtime.settings import Settings, SettingsError
 from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
-from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
+from sandbox.environment import double_environment, process_environment, sandbox_settings, stack_settings, to_shell
 from sandbox.ports import Ports
 from sandbox.postgres.databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
@@ -35,11 +36,20 @@ def test_a_process_reads_from_its_environment_the_very_settings_it_was_meant_to_
     ports = Ports.free()
     settings = _settings(tmp_path, ports)
     doubles = sandbox_settings(ports=ports, var=tmp_path)
-    for name, value in process_environment(settings, doubles).items():
+    for name, value in (process_environment(settings, *SETTINGS) | double_environment(settings, doubles)).items():
         monkeypatch.setenv(name, value)
 
     assert Settings.load() == settings
     assert SandboxSettings.load() == doubles
+
+
+def test_a_process_gets_no_secret_that_it_has_no_use_for(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, Ports.free())
+
+    given = process_environment(settings, "gateway")
+
+    assert "ORDERSAGA_JWT_PUBLIC_KEYS" in given
+    assert not {name for name in given if "DSN" in name or "STRIPE" in name or "SMTP" in name or "PRIVATE" in name}
 
 
 def test_limits_come_from_the_callers_environment_and_addresses_do_not(
@@ -49,7 +59,7 @@ def test_limits_come_from_the_callers_environment_and_addresses_do_not(
     monkeypatch.setenv("ORDERSAGA_STRIPE_API_KEY", "sk_live_not_for_the_sandbox")
     monkeypatch.setenv("ORDERSAGA_SMTP_TLS", "tls")
 
-    environment = process_environment(_settings(tmp_path, Ports.free()))
+    environment = process_environment(_settings(tmp_path, Ports.free()), *SETTINGS)
 
     assert environment["ORDERSAGA_PAYMENT_ATTEMPTS"] == "5"
     assert environment["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
