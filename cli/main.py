@@ -249,6 +249,14 @@ def replay(
     raise typer.Exit(replay_files(files))
 
 
+@app.command()
+def settings() -> None:
+    """Print every setting of every part: its default, what it is, who reads it. Markdown."""
+    from cli.settings_page import to_markdown
+
+    typer.echo(to_markdown(), nl=False)
+
+
 @keys.command("new")
 def make_key() -> None:
     """Print a new private key for ORDERSAGA_JWT_PRIVATE_KEY, in PEM."""

@@ -73,7 +73,10 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
     "ordersaga setup": (*_DSNS, "owner_dsns", "password_hash_memory", *_DATABASE),
     "ordersaga audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
-    "ordersaga repair": ("order_dsn", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
+    "ordersaga repair": (
+        *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
+        *("payment_attempts", "attention_after", "payment_event_timeout"),
+    ),
 }
 """Part, or command, to the names of its settings."""
 
