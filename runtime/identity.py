@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from runtime.metrics import CERTIFICATE_EXPIRES
 from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -59,6 +60,7 @@ class Pem:
     ca: bytes
     certificate: bytes
     key: bytes
+    expires_at: datetime
 
 
 class Credentials:
@@ -75,7 +77,7 @@ class Credentials:
         self._files = {_CA: ca, _CERTIFICATE: certificate, _KEY: key}
         self._lock = threading.Lock()
         self._stamps = self._stamp()
-        self.pem = _read(part, self._files)
+        self.pem = self._read()
 
     @classmethod
     def of(cls, settings: Settings, part: Part) -> Credentials:
@@ -94,7 +96,7 @@ class Credentials:
                 return False
             self._stamps = stamps
             try:
-                pem = _read(self.part, self._files)
+                pem = self._read()
             except SettingsError as error:
                 log.error("identity.unusable_certificate", part=self.part.value, problem=str(error))
                 return False
@@ -121,6 +123,11 @@ class Credentials:
         return grpc.ssl_channel_credentials(
             root_certificates=self.pem.ca, private_key=self.pem.key, certificate_chain=self.pem.certificate
         )
+
+    def _read(self) -> Pem:
+        pem = _read(self.part, self._files)
+        CERTIFICATE_EXPIRES.labels(self.part.value).set(pem.expires_at.timestamp())
+        return pem
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration(
@@ -163,7 +170,7 @@ def _read(part: Part, files: Mapping[str, Path]) -> Pem:
     authorities = _certificates(_CA, files, contents)
     if not any(_has_signed(authority, certificate) for authority in authorities for certificate in certificates):
         raise SettingsError(f"{_CA}: {files[_CA]} did not sign {files[_CERTIFICATE]}")
-    return Pem(contents[_CA], contents[_CERTIFICATE], contents[_KEY])
+    return Pem(contents[_CA], contents[_CERTIFICATE], contents[_KEY], certificates[0].not_valid_after_utc)
 
 
 def _certificates(setting: str, files: Mapping[str, Path], contents: Mapping[str, bytes]) -> list[x509.Certificate]:

@@ -97,6 +97,8 @@ class _PartChannel:
             self._looked_at = monotonic()
             if self._credentials.refresh():
                 self._reconnect()
+        if len(self._connections) == 1:
+            return self._connections[0]
         turn = next(self._turn)
         in_turn = [self._connections[(turn + step) % len(self._connections)] for step in range(len(self._connections))]
         # whoever is not connected is connected meanwhile: a call that went there could only wait, or fail
