@@ -47,7 +47,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("*.whl")
     venv.create(folder / "venv", with_pip=True)
     binaries = folder / "venv" / "bin"
-    install = [binaries / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install: list[str | Path] = [binaries / "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*install, "--require-hashes", "-r", ROOT / "requirements.lock", cwd=folder)
     run(*install, "--no-deps", wheel, cwd=folder)
     return binaries

@@ -77,13 +77,13 @@ async def test_the_audit_reads_what_its_rules_are_about(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("service", "statement"),
     [
-        ("order", "SELECT shipping_address FROM orders"),
-        ("order", "SELECT data FROM outbox"),
-        ("order", "DELETE FROM order_transitions"),
-        ("payment", "UPDATE payments SET amount = 0"),
-        ("notification", "SELECT id FROM notifications"),
-        ("user", "SELECT email FROM users"),
-        ("user", "SELECT password_hash FROM users"),
+        ("order", "SELECT shipping_address FROM public.orders"),
+        ("order", "SELECT data FROM public.outbox"),
+        ("order", "DELETE FROM public.order_transitions"),
+        ("payment", "UPDATE public.payments SET amount = 0"),
+        ("notification", "SELECT id FROM public.notifications"),
+        ("user", "SELECT email FROM public.users"),
+        ("user", "SELECT password_hash FROM public.users"),
     ],
 )
 def test_the_audit_reads_nothing_else_and_writes_nothing(doors: Doors, service: str, statement: str) -> None:
@@ -92,4 +92,4 @@ def test_the_audit_reads_nothing_else_and_writes_nothing(doors: Doors, service: 
 
 @pytest.mark.parametrize("table", ["users", "refresh_tokens"])
 def test_the_relay_reads_no_accounts(doors: Doors, table: str) -> None:
-    assert not doors.may("user", "relay", f"TABLE {table}")
+    assert not doors.may("user", "relay", f"TABLE public.{table}")
