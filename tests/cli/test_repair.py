@@ -35,7 +35,7 @@ async def repair(client: StackClient, *orders: str) -> tuple[int | None, str]:
 
 
 async def open_attention(client: StackClient, order_id: str) -> list[str]:
-    dsn = client.stack.settings.audit_dsns["order"].get_secret_value()
+    dsn = client.stack.settings.required("order_dsn")
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         rows = await connection.execute(
             "SELECT cause FROM attention WHERE order_id = %s AND cleared_at IS NULL", [order_id]

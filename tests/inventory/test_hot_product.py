@@ -49,7 +49,7 @@ async def test_buyers_at_once_get_each_unit_once_and_the_rest_are_refused(
     shelf = [new_id() for _ in range(products)]
     for product_id in shelf:
         delivery = pb.AdjustStockRequest(adjustment_id=new_id(), product_id=product_id, delta=units // products)
-        await call(stub.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN), deadline=DEADLINE)
+        await call(stub.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN, new_id()), deadline=DEADLINE)
     orders = [(new_id(), shelf[number % products]) for number in range(buyers)]
 
     begun = time.perf_counter()

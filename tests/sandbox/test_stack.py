@@ -108,7 +108,8 @@ async def test_setup_gets_the_databases_and_the_admin_account(root: Path, tmp_pa
     admin = stack.endpoints.accounts["admin"]
     assert (given["ORDERSAGA_ADMIN_EMAIL"], given["ORDERSAGA_ADMIN_PASSWORD"]) == (admin.email, admin.password)
     assert given["ORDERSAGA_ORDER_DSN"] == stack.endpoints.postgres["order"]
-    assert given["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
+    assert json.loads(given["ORDERSAGA_OWNER_DSNS"]).keys() == stack.endpoints.postgres.keys()
+    assert "ORDERSAGA_STRIPE_API_KEY" not in given
 
 
 async def test_a_process_that_dies_ends_the_stack_and_is_named(root: Path, tmp_path: Path) -> None:
