@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more explore bench check format hooks clean lock generate
+.PHONY: help demo up audit test test-more explore bench settings check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,12 +52,16 @@ $(VENV)/.plotting: requirements-plot.lock $(STAMP)
 bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.plotting) ## Measure whole orders beside bare Temporal sagas
 	@$(BIN)/python -m bench $(ARGS)
 
-check: generate ## Lint, format, types, import rules, proto lint
+settings: generate ## Write docs/settings.md
+	$(BIN)/ordersaga settings > docs/settings.md
+
+check: generate ## Lint, format, types, import rules, proto lint, whether docs/settings.md is up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
+	@$(BIN)/ordersaga settings | diff -u docs/settings.md - || { echo "docs/settings.md is not up to date: make settings"; exit 1; }
 
 format: generate ## Put the code into its standard form
 	$(BIN)/ruff check --fix .

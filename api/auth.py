@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
 from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
-from runtime.caller import Caller, CallerRole
+from runtime.caller import AUTHORIZATION, Caller, CallerRole, read_bearer
 from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
 
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
@@ -42,12 +42,12 @@ def admin(connection: Connection, handler: BaseRouteHandler) -> None:
 
 
 def _caller_of(connection: Connection) -> Caller:
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = read_bearer(connection.headers.get(AUTHORIZATION, ""))
+    if not token:
         raise ProblemError(MISSING_TOKEN, "Send an access token as Authorization: Bearer <token>.")
     verifier: TokenVerifier = connection.app.state.verifier
     try:
-        return verifier.verify(token.strip())
+        return verifier.verify(token)
     except ExpiredToken as error:
         raise ProblemError(EXPIRED_TOKEN, f"{error}; get a new one at /v1/auth/token") from None
     except InvalidToken as error:

@@ -96,6 +96,7 @@ NOT_READY = Kind(503, "not-ready", "Services are away")
 _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.INVALID_ARGUMENT: VALIDATION,
     Refusal.PERMISSION_DENIED: FORBIDDEN,
+    Refusal.UNAUTHENTICATED: INVALID_TOKEN,
     Refusal.USER_NOT_FOUND: NOT_FOUND,
     Refusal.EMAIL_TAKEN: EMAIL_TAKEN,
     Refusal.BAD_CREDENTIALS: BAD_CREDENTIALS,

@@ -16,9 +16,9 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve HTTP until the process stops; running requests get the grace to end.
 
     Raises:
-        SettingsError: the port is taken, or the public key is missing or none.
+        SettingsError: the port is taken, or a certificate or the public keys are missing or do not fit.
     """
-    verifier = TokenVerifier(settings.required("jwt_public_key"))
+    verifier = TokenVerifier(settings.required("jwt_public_keys"))
     async with open_services(settings) as services, AsyncExitStack() as stack:
         app = create_app(services, verifier)
         host, port = settings.gateway_host, settings.gateway_port

@@ -16,6 +16,7 @@ from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.identity import Credentials, Part
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 
@@ -45,27 +46,32 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Stubs for all services; channels connect on first use and close at the end."""
-    addresses = {
-        "user": settings.user_address,
-        "product": settings.product_address,
-        "inventory": settings.inventory_address,
-        "order": settings.order_address,
-        "payment": settings.payment_address,
-        "notification": settings.notification_address,
+    """Stubs for all services; channels connect on first use and close at the end.
+
+    Raises:
+        SettingsError: the gateway has no certificate.
+    """
+    hosts = {
+        Part.USER: settings.user_address,
+        Part.PRODUCT: settings.product_address,
+        Part.INVENTORY: settings.inventory_address,
+        Part.ORDER: settings.order_address,
+        Part.PAYMENT: settings.payment_address,
+        Part.NOTIFICATION: settings.notification_address,
     }
+    credentials = Credentials.of(settings, Part.GATEWAY)
     async with AsyncExitStack() as stack:
         channels = {
-            service: await stack.enter_async_context(open_channel(address)) for service, address in addresses.items()
+            part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()
         }
         yield Services(
-            user=UserServiceStub(channels["user"]),
-            product=ProductServiceStub(channels["product"]),
-            inventory=InventoryServiceStub(channels["inventory"]),
-            order=OrderServiceStub(channels["order"]),
-            payment=PaymentServiceStub(channels["payment"]),
-            notification=NotificationServiceStub(channels["notification"]),
-            health={service: _health_check(channel) for service, channel in channels.items()},
+            user=UserServiceStub(channels[Part.USER]),
+            product=ProductServiceStub(channels[Part.PRODUCT]),
+            inventory=InventoryServiceStub(channels[Part.INVENTORY]),
+            order=OrderServiceStub(channels[Part.ORDER]),
+            payment=PaymentServiceStub(channels[Part.PAYMENT]),
+            notification=NotificationServiceStub(channels[Part.NOTIFICATION]),
+            health={part.value: _health_check(channel) for part, channel in channels.items()},
             deadline=settings.grpc_deadline,
             password_deadline=settings.password_deadline,
         )

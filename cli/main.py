@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
+keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 
 def _role(name: str) -> str:
@@ -77,6 +79,28 @@ def _exit_on_stack_trouble() -> Iterator[None]:
     except (StackError, DemoError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def serve(
+    parts: Annotated[list[str], typer.Argument(help="gateway, order, payment, …; `order-worker`, `relay`.")],
+    held: Held = False,
+) -> None:
+    """Run one part of Ordersaga, or several in one process, until SIGTERM or Ctrl-C.
+
+    Settings come from the environment. Exit 0 after a clean stop, 1 when a part failed, 2 when a setting does not fit.
+    """
+    from cli.serve import UnknownPart, load
+    from runtime.process import run_process
+
+    try:
+        runners = load(parts)
+    except UnknownPart as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    if held:
+        sys.stdin.read()
+    run_process(runners)
 
 
 @app.command()
@@ -223,6 +247,33 @@ def replay(
     from cli.replay import replay_files
 
     raise typer.Exit(replay_files(files))
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting of every part: its default, what it is, who reads it. Markdown."""
+    from cli.settings_page import to_markdown
+
+    typer.echo(to_markdown(), nl=False)
+
+
+@keys.command("new")
+def make_key() -> None:
+    """Print a new private key for ORDERSAGA_JWT_PRIVATE_KEY, in PEM."""
+    from cli.keys import make_private_key
+
+    typer.echo(make_private_key(), nl=False)
+
+
+@keys.command("public")
+def show_public_keys(
+    private_keys: Annotated[list[Path], typer.Argument(help="Private keys in PEM: the new one, and the last.")],
+) -> None:
+    """Print the public halves of private keys for ORDERSAGA_JWT_PUBLIC_KEYS, as a JWK set (RFC 7517)."""
+    with _exit_on_wrong_setting():
+        from cli.keys import public_keys
+
+        typer.echo(public_keys(private_keys))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import psycopg
 from sqlalchemy.exc import ArgumentError
 
+from migrations.grants import Roles
 from migrations.runner import SERVICES, upgrade_all
 from runtime.database import sqlalchemy_url
 from runtime.refusal import InvalidArgument
@@ -59,15 +60,19 @@ def migrate_all(settings: Settings, *, relay_role: str | None, audit_role: str |
     Raises:
         SettingsError: with one line per database or role that does not fit.
     """
-    roles = {"ORDERSAGA_RELAY_ROLE": relay_role, "ORDERSAGA_AUDIT_ROLE": audit_role}
+    named = {"ORDERSAGA_RELAY_ROLE": relay_role, "ORDERSAGA_AUDIT_ROLE": audit_role}
     faults: list[str] = []
     for service in SERVICES:
-        faults += _database_faults(settings, service, {name: role for name, role in roles.items() if role})
+        faults += _database_faults(settings, service, {name: role for name, role in named.items() if role})
     if faults:
         raise SettingsError("\n".join(dict.fromkeys(faults)))
-    dsns = {service: settings.required(f"{service}_dsn") for service in SERVICES}
-    upgrade_all(dsns, relay_role=relay_role, audit_role=audit_role)
-    print(f"databases up to date: {', '.join(dsns)}")
+    owners = {service: _owner_dsn(settings, service) for service in SERVICES}
+    roles = {
+        service: Roles(service=_service_role(settings, service), relay=relay_role, audit=audit_role)
+        for service in SERVICES
+    }
+    upgrade_all(owners, roles)
+    print(f"databases up to date: {', '.join(owners)}")
 
 
 def create_admin(settings: Settings, account: AdminAccount) -> None:
@@ -93,15 +98,35 @@ async def _ensure_admin(settings: Settings, account: AdminAccount) -> str:
         return user.id
 
 
+def _owner_dsn(settings: Settings, service: str) -> str:
+    owner = settings.owner_dsns.get(service)
+    return settings.required(f"{service}_dsn") if owner is None else owner.get_secret_value()
+
+
+def _service_role(settings: Settings, service: str) -> str | None:
+    """The role that runs the service; None where that is the owner, who needs no rights."""
+    if service not in settings.owner_dsns:
+        return None
+    with psycopg.connect(settings.required(f"{service}_dsn"), connect_timeout=CONNECT_SECONDS) as connection:
+        return connection.info.user
+
+
 def _database_faults(settings: Settings, service: str, roles: dict[str, str]) -> list[str]:
     name = f"ORDERSAGA_{service.upper()}_DSN"
     try:
-        dsn = settings.required(f"{service}_dsn")
+        faults = _dsn_faults(name, settings.required(f"{service}_dsn"), roles)
+    except SettingsError as error:
+        faults = [str(error)]
+    if service in settings.owner_dsns:
+        faults += _dsn_faults(f"ORDERSAGA_OWNER_DSNS, {service}", _owner_dsn(settings, service), {})
+    return faults
+
+
+def _dsn_faults(name: str, dsn: str, roles: dict[str, str]) -> list[str]:
+    try:
         sqlalchemy_url(dsn)
         with psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS) as connection:
             known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-    except SettingsError as error:
-        return [str(error)]
     except psycopg.OperationalError as error:
         return [f"{name}: cannot connect: {error}"]
     except (ArgumentError, ValueError, psycopg.ProgrammingError):  # their texts may quote the password

@@ -1,4 +1,4 @@
-"""Runs Alembic for every database from one process, and grants the roles that read across services."""
+"""Runs Alembic for every database from one process, and lets the roles in."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 import psycopg
 from alembic import command, context
 from alembic.config import Config
-from psycopg import sql
 from sqlalchemy import MetaData, create_engine
 
+from migrations.grants import Roles, grant
 from runtime.database import sqlalchemy_url
 
 SERVICES: Final = ("user", "product", "inventory", "order", "payment", "notification")
@@ -28,11 +28,17 @@ def downgrade(service: str, dsn: str, *, revision: str = "base") -> None:
     command.downgrade(_config(service, dsn), revision)
 
 
-def upgrade_all(dsns: Mapping[str, str], *, relay_role: str | None, audit_role: str | None) -> None:
-    """Bring every database up to date; then let the relay at the outboxes and the audit read, where roles are named."""
+def upgrade_all(dsns: Mapping[str, str], roles: Mapping[str, Roles]) -> None:
+    """Bring every database up to date; then give each role what it needs there, all or nothing.
+
+    Args:
+        dsns: service to its database, as its owner.
+        roles: service to who is let in.
+    """
     for service, dsn in dsns.items():
         upgrade(service, dsn)
-        _grant(dsn, relay_role=relay_role, audit_role=audit_role)
+        with psycopg.connect(dsn) as connection:
+            grant(connection, service, roles[service])
 
 
 def run_environment(metadata: MetaData) -> None:
@@ -53,16 +59,3 @@ def _config(service: str, dsn: str) -> Config:
     config.set_main_option("path_separator", "os")
     config.attributes["dsn"] = dsn
     return config
-
-
-def _grant(dsn: str, *, relay_role: str | None, audit_role: str | None) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        if relay_role is not None:
-            role = sql.Identifier(relay_role)
-            connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
-            connection.execute(sql.SQL("GRANT SELECT, UPDATE ON outbox TO {}").format(role))
-            connection.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE ON relay_lease TO {}").format(role))
-        if audit_role is not None:
-            role = sql.Identifier(audit_role)
-            connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
-            connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(role))

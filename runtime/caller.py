@@ -1,21 +1,23 @@
-"""Who calls: the gateway verifies the token once and passes identity and role on as gRPC metadata.
+"""For whom a call is made: a user, known by their access token, or a part of ours as itself.
 
-Services trust it because only processes of ours reach their ports; each owning service checks ownership itself.
+The gateway passes the token on, and the owning service verifies it again and decides (`runtime.permissions`).
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import grpc
 
 from domain.refusals import Refusal
 from runtime.refusal import Refused
 
-ID_KEY = "x-caller-id"
-ROLE_KEY = "x-caller-role"
+AUTHORIZATION: Final = "authorization"
+"""Key of the gRPC metadata, and name of the header, in which an access token travels (RFC 6750)."""
+_BEARER: Final = "bearer"
 
 
 class CallerRole(StrEnum):
@@ -36,15 +38,16 @@ class PermissionDenied(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Identity and role; the id is a user's, or empty."""
+    """Identity and role; the id is a user's, or empty, and the token the one that proves it."""
 
     role: CallerRole
     id: str = ""
+    token: str = field(default="", repr=False, compare=False)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """As gRPC metadata."""
-        return ((ID_KEY, self.id), (ROLE_KEY, self.role.value))
+        """As gRPC metadata: the token, if there is one."""
+        return ((AUTHORIZATION, f"Bearer {self.token}"),) if self.token else ()
 
     def may_see(self, owner_id: str) -> bool:
         """Whether what belongs to `owner_id` may be shown to this caller."""
@@ -73,8 +76,13 @@ def current_caller() -> Caller:
     return _current.get()
 
 
-def set_current_caller(metadata: grpc.aio.Metadata | tuple[tuple[str, str | bytes], ...]) -> None:
-    """Take the caller from a call's metadata; a call without it is anonymous."""
-    values = dict(metadata)
-    role = values.get(ROLE_KEY, CallerRole.ANONYMOUS.value)
-    _current.set(Caller(CallerRole(str(role)), str(values.get(ID_KEY, ""))))
+def set_current_caller(caller: Caller) -> None:
+    """Note for whom the call being served is made."""
+    _current.set(caller)
+
+
+def read_bearer(authorization: str | bytes) -> str:
+    """The token in ``Bearer <token>``; empty when it is no such thing."""
+    text = authorization if isinstance(authorization, str) else authorization.decode("ascii", "replace")
+    scheme, _, token = text.partition(" ")
+    return token.strip() if scheme.lower() == _BEARER else ""

@@ -25,6 +25,7 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from runtime.backoff import Backoff, Retries
 from runtime.cloudevents import Headers
+from runtime.kafka_connection import diagnose, kafka_options
 from runtime.settings import Settings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -78,9 +79,14 @@ class _OneConnectionProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafk
 
 
 class Publisher:
-    """Sends batches to Kafka. While the broker is away every call fails at once; the caller tries again later."""
+    """Sends batches to Kafka. While the broker is away every call fails at once; the caller tries again later.
+
+    Raises:
+        SettingsError: the settings for Kafka do not fit.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        kafka_options(settings)  # what is wrong with them is to end the start; certificates are read at each connection
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
@@ -162,7 +168,7 @@ class Publisher:
             if not isinstance(error, (KafkaError, TimeoutError)):
                 raise
             self._not_before = loop.time() + self._retries.failed()
-            log.warning("kafka.away", error=repr(error))
+            log.warning("kafka.away", problem=await diagnose(self._settings) or repr(error))
             raise KafkaConnectionError(*error.args) from error
         self._retries.succeeded()
         log.info("kafka.connected")
@@ -185,8 +191,7 @@ class Publisher:
 
 def _new_producer(settings: Settings) -> AIOKafkaProducer:
     options: dict[str, Any] = {
-        "bootstrap_servers": settings.kafka_bootstrap,
-        "client_id": "ordersaga",
+        **kafka_options(settings),
         "acks": "all",
         "max_batch_size": BATCH_BYTES,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,

@@ -13,6 +13,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from runtime.backoff import Backoff, Retries
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
+from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
 from runtime.settings import Settings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -57,9 +58,13 @@ class Consumer:
 
     Unprocessable records go to ``<topic>.dlq``, which must exist, with the reason in their headers. Joining the group
     takes up to half the session timeout, so nothing should wait for it.
+
+    Raises:
+        SettingsError: the settings for Kafka do not fit.
     """
 
     def __init__(self, settings: Settings, subscription: Subscription) -> None:
+        kafka_options(settings)  # what is wrong with them is to end the start; certificates are read at each connection
         self._settings = settings
         self._subscription = subscription
         self._dead_letters = Publisher(settings)
@@ -75,7 +80,8 @@ class Consumer:
                     await consumer.start()
                     await self._consume(consumer)
                 except KafkaError as error:
-                    log.warning("consumer.lost", group=self._subscription.group, error=repr(error))
+                    problem = await diagnose(self._settings) or repr(error)
+                    log.warning("consumer.lost", group=self._subscription.group, problem=problem)
                 finally:
                     await _stop(consumer)
                 await self._back_off()
@@ -85,8 +91,7 @@ class Consumer:
     def _new_consumer(self) -> AIOKafkaConsumer:
         session_ms = self._settings.kafka_session_timeout_ms
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap,
-            client_id=f"ordersaga-{self._subscription.group}",
+            **{**kafka_options(self._settings), "client_id": f"{CLIENT_ID}-{self._subscription.group}"},
             group_id=self._subscription.group,
             auto_offset_reset="earliest",
             enable_auto_commit=False,

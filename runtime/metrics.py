@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram, generate_latest, start_http_server
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
 
 from runtime.settings import Settings, SettingsError
 
@@ -36,6 +44,10 @@ OUTBOX_LAG_SECONDS: Final = Histogram(
 )
 MESSAGES: Final = Counter(
     "ordersaga_messages", "Mails and SMS by what became of them; PENDING: to be tried again.", ["channel", "status"]
+)
+
+CERTIFICATE_EXPIRES: Final = Gauge(
+    "ordersaga_certificate_expires_timestamp_seconds", "When the certificate of a part expires, Unix time.", ["part"]
 )
 
 

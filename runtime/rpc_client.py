@@ -1,17 +1,34 @@
-"""Calling a service: a channel per address, and one way to make a call."""
+"""Calling a part: over mutual TLS, at every address that it has, and one way to make a call."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import count
+from time import monotonic
+from typing import Any, Final, TypeVar, cast
 
 import grpc
 import grpc.aio
 
 from runtime.caller import Caller
+from runtime.identity import Credentials, Part
 from runtime.refusal import Unavailable, from_rpc_error
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+_REFRESH: Final = 1.0
+"""Seconds from one look at the certificate's files to the next."""
+_CLOSING: Final = 60.0
+"""What calls get to end on connections that were made with an older certificate, seconds."""
+_READINESS: Final = (
+    grpc.ChannelConnectivity.READY,
+    grpc.ChannelConnectivity.CONNECTING,
+    grpc.ChannelConnectivity.IDLE,
+    grpc.ChannelConnectivity.TRANSIENT_FAILURE,
+)
 
 
 class ServiceUnavailable(Unavailable):
@@ -27,16 +44,124 @@ class ServiceUnavailable(Unavailable):
         self.code = code
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel that connects on first use, reconnects quickly, and spreads calls over all addresses of the name."""
-    return grpc.aio.insecure_channel(
-        address,
-        options=[
-            ("grpc.max_reconnect_backoff_ms", 2_000),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.lb_policy_name", "round_robin"),
-        ],
-    )
+def open_channel(part: Part, hosts: str, credentials: Credentials) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+    """What a generated stub wants: it connects on first use, and is closed with the context.
+
+    Args:
+        part: who is called; whoever else answers there is not talked to.
+        hosts: host:port[,host:port…].
+        credentials: of the part that calls.
+    """
+    return cast("AbstractAsyncContextManager[grpc.aio.Channel]", _PartChannel(part, hosts, credentials))
+
+
+class _PartChannel:
+    """Where a generated stub finds a part: calls go to all of its hosts in turn, but for those that fail.
+
+    A host's name is looked up again whenever a connection ends, which servers see to (`RpcServer`), and calls are
+    spread over all of its addresses. With a new certificate new connections are made. An async context manager.
+    """
+
+    def __init__(self, part: Part, hosts: str, credentials: Credentials) -> None:
+        self.part = part
+        self._hosts = hosts.split(",")
+        self._credentials = credentials
+        self._turn = count()
+        self._looked_at = monotonic()
+        self._connections = self._connect()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> _PartChannel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for connection in self._connections:
+            await connection.channel.close()
+        for closing in self._closing:
+            closing.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool = False,
+    ) -> _Method:
+        """The method, as a generated stub asks for it."""
+        return _Method(self, method, request_serializer, response_deserializer)
+
+    def next(self) -> _Connection:
+        """The connection for the next call."""
+        if monotonic() - self._looked_at > _REFRESH:
+            self._looked_at = monotonic()
+            if self._credentials.refresh():
+                self._reconnect()
+        if len(self._connections) == 1:
+            return self._connections[0]
+        turn = next(self._turn)
+        in_turn = [self._connections[(turn + step) % len(self._connections)] for step in range(len(self._connections))]
+        # whoever is not connected is connected meanwhile: a call that went there could only wait, or fail
+        return min(in_turn, key=_Connection.readiness)
+
+    def _connect(self) -> Sequence[_Connection]:
+        credentials = self._credentials.for_channel()
+        return [_Connection(host, self.part, credentials) for host in self._hosts]
+
+    def _reconnect(self) -> None:
+        old, self._connections = self._connections, self._connect()
+        for connection in old:
+            closing = asyncio.create_task(connection.channel.close(_CLOSING))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+
+class _Connection:
+    """One host, at all of its addresses."""
+
+    def __init__(self, host: str, part: Part, credentials: grpc.ChannelCredentials) -> None:
+        self.channel = grpc.aio.secure_channel(
+            host,
+            credentials,
+            options=[
+                ("grpc.ssl_target_name_override", part.server_name),
+                ("grpc.max_reconnect_backoff_ms", 2_000),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+                ("grpc.lb_policy_name", "round_robin"),
+            ],
+        )
+        self.methods: dict[str, Any] = {}
+
+    def readiness(self) -> int:
+        """The lower, the better; what is not connected begins to connect."""
+        state = self.channel.get_state(try_to_connect=True)
+        return _READINESS.index(state) if state in _READINESS else len(_READINESS)
+
+
+class _Method:
+    """A method of a part, called at whichever host has its turn."""
+
+    def __init__(self, channel: _PartChannel, path: str, serialize: Any, deserialize: Any) -> None:
+        self._channel = channel
+        self._path = path
+        self._serialize = serialize
+        self._deserialize = deserialize
+
+    @property
+    def part(self) -> Part:
+        """Who has it."""
+        return self._channel.part
+
+    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None) -> Any:
+        connection = self._channel.next()
+        method = connection.methods.get(self._path)
+        if method is None:
+            method = connection.channel.unary_unary(
+                self._path, request_serializer=self._serialize, response_deserializer=self._deserialize
+            )
+            connection.methods[self._path] = method
+        return method(request, timeout=timeout, metadata=metadata)
 
 
 async def call(
@@ -46,7 +171,7 @@ async def call(
     caller: Caller,
     deadline: float,
 ) -> Response:
-    """Call `method` as `caller`, waiting `deadline` seconds at most.
+    """Call `method` for `caller`, waiting `deadline` seconds at most.
 
     Raises:
         CallRefused: the service refused for a business reason.
@@ -59,11 +184,5 @@ async def call(
         refused = from_rpc_error(error)
         if refused is not None:
             raise refused from None
-        raise ServiceUnavailable(_service_of(method), error.code(), error.details() or "") from None
-
-
-def _service_of(method: object) -> str:
-    """``user`` for a call of ``/ordersaga.user.v1.UserService/GetUser``, a name that gRPC keeps to itself."""
-    path: bytes = getattr(method, "_method", b"")
-    package = path.decode().lstrip("/").split(".")
-    return package[1] if len(package) > 1 else "called"
+        part: str = getattr(method, "part", "called")
+        raise ServiceUnavailable(part, error.code(), error.details() or "") from None

@@ -1,30 +1,38 @@
-"""Serving gRPC: health, reflection, error mapping, and handlers that finish what they began."""
+"""Serving gRPC: who may call, health, reflection, error mapping, and handlers that finish what they began."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection as grpc_reflection
 from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
+from runtime.identity import Credentials, Part
 from runtime.metrics import RPC_SECONDS
+from runtime.permissions import Permissions
 from runtime.process import Lifecycle
-from runtime.refusal import Refused, Unavailable, to_status
+from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
 from runtime.settings import Settings
+from runtime.tokens import TokenVerifier
 
 log = structlog.stdlib.get_logger(__name__)
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
+_LONGEST_CALL_MS: Final = 60_000
+"""What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
@@ -33,14 +41,29 @@ class ServerError(Exception):
     """The server could not start; the message says why."""
 
 
-class FinishAndMapErrors(grpc.aio.ServerInterceptor):
-    """Runs each handler to its end, even when its caller gave up, and turns what it raises into a status.
+@dataclass(frozen=True, slots=True)
+class GrpcService:
+    """A service as it is served: `add` is the generated function that registers `servicer` at a server."""
+
+    descriptor: ServiceDescriptor
+    servicer: Any
+    add: Callable[[Any, grpc.aio.Server], None]
+
+    @property
+    def part(self) -> Part:
+        """Which part it is: its package is ``ordersaga.<part>.v1``."""
+        return Part(self.descriptor.full_name.split(".")[1])
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Lets calls in, runs each handler to its end, even when its caller gave up, and maps what it raises to a status.
 
     grpc.aio cancels a handler when the caller's deadline passes. Half of a write at Stripe is the one thing that must
     not happen then, so the handler runs in a task of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, permissions: Permissions) -> None:
+        self._permissions = permissions
         self._running: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(
@@ -51,9 +74,10 @@ class FinishAndMapErrors(grpc.aio.ServerInterceptor):
         found = await continuation(handler_call_details)
         if found is None or found.unary_unary is None:
             return found
+        # the request is parsed in here: gRPC would answer UNKNOWN, with a traceback in the log, to what is no protobuf
         return grpc.unary_unary_rpc_method_handler(
-            self.wrap(found.unary_unary, handler_call_details.method),
-            request_deserializer=found.request_deserializer,
+            self.wrap(found.unary_unary, handler_call_details.method, found.request_deserializer),
+            request_deserializer=None,
             response_serializer=found.response_serializer,
         )
 
@@ -62,17 +86,17 @@ class FinishAndMapErrors(grpc.aio.ServerInterceptor):
         if self._running and grace > 0:
             await asyncio.wait(self._running, timeout=grace)
 
-    def wrap(self, handler: Any, method: str) -> Handler:
+    def wrap(self, handler: Any, method: str, parse: Callable[[bytes], Any] | None) -> Handler:
         """The handler of a unary call as it is served."""
 
-        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            set_current_caller(context.invocation_metadata() or ())
+        async def handle(body: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             set_time_left(context.time_remaining())
             began, code = perf_counter(), grpc.StatusCode.OK
-            task = asyncio.ensure_future(handler(request, context))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
             try:
+                set_current_caller(self._permissions.identify(method, context))
+                task = asyncio.ensure_future(handler(_parse(parse, body), context))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
                 return await asyncio.shield(task)
             except Refused as refused:
                 code = refused.code
@@ -96,45 +120,75 @@ class FinishAndMapErrors(grpc.aio.ServerInterceptor):
         return handle
 
 
+def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
+    try:
+        return body if parse is None else parse(body)
+    except DecodeError:
+        raise InvalidArgument("the request is no message of this method's type") from None
+
+
 def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:
     if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Refused):
         log.error("rpc.failed_late", method=method, exc_info=error)
 
 
 class RpcServer:
-    """A gRPC server with health and reflection; use as an async context manager.
+    """A gRPC server over mutual TLS, with health; use as an async context manager.
 
     Args:
         address: host:port to bind; port 0 takes a free one, see `port`.
-        services: full protobuf names of what `add` registers.
-        add: registers the servicers at the server.
+        services: what it serves.
+        credentials: of its part.
+        verifier: of users' tokens.
         grace: what running calls get to end at a stop, seconds.
+        connection_age: after which a connection is to be made anew, seconds: so callers see new addresses of a name.
+        reflection: whether its methods can be asked for.
+
+    Raises:
+        UndeclaredMethod: a method says of nobody that they may call it.
     """
 
     def __init__(
-        self, address: str, *, services: tuple[str, ...], add: Callable[[grpc.aio.Server], None], grace: float
+        self,
+        address: str,
+        services: Sequence[GrpcService],
+        *,
+        credentials: Credentials,
+        verifier: TokenVerifier,
+        grace: float,
+        connection_age: float = 30,
+        reflection: bool = False,
     ) -> None:
         self._address = address
+        self._credentials = credentials
         self._grace = grace
-        self._interceptor = FinishAndMapErrors()
+        permissions = Permissions([(service.descriptor, service.servicer) for service in services], verifier)
+        self._interceptor = CallInterceptor(permissions)
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=[
                 ("grpc.so_reuseport", 0),  # else two processes could share a port in silence
                 ("grpc.server.max_pending_requests", _QUEUE),
                 ("grpc.server.max_pending_requests_hard_limit", _QUEUE),
+                ("grpc.max_connection_age_ms", int(connection_age * 1_000)),
+                ("grpc.max_connection_age_grace_ms", _LONGEST_CALL_MS),
             ],
         )
-        add(self._server)
+        for service in services:
+            service.add(service.servicer, self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        self._services = ("", *services)
+        names = [service.descriptor.full_name for service in services]
+        if reflection:
+            grpc_reflection.enable_server_reflection(
+                (*names, health.SERVICE_NAME, grpc_reflection.SERVICE_NAME), self._server
+            )
+        self._services = ("", *names)
         self.port = 0
 
     async def __aenter__(self) -> RpcServer:
         try:
-            self.port = self._server.add_insecure_port(self._address)
+            self.port = self._server.add_secure_port(self._address, self._credentials.for_server())
         except RuntimeError as error:
             raise ServerError(f"cannot listen on {self._address}: is the port taken?") from error
         await self._server.start()
@@ -153,20 +207,30 @@ class RpcServer:
 async def serve(
     settings: Settings,
     lifecycle: Lifecycle,
+    service: GrpcService,
     *,
-    address: str,
-    services: tuple[str, ...],
-    add: Callable[[grpc.aio.Server], None],
     background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
+
+    Raises:
+        SettingsError: there is no certificate for the part, or no key that verifies tokens.
     """
+    server = RpcServer(
+        getattr(settings, f"{service.part.value}_listen"),
+        [service],
+        credentials=Credentials.of(settings, service.part),
+        verifier=TokenVerifier(settings.required("jwt_public_keys")),
+        grace=settings.shutdown_grace,
+        connection_age=settings.grpc_connection_age,
+        reflection=settings.grpc_reflection,
+    )
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
-        async with RpcServer(address, services=services, add=add, grace=settings.shutdown_grace):
+        async with server:
             lifecycle.ready()
             await lifecycle.stopping.wait()
         for task in running:

@@ -1,20 +1,25 @@
 """Every setting of every component, in one typed place.
 
-Each is read from the environment as ``ORDERSAGA_<NAME>``. A value that does not fit stops the process at start
-with the setting's name. The defaults are those of the embedded stack (`make up`).
+Each is read from the environment as ``ORDERSAGA_<NAME>``; one that is empty counts as not set. A secret may be in a
+file instead, which ``ORDERSAGA_<NAME>_FILE`` names. A value that does not fit stops the process at start with the
+setting's name. The defaults are those of the embedded stack (`make up`).
 """
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, get_origin
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")]
 
 
 class Pooler(StrEnum):
@@ -31,10 +36,44 @@ class SettingsError(Exception):
     """A setting is missing or does not fit; the message names it and says what it wants."""
 
 
+class _SecretFiles(PydanticBaseSettingsSource):
+    """The secrets that are in files.
+
+    Raises:
+        SettingsError: a file cannot be read or is empty, or the setting itself is set, too.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The contents of the field's file without the line's end; None for a field that has none."""
+        prefix = self.config["env_prefix"]
+        setting = f"{prefix}{field_name.upper()}"
+        path = os.environ.get(f"{setting}_FILE")
+        if not path or "SecretStr" not in repr(field.annotation):
+            return None, field_name, False
+        if os.environ.get(setting):
+            raise SettingsError(f"{setting}_FILE: {setting} is set, too; one of them is enough")
+        try:
+            value = Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{setting}_FILE: {path} cannot be read: {error.strerror}") from None
+        if not value:
+            raise SettingsError(f"{setting}_FILE: {path} is empty")
+        return value, field_name, get_origin(field.annotation) is dict
+
+    def __call__(self) -> dict[str, Any]:
+        """The values by the fields' names."""
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, is_complex = self.get_field_value(field, name)
+            if value is not None:
+                values[key] = self.prepare_field_value(name, field, value, is_complex)
+        return values
+
+
 class Settings(BaseSettings):
     """Settings of all components; each reads only those that it needs."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
 
@@ -50,6 +89,11 @@ class Settings(BaseSettings):
     order_dsn: SecretStr | None = Field(default=None, description="Database of the order service.")
     payment_dsn: SecretStr | None = Field(default=None, description="Database of the payment service.")
     notification_dsn: SecretStr | None = Field(default=None, description="Database of the notification service.")
+    owner_dsns: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="JSON object: service to the DSN of the owner of its tables, for `ordersaga setup`; where there is "
+        "none, the service's own role is the owner.",
+    )
     database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
     database_pooler: Pooler = Field(
         default=Pooler.NONE,
@@ -65,13 +109,36 @@ class Settings(BaseSettings):
         description="JSON object: service to the DSN of the audit's read-only role in its database.",
     )
 
-    # -- gRPC: where each service listens, and where its clients find it (host:port) --------------------------------
-    order_address: str = Field(default="127.0.0.1:50051", description="Order service.")
-    payment_address: str = Field(default="127.0.0.1:50052", description="Payment service.")
-    notification_address: str = Field(default="127.0.0.1:50053", description="Notification service.")
-    inventory_address: str = Field(default="127.0.0.1:50054", description="Inventory service.")
-    product_address: str = Field(default="127.0.0.1:50055", description="Product service.")
-    user_address: str = Field(default="127.0.0.1:50056", description="User service.")
+    # -- gRPC: where each service listens, and where its clients find it --------------------------------------------
+    order_listen: str = Field(default="127.0.0.1:50051", description="Where the order service listens, host:port.")
+    payment_listen: str = Field(default="127.0.0.1:50052", description="Where the payment service listens.")
+    notification_listen: str = Field(default="127.0.0.1:50053", description="Where the notification service listens.")
+    inventory_listen: str = Field(default="127.0.0.1:50054", description="Where the inventory service listens.")
+    product_listen: str = Field(default="127.0.0.1:50055", description="Where the product service listens.")
+    user_listen: str = Field(default="127.0.0.1:50056", description="Where the user service listens.")
+    order_address: Hosts = Field(
+        default="127.0.0.1:50051",
+        description="Where the order service is called: host:port[,…]; all hosts, and a name's addresses, take turns.",
+    )
+    payment_address: Hosts = Field(default="127.0.0.1:50052", description="Where the payment service is called.")
+    notification_address: Hosts = Field(
+        default="127.0.0.1:50053", description="Where the notification service is called."
+    )
+    inventory_address: Hosts = Field(default="127.0.0.1:50054", description="Where the inventory service is called.")
+    product_address: Hosts = Field(default="127.0.0.1:50055", description="Where the product service is called.")
+    user_address: Hosts = Field(default="127.0.0.1:50056", description="Where the user service is called.")
+    tls_ca_file: str | None = Field(
+        default=None, description="PEM; the CA that signed the parts' certificates, and nobody else's."
+    )
+    tls_certificate_file: str | None = Field(
+        default=None,
+        description="PEM; the part's certificate. {part} stands for its name, where a process runs several.",
+    )
+    tls_key_file: str | None = Field(default=None, description="PEM; the key of that certificate; {part} likewise.")
+    grpc_connection_age: Seconds = Field(
+        default=30, description="After which a service has its callers connect, and look its name up, anew, seconds."
+    )
+    grpc_reflection: bool = Field(default=False, description="Let parts ask a service for its methods.")
     grpc_deadline: Seconds = Field(default=5.0, description="Deadline of a gRPC call whose caller sets none, seconds.")
     shutdown_grace: Seconds = Field(default=5.0, description="What running requests get to end at a stop, seconds.")
 
@@ -81,7 +148,10 @@ class Settings(BaseSettings):
 
     # -- Tokens: JWT signed with Ed25519 (RFC 8037) -----------------------------------------------------------------
     jwt_private_key: SecretStr | None = Field(default=None, description="PEM; the user service signs with it.")
-    jwt_public_key: str | None = Field(default=None, description="PEM; the gateway verifies with it.")
+    jwt_public_keys: str | None = Field(
+        default=None,
+        description="JWK set (RFC 7517) with the public keys; the gateway and the services verify with it.",
+    )
     access_token_ttl: Seconds = Field(default=900, description="Life of an access token, seconds.")
     refresh_token_ttl: Seconds = Field(
         default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."
@@ -98,8 +168,18 @@ class Settings(BaseSettings):
     )
 
     # -- Temporal ---------------------------------------------------------------------------------------------------
-    temporal_address: str = Field(default="127.0.0.1:7233", description="Temporal front end, host:port.")
-    temporal_namespace: str = Field(default="default", description="Temporal namespace.")
+    temporal_config_file: Path | None = Field(
+        default=None,
+        description="temporal.toml with profiles: address, namespace, TLS, client certificate, API key; the SDK's own "
+        "place when not set. TEMPORAL_… variables apply as they do to the temporal command.",
+    )
+    temporal_profile: str | None = Field(default=None, description="Which profile of it; default when not set.")
+    temporal_address: str | None = Field(
+        default=None, description="Temporal front end, host:port, in place of the profile's; else 127.0.0.1:7233."
+    )
+    temporal_namespace: str | None = Field(
+        default=None, description="Temporal namespace, in place of the profile's; else default."
+    )
     temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
     workflow_sandbox: bool = Field(
         default=False, description="Run workflow code in the SDK's sandbox, as the tests do; docs/decisions/0009."
@@ -115,6 +195,25 @@ class Settings(BaseSettings):
 
     # -- Kafka ------------------------------------------------------------------------------------------------------
     kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")
+    kafka_security_protocol: str = Field(
+        default="PLAINTEXT",
+        pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
+        description="Whether connections to Kafka are encrypted (SSL), and log in (SASL).",
+    )
+    kafka_sasl_mechanism: str = Field(
+        default="SCRAM-SHA-512",
+        pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$",
+        description="How connections log in at Kafka.",
+    )
+    kafka_username: str | None = Field(default=None, description="Login at Kafka.")
+    kafka_password: SecretStr | None = Field(default=None, description="Password at Kafka.")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="PEM; who signed the brokers' certificates; else the system's CAs."
+    )
+    kafka_certificate_file: Path | None = Field(
+        default=None, description="PEM; our client certificate, where brokers want one."
+    )
+    kafka_key_file: Path | None = Field(default=None, description="PEM; its key, where it is not in the same file.")
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer; the embedded broker has none.")
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="Consumer group session timeout.")
     relay_dsns: dict[str, SecretStr] = Field(
@@ -124,6 +223,12 @@ class Settings(BaseSettings):
     # -- Stripe -----------------------------------------------------------------------------------------------------
     stripe_api_key: SecretStr | None = Field(default=None, description="Secret API key.")
     stripe_api_base: str | None = Field(default=None, description="Base URL of the API; Stripe's own when not set.")
+    stripe_app: str = Field(
+        default="ordersaga",
+        pattern=r"^[A-Za-z0-9_.-]{1,40}$",
+        description="Our mark in the metadata of what is made at Stripe; installations that share an account need "
+        "different ones, and none may change its own.",
+    )
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="Signing secret of the endpoint.")
     stripe_webhook_secret_previous: SecretStr | None = Field(
         default=None, description="The secret before the last rotation, still accepted."
@@ -143,7 +248,14 @@ class Settings(BaseSettings):
     # -- Mail -------------------------------------------------------------------------------------------------------
     smtp_host: str = Field(default="127.0.0.1", description="SMTP relay.")
     smtp_port: Port = Field(default=1025, description="Port of the SMTP relay.")
-    smtp_tls: str = Field(default="none", pattern="^(none|starttls|tls)$", description="Transport security.")
+    smtp_tls: str | None = Field(
+        default=None,
+        pattern="^(none|starttls|tls)$",
+        description="Encryption: none, starttls, tls; when not set, starttls unless the relay is on this machine.",
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None, description="PEM; the CAs of the relay's certificate; the system's when not set."
+    )
     smtp_user: str | None = Field(default=None, description="Login at the SMTP relay.")
     smtp_password: SecretStr | None = Field(default=None, description="Password at the SMTP relay.")
     mail_sender: str = Field(default="Ordersaga <orders@example.test>", description="From header of every mail.")
@@ -154,6 +266,18 @@ class Settings(BaseSettings):
     twilio_sender: str | None = Field(default=None, description="Number (E.164) or sender ID that SMS come from.")
     twilio_api_base: str | None = Field(default=None, description="Base URL of the API; Twilio's own when not set.")
     twilio_timeout: Seconds = Field(default=10, description="Limit of one Twilio call, seconds.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the files that it names."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
 
     @classmethod
     def load(cls) -> Settings:

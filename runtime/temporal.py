@@ -10,16 +10,19 @@ from typing import Final, TypeVar
 
 import structlog
 from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.process import Lifecycle
 from runtime.refusal import OtherSideAway, Unavailable
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
+_ADDRESS: Final = "127.0.0.1:7233"
+_NAMESPACE: Final = "default"
 RETRY_SECONDS: Final = 0.5
 RPC_TIMEOUT: Final = timedelta(seconds=2)
 """Limit of one call, for `rpc_timeout`."""
@@ -49,9 +52,34 @@ class TemporalRefused(Unavailable):
         self.status = status
 
 
-async def connect_temporal(settings: Settings) -> Client:
-    """A client that connects on its first use, so that a process starts while Temporal is away."""
-    return await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
+async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
+    """A client of the Temporal that the settings and the profile name; every client of ours is made here.
+
+    Args:
+        settings: of the process.
+        lazy: connects on its first use, so that a process starts while Temporal is away.
+
+    Raises:
+        SettingsError: the profile is missing, or does not fit.
+        RuntimeError: nobody answers, or the other side is not trusted or does not trust us, which the message says.
+    """
+    return await Client.connect(**_profile(settings), lazy=lazy)
+
+
+def _profile(settings: Settings) -> ClientConnectConfig:
+    file = settings.temporal_config_file
+    if file is not None and not file.is_file():
+        raise SettingsError(f"ORDERSAGA_TEMPORAL_CONFIG_FILE: there is no {file}")
+    try:
+        profile = ClientConfig.load_client_connect_config(
+            settings.temporal_profile, config_file=None if file is None else str(file)
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        where = "PROFILE" if file is None else "CONFIG_FILE"
+        raise SettingsError(f"ORDERSAGA_TEMPORAL_{where}: {error}") from None
+    profile["target_host"] = settings.temporal_address or profile.get("target_host") or _ADDRESS
+    profile["namespace"] = settings.temporal_namespace or profile.get("namespace") or _NAMESPACE
+    return profile
 
 
 async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -79,9 +107,9 @@ async def wait_for_temporal(settings: Settings, lifecycle: Lifecycle) -> Client 
     """A connected client, which a worker needs; None when the process stops before Temporal is there."""
     while not lifecycle.stopping.is_set():
         try:
-            return await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+            return await connect_temporal(settings)
         except RuntimeError as error:  # what the SDK raises when it cannot connect
-            log.warning("temporal.away", address=settings.temporal_address, error=str(error))
+            log.warning("temporal.away", error=str(error))
         with suppress(TimeoutError):
             async with asyncio.timeout(RETRY_SECONDS):
                 await lifecycle.stopping.wait()

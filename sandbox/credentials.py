@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
+from runtime.tokens import to_jwk_set
 from sandbox.errors import StackError
 from sandbox.files import write_private
 
@@ -19,17 +25,21 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         jwt_private_key: Ed25519, PEM (PKCS 8).
-        jwt_public_key: its public half, PEM.
         admin_password: of the first admin account.
     """
 
     stripe_api_key: str
     stripe_webhook_secret: str
     jwt_private_key: str
-    jwt_public_key: str
     admin_password: str
     # missing in secrets from before there was SMS; a new one at each start will do for those
     twilio_auth_token: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def jwt_public_keys(self) -> str:
+        """The JWK set with the public half of the key."""
+        key = load_pem_private_key(self.jwt_private_key.encode(), password=None)
+        return to_jwk_set(cast("Ed25519PrivateKey", key).public_key())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -54,6 +64,5 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
             stripe_api_key=f"sk_test_sandbox_{secrets.token_hex(16)}",
             stripe_webhook_secret=f"whsec_sandbox_{secrets.token_hex(24)}",
             jwt_private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-            jwt_public_key=key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
             admin_password=secrets.token_urlsafe(18),
         )

@@ -8,11 +8,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
 
+from runtime.part_settings import only_for
 from runtime.settings import Settings
+from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
 from sandbox.ports import HOST, Ports, address
 from sandbox.postgres.databases import Databases
@@ -28,11 +30,18 @@ TWILIO_SENDER = "+15005550006"
 SHUTDOWN_GRACE = 2.0
 """Seconds that running requests get at a stop; the whole stack stops within 10."""
 
+_KNOWN_TO_DOUBLES: Final = (
+    *("log_level", "metrics_host", "metrics_port", "shutdown_grace"),
+    *("stripe_api_key", "stripe_webhook_secret", "twilio_account_sid", "twilio_auth_token", "twilio_sender"),
+)
+
 KAFKA_SESSION_MS = 4_000
 """Joining a group takes half of it here."""
 
 
-def stack_settings(*, ports: Ports, namespace: str, databases: Databases, credentials: Credentials) -> Settings:
+def stack_settings(
+    *, ports: Ports, namespace: str, databases: Databases, credentials: Credentials, certificates: Certificates
+) -> Settings:
     """The settings of all components: addresses from the stack; the rest, such as limits, from our environment.
 
     Raises:
@@ -46,6 +55,7 @@ def stack_settings(*, ports: Ports, namespace: str, databases: Databases, creden
         order_dsn=SecretStr(databases.services["order"]),
         payment_dsn=SecretStr(databases.services["payment"]),
         notification_dsn=SecretStr(databases.services["notification"]),
+        owner_dsns={service: SecretStr(uri) for service, uri in databases.owners.items()},
         relay_dsns={service: SecretStr(uri) for service, uri in databases.relay.items()},
         audit_dsns={service: SecretStr(uri) for service, uri in databases.audit.items()},
         user_address=address(ports.user),
@@ -54,11 +64,20 @@ def stack_settings(*, ports: Ports, namespace: str, databases: Databases, creden
         order_address=address(ports.order),
         payment_address=address(ports.payment),
         notification_address=address(ports.notification),
+        user_listen=address(ports.user),
+        product_listen=address(ports.product),
+        inventory_listen=address(ports.inventory),
+        order_listen=address(ports.order),
+        payment_listen=address(ports.payment),
+        notification_listen=address(ports.notification),
         shutdown_grace=SHUTDOWN_GRACE,
         gateway_host=HOST,
         gateway_port=ports.gateway,
         jwt_private_key=SecretStr(credentials.jwt_private_key),
-        jwt_public_key=credentials.jwt_public_key,
+        jwt_public_keys=credentials.jwt_public_keys,
+        tls_ca_file=certificates.ca_file,
+        tls_certificate_file=certificates.certificate_file,
+        tls_key_file=certificates.key_file,
         temporal_address=address(ports.temporal),
         temporal_namespace=namespace,
         kafka_bootstrap=address(ports.kafka),
@@ -91,16 +110,22 @@ def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
     )
 
 
-def process_environment(*settings: BaseSettings) -> dict[str, str]:
-    """Our environment with exactly these settings of Ordersaga in it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    for one in settings:
-        prefix = one.model_config["env_prefix"]
-        for name in type(one).model_fields:
-            value = getattr(one, name)
-            if value is not None:
-                environment[f"{prefix}{name.upper()}"] = _as_text(value)
-    return environment
+def process_environment(settings: Settings, *parts: str) -> dict[str, str]:
+    """Our environment with the settings of these parts, and none else of Ordersaga or of another Temporal, in it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "TEMPORAL_"))}
+    return environment | _variables(PREFIX, only_for(settings, *parts))
+
+
+def double_environment(settings: Settings, sandbox: SandboxSettings) -> dict[str, str]:
+    """The same for the doubles: what they are to know of ours is what the services say to them."""
+    known = {name: getattr(settings, name) for name in _KNOWN_TO_DOUBLES}
+    own = {name: getattr(sandbox, name) for name in SandboxSettings.model_fields}
+    prefix = str(SandboxSettings.model_config["env_prefix"])
+    return process_environment(settings) | _variables(PREFIX, known) | _variables(prefix, own)
+
+
+def _variables(prefix: str, values: Mapping[str, object]) -> dict[str, str]:
+    return {f"{prefix}{name.upper()}": _as_text(value) for name, value in values.items() if value is not None}
 
 
 def to_shell(environment: Mapping[str, str]) -> str:

@@ -36,6 +36,7 @@ class StackFolder:
         self.temporal = self.path / "temporal"
         for folder in (self.logs, self.temporal):
             folder.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)  # logs name customers, mails and Stripe's objects are theirs
         self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,6 +63,11 @@ class StackFolder:
     def secrets(self) -> Path:
         """The stack's secrets, the admin's password among them."""
         return self.path / "secrets.json"
+
+    @property
+    def certificates(self) -> Path:
+        """The stack's certificates and their keys."""
+        return self.path / "certificates"
 
     async def clear(self) -> None:
         """Wait until nothing of a stack that was killed here runs any more, and remove its addresses."""

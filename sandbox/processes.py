@@ -63,7 +63,7 @@ def group_command(group: Group, *, logs: Path, environment: Mapping[str, str]) -
     held = ("--held",) if group.is_held else ()
     return Command(
         name=group.name,
-        arguments=[sys.executable, "-m", "cli.components", *held, *group.components],
+        arguments=[sys.executable, "-m", "cli.main", "serve", *held, *group.components],
         log=logs / f"{group.name}.log",
         environment=environment,
         folder=ROOT,

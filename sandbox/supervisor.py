@@ -8,10 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from runtime.part_settings import SETTINGS
 from runtime.settings import Settings
+from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
 from sandbox.endpoints import Account, Endpoints
-from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
+from sandbox.environment import (
+    double_environment,
+    process_environment,
+    sandbox_settings,
+    stack_settings,
+    to_shell,
+)
 from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
@@ -150,15 +158,23 @@ class Stack:
             {"postgres": self._postgres, "temporal": temporal, "kafka": kafka}, on_failure=self._fail
         )
         self._credentials = Credentials.load(folder.secrets)
+        certificates = Certificates.load(folder.certificates)
         self.settings: Settings = stack_settings(
-            ports=ports, namespace=config.namespace, databases=self._postgres.databases, credentials=self._credentials
+            ports=ports,
+            namespace=config.namespace,
+            databases=self._postgres.databases,
+            credentials=self._credentials,
+            certificates=certificates,
         )
-        self._environment = process_environment(self.settings, sandbox_settings(ports=ports, var=folder.path))
+        self._sandbox = sandbox_settings(ports=ports, var=folder.path)
 
     async def _set_up_databases(self, postgres: asyncio.Task[None], *, is_new: bool) -> None:
         password = self._credentials.admin_password
         command = setup_command(
-            logs=self._folder.logs, environment=self._environment, email=ADMIN_EMAIL, password=password
+            logs=self._folder.logs,
+            environment=process_environment(self.settings, "ordersaga setup"),
+            email=ADMIN_EMAIL,
+            password=password,
         )
         await set_up_databases(
             admin=self._postgres.databases.admin,
@@ -170,13 +186,19 @@ class Stack:
 
     async def _run(self, group: Group, *dependencies: asyncio.Task[None]) -> None:
         watchdog = self._watchdogs[group.name] = Watchdog(
-            group_command(group, logs=self._folder.logs, environment=self._environment),
+            group_command(group, logs=self._folder.logs, environment=self._environment_of(group)),
             notify_socket=self._folder.sockets / f"{group.name}.notify",
             restart=self._restart,
             on_update=self._updated,
             on_failure=self._fail,
         )
         await watchdog.start(dependencies)
+
+    def _environment_of(self, group: Group) -> dict[str, str]:
+        """What the group's process is given: no secret that it has no use for."""
+        if group.tier is Tier.DOUBLE:
+            return double_environment(self.settings, self._sandbox)
+        return process_environment(self.settings, *group.components)
 
     # -- While it runs ----------------------------------------------------------------------------------------------
 
@@ -218,7 +240,7 @@ class Stack:
     def _publish(self) -> None:
         self.endpoints = self._describe()
         write_private(self._folder.endpoints, self.endpoints.to_json())
-        write_private(self._folder.environment, to_shell(self._environment))
+        write_private(self._folder.environment, to_shell(process_environment(self.settings, *SETTINGS)))
 
     def _describe(self) -> Endpoints:
         ports = self._ports

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from runtime.identity import Credentials, Part
 from runtime.process import Lifecycle
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
@@ -35,16 +35,6 @@ MAX_CACHED: Final = 2_000
 """Waiting orders that are kept in memory; others are replayed when something happens to them."""
 MAX_CONCURRENT: Final = 40
 """Workflow tasks, and activities, at once: bounded, because a task that waits 2 s for the CPU counts as deadlocked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceAddresses:
-    """Where the services are, host:port."""
-
-    product: str
-    inventory: str
-    payment: str
-    order: str
 
 
 def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
@@ -72,17 +62,22 @@ def make_worker(
     )
 
 
-async def open_activities(stack: AsyncExitStack, addresses: ServiceAddresses) -> list[Callable[..., Any]]:
-    """Every step of the workflows, over channels that `stack` closes."""
+async def open_activities(stack: AsyncExitStack, settings: Settings) -> list[Callable[..., Any]]:
+    """Every step of the workflows, over channels that `stack` closes.
 
-    async def channel(address: str) -> grpc.aio.Channel:
-        return await stack.enter_async_context(open_channel(address))
+    Raises:
+        SettingsError: the order worker has no certificate.
+    """
+    credentials = Credentials.of(settings, Part.ORDER_WORKER)
+
+    async def channel(part: Part, hosts: str) -> grpc.aio.Channel:
+        return await stack.enter_async_context(open_channel(part, hosts, credentials))
 
     return make_activities(
-        products=ProductServiceStub(await channel(addresses.product)),
-        inventory=InventoryServiceStub(await channel(addresses.inventory)),
-        payments=PaymentServiceStub(await channel(addresses.payment)),
-        orders=OrderServiceStub(await channel(addresses.order)),
+        products=ProductServiceStub(await channel(Part.PRODUCT, settings.product_address)),
+        inventory=InventoryServiceStub(await channel(Part.INVENTORY, settings.inventory_address)),
+        payments=PaymentServiceStub(await channel(Part.PAYMENT, settings.payment_address)),
+        orders=OrderServiceStub(await channel(Part.ORDER, settings.order_address)),
     )
 
 
@@ -127,17 +122,11 @@ def make_activities(
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Work until the process stops."""
-    addresses = ServiceAddresses(
-        product=settings.product_address,
-        inventory=settings.inventory_address,
-        payment=settings.payment_address,
-        order=settings.order_address,
-    )
     client = await wait_for_temporal(settings, lifecycle)
     if client is None:
         return
     async with AsyncExitStack() as stack:
-        activities = await open_activities(stack, addresses)
+        activities = await open_activities(stack, settings)
         runner = workflow_runner(sandbox=settings.workflow_sandbox)
         worker = make_worker(
             client,

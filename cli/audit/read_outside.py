@@ -13,6 +13,8 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from cli.audit.facts import IntentFact, RunFact
 from domain.events import ORDER_EVENTS, PARTITIONS
 from domain.saga import DISPUTE_CASE, ORDER_SAGA, REFUND_SAGA
+from runtime.kafka_connection import kafka_options
+from runtime.settings import Settings
 from services.payment.stripe.amounts import from_stripe
 
 PAGE: Final = 100
@@ -52,9 +54,9 @@ async def read_temporal(client: Client) -> Mapping[str, RunFact]:
     return runs
 
 
-async def read_kafka(bootstrap: str) -> Mapping[str, list[int]]:
+async def read_kafka(settings: Settings) -> Mapping[str, list[int]]:
     """The seqs of each order's events in Kafka, in their order there, repeats left out."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50)
+    consumer = AIOKafkaConsumer(**kafka_options(settings), enable_auto_commit=False, fetch_max_wait_ms=50)
     await consumer.start()
     try:
         partitions = [TopicPartition(ORDER_EVENTS, number) for number in range(PARTITIONS)]

@@ -6,15 +6,13 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-from temporalio.client import Client
-
 from cli.audit.facts import Breach, Facts
 from cli.audit.invariants import GRACE, find_breaches
 from cli.audit.read_databases import read_inventory, read_orders, read_payments
 from cli.audit.read_outside import read_kafka, read_stripe, read_temporal
 from cli.stripe_sdk import open_stripe
 from runtime.settings import Settings
-from services.payment.stripe.model import APP
+from runtime.temporal import connect_temporal
 
 LOOK_AGAIN: Final = 0.5
 """Seconds between looks at what did not agree."""
@@ -39,13 +37,13 @@ async def audit(settings: Settings) -> tuple[Facts, list[Breach]]:
 async def read_facts(settings: Settings) -> Facts:
     """Read the databases, Stripe, Temporal and Kafka."""
     dsns = {service: dsn.get_secret_value() for service, dsn in settings.audit_dsns.items()}
-    temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+    temporal = await connect_temporal(settings)
     read_at = datetime.now(UTC)
     runs = await read_temporal(temporal)
     async with open_stripe(
         settings.required("stripe_api_key"), api_base=settings.stripe_api_base, call_seconds=settings.stripe_timeout
     ) as client:
-        intents = await read_stripe(client, app=APP)
+        intents = await read_stripe(client, app=settings.stripe_app)
     reservations, stock, restocks = await read_inventory(dsns["inventory"])
     paid = await read_payments(dsns["payment"])
     orders, transitions = await read_orders(dsns["order"])
@@ -62,5 +60,5 @@ async def read_facts(settings: Settings) -> Facts:
         waiting_events=paid.waiting_events,
         intents=intents,
         runs=runs,
-        published=await read_kafka(settings.kafka_bootstrap),
+        published=await read_kafka(settings),
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from temporalio.client import Client
 
 from cli.audit.run import audit
 from cli.demo.report import Report
 from cli.demo.scenarios import SCENARIOS, TROUBLED, Outcome
 from cli.demo.shop import DemoError, Shop
 from runtime.settings import Settings
+from runtime.temporal import connect_temporal
 from sandbox.folder import StackFolder
 from sandbox.ports import Ports
 from sandbox.signals import interrupted_by_signals
@@ -87,7 +87,7 @@ async def _drive(var: Path, console: Console) -> Report:
 
 async def _fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> dict[str, str]:
     """The history of every workflow, by the kind of workflow and how its order ended."""
-    client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+    client = await connect_temporal(settings)
     histories = {}
     for outcome in outcomes:
         for workflow_id in outcome.workflow_ids:

@@ -1,4 +1,7 @@
-"""The roles and databases inside the embedded PostgreSQL: one database per service, owned by a role of its own."""
+"""The roles and databases inside the embedded PostgreSQL: one database per service, with an owner of its own.
+
+The owner makes the tables; the service itself connects as another role, which `ordersaga setup` lets in.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from sandbox.files import write_private
 from sandbox.ports import HOST, POLL_SECONDS
@@ -32,26 +36,33 @@ class Databases:
 
     Attributes:
         admin: database ``postgres`` as superuser, over the unix socket.
-        services: service name to its database, as its owner.
+        owners: service name to its database, as its owner.
+        services: service name to its database, as the role of the service.
         relay: service name to its database, as role ``relay``.
         audit: service name to its database, as role ``audit``.
     """
 
     admin: str
+    owners: Mapping[str, str]
     services: Mapping[str, str]
     relay: Mapping[str, str]
     audit: Mapping[str, str]
 
 
 def database_name(service: str) -> str:
-    """The name of a service's database and of the role that owns it."""
+    """The name of a service's database, and of the role of the service."""
     return f"ordersaga_{service}"
+
+
+def owner_name(service: str) -> str:
+    """The name of the role that owns the database and its tables."""
+    return f"{database_name(service)}_owner"
 
 
 def load_passwords(path: Path) -> dict[str, str]:
     """The roles' passwords from the file; what is missing there is made and added."""
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    roles = [*(database_name(service) for service in SERVICES), *READERS]
+    roles = [*map(database_name, SERVICES), *map(owner_name, SERVICES), *READERS]
     passwords = {role: known.get(role) or secrets.token_urlsafe(24) for role in roles}
     if passwords != known:
         write_private(path, json.dumps(passwords, indent=2))
@@ -66,6 +77,7 @@ def describe(*, passwords: Mapping[str, str], sockets: Path, port: int) -> Datab
 
     return Databases(
         admin=f"postgresql://{SUPERUSER}@/postgres?host={quote(str(sockets), safe='')}&port={port}",
+        owners={service: uri(service, owner_name(service)) for service in SERVICES},
         services={service: uri(service, database_name(service)) for service in SERVICES},
         relay={service: uri(service, "relay") for service in SERVICES},
         audit={service: uri(service, "audit") for service in SERVICES},
@@ -83,10 +95,14 @@ async def set_up(admin: str, passwords: Mapping[str, str]) -> None:
         for role, password in passwords.items():
             await connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password))
         existing = await _names(connection, "SELECT datname FROM pg_database")
-        for database in map(database_name, SERVICES):
-            if database not in existing:
-                await connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(database)))
-            await _grant(connection, database)
+        for service in SERVICES:
+            if database_name(service) not in existing:
+                await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database_name(service))))
+            await _grant(connection, service)
+        for database in existing:
+            await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    for service in SERVICES:
+        await _give_tables_to_owner(admin, service)
 
 
 async def _connect(uri: str) -> Connection:
@@ -102,8 +118,20 @@ async def _names(connection: Connection, query: LiteralString) -> set[str]:
     return {str(name) for (name,) in await cursor.fetchall()}
 
 
-async def _grant(connection: Connection, database: str) -> None:
-    name = sql.Identifier(database)
-    readers = sql.SQL(", ").join(sql.Identifier(reader) for reader in READERS)
+async def _grant(connection: Connection, service: str) -> None:
+    name, owner = sql.Identifier(database_name(service)), sql.Identifier(owner_name(service))
+    others = sql.SQL(", ").join(map(sql.Identifier, [database_name(service), *READERS]))
+    await connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, owner))
     await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-    await connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, readers))
+    await connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, others))
+
+
+async def _give_tables_to_owner(admin: str, service: str) -> None:
+    """In a folder from before services had owners, the tables are the service's."""
+    dsn = make_conninfo(admin, dbname=database_name(service))
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute(
+            sql.SQL("REASSIGN OWNED BY {} TO {}").format(
+                sql.Identifier(database_name(service)), sql.Identifier(owner_name(service))
+            )
+        )

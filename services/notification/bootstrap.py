@@ -13,6 +13,7 @@ from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.backoff import Backoff
 from runtime.database import Database, open_database
 from runtime.due_worker import DueWorker
+from runtime.identity import Credentials, Part
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 from services.notification.directory import Directory
@@ -65,7 +66,7 @@ async def bootstrap(
         sms: takes SMS, in place of Twilio, whose account the settings may lack: then there are none.
 
     Raises:
-        SettingsError: a setting is missing: the database, or the token or sender of a Twilio account.
+        SettingsError: a setting is missing: the database, a certificate, the token or sender of a Twilio account.
     """
     async with AsyncExitStack() as stack:
         if sms is None and (twilio := TwilioSms.of(settings)) is not None:
@@ -76,8 +77,9 @@ async def bootstrap(
             mail = smtp = Smtp(settings)
             stack.callback(smtp.close)
         if directory is None:
-            users = await stack.enter_async_context(open_channel(settings.user_address))
-            products = await stack.enter_async_context(open_channel(settings.product_address))
+            us = Credentials.of(settings, Part.NOTIFICATION)
+            users = await stack.enter_async_context(open_channel(Part.USER, settings.user_address, us))
+            products = await stack.enter_async_context(open_channel(Part.PRODUCT, settings.product_address, us))
             directory = Directory(
                 users=UserServiceStub(users), products=ProductServiceStub(products), deadline=settings.grpc_deadline
             )

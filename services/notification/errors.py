@@ -5,11 +5,15 @@ from __future__ import annotations
 import grpc
 
 from domain.refusals import Refusal
-from runtime.refusal import Refused, Unavailable
+from runtime.refusal import OtherSideAway, Refused, Unavailable
 
 
 class MessageDelayed(Unavailable):
     """It did not work now; later it may."""
+
+
+class MailRelayUnusable(MessageDelayed, OtherSideAway):
+    """The SMTP relay takes no mail from us as we are set up; the message says what to mend. Every mail waits."""
 
 
 class MessageRefused(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import grpc.aio
 
@@ -19,16 +19,16 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
     NotificationServiceServicer,
     add_NotificationServiceServicer_to_server,
 )
-from runtime.caller import CallerRole, current_caller
+from runtime.caller import CallerRole
+from runtime.identity import Part
+from runtime.permissions import allow
 from runtime.process import Lifecycle
-from runtime.rpc_server import serve
+from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
 from services.notification.messages import to_mail, to_notification, to_sms
 from services.notification.model import WrittenMessage
-
-SERVICE_NAME: Final = "ordersaga.notification.v1.NotificationService"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -40,8 +40,8 @@ class NotificationServicer(NotificationServiceServicer):
         self._service = components.notifications
         self._sender = components.sender
 
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def SendEmail(self, request: pb.SendEmailRequest, context: Context) -> pb.SendEmailResponse:
-        current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
         with Violations() as violations:
             _check_ids(violations, request)
             if request.to and not is_email(request.to):
@@ -52,8 +52,8 @@ class NotificationServicer(NotificationServiceServicer):
             _check_written(violations, "body", request.body, longest=MAX_BODY)
         return pb.SendEmailResponse(notification=await self._queue(request.notification_id, to_mail(request)))
 
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def SendSms(self, request: pb.SendSmsRequest, context: Context) -> pb.SendSmsResponse:
-        current_caller().require(CallerRole.ADMIN, CallerRole.SERVICE)
         with Violations() as violations:
             _check_ids(violations, request)
             if not is_phone(request.phone):
@@ -78,6 +78,15 @@ def _check_written(violations: Violations, field: str, text: str, *, longest: in
         violations.add(field, "must not be blank")
 
 
+def grpc_service(components: NotificationComponents) -> GrpcService:
+    """The service as it is served."""
+    return GrpcService(
+        pb.DESCRIPTOR.services_by_name["NotificationService"],
+        NotificationServicer(components),
+        add_NotificationServiceServicer_to_server,
+    )
+
+
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops. Neither broker, SMTP relay nor Twilio needs to be there for it to be ready.
 
@@ -85,12 +94,4 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         SettingsError: there is no database, or the Twilio account lacks its token or sender.
     """
     async with bootstrap(settings) as components:
-        servicer = NotificationServicer(components)
-        await serve(
-            settings,
-            lifecycle,
-            address=settings.notification_address,
-            services=(SERVICE_NAME,),
-            add=lambda server: add_NotificationServiceServicer_to_server(servicer, server),
-            background=components.background,
-        )
+        await serve(settings, lifecycle, grpc_service(components), background=components.background)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.charset import QP, Charset
@@ -18,13 +19,18 @@ from typing import Final
 
 import aiosmtplib
 
-from runtime.settings import Settings
-from services.notification.errors import MessageDelayed, MessageRefused
+from domain.emails import is_email
+from runtime.hosts import is_loopback
+from runtime.settings import Settings, SettingsError
+from services.notification.errors import MailRelayUnusable, MessageDelayed, MessageRefused
 from services.notification.messenger import Message
 
 _TIMEOUT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 10.0
 """How long a connection is kept for the next mail; relays wait for minutes (RFC 5321, 4.5.3.2.7)."""
+_WANTS_A_LOGIN: Final = (530, 534, 535, 538)
+"""RFC 4954, section 6; 530 and 538 also where it wants encryption first (RFC 3207, section 4)."""
+_LOGIN_OR_TLS: Final = "see ORDERSAGA_SMTP_USER and ORDERSAGA_SMTP_TLS"
 _POLICY: Final = compat32.clone(linesep="\r\n")
 _UTF8: Final = Charset("utf-8")
 _UTF8.body_encoding = QP
@@ -79,18 +85,24 @@ class Smtp:
     """The SMTP relay that takes our mails.
 
     A connection is kept a while for the next mail, since opening one, with TLS and a login, costs more than a mail.
+
+    Raises:
+        SettingsError: a password would travel in clear, a login is incomplete, or the sender is no address.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sender = parseaddr(settings.mail_sender)[1]
+        self._sender = _check_sender(settings.mail_sender)
+        self._tls = _check_tls(settings)
+        self._login = _check_login(settings, tls=self._tls)
         self._idle: dict[aiosmtplib.SMTP, asyncio.TimerHandle] = {}
         """Connections that wait for a mail, and what ends their wait."""
 
     async def send(self, message: Message) -> None:
         """See `Messenger`. The relay refuses for good with a 5xx answer to sender, recipient or content.
 
-        Anything else is a delay, a wrong login included: that is not the mail's fault.
+        Anything else is a delay. A login that it wants or does not take, and a certificate that is not trusted, are
+        nobody's fault but ours: no mail is tried until some time has passed (`MailRelayUnusable`).
         """
         mail = _Mail(recipient=message.recipient.address, content=compose(message, sender=self._settings.mail_sender))
         try:
@@ -101,8 +113,10 @@ class Smtp:
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
             raise _error_of(error) from None
         except aiosmtplib.SMTPResponseException as error:
-            raise MessageDelayed(f"{type(error).__name__} {error.code}") from None
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise _error_of_session(error) from None
+        except (ssl.SSLError, aiosmtplib.SMTPException) as error:
+            raise _error_of_connection(error) from None
+        except (OSError, ValueError) as error:
             raise MessageDelayed(type(error).__name__) from None
 
     def close(self) -> None:
@@ -111,14 +125,15 @@ class Smtp:
             _hang_up(client)
 
     async def _connect(self) -> aiosmtplib.SMTP:
-        password = self._settings.smtp_password
+        username, password = self._login or (None, None)
         client = aiosmtplib.SMTP(
             hostname=self._settings.smtp_host,
             port=self._settings.smtp_port,
-            username=self._settings.smtp_user,
-            password=None if password is None else password.get_secret_value(),
-            use_tls=self._settings.smtp_tls == "tls",
-            start_tls=self._settings.smtp_tls == "starttls",
+            username=username,
+            password=password,
+            use_tls=self._tls == "tls",
+            start_tls=self._tls == "starttls",
+            tls_context=None if self._tls == "none" else ssl.create_default_context(cafile=self._settings.smtp_ca_file),
             timeout=_TIMEOUT_SECONDS,
         )
         await client.connect()
@@ -159,6 +174,32 @@ class Smtp:
         _hang_up(client)
 
 
+def _check_sender(sender: str) -> str:
+    address = parseaddr(sender)[1]
+    if not is_email(address):
+        raise SettingsError(
+            f"ORDERSAGA_MAIL_SENDER: {sender!r} has no e-mail address, as in Shop <orders@example.test>"
+        )
+    return address
+
+
+def _check_tls(settings: Settings) -> str:
+    """How the connection is encrypted: as the setting says, or by STARTTLS unless the relay is on this machine."""
+    if settings.smtp_tls is not None:
+        return settings.smtp_tls
+    return "none" if is_loopback(settings.smtp_host) else "starttls"
+
+
+def _check_login(settings: Settings, *, tls: str) -> tuple[str, str] | None:
+    if settings.smtp_user is None:
+        if settings.smtp_password is not None:
+            raise SettingsError("ORDERSAGA_SMTP_PASSWORD is set, and ORDERSAGA_SMTP_USER is not")
+        return None
+    if tls == "none" and not is_loopback(settings.smtp_host):
+        raise SettingsError("ORDERSAGA_SMTP_TLS: with none the password would travel in clear; use starttls or tls")
+    return settings.smtp_user, settings.required("smtp_password")
+
+
 def _hang_up(client: aiosmtplib.SMTP) -> None:
     """Say goodbye, as RFC 5321 (4.1.1.10) wants it, without waiting for the answer, and close the connection."""
     if client.protocol is not None and client.is_connected:
@@ -171,6 +212,36 @@ def _is_end(error: Exception) -> bool:
     return isinstance(error, OSError) or (isinstance(error, aiosmtplib.SMTPResponseException) and error.code == 421)
 
 
+def _error_of_session(error: aiosmtplib.SMTPResponseException) -> MessageDelayed:
+    """What the relay says before there is any talk of the mail."""
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return MailRelayUnusable(
+            f"the SMTP relay does not take our login ({error.code}); see ORDERSAGA_SMTP_USER, ORDERSAGA_SMTP_PASSWORD"
+        )
+    return MessageDelayed(f"{type(error).__name__} {error.code}")
+
+
+def _error_of_connection(error: ssl.SSLError | aiosmtplib.SMTPException) -> MessageDelayed:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return MailRelayUnusable(
+                f"the SMTP relay's certificate is not trusted: {cause.verify_message}; see ORDERSAGA_SMTP_CA_FILE"
+            )
+        if isinstance(cause, ssl.SSLError):
+            return MailRelayUnusable(
+                f"no encrypted connection to the SMTP relay came about ({cause.reason}); see ORDERSAGA_SMTP_TLS"
+            )
+        cause = cause.__cause__ or cause.__context__
+    if "STARTTLS" in str(error):
+        return MailRelayUnusable("the SMTP relay has no STARTTLS; see ORDERSAGA_SMTP_TLS")
+    if "AUTH" in str(error):
+        return MailRelayUnusable("the SMTP relay takes no login over this connection; see ORDERSAGA_SMTP_TLS")
+    return MessageDelayed(type(error).__name__)
+
+
 def _error_of(error: aiosmtplib.SMTPResponseException) -> MessageDelayed | MessageRefused:
+    if error.code in _WANTS_A_LOGIN:
+        return MailRelayUnusable(f"the SMTP relay wants a login or encryption ({error.code}); {_LOGIN_OR_TLS}")
     kind = MessageRefused if 500 <= error.code <= 599 else MessageDelayed
     return kind(f"{type(error).__name__} {error.code}")

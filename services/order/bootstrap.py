@@ -84,7 +84,7 @@ async def bootstrap(
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings, "order", given=database))
-        client = temporal or await connect_temporal(settings)
+        client = temporal or await connect_temporal(settings, lazy=True)
         sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
         yield _components(settings, database, client, sagas, clock)
 

@@ -25,17 +25,18 @@ from domain.money import MAX_AMOUNT
 from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
-from runtime.caller import CallerRole, current_caller
+from runtime.caller import current_caller
 from runtime.cursors import encode_cursor
+from runtime.identity import Part
+from runtime.permissions import USERS, allow
 from runtime.process import Lifecycle
 from runtime.protos import to_proto
-from runtime.rpc_server import serve
+from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
 
-SERVICE_NAME = "ordersaga.order.v1.OrderService"
 _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 """What a saga marks an order as in the end."""
 
@@ -49,9 +50,9 @@ class OrderServicer(OrderServiceServicer):
         self._service = components.orders
         self._cancellations = components.cancellations
 
+    @allow(Part.GATEWAY, *USERS)
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
         caller = current_caller()
-        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
         with Violations() as violations:
             lines = violations.check_lines("lines", request.lines)
             _check_idempotent(violations, request)
@@ -72,15 +73,17 @@ class OrderServicer(OrderServiceServicer):
         )
         return to_proto(pb.CreateOrderResponse, created)
 
+    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.ORDER_WORKER)
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(pb.Order, order))
 
+    @allow(Part.GATEWAY, *USERS)
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         caller = current_caller()
-        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
         status = to_status(request.status)
         with Violations() as violations:
             violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
@@ -93,9 +96,9 @@ class OrderServicer(OrderServiceServicer):
             next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
         )
 
+    @allow(Part.GATEWAY, *USERS)
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
         caller = current_caller()
-        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN)
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
             _check_idempotent(violations, request)
@@ -109,8 +112,8 @@ class OrderServicer(OrderServiceServicer):
         )
         return to_proto(pb.CancelOrderResponse, cancelled)
 
+    @allow(Part.ORDER_WORKER)
     async def MarkPending(self, request: pb.MarkPendingRequest, context: Context) -> pb.MarkPendingResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             _check_cause(violations, request.order_id, request.cause_id)
             violations.check_id("payment_id", request.payment_id)
@@ -119,8 +122,8 @@ class OrderServicer(OrderServiceServicer):
                 violations.add("payment_deadline", "must be set")
         return to_proto(pb.MarkPendingResponse, await self._service.mark(*to_pending(request)))
 
+    @allow(Part.ORDER_WORKER)
     async def MarkClosed(self, request: pb.MarkClosedRequest, context: Context) -> pb.MarkClosedResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             _check_cause(violations, request.order_id, request.cause_id)
             violations.check_text("reason", request.reason, shortest=0, longest=MAX_REASON)
@@ -128,8 +131,8 @@ class OrderServicer(OrderServiceServicer):
                 violations.add("status", f"must be {', '.join(_CLOSED)}")
         return to_proto(pb.MarkClosedResponse, await self._service.mark(to_closed(request)))
 
+    @allow(Part.ORDER_WORKER)
     async def MarkRefunded(self, request: pb.MarkRefundedRequest, context: Context) -> pb.MarkRefundedResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
             violations.check_id("refund_id", request.refund_id)
@@ -138,8 +141,8 @@ class OrderServicer(OrderServiceServicer):
                 violations.add("version", "must not be below zero")
         return to_proto(pb.MarkRefundedResponse, await self._service.mark_refunded(to_refund_update(request)))
 
+    @allow(Part.ORDER_WORKER)
     async def RaiseAttention(self, request: pb.RaiseAttentionRequest, context: Context) -> pb.RaiseAttentionResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
             violations.check_text("step", request.step, longest=MAX_STEP)
@@ -147,8 +150,8 @@ class OrderServicer(OrderServiceServicer):
         await self._service.raise_attention(order_id=request.order_id, step=request.step, cause=request.cause)
         return pb.RaiseAttentionResponse()
 
+    @allow(Part.ORDER_WORKER)
     async def ClearAttention(self, request: pb.ClearAttentionRequest, context: Context) -> pb.ClearAttentionResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
             violations.check_text("step", request.step, longest=MAX_STEP)
@@ -177,15 +180,13 @@ def _check_address(violations: Violations, address: pb.Address) -> None:
         violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
 
 
+def grpc_service(components: OrderComponents) -> GrpcService:
+    """The service as it is served."""
+    descriptor = pb.DESCRIPTOR.services_by_name["OrderService"]
+    return GrpcService(descriptor, OrderServicer(components), add_OrderServiceServicer_to_server)
+
+
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops; what is due is worked on beside."""
     async with bootstrap(settings) as components:
-        servicer = OrderServicer(components)
-        await serve(
-            settings,
-            lifecycle,
-            address=settings.order_address,
-            services=(SERVICE_NAME,),
-            add=lambda server: add_OrderServiceServicer_to_server(servicer, server),
-            background=components.background,
-        )
+        await serve(settings, lifecycle, grpc_service(components), background=components.background)

@@ -105,13 +105,14 @@ async def bootstrap(
             api_base=settings.stripe_api_base,
             timeout=settings.stripe_timeout,
             payment_method_types=settings.stripe_payment_method_types,
+            app=settings.stripe_app,
             http_client=stripe_http,
         )
         if stripe_http is None:
             stack.push_async_callback(client.close)
         if sagas is None:
             sagas = TemporalSagas(
-                temporal or await connect_temporal(settings),
+                temporal or await connect_temporal(settings, lazy=True),
                 task_queue=settings.temporal_task_queue,
                 attention_after=settings.attention_after,
             )
@@ -148,6 +149,7 @@ def _wire(
         database,
         secrets=settings.stripe_webhook_secrets,
         livemode=client.livemode,
+        app=settings.stripe_app,
         on_stored=inbox.wake,
         clock=clock,
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
 from runtime.process import Lifecycle
-from runtime.rpc_server import serve
+from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.disputes.server import DisputeRpcs
 from services.payment.payments.server import PaymentRpcs
 from services.payment.refunds.server import RefundRpcs
 from services.payment.webhooks.server import WebhookRpcs
-
-SERVICE_NAME = "ordersaga.payment.v1.PaymentService"
 
 
 class PaymentServicer(PaymentRpcs, RefundRpcs, DisputeRpcs, WebhookRpcs, PaymentServiceServicer):
@@ -25,15 +24,16 @@ class PaymentServicer(PaymentRpcs, RefundRpcs, DisputeRpcs, WebhookRpcs, Payment
         self._webhooks = components.webhooks
 
 
+def grpc_service(components: PaymentComponents) -> GrpcService:
+    """The service as it is served."""
+    return GrpcService(
+        pb.DESCRIPTOR.services_by_name["PaymentService"],
+        PaymentServicer(components),
+        add_PaymentServiceServicer_to_server,
+    )
+
+
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve, process what comes from Stripe, and keep workflows going until the process stops."""
     async with bootstrap(settings) as components:
-        servicer = PaymentServicer(components)
-        await serve(
-            settings,
-            lifecycle,
-            address=settings.payment_address,
-            services=(SERVICE_NAME,),
-            add=lambda server: add_PaymentServiceServicer_to_server(servicer, server),
-            background=components.background,
-        )
+        await serve(settings, lifecycle, grpc_service(components), background=components.background)

@@ -11,14 +11,14 @@ from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
+from runtime.identity import Part
+from runtime.permissions import ANYBODY, allow
 from runtime.process import Lifecycle
-from runtime.rpc_server import serve
+from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.product.bootstrap import ProductComponents, bootstrap
 from services.product.messages import to_changes, to_product, to_quote
-
-SERVICE_NAME = "ordersaga.product.v1.ProductService"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,8 +29,8 @@ class ProductServicer(ProductServiceServicer):
     def __init__(self, components: ProductComponents) -> None:
         self._service = components.products
 
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def CreateProduct(self, request: pb.CreateProductRequest, context: Context) -> pb.CreateProductResponse:
-        current_caller().require(CallerRole.ADMIN)
         with Violations() as violations:
             _check_name(violations, request.name)
             _check_description(violations, request.description)
@@ -44,6 +44,8 @@ class ProductServicer(ProductServiceServicer):
         )
         return pb.CreateProductResponse(product=to_product(product))
 
+    @allow(Part.GATEWAY, *ANYBODY)
+    @allow(Part.NOTIFICATION)
     async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.GetProductResponse:
         with Violations() as violations:
             violations.check_id("product_id", request.product_id)
@@ -51,8 +53,8 @@ class ProductServicer(ProductServiceServicer):
         product = await self._service.get(request.product_id, deleted_too=sees_deleted)
         return pb.GetProductResponse(product=to_product(product))
 
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Context) -> pb.UpdateProductResponse:
-        current_caller().require(CallerRole.ADMIN)
         with Violations() as violations:
             violations.check_id("product_id", request.product_id)
             if request.HasField("name"):
@@ -64,13 +66,14 @@ class ProductServicer(ProductServiceServicer):
         )
         return pb.UpdateProductResponse(product=to_product(product))
 
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def DeleteProduct(self, request: pb.DeleteProductRequest, context: Context) -> pb.DeleteProductResponse:
-        current_caller().require(CallerRole.ADMIN)
         with Violations() as violations:
             violations.check_id("product_id", request.product_id)
         await self._service.delete(request.product_id, expected_versions=request.expected_versions)
         return pb.DeleteProductResponse()
 
+    @allow(Part.GATEWAY, *ANYBODY)
     async def ListProducts(self, request: pb.ListProductsRequest, context: Context) -> pb.ListProductsResponse:
         with Violations() as violations:
             violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
@@ -81,8 +84,8 @@ class ProductServicer(ProductServiceServicer):
             next_page_token=encode_cursor(page.products[-1].id) if page.has_more else "",
         )
 
+    @allow(Part.ORDER_WORKER)
     async def Quote(self, request: pb.QuoteRequest, context: Context) -> pb.QuoteResponse:
-        current_caller().require(CallerRole.SERVICE)
         expected_total = request.expected_total if request.HasField("expected_total") else None
         with Violations() as violations:
             lines = violations.check_lines("lines", request.lines)
@@ -103,14 +106,16 @@ def _check_description(violations: Violations, description: str) -> None:
     violations.check_text("description", description, shortest=0, longest=MAX_DESCRIPTION)
 
 
+def grpc_service(components: ProductComponents) -> GrpcService:
+    """The service as it is served."""
+    return GrpcService(
+        pb.DESCRIPTOR.services_by_name["ProductService"],
+        ProductServicer(components),
+        add_ProductServiceServicer_to_server,
+    )
+
+
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     async with bootstrap(settings) as components:
-        servicer = ProductServicer(components)
-        await serve(
-            settings,
-            lifecycle,
-            address=settings.product_address,
-            services=(SERVICE_NAME,),
-            add=lambda server: add_ProductServiceServicer_to_server(servicer, server),
-        )
+        await serve(settings, lifecycle, grpc_service(components))

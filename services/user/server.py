@@ -9,16 +9,16 @@ import grpc.aio
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from runtime.caller import current_caller
+from runtime.identity import Part
+from runtime.permissions import USERS, allow
 from runtime.process import Lifecycle
-from runtime.rpc_server import serve
+from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
 from services.user.messages import to_tokens, to_user
-
-SERVICE_NAME = "ordersaga.user.v1.UserService"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -31,11 +31,13 @@ class UserServicer(UserServiceServicer):
         self._signer = components.signer
         self._refresh_tokens = components.refresh_tokens
 
+    @allow(Part.GATEWAY)
     async def RegisterUser(self, request: pb.RegisterUserRequest, context: Context) -> pb.RegisterUserResponse:
         check_account(email=request.email, password=request.password, name=request.name)
         user = await self._service.register(email=request.email, password=request.password, name=request.name)
         return pb.RegisterUserResponse(user=to_user(user))
 
+    @allow(Part.GATEWAY)
     async def AuthenticateUser(
         self, request: pb.AuthenticateUserRequest, context: Context
     ) -> pb.AuthenticateUserResponse:
@@ -44,16 +46,20 @@ class UserServicer(UserServiceServicer):
         refresh = await self._refresh_tokens.issue(user.id)
         return to_tokens(pb.AuthenticateUserResponse, user, access=self._signer.sign(user.caller), refresh=refresh)
 
+    @allow(Part.GATEWAY)
     async def RefreshToken(self, request: pb.RefreshTokenRequest, context: Context) -> pb.RefreshTokenResponse:
         check_refresh_token(request.refresh_token)
         user, refresh = await self._refresh_tokens.rotate(request.refresh_token)
         return to_tokens(pb.RefreshTokenResponse, user, access=self._signer.sign(user.caller), refresh=refresh)
 
+    @allow(Part.GATEWAY)
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
         check_refresh_token(request.refresh_token)
         await self._refresh_tokens.revoke(request.refresh_token)
         return pb.RevokeTokenResponse()
 
+    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.NOTIFICATION)
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         with Violations() as violations:
             violations.check_id("user_id", request.user_id)
@@ -62,14 +68,13 @@ class UserServicer(UserServiceServicer):
         return pb.GetUserResponse(user=to_user(await self._service.get(request.user_id)))
 
 
+def grpc_service(components: UserComponents) -> GrpcService:
+    """The service as it is served."""
+    descriptor = pb.DESCRIPTOR.services_by_name["UserService"]
+    return GrpcService(descriptor, UserServicer(components), add_UserServiceServicer_to_server)
+
+
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     async with bootstrap(settings) as components:
-        servicer = UserServicer(components)
-        await serve(
-            settings,
-            lifecycle,
-            address=settings.user_address,
-            services=(SERVICE_NAME,),
-            add=lambda server: add_UserServiceServicer_to_server(servicer, server),
-        )
+        await serve(settings, lifecycle, grpc_service(components))

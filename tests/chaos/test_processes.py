@@ -8,7 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from cli.components import COMPONENTS
+from cli.serve import DOUBLES, PARTS
 from domain.ids import new_id
 from tests.chaos.conftest import Chaos
 from tests.support.client import Customer, order_of, until
@@ -59,13 +59,13 @@ def buyer(chaos: Chaos, customer: Customer, product_id: str) -> Buyer:
 
 
 async def test_each_component_has_a_process_and_orders_get_paid(chaos: Chaos, buyer: Buyer) -> None:
-    pids = [await chaos.pid(name) for name in (*COMPONENTS, *SERVERS)]
+    pids = [await chaos.pid(name) for name in (*PARTS, *DOUBLES, *SERVERS)]
 
     assert len(set(pids)) == len(pids)
     assert await buyer.buy() == "PAID"
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", [*PARTS, *DOUBLES])
 async def test_a_killed_component_comes_back_and_orders_get_paid(chaos: Chaos, buyer: Buyer, component: str) -> None:
     killed = await chaos.kill(component)
     await chaos.until_back(component, killed=killed)

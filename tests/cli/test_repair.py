@@ -26,7 +26,7 @@ async def repair(client: StackClient, *orders: str) -> tuple[int | None, str]:
     """Run the command in a shell beside the stack; its exit code and what it said."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", "repair", *orders),
-        env=process_environment(client.stack.settings),
+        env=process_environment(client.stack.settings, "ordersaga repair"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -35,7 +35,7 @@ async def repair(client: StackClient, *orders: str) -> tuple[int | None, str]:
 
 
 async def open_attention(client: StackClient, order_id: str) -> list[str]:
-    dsn = client.stack.settings.audit_dsns["order"].get_secret_value()
+    dsn = client.stack.settings.required("order_dsn")
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         rows = await connection.execute(
             "SELECT cause FROM attention WHERE order_id = %s AND cleared_at IS NULL", [order_id]

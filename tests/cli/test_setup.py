@@ -53,9 +53,9 @@ def accounts(dsn: str) -> list[tuple[str, str, str]]:
         return connection.execute("SELECT email, name, role FROM users").fetchall()
 
 
-def may(dsn: str, *, role: str, right: str, table: str) -> bool:
+def may(dsn: str, *, role: str, right: str, table: str, column: str) -> bool:
     with psycopg.connect(dsn) as connection:
-        row = connection.execute("SELECT has_table_privilege(%s, %s, %s)", [role, table, right]).fetchone()
+        row = connection.execute("SELECT has_column_privilege(%s, %s, %s, %s)", [role, table, column, right]).fetchone()
         return row == (True,)
 
 
@@ -72,8 +72,12 @@ def test_setup_makes_tables_grants_and_the_admin_and_can_be_repeated(fresh: Mapp
     assert (second.returncode, second.stdout) == (0, first.stdout)
     assert accounts(fresh["user"]) == [("admin@example.test", "Admin", "admin")]
     for dsn in fresh.values():
-        assert may(dsn, role="relay", right="UPDATE", table="outbox")
-    assert not may(fresh["user"], role="relay", right="SELECT", table="users")
+        assert may(dsn, role="relay", right="UPDATE", table="outbox", column="published_at")
+        assert not may(dsn, role="relay", right="UPDATE", table="outbox", column="data")
+    assert not may(fresh["user"], role="relay", right="SELECT", table="users", column="email")
+    assert not may(fresh["user"], role="audit", right="SELECT", table="users", column="password_hash")
+    assert may(fresh["order"], role="audit", right="SELECT", table="orders", column="status")
+    assert not may(fresh["order"], role="audit", right="SELECT", table="orders", column="shipping_address")
     assert PASSWORD not in first.stdout
 
 
@@ -82,7 +86,7 @@ def test_migrate_makes_no_admin_and_lets_nobody_in_when_roles_are_empty(fresh: M
 
     assert (done.returncode, done.stderr) == (0, "")
     assert accounts(fresh["user"]) == []
-    assert not may(fresh["user"], role="relay", right="SELECT", table="outbox")
+    assert not may(fresh["user"], role="relay", right="SELECT", table="outbox", column="id")
 
 
 def test_every_missing_database_is_named(databases: Mapping[str, str]) -> None:

@@ -34,23 +34,18 @@ from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.inventory.v1.inventory_pb2 import ReserveRequest
 from ordersaga.payment.v1.payment_pb2 import OpenPaymentRequest
 from ordersaga.product.v1 import product_pb2 as pb
-from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE, CallerRole
 from runtime.database import sqlalchemy_url
-from runtime.rpc_client import call, open_channel
-from runtime.rpc_server import RpcServer
+from runtime.identity import Part
+from runtime.permissions import allow
+from runtime.rpc_server import GrpcService, RpcServer
 from runtime.settings import Settings
-from runtime.tokens import TokenVerifier
-from tests.support.gateway import (
-    PUBLIC_PEM,
-    Gateway,
-    bearer,
-    gateway_with_services,
-    gateway_without_services,
-    order_body,
-    sign_up,
-)
+from services.product.server import ProductServicer
+from tests.support.gateway import Gateway, gateway_with_services, gateway_without_services, order_body, sign_up
+from tests.support.identities import VERIFIER, bearer, tls_settings
 from tests.support.notification_sink import running_sink, send_all, sending_service
+from tests.support.rpc import call, make_server, open_callers
 
 ADMIN = bearer(CallerRole.ADMIN)
 PRODUCT_SERVICE = "ordersaga.product.v1.ProductService"
@@ -64,26 +59,19 @@ async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPat
         yield gateway
 
 
-class SlowCatalogue:
+class SlowCatalogue(ProductServicer):
     """Stands where the product service does: has each request, and answers when it may."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # without the components of the real one, none of whose methods is called
         self.asked = asyncio.Event()
         self.given_up = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.answered = asyncio.Event()
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._get_product,
-            request_deserializer=pb.GetProductRequest.FromString,
-            response_serializer=pb.GetProductResponse.SerializeToString,
-        )
-        server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(PRODUCT_SERVICE, {"GetProduct": handler})]
-        )
-
-    async def _get_product(self, request: pb.GetProductRequest, context: Any) -> pb.GetProductResponse:
+    @allow(Part.NOTIFICATION)
+    async def GetProduct(  # noqa: N802 - gRPC's
+        self, request: pb.GetProductRequest, context: Any
+    ) -> pb.GetProductResponse:
         context.add_done_callback(lambda _: self.given_up.set())
         self.asked.set()
         await self.may_answer.wait()
@@ -98,8 +86,9 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def serving(catalogue: SlowCatalogue) -> RpcServer:
-    return RpcServer("127.0.0.1:0", services=(PRODUCT_SERVICE,), add=catalogue.add_to, grace=10)
+def server_of(catalogue: SlowCatalogue) -> RpcServer:
+    service = pb.DESCRIPTOR.services_by_name["ProductService"]
+    return make_server(GrpcService(service, catalogue, add_ProductServiceServicer_to_server), grace=10)
 
 
 async def health(channel: grpc.aio.Channel, service: str) -> HealthCheckResponse:
@@ -129,9 +118,9 @@ async def test_fault_10_the_gateway_says_that_it_lives_and_which_services_it_mis
 
 async def test_fault_10_a_service_says_that_it_serves_and_ends_the_call_under_way_before_it_stops() -> None:
     catalogue, product_id = SlowCatalogue(), new_id()
-    server = serving(catalogue)
+    server = server_of(catalogue)
     await server.__aenter__()
-    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+    async with open_callers(Part.PRODUCT, f"127.0.0.1:{server.port}") as channel:
         known = [(await health(channel, service)).status for service in ("", PRODUCT_SERVICE)]
         request = pb.GetProductRequest(product_id=product_id)
         under_way = asyncio.create_task(
@@ -153,7 +142,7 @@ async def test_fault_10_a_service_says_that_it_serves_and_ends_the_call_under_wa
 
 async def until_refused(port: int) -> None:
     """Wait until a server takes no new calls."""
-    async with asyncio.timeout(TIMEOUT), open_channel(f"127.0.0.1:{port}") as newcomer:
+    async with asyncio.timeout(TIMEOUT), open_callers(Part.PRODUCT, f"127.0.0.1:{port}") as newcomer:
         while True:
             try:
                 if (await health(newcomer, "")).status is not HealthCheckResponse.SERVING:
@@ -165,10 +154,10 @@ async def until_refused(port: int) -> None:
 async def test_fault_10_a_service_that_never_answers_costs_its_caller_no_more_than_the_deadline(silent: str) -> None:
     addresses = {f"{service}_address": silent for service in SERVICES}
     settings = Settings.model_validate(
-        {**addresses, "grpc_deadline": SHORT_DEADLINE, "password_deadline": SHORT_DEADLINE}
+        {**tls_settings(), **addresses, "grpc_deadline": SHORT_DEADLINE, "password_deadline": SHORT_DEADLINE}
     )
     async with open_services(settings) as services:
-        transport = httpx.ASGITransport(create_app(services, TokenVerifier(PUBLIC_PEM)))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(create_app(services, VERIFIER))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
             key = {"Idempotency-Key": new_id(), "Prefer": "wait=0"}
             requests: list[Awaitable[httpx.Response]] = [
@@ -189,7 +178,7 @@ async def test_fault_10_a_service_that_never_answers_costs_its_caller_no_more_th
 
 async def test_fault_10_a_call_is_carried_out_although_its_caller_has_given_up() -> None:
     catalogue = SlowCatalogue()
-    async with serving(catalogue) as server, open_channel(f"127.0.0.1:{server.port}") as channel:
+    async with server_of(catalogue) as server, open_callers(Part.PRODUCT, f"127.0.0.1:{server.port}") as channel:
         request = pb.GetProductRequest(product_id=new_id())
         asking = asyncio.create_task(
             call(ProductServiceStub(channel).GetProduct, request, caller=SERVICE, deadline=TIMEOUT)

@@ -23,10 +23,11 @@ from ordersaga.payment.v1.payment_pb2 import OpenPaymentRequest
 from ordersaga.product.v1.product_pb2 import QuoteRequest
 from runtime.caller import SERVICE, CallerRole
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
 from runtime.settings import Settings
-from tests.support.gateway import PASSWORD, Gateway, bearer, forged_bearer, gateway_with_services, order_body, sign_up
+from tests.support.gateway import PASSWORD, Gateway, gateway_with_services, order_body, sign_up
+from tests.support.identities import bearer, forged_bearer
 from tests.support.notification_sink import QueuedSms, running_sink, send_all, sending_service
+from tests.support.rpc import call
 
 ADMIN = bearer(CallerRole.ADMIN)
 MUG = {"name": "Mug", "unit_price": 1_250, "currency": "EUR"}

@@ -22,6 +22,7 @@ from temporalio.common import SearchAttributeKey
 
 from cli.audit.invariants import CHECKS
 from domain.ids import new_id
+from runtime.part_settings import SETTINGS
 from sandbox.environment import process_environment
 from sandbox.processes import ROOT
 from tests.support.client import NAME, PRICE, STREET, Customer, Event, Json, StackClient, order_of, running_stack, until
@@ -200,7 +201,7 @@ async def test_neither_the_history_nor_the_events_tell_who_the_customer_is(
 
 async def test_the_audit_finds_that_money_stock_and_orders_agree(client: StackClient, paid: PaidOrder) -> None:
     command = [sys.executable, "-m", "cli.main", "audit"]
-    environment = process_environment(client.stack.settings)
+    environment = process_environment(client.stack.settings, *SETTINGS)
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
 

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from runtime.caller import CallerRole
-from tests.support.gateway import Gateway, bearer, forged_bearer, gateway_with_services, order_body
+from tests.support.gateway import Gateway, gateway_with_services, order_body
+from tests.support.identities import bearer, forged_bearer
 
 CUSTOMER = bearer(CallerRole.CUSTOMER)
 ADMIN = bearer(CallerRole.ADMIN)

@@ -13,9 +13,10 @@ from domain.orders import CancelledBy
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import SERVICE, CallerRole
 from runtime.database import Database
-from runtime.rpc_client import call
-from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
+from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.identities import bearer
 from tests.support.rows import fetch_rows
+from tests.support.rpc import call
 
 AT_ONCE = {"Prefer": "wait=0"}
 

@@ -18,13 +18,13 @@ from psycopg import sql
 from api.app import create_app
 from api.services import Services
 from runtime.caller import CallerRole
-from runtime.tokens import TokenVerifier
-from tests.support.gateway import PUBLIC_PEM, Gateway, bearer, forged_bearer, gateway_with_services
+from tests.support.gateway import Gateway, gateway_with_services
+from tests.support.identities import VERIFIER, bearer, forged_bearer
 from tests.support.input_table import Case, InputTable, Token
 from tests.support.input_values import Kind
 
 # the document needs no services; a request would
-APP: Final = create_app(cast("Services", None), TokenVerifier(PUBLIC_PEM))
+APP: Final = create_app(cast("Services", None), VERIFIER)
 TABLE: Final = InputTable(APP.openapi_schema.to_schema())
 CASES: Final = list(TABLE.cases())
 TAKE_NO_INPUT: Final = {"getLiveness", "getReadiness", "getMetrics"}

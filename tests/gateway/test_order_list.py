@@ -12,8 +12,9 @@ from domain.ids import new_id
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
-from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
+from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.identities import bearer
+from tests.support.rpc import call
 
 ADMIN = bearer(CallerRole.ADMIN)
 

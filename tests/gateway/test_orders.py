@@ -17,8 +17,9 @@ from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.payment.v1.payment_pb2 import OpenPaymentRequest
 from runtime.caller import SERVICE, CallerRole
-from runtime.rpc_client import call
-from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
+from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.identities import bearer
+from tests.support.rpc import call
 
 AT_ONCE = {"Prefer": "wait=0"}
 WAITING = {"Prefer": "wait=10"}

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,9 +14,11 @@ import pytest_asyncio
 from argon2 import PasswordHasher
 
 from api.app import create_app
+from api.services import open_services
 from domain.ids import new_id
-from runtime.tokens import TokenVerifier
-from tests.support.gateway import PASSWORD, PUBLIC_PEM, Gateway, gateway_with_services
+from runtime.settings import Settings
+from tests.support.gateway import PASSWORD, Gateway, gateway_with_services
+from tests.support.identities import VERIFIER, tls_settings
 
 AT_ONCE = 13
 HASH_SECONDS = 0.1
@@ -46,11 +47,13 @@ def slow_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def in_front_of(gateway: Gateway, *, password_deadline: float) -> AsyncIterator[httpx.AsyncClient]:
-    services = replace(gateway.services, deadline=DEADLINE, password_deadline=password_deadline)
-    app = create_app(services, TokenVerifier(PUBLIC_PEM))
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's own types
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
-        yield http
+    settings = Settings.model_validate(
+        {**tls_settings(), **gateway.addresses, "grpc_deadline": DEADLINE, "password_deadline": password_deadline}
+    )
+    async with open_services(settings) as services:
+        transport = httpx.ASGITransport(create_app(services, VERIFIER))  # type: ignore[arg-type]  # Litestar's own types
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
+            yield http
 
 
 def account() -> dict[str, str]:

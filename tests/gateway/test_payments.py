@@ -11,8 +11,9 @@ from domain.ids import new_id
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
-from tests.support.gateway import Gateway, bearer, gateway_with_services
+from tests.support.gateway import Gateway, gateway_with_services
+from tests.support.identities import bearer
+from tests.support.rpc import call
 
 
 @pytest_asyncio.fixture(scope="module")

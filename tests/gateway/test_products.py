@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from runtime.caller import CallerRole
-from tests.support.gateway import Gateway, bearer, forged_bearer, gateway_with_services
+from tests.support.gateway import Gateway, gateway_with_services
+from tests.support.identities import bearer, forged_bearer
 
 ADMIN = bearer(CallerRole.ADMIN)
 PROBLEM = "urn:ordersaga:problem"

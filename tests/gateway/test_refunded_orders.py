@@ -11,13 +11,13 @@ import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from domain.ids import new_id
-from domain.refusals import Refusal
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
-from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.caller import SERVICE
 from runtime.refusal import CallRefused
-from runtime.rpc_client import ServiceUnavailable, call
+from runtime.rpc_client import ServiceUnavailable
 from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.rpc import call
 
 TOTAL = 2_500
 
@@ -118,13 +118,3 @@ async def test_every_violation_of_an_update_of_a_refund_is_named_at_once(gateway
         await call(gateway.services.order.MarkRefunded, request, caller=SERVICE, deadline=5)
 
     assert set(caught.value.details) == {"order_id", "refund_id", "amount", "version"}
-
-
-@pytest.mark.parametrize("role", [CallerRole.CUSTOMER, CallerRole.ADMIN])
-async def test_only_a_service_updates_refunds(gateway: Gateway, role: CallerRole) -> None:
-    request = pb.MarkRefundedRequest(order_id=new_id(), refund_id=new_id(), amount=1, succeeded=True, version=1)
-
-    with pytest.raises(CallRefused) as caught:
-        await call(gateway.services.order.MarkRefunded, request, caller=Caller(role, new_id()), deadline=5)
-
-    assert caught.value.refusal is Refusal.PERMISSION_DENIED

@@ -13,8 +13,9 @@ import pytest_asyncio
 from domain.ids import new_id
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import SERVICE, CallerRole
-from runtime.rpc_client import call
-from tests.support.gateway import Gateway, bearer, gateway_with_services, order_body, sign_up
+from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.identities import bearer
+from tests.support.rpc import call
 
 AT_ONCE = {"Prefer": "wait=0"}
 PROBLEM = "urn:ordersaga:problem:"

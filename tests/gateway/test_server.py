@@ -13,7 +13,8 @@ from api.server import run
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
 from sandbox.ports import free_port
-from tests.support.gateway import NOWHERE, PUBLIC_PEM
+from tests.support.gateway import NOWHERE
+from tests.support.identities import tls_settings
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def listener() -> Iterator[socket.socket]:
 def settings(port: int, *, service: str = NOWHERE) -> Settings:
     services = ("user", "product", "inventory", "order", "payment", "notification")
     addresses = {f"{name}_address": service for name in services}
-    return Settings.model_validate({"gateway_port": port, "jwt_public_key": PUBLIC_PEM, **addresses})
+    return Settings.model_validate({"gateway_port": port, **tls_settings(), **addresses})
 
 
 async def test_it_serves_until_it_is_stopped() -> None:
@@ -68,8 +69,8 @@ async def test_a_taken_port_is_named_with_its_setting(listener: socket.socket) -
         await run(settings(port), Lifecycle(asyncio.Event()))
 
 
-async def test_without_the_public_key_it_does_not_start() -> None:
-    keyless = Settings.model_validate({"jwt_public_key": None})
+async def test_without_the_public_keys_it_does_not_start() -> None:
+    keyless = Settings.model_validate({**tls_settings(), "jwt_public_keys": None})
 
-    with pytest.raises(SettingsError, match="ORDERSAGA_JWT_PUBLIC_KEY"):
+    with pytest.raises(SettingsError, match="ORDERSAGA_JWT_PUBLIC_KEYS"):
         await run(keyless, Lifecycle(asyncio.Event()))

@@ -11,9 +11,8 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from runtime.caller import CallerRole
-from runtime.rpc_server import RpcServer
-from runtime.tokens import TokenVerifier
-from tests.support.gateway import PASSWORD, PUBLIC_PEM, Gateway, bearer, gateway_with_services, open_gateway
+from tests.support.gateway import PASSWORD, Gateway, gateway_with_services, open_gateway
+from tests.support.identities import VERIFIER, bearer
 from tests.support.recorded_sagas import RecordedSagas
 
 ADMIN = bearer(CallerRole.ADMIN)
@@ -53,7 +52,7 @@ async def test_a_customer_signs_up_gets_a_token_and_reads_their_account(gateway:
     assert (token.status_code, token.json()["token_type"], token.json()["user"]) == (200, "Bearer", user)
     assert token.headers["cache-control"] == "no-store"
     assert datetime.fromisoformat(token.json()["expires_at"]) > datetime.now(UTC)
-    assert TokenVerifier(PUBLIC_PEM).verify(token.json()["access_token"]).id == user["id"]
+    assert VERIFIER.verify(token.json()["access_token"]).id == user["id"]
     assert (me.status_code, me.json()) == (200, user)
 
 
@@ -187,11 +186,9 @@ async def test_only_products_that_exist_get_stock(gateway: Gateway) -> None:
 
 async def test_readiness_names_only_the_services_that_are_away(gateway: Gateway) -> None:
     everybody = await gateway.http.get("/readyz")
-    async with RpcServer("127.0.0.1:0", services=(), add=lambda _: None, grace=1) as server:
-        present = ("user", "product", "inventory", "order", "payment")
-        addresses = {f"{service}_address": f"127.0.0.1:{server.port}" for service in present}
-        async with open_gateway(addresses, RecordedSagas()) as without_notification:
-            response = await without_notification.http.get("/readyz")
+    addresses = {name: value for name, value in gateway.addresses.items() if name != "notification_address"}
+    async with open_gateway(addresses, RecordedSagas()) as without_notification:
+        response = await without_notification.http.get("/readyz")
 
     assert everybody.status_code == 200
     assert response.status_code == 503

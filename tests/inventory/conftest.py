@@ -8,13 +8,13 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub, add_InventoryServiceServicer_to_server
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.database import Database
 from runtime.settings import Settings
 from services.inventory.bootstrap import InventoryComponents, bootstrap
-from services.inventory.server import InventoryServicer
+from services.inventory.server import grpc_service
 from services.inventory.service import InventoryService
-from tests.support.grpc_server import channel_to
+from tests.support.rpc import channel_to
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +41,5 @@ def inventory(components: InventoryComponents) -> InventoryService:
 @pytest_asyncio.fixture(scope="module")
 async def stub(components: InventoryComponents) -> AsyncIterator[InventoryServiceStub]:
     """The service over gRPC."""
-    async with channel_to(InventoryServicer(components), add_InventoryServiceServicer_to_server) as channel:
+    async with channel_to(grpc_service(components)) as channel:
         yield InventoryServiceStub(channel)

@@ -17,8 +17,8 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
 from tests.support.rows import fetch_rows
+from tests.support.rpc import call
 from tests.support.stock_ledger import check_stock_ledger
 
 # As long as it takes: that it is fast enough is measured and not asserted.
@@ -49,7 +49,7 @@ async def test_buyers_at_once_get_each_unit_once_and_the_rest_are_refused(
     shelf = [new_id() for _ in range(products)]
     for product_id in shelf:
         delivery = pb.AdjustStockRequest(adjustment_id=new_id(), product_id=product_id, delta=units // products)
-        await call(stub.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN), deadline=DEADLINE)
+        await call(stub.AdjustStock, delivery, caller=Caller(CallerRole.ADMIN, new_id()), deadline=DEADLINE)
     orders = [(new_id(), shelf[number % products]) for number in range(buyers)]
 
     begun = time.perf_counter()

@@ -15,10 +15,9 @@ from ordersaga.common.v1.order_line_pb2 import OrderLine as OrderLineMessage
 from ordersaga.events.v1.stock_events_pb2 import StockChanged
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.refusal import CallRefused, InvalidArgument
-from runtime.rpc_client import call
 from services.inventory.errors import (
     AdjustmentDiffers,
     OutOfStock,
@@ -31,6 +30,7 @@ from services.inventory.errors import (
 )
 from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
+from tests.support.rpc import call
 
 
 async def stocked(inventory: InventoryService, units: int) -> str:
@@ -256,17 +256,6 @@ async def test_a_restock_names_every_field_that_is_wrong(stub: InventoryServiceS
             await call(stub.Restock, request, caller=SERVICE, deadline=10)
         assert refused.value.refusal is Refusal.INVALID_ARGUMENT
         assert set(refused.value.details) == set(fields)
-
-
-async def test_only_services_restock(stub: InventoryServiceStub) -> None:
-    request = pb.RestockRequest(
-        restock_id=new_id(), order_id=new_id(), lines=[OrderLineMessage(product_id=new_id(), quantity=1)]
-    )
-
-    with pytest.raises(CallRefused) as refused:
-        await call(stub.Restock, request, caller=Caller(CallerRole.ADMIN, new_id()), deadline=10)
-
-    assert refused.value.refusal is Refusal.PERMISSION_DENIED
 
 
 async def test_stock_that_is_full_takes_nothing_back(inventory: InventoryService) -> None:

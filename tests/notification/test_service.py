@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc.aio
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
@@ -18,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.protobuf.json_format import MessageToJson
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pydantic import SecretStr
 
 from domain.events import ORDER_EVENTS, PARTITIONS
@@ -32,9 +31,9 @@ from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import ANONYMOUS, Caller, CallerRole
 from runtime.cloudevents import EventHeaders
 from runtime.database import Database
+from runtime.identity import Part
 from runtime.kafka import Publisher
 from runtime.process import ComponentRunner, Lifecycle
-from runtime.rpc_client import call, open_channel
 from runtime.settings import Settings
 from runtime.tracing import traceparent
 from sandbox.kafka import Kafka
@@ -43,7 +42,9 @@ from sandbox.ports import address, free_port
 from services.notification import server as notification
 from services.product import server as product
 from services.user import server as user
+from tests.support.identities import tls_settings
 from tests.support.rows import fetch_rows
+from tests.support.rpc import call, open_callers
 
 AT = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
 ADMIN = Caller(CallerRole.ADMIN, new_id())
@@ -139,7 +140,7 @@ class World:
     async def register(self) -> tuple[str, str]:
         """A new customer: id and e-mail."""
         email = f"customer-{new_id()}@example.test"
-        async with open_channel(self.settings.user_address) as channel:
+        async with open_callers(Part.USER, self.settings.user_address) as channel:
             answer = await call(
                 UserServiceStub(channel).RegisterUser,
                 RegisterUserRequest(email=email, password="correct horse battery", name="Ada Byron"),
@@ -149,7 +150,7 @@ class World:
         return answer.user.id, email
 
     async def create_product(self, name: str) -> str:
-        async with open_channel(self.settings.product_address) as channel:
+        async with open_callers(Part.PRODUCT, self.settings.product_address) as channel:
             answer = await call(
                 ProductServiceStub(channel).CreateProduct,
                 CreateProductRequest(name=name, unit_price=1250, currency="EUR"),
@@ -240,13 +241,18 @@ async def world(
     folder = tmp_path_factory.mktemp("notification")
     sink = Sink(folder / "mails")
     broker = Broker(folder / "kafka.log")
+    addresses = {part: address(free_port()) for part in ("user", "product", "notification")}
     settings = Settings(
+        **tls_settings(),
+        user_address=addresses["user"],
+        user_listen=addresses["user"],
+        product_address=addresses["product"],
+        product_listen=addresses["product"],
+        notification_address=addresses["notification"],
+        notification_listen=addresses["notification"],
         user_dsn=SecretStr(databases["user"]),
         product_dsn=SecretStr(databases["product"]),
         notification_dsn=SecretStr(databases["notification"]),
-        user_address=address(free_port()),
-        product_address=address(free_port()),
-        notification_address=address(free_port()),
         jwt_private_key=signing_key,
         kafka_bootstrap=address(broker.port),
         kafka_idempotence=False,
@@ -472,11 +478,15 @@ async def test_a_record_that_is_no_event_goes_to_the_dead_letters_and_the_next_o
 
 
 async def test_the_service_answers_health_checks(world: World) -> None:
-    async with grpc.aio.insecure_channel(world.settings.notification_address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)  # type: ignore[attr-defined]  # stubs lack it
+    async with open_callers(Part.NOTIFICATION, world.settings.notification_address) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        answer = await check(HealthCheckRequest(), timeout=5)
 
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert answer.status == HealthCheckResponse.SERVING
 
 
 async def test_a_rebuilt_topic_mails_nobody_twice_and_new_events_come_through(world: World) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from domain.ids import new_id
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
+from sandbox.certificates import CertificateAuthority
 from sandbox.ports import free_port
 from services.notification import smtp
-from services.notification.errors import MessageDelayed, MessageRefused
+from services.notification.errors import MailRelayUnusable, MessageDelayed, MessageRefused
 from services.notification.messenger import Message, Recipient
 from services.notification.smtp import Smtp
 
@@ -21,8 +26,8 @@ from services.notification.smtp import Smtp
 class Connection(SMTP):
     """One of the relay's connections."""
 
-    def __init__(self, relay: Relay) -> None:
-        super().__init__(relay, hostname="relay.example.test", loop=asyncio.get_running_loop())
+    def __init__(self, relay: Relay, **options: Any) -> None:
+        super().__init__(relay, hostname="relay.example.test", loop=asyncio.get_running_loop(), **options)
         self.mails = 0
         self.heard = b""
         self.ended = asyncio.Event()
@@ -45,15 +50,16 @@ class Connection(SMTP):
 class Relay:
     """An SMTP server that answers the next MAIL command as the test wants; without an answer it hangs up."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.port = free_port()
+        self._options = options
         self.next_answer = "250 OK"
         self.connections: list[Connection] = []
         self.together = asyncio.Barrier(1)
         """So many mails are taken at once: the first ones wait for the last."""
 
     def connection(self) -> Connection:
-        self.connections.append(Connection(self))
+        self.connections.append(Connection(self, **self._options))
         return self.connections[-1]
 
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's
@@ -76,14 +82,21 @@ class Relay:
         return [connection.mails for connection in self.connections]
 
 
-@pytest_asyncio.fixture
-async def relay() -> AsyncIterator[Relay]:
-    relay = Relay()
-    server = await asyncio.get_running_loop().create_server(relay.connection, "127.0.0.1", relay.port)
+@asynccontextmanager
+async def running(relay: Relay, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
+    server = await asyncio.get_running_loop().create_server(relay.connection, "127.0.0.1", relay.port, ssl=tls)
     yield relay
     server.close()
     async with asyncio.timeout(5):
-        await asyncio.gather(*(connection.ended.wait() for connection in relay.connections))
+        # one whose client did not like the certificate never began
+        begun = [connection for connection in relay.connections if connection.transport is not None]
+        await asyncio.gather(*(connection.ended.wait() for connection in begun))
+
+
+@pytest_asyncio.fixture
+async def relay() -> AsyncIterator[Relay]:
+    async with running(Relay()) as relay:
+        yield relay
 
 
 @pytest.fixture
@@ -188,3 +201,71 @@ async def test_a_messenger_that_is_closed_keeps_no_connection(relay: Relay, mess
     async with asyncio.timeout(5):
         await relay.connections[0].ended.wait()
     assert relay.connections[0].heard.endswith(b"QUIT\r\n")
+
+
+def takes_login(server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: Any) -> AuthResult:
+    """The relay's list of users."""
+    assert isinstance(login, LoginPassword)
+    return AuthResult(success=(login.login, login.password) == (b"shop", b"secret"), handled=False)
+
+
+async def send(relay: Relay, **settings: Any) -> None:
+    messenger = Smtp(Settings.model_validate({"smtp_port": relay.port, **settings}))
+    try:
+        await messenger.send(mail())
+    finally:
+        messenger.close()
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+async def test_a_relay_that_wants_a_login_delays_all_mails_until_it_has_a_good_one() -> None:
+    wants_login = Relay(auth_required=True, auth_require_tls=False, authenticator=takes_login)
+    async with running(wants_login) as relay:
+        with pytest.raises(MailRelayUnusable, match=r"wants a login .*ORDERSAGA_SMTP_USER"):
+            await send(relay)
+        with pytest.raises(MailRelayUnusable, match=r"does not take our login .*ORDERSAGA_SMTP_PASSWORD"):
+            await send(relay, smtp_user="shop", smtp_password="wrong")
+        await send(relay, smtp_user="shop", smtp_password="secret")
+
+    assert relay.mails == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["starttls", "tls"])
+async def test_an_encrypted_relay_takes_mails_once_its_certificate_is_trusted(tmp_path: Path, kind: str) -> None:
+    authority = CertificateAuthority()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "relay.pem").write_bytes(b"".join(authority.issue_for_host("localhost")))
+    context.load_cert_chain(tmp_path / "relay.pem")
+    encrypted = Relay(tls_context=context, require_starttls=True) if kind == "starttls" else Relay()
+    async with running(encrypted, tls=context if kind == "tls" else None) as relay:
+        with pytest.raises(MailRelayUnusable, match=r"certificate is not trusted: .*ORDERSAGA_SMTP_CA_FILE"):
+            await send(relay, smtp_tls=kind)
+        await send(relay, smtp_tls=kind, smtp_ca_file=tmp_path / "ca.pem")
+        if kind == "starttls":
+            with pytest.raises(MailRelayUnusable, match=r"wants a login or encryption .*ORDERSAGA_SMTP_TLS"):
+                await send(relay)
+
+    assert sum(relay.mails) == 1
+
+
+async def test_a_relay_without_starttls_is_named_as_that(relay: Relay) -> None:
+    with pytest.raises(MailRelayUnusable, match="has no STARTTLS; see ORDERSAGA_SMTP_TLS"):
+        await send(relay, smtp_tls="starttls")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            {"smtp_user": "shop", "smtp_password": "secret", "smtp_tls": "none"},
+            "ORDERSAGA_SMTP_TLS: with none the",
+        ),
+        ({"smtp_user": "shop"}, "ORDERSAGA_SMTP_PASSWORD is not set"),
+        ({"smtp_password": "secret"}, "ORDERSAGA_SMTP_PASSWORD is set, and ORDERSAGA_SMTP_USER is not"),
+        ({"mail_sender": "nonsense"}, "ORDERSAGA_MAIL_SENDER: 'nonsense' has no e-mail address"),
+    ],
+)
+def test_settings_that_do_no_good_are_named(settings: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        Smtp(Settings.model_validate({"smtp_host": "relay.example.test", **settings}))

@@ -13,16 +13,14 @@ from pydantic import SecretStr
 
 from domain.ids import new_id
 from domain.notifications import Channel, NotificationStatus
-from domain.refusals import Refusal
-from ordersaga.notification.v1 import notification_pb2 as pb
-from runtime.caller import SERVICE, Caller, CallerRole
-from runtime.refusal import CallRefused, Unavailable
-from runtime.rpc_client import call
+from runtime.caller import CallerRole
+from runtime.refusal import Unavailable
 from runtime.settings import Settings, SettingsError
 from services.notification.bootstrap import NotificationComponents
 from services.notification.model import WrittenMessage
 from services.notification.sms import TwilioSms
-from tests.support.gateway import NOWHERE, PASSWORD, Gateway, bearer, gateway_with_services, open_gateway
+from tests.support.gateway import NOWHERE, PASSWORD, Gateway, gateway_with_services, open_gateway
+from tests.support.identities import bearer
 from tests.support.notification_sink import QueuedSms, Sink, running_sink, send_all, sending_service
 from tests.support.recorded_sagas import RecordedSagas
 
@@ -265,20 +263,6 @@ async def test_customers_send_nothing(gateway: Gateway) -> None:
     nobody = await gateway.http.post("/v1/notifications", json=body)
 
     assert (own.status_code, nobody.status_code) == (403, 401)
-
-
-async def test_the_service_itself_checks_who_calls(gateway: Gateway) -> None:
-    user_id, _ = await account(gateway)
-    request = pb.SendSmsRequest(notification_id=new_id(), user_id=user_id, phone=number(), message="Hello")
-
-    with pytest.raises(CallRefused) as refused:
-        await call(
-            gateway.services.notification.SendSms, request, caller=Caller(CallerRole.CUSTOMER, user_id), deadline=5
-        )
-    answer = await call(gateway.services.notification.SendSms, request, caller=SERVICE, deadline=5)
-
-    assert refused.value.refusal is Refusal.PERMISSION_DENIED
-    assert answer.notification.status == pb.NOTIFICATION_STATUS_PENDING
 
 
 async def test_a_number_that_twilio_refuses_fails_for_good_with_an_event(

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from runtime.database import Database
 from runtime.settings import Settings
 from services.product.bootstrap import ProductComponents, bootstrap
-from services.product.server import ProductServicer
-from tests.support.grpc_server import channel_to
+from services.product.server import grpc_service
+from tests.support.rpc import channel_to
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -30,5 +30,5 @@ def database(components: ProductComponents) -> Database:
 
 @pytest_asyncio.fixture(scope="module")
 async def stub(components: ProductComponents) -> AsyncIterator[ProductServiceStub]:
-    async with channel_to(ProductServicer(components), add_ProductServiceServicer_to_server) as channel:
+    async with channel_to(grpc_service(components)) as channel:
         yield ProductServiceStub(channel)

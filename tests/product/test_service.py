@@ -17,8 +17,8 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
 from tests.support.rows import fetch_rows
+from tests.support.rpc import call
 
 ADMIN = Caller(CallerRole.ADMIN, new_id())
 CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
@@ -105,14 +105,6 @@ async def test_a_new_product_has_one_event(products: Client, database: Database)
         "currency": "EUR",
         "active": True,
     }
-
-
-@pytest.mark.parametrize("caller", [ANONYMOUS, CUSTOMER, SERVICE], ids=lambda caller: caller.role.value)
-async def test_only_admins_make_products(products: Client, caller: Caller) -> None:
-    with pytest.raises(CallRefused) as caught:
-        await products.create(caller=caller)
-
-    assert caught.value.refusal is Refusal.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize(
@@ -317,14 +309,6 @@ async def test_a_total_larger_than_any_order_may_be_is_refused(products: Client)
         await products.quote([(yacht, 10_000)])
     assert caught.value.refusal is Refusal.PAYMENT_REJECTED
     assert set(caught.value.details) == {"total", "largest"}
-
-
-@pytest.mark.parametrize("caller", [ANONYMOUS, CUSTOMER, ADMIN], ids=lambda caller: caller.role.value)
-async def test_only_services_ask_for_quotes(products: Client, caller: Caller) -> None:
-    with pytest.raises(CallRefused) as caught:
-        await products.quote([(new_id(), 1)], caller=caller)
-
-    assert caught.value.refusal is Refusal.PERMISSION_DENIED
 
 
 MUG = new_id()

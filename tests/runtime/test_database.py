@@ -37,7 +37,7 @@ class Server:
     @property
     def dsn(self) -> str:
         assert self.running is not None
-        return self.running.databases.services["order"]
+        return self.running.databases.owners["order"]
 
 
 @pytest_asyncio.fixture(scope="module")

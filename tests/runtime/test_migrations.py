@@ -43,7 +43,7 @@ CATALOGUE = {
 def empty_databases() -> Iterator[Mapping[str, str]]:
     """Service to the DSN of its empty database."""
     with temporary_postgres_in_thread() as databases:
-        yield databases.services
+        yield databases.owners
 
 
 def schema(dsn: str) -> Schema:

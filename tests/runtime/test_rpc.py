@@ -5,54 +5,57 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-from google.protobuf.empty_pb2 import Empty
 
 from domain.ids import new_id
-from ordersaga.product.v1.product_pb2 import GetProductRequest
-from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from ordersaga.product.v1 import product_pb2 as pb
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE
 from runtime.deadline import time_left
+from runtime.identity import Part
+from runtime.permissions import allow
 from runtime.refusal import Unavailable
-from runtime.rpc_client import ServiceUnavailable, call, open_channel
-from runtime.rpc_server import RpcServer
+from runtime.rpc_client import ServiceUnavailable, open_channel
+from runtime.rpc_server import GrpcService
+from services.product.server import ProductServicer
+from tests.support.identities import credentials
+from tests.support.rpc import call, channel_to
 
-METHOD = "/ordersaga.tests.v1.TestService/Work"
 Work = Callable[[], Awaitable[None]]
-Method = grpc.aio.UnaryUnaryMultiCallable[Empty, Empty]
+Method = grpc.aio.UnaryUnaryMultiCallable[pb.GetProductRequest, pb.GetProductResponse]
+REQUEST = pb.GetProductRequest(product_id=new_id())
+
+
+class Servicer(ProductServicer):
+    """Stands where the product service does, and does something else when it is asked for a product."""
+
+    def __init__(self, work: Work) -> None:  # without the components of the real one, none of whose methods is called
+        self._work = work
+
+    @allow(Part.NOTIFICATION)
+    async def GetProduct(  # noqa: N802 - gRPC's
+        self, request: pb.GetProductRequest, context: Any
+    ) -> pb.GetProductResponse:
+        await self._work()
+        return pb.GetProductResponse()
 
 
 @asynccontextmanager
 async def method_that_does(work: Work) -> AsyncIterator[Method]:
     """A method of a service on a real server."""
-
-    async def handle(request: Empty, context: grpc.aio.ServicerContext[Empty, Empty]) -> Empty:
-        await work()
-        return Empty()
-
-    def add(server: grpc.aio.Server) -> None:
-        handler = grpc.unary_unary_rpc_method_handler(
-            handle, request_deserializer=Empty.FromString, response_serializer=Empty.SerializeToString
-        )
-        service, name = METHOD.lstrip("/").split("/")
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
-
-    server = RpcServer("127.0.0.1:0", services=(), add=add, grace=1)
-    async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
-        yield channel.unary_unary(
-            METHOD, request_serializer=Empty.SerializeToString, response_deserializer=Empty.FromString
-        )
+    descriptor = pb.DESCRIPTOR.services_by_name["ProductService"]
+    async with channel_to(GrpcService(descriptor, Servicer(work), add_ProductServiceServicer_to_server)) as channel:
+        yield ProductServiceStub(channel).GetProduct
 
 
 async def test_a_service_that_is_away_is_named() -> None:
-    request = GetProductRequest(product_id=new_id())
-
-    async with open_channel("127.0.0.1:1") as channel:
+    async with open_channel(Part.PRODUCT, "127.0.0.1:1", credentials(Part.NOTIFICATION)) as channel:
         with pytest.raises(ServiceUnavailable, match="the product service: UNAVAILABLE") as caught:
-            await call(ProductServiceStub(channel).GetProduct, request, caller=SERVICE, deadline=5)
+            await call(ProductServiceStub(channel).GetProduct, REQUEST, caller=SERVICE, deadline=5)
 
     assert caught.value.service == "product"
     assert isinstance(caught.value, Unavailable)
@@ -64,9 +67,9 @@ async def test_trouble_that_passes_is_unavailable_to_the_caller_with_its_text() 
 
     async with method_that_does(fail) as method:
         with pytest.raises(ServiceUnavailable, match="come again") as caught:
-            await call(method, Empty(), caller=SERVICE, deadline=20)
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
 
-    assert (caught.value.service, caught.value.code) == ("tests", grpc.StatusCode.UNAVAILABLE)
+    assert (caught.value.service, caught.value.code) == ("product", grpc.StatusCode.UNAVAILABLE)
 
 
 async def test_a_defect_is_internal_to_the_caller_without_its_text() -> None:
@@ -75,7 +78,7 @@ async def test_a_defect_is_internal_to_the_caller_without_its_text() -> None:
 
     async with method_that_does(fail) as method:
         with pytest.raises(ServiceUnavailable) as caught:
-            await call(method, Empty(), caller=SERVICE, deadline=20)
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
 
     assert caught.value.code is grpc.StatusCode.INTERNAL
     assert "secret" not in str(caught.value)
@@ -92,7 +95,7 @@ async def test_a_handler_goes_on_when_its_caller_has_gone_and_knows_it(deadline:
         ended.set()
 
     async with method_that_does(work) as method, asyncio.timeout(30):
-        calling = asyncio.create_task(call(method, Empty(), caller=SERVICE, deadline=deadline))
+        calling = asyncio.create_task(call(method, REQUEST, caller=SERVICE, deadline=deadline))
         await begun.wait()
         if deadline == 1_000:
             assert not ended.is_set()

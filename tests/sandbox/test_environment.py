@@ -9,20 +9,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from runtime.part_settings import SETTINGS
 from runtime.settings import Settings, SettingsError
+from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
-from sandbox.environment import process_environment, sandbox_settings, stack_settings, to_shell
+from sandbox.environment import double_environment, process_environment, sandbox_settings, stack_settings, to_shell
 from sandbox.ports import Ports
 from sandbox.postgres.databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
 
 DSNS = {service: f"postgresql://{service}" for service in SERVICES}
-DATABASES = Databases(admin="postgresql://", services=DSNS, relay=DSNS, audit=DSNS)
+DATABASES = Databases(admin="postgresql://", owners=DSNS, services=DSNS, relay=DSNS, audit=DSNS)
 
 
 def _settings(tmp_path: Path, ports: Ports) -> Settings:
     credentials = Credentials.load(tmp_path / "secrets.json")
-    return stack_settings(ports=ports, namespace="default", databases=DATABASES, credentials=credentials)
+    certificates = Certificates.load(tmp_path / "certificates")
+    return stack_settings(
+        ports=ports, namespace="default", databases=DATABASES, credentials=credentials, certificates=certificates
+    )
 
 
 def test_a_process_reads_from_its_environment_the_very_settings_it_was_meant_to_have(
@@ -31,11 +36,20 @@ def test_a_process_reads_from_its_environment_the_very_settings_it_was_meant_to_
     ports = Ports.free()
     settings = _settings(tmp_path, ports)
     doubles = sandbox_settings(ports=ports, var=tmp_path)
-    for name, value in process_environment(settings, doubles).items():
+    for name, value in (process_environment(settings, *SETTINGS) | double_environment(settings, doubles)).items():
         monkeypatch.setenv(name, value)
 
     assert Settings.load() == settings
     assert SandboxSettings.load() == doubles
+
+
+def test_a_process_gets_no_secret_that_it_has_no_use_for(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, Ports.free())
+
+    given = process_environment(settings, "gateway")
+
+    assert "ORDERSAGA_JWT_PUBLIC_KEYS" in given
+    assert not {name for name in given if "DSN" in name or "STRIPE" in name or "SMTP" in name or "PRIVATE" in name}
 
 
 def test_limits_come_from_the_callers_environment_and_addresses_do_not(
@@ -45,7 +59,7 @@ def test_limits_come_from_the_callers_environment_and_addresses_do_not(
     monkeypatch.setenv("ORDERSAGA_STRIPE_API_KEY", "sk_live_not_for_the_sandbox")
     monkeypatch.setenv("ORDERSAGA_SMTP_TLS", "tls")
 
-    environment = process_environment(_settings(tmp_path, Ports.free()))
+    environment = process_environment(_settings(tmp_path, Ports.free()), *SETTINGS)
 
     assert environment["ORDERSAGA_PAYMENT_ATTEMPTS"] == "5"
     assert environment["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
@@ -72,9 +86,9 @@ def test_free_ports_are_never_given_twice() -> None:
     assert len(set(given)) == len(given)
 
 
-def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "cli.components", "shop"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "cli.main", "serve", "shop"], capture_output=True, text=True, check=False
     )
 
     assert answer.returncode == 2

@@ -35,14 +35,14 @@ async def _execute(uri: str, statement: LiteralString) -> None:
         await connection.execute(statement)
 
 
-async def test_each_service_owns_a_database_of_its_own() -> None:
+async def test_each_service_has_a_database_of_its_own_which_another_role_owns() -> None:
     async with temporary_postgres() as databases:
         for service in SERVICES:
             owner = await _value(
                 databases.services[service],
                 "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()",
             )
-            assert owner == f"ordersaga_{service}"
+            assert owner == f"ordersaga_{service}_owner"
 
 
 async def test_relay_and_audit_may_connect_everywhere_and_services_nowhere_else() -> None:
@@ -51,17 +51,18 @@ async def test_relay_and_audit_may_connect_everywhere_and_services_nowhere_else(
             assert await _value(databases.relay[service], "SELECT current_user::text") == "relay"
             assert await _value(databases.audit[service], "SELECT current_user::text") == "audit"
         trespass = databases.services["order"].rsplit("/", 1)[0] + "/ordersaga_payment"
-        with pytest.raises(psycopg.OperationalError, match="permission denied"):
-            await psycopg.AsyncConnection.connect(trespass)
+        for elsewhere in (trespass, trespass.rsplit("/", 1)[0] + "/postgres"):
+            with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                await psycopg.AsyncConnection.connect(elsewhere)
 
 
 async def test_a_second_start_finds_the_data_and_takes_the_same_passwords(tmp_path: Path) -> None:
     port = free_port()
     async with _server(tmp_path, port=port, durable=True) as first:
-        await _execute(first.databases.services["order"], "CREATE TABLE kept AS SELECT 7 AS number")
+        await _execute(first.databases.owners["order"], "CREATE TABLE kept AS SELECT 7 AS number")
     async with _server(tmp_path, port=port, durable=True) as second:
         assert second.databases == first.databases
-        assert await _value(second.databases.services["order"], "SELECT number FROM kept") == 7
+        assert await _value(second.databases.owners["order"], "SELECT number FROM kept") == 7
         assert await _value(second.databases.services["order"], "SHOW synchronous_commit") == "on"
         assert await _value(second.databases.services["order"], "SHOW fsync") == "on"
 

@@ -50,7 +50,7 @@ class Harness:
             name="setup",
             arguments=[sys.executable, "-c", textwrap.dedent(STAND_IN)],
             log=self.folder / "setup.log",
-            environment={**os.environ, "DSNS": str(list(self.databases.services.values())).replace("'", '"')},
+            environment={**os.environ, "DSNS": str(list(self.databases.owners.values())).replace("'", '"')},
             folder=self.folder,
             held=True,
         )
@@ -82,12 +82,12 @@ async def test_databases_are_set_up_again_when_anything_about_it_has_changed(har
     await harness.start(state="second")
     assert harness.runs == 2
 
-    with psycopg.connect(harness.databases.services["payment"]) as connection:
+    with psycopg.connect(harness.databases.owners["payment"]) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v0000'")
     await harness.start(state="second")
     assert harness.runs == 3
 
-    with psycopg.connect(harness.databases.services["payment"]) as connection:
+    with psycopg.connect(harness.databases.owners["payment"]) as connection:
         connection.execute("DROP TABLE alembic_version")
     await harness.start(state="second")
     assert harness.runs == 4
@@ -107,13 +107,13 @@ async def test_a_setup_that_failed_is_done_again(harness: Harness) -> None:
 async def test_every_event_is_published_again_after_a_start_because_the_broker_forgets(harness: Harness) -> None:
     await harness.start(is_new=True)
     for service in SERVICES:
-        with psycopg.connect(harness.databases.services[service]) as connection:
+        with psycopg.connect(harness.databases.owners[service]) as connection:
             connection.execute("INSERT INTO outbox VALUES (now()), (now()), (NULL)")
 
     await harness.start()
 
     for service in SERVICES:
-        with psycopg.connect(harness.databases.services[service]) as connection:
+        with psycopg.connect(harness.databases.owners[service]) as connection:
             counts = connection.execute("SELECT count(*), count(published_at) FROM outbox").fetchone()
         assert counts == (3, 0)
 
@@ -121,13 +121,13 @@ async def test_every_event_is_published_again_after_a_start_because_the_broker_f
 async def test_a_relay_that_runs_when_the_broker_is_replaced_has_to_take_its_lease_anew(harness: Harness) -> None:
     await harness.start(is_new=True)
     for service in SERVICES:
-        with psycopg.connect(harness.databases.services[service]) as connection:
+        with psycopg.connect(harness.databases.owners[service]) as connection:
             connection.execute("INSERT INTO relay_lease VALUES (7)")
 
     await publish_again(harness.databases.admin)
 
     for service in SERVICES:
-        with psycopg.connect(harness.databases.services[service]) as connection:
+        with psycopg.connect(harness.databases.owners[service]) as connection:
             assert connection.execute("SELECT epoch FROM relay_lease").fetchone() == (8,)
 
 

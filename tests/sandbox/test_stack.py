@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.components import COMPONENTS
+from cli.serve import DOUBLES, PARTS
 from sandbox import processes
 from sandbox.child import is_alive
 from sandbox.endpoints import Endpoints
@@ -26,24 +26,22 @@ from sandbox.settings import port_setting
 from sandbox.supervisor import Stack
 from sandbox.watchdog import Update
 
-# Ready at once; the order worker fails when a file asks for it.
-STAND_IN_COMPONENTS = """
-    import os, pathlib, signal, socket, sys
+# As parts: ready at once; the order worker fails when a file asks for it. As setup: makes what the stack looks for.
+STAND_IN_MAIN = """
+    import json, os, pathlib, signal, socket, sys
+
     if "order-worker" in sys.argv and pathlib.Path("die-at-start").exists():
         print("no worker today")
         sys.exit(7)
     if "--held" in sys.argv:
         sys.stdin.read()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-    signal.pause()
-"""
-STAND_IN_MAIN = """
-    import json, os, pathlib, sys
+    if sys.argv[1] == "serve":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+        signal.pause()
     import psycopg
-    sys.stdin.read()
-    for service in ("user", "product", "inventory", "order", "payment", "notification"):
-        with psycopg.connect(os.environ[f"ORDERSAGA_{service.upper()}_DSN"]) as connection:
+    for dsn in json.loads(os.environ["ORDERSAGA_OWNER_DSNS"]).values():
+        with psycopg.connect(dsn) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS alembic_version AS SELECT 'v0001' AS version_num")
             connection.execute("CREATE TABLE IF NOT EXISTS outbox (published_at timestamptz)")
             connection.execute("CREATE TABLE IF NOT EXISTS relay_lease (epoch bigint)")
@@ -65,7 +63,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "root"
     (root / "cli").mkdir(parents=True)
     (root / "cli" / "__init__.py").touch()
-    (root / "cli" / "components.py").write_text(textwrap.dedent(STAND_IN_COMPONENTS))
     (root / "cli" / "main.py").write_text(textwrap.dedent(STAND_IN_MAIN))
     monkeypatch.setattr(processes, "ROOT", root)
     return root
@@ -94,7 +91,7 @@ async def test_a_started_stack_says_where_everything_is_and_leaves_nothing_runni
             *("gateway", "temporal", "temporal_ui", "kafka", "stripe", "smtp", "mailbox"),
             *("grpc", "postgres", "accounts", "processes"),
         }
-        assert written["processes"].keys() == {"postgres", "temporal", "kafka", *COMPONENTS}
+        assert written["processes"].keys() == {"postgres", "temporal", "kafka", *PARTS, *DOUBLES}
         assert written["grpc"].keys() == written["postgres"].keys()
         assert sorted(_left(stack.endpoints)) == sorted(written["processes"])
         async with await psycopg.AsyncConnection.connect(written["postgres"]["order"]):
@@ -111,7 +108,8 @@ async def test_setup_gets_the_databases_and_the_admin_account(root: Path, tmp_pa
     admin = stack.endpoints.accounts["admin"]
     assert (given["ORDERSAGA_ADMIN_EMAIL"], given["ORDERSAGA_ADMIN_PASSWORD"]) == (admin.email, admin.password)
     assert given["ORDERSAGA_ORDER_DSN"] == stack.endpoints.postgres["order"]
-    assert given["ORDERSAGA_STRIPE_API_KEY"].startswith("sk_test_sandbox_")
+    assert json.loads(given["ORDERSAGA_OWNER_DSNS"]).keys() == stack.endpoints.postgres.keys()
+    assert "ORDERSAGA_STRIPE_API_KEY" not in given
 
 
 async def test_a_process_that_dies_ends_the_stack_and_is_named(root: Path, tmp_path: Path) -> None:
@@ -213,7 +211,7 @@ async def test_a_split_stack_has_a_process_per_component(root: Path, var: Path) 
     async with Stack(var=var, ports=Ports.free(), split=True) as stack:
         pids = dict(stack.endpoints.processes)
 
-    assert pids.keys() == {"postgres", "temporal", "kafka", *COMPONENTS}
+    assert pids.keys() == {"postgres", "temporal", "kafka", *PARTS, *DOUBLES}
     assert len(set(pids.values())) == len(pids)
     assert _left(stack.endpoints) == []
 

@@ -1,6 +1,7 @@
 """gRPC without a network: generated stubs on one side, a servicer on the other, in the same task of the same process.
 
-Messages are serialised and read again, the servicer runs behind the interceptor of every server of ours, and its
+Messages are serialised and read again, the servicer runs behind the interceptor of every server of ours, which lets in
+whoever may call, and its
 refusals come back as the errors of a call, so that whoever calls and whoever is called run the code that they run in
 production. There is no deadline: a handler that takes too long is a matter of real time.
 """
@@ -9,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import grpc
 import grpc.aio
 
-from runtime.rpc_server import FinishAndMapErrors, Handler
+from runtime.identity import Part
+from runtime.permissions import Permissions
+from runtime.rpc_server import CallInterceptor, GrpcService, Handler
+from tests.support.identities import VERIFIER
+from tests.support.rpc import calling_part
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -25,9 +30,10 @@ class DirectChannel:
     A call fails as one over a network does: with `grpc.aio.AioRpcError`.
     """
 
-    def __init__(self) -> None:
-        self._interceptor = FinishAndMapErrors()
-        self._methods: dict[str, tuple[Handler, Callable[[bytes], Any], Callable[[Any], bytes]]] = {}
+    def __init__(self, service: GrpcService) -> None:
+        self._interceptor = CallInterceptor(Permissions([(service.descriptor, service.servicer)], VERIFIER))
+        self._methods: dict[str, tuple[Handler, Callable[[Any], bytes]]] = {}
+        service.add(service.servicer, cast("grpc.aio.Server", self))
 
     # What a servicer is added to
 
@@ -40,10 +46,10 @@ class DirectChannel:
         """Serve these methods."""
         for name, handler in handlers.items():
             method = f"/{service}/{name}"
-            read, write = handler.request_deserializer, handler.response_serializer
-            assert read is not None
+            write = handler.response_serializer
             assert write is not None
-            self._methods[method] = self._interceptor.wrap(handler.unary_unary, method), read, write
+            handle = self._interceptor.wrap(handler.unary_unary, method, handler.request_deserializer)
+            self._methods[method] = handle, write
 
     # What a stub is made of
 
@@ -57,25 +63,29 @@ class DirectChannel:
         """One method of a stub."""
 
         async def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:  # noqa: ASYNC109
-            handle, read, write = self._methods[method]
-            message = read(request_serializer(request))
+            handle, write = self._methods[method]
+            context = _Context(calling_part(method, metadata), timeout, metadata)
             # In a task, because what the server says of its caller is not to reach the caller's own context.
-            response = await asyncio.create_task(_answer(handle, message, _Context(timeout, metadata)))
+            response = await asyncio.create_task(_answer(handle, request_serializer(request), context))
             return response_deserializer(write(response))
 
         return call
 
 
-async def _answer(handle: Handler, message: Any, context: _Context) -> Any:
-    return await handle(message, context)
+async def _answer(handle: Handler, body: bytes, context: _Context) -> Any:
+    return await handle(body, context)
 
 
 class _Context:
     """What the interceptor asks of a `grpc.aio.ServicerContext`."""
 
-    def __init__(self, timeout: float | None, metadata: Metadata) -> None:
+    def __init__(self, part: Part, timeout: float | None, metadata: Metadata) -> None:
+        self._part = part
         self._timeout = timeout
         self._metadata = metadata
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        return {"peer_spiffe_id": [self._part.spiffe_id.encode()]}
 
     def invocation_metadata(self) -> Metadata:
         return self._metadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,42 +10,39 @@ from typing import Any
 
 import grpc.aio
 import httpx
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.app import create_app
 from api.services import Services, open_services
 from domain.ids import new_id
-from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
-from ordersaga.notification.v1.notification_pb2_grpc import (
-    add_NotificationServiceServicer_to_server as add_notification,
-)
-from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server as add_order
-from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
-from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
-from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server as add_user
-from runtime.caller import Caller, CallerRole
+from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
+from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.caller import CallerRole
 from runtime.database import Database
-from runtime.rpc_server import RpcServer
+from runtime.identity import Part
 from runtime.settings import Settings
-from runtime.tokens import TokenSigner, TokenVerifier
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
-from services.inventory.server import InventoryServicer
+from services.inventory.server import grpc_service as serve_inventory
 from services.notification.bootstrap import bootstrap as bootstrap_notification
 from services.notification.messenger import Messenger
-from services.notification.server import NotificationServicer
+from services.notification.server import grpc_service as serve_notification
 from services.order.bootstrap import bootstrap as bootstrap_order
-from services.order.server import OrderServicer
+from services.order.server import grpc_service as serve_order
 from services.payment.bootstrap import bootstrap as bootstrap_payment
-from services.payment.server import PaymentServicer
+from services.payment.server import grpc_service as serve_payment
 from services.product.bootstrap import bootstrap as bootstrap_product
-from services.product.server import ProductServicer
+from services.product.server import grpc_service as serve_product
 from services.user.bootstrap import bootstrap as bootstrap_user
-from services.user.server import UserServicer
+from services.user.server import grpc_service as serve_user
+from tests.support.identities import PRIVATE_PEM, VERIFIER, bearer, tls_settings
 from tests.support.payment_harness import payment_settings
 from tests.support.recorded_sagas import RecordedSagas
+from tests.support.rpc import open_callers, serving
 from tests.support.saga_recorder import SagaRecorder
 from tests.support.stripe_double import open_account
 
@@ -53,38 +50,17 @@ NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 PASSWORD = "correct horse"
 
-_KEY = Ed25519PrivateKey.generate()
-PRIVATE_PEM = _KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
-PUBLIC_PEM = (
-    _KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """A running gateway: `http` to call it, `services` to reach behind it."""
+    """A running gateway: `http` to call it, `services` to reach behind it, as whoever does in production."""
 
     http: httpx.AsyncClient
     services: Services
+    addresses: Mapping[str, str]
+    """Settings that say where its services are."""
     sagas: RecordedSagas
     """Of orders: they do nothing, unless a test says what."""
-
-
-def bearer(role: CallerRole, user_id: str | None = None, *, ttl: float = 3_600) -> dict[str, str]:
-    """The header with a token of that role, made to outlive the suite; a ttl below zero makes one that has expired."""
-    caller = Caller(role, user_id or new_id())
-    return {"Authorization": f"Bearer {TokenSigner(PRIVATE_PEM, ttl=ttl).sign(caller).text}"}
-
-
-def forged_bearer() -> dict[str, str]:
-    """The header with an admin's token that somebody else signed."""
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    token = TokenSigner(pem.decode(), ttl=60).sign(Caller(CallerRole.ADMIN, new_id()))
-    return {"Authorization": f"Bearer {token.text}"}
 
 
 def order_body(*product_ids: str, **changes: Any) -> dict[str, Any]:
@@ -127,12 +103,9 @@ async def gateway_with_services(
             stack.push_async_callback(database.close)
             return database
 
-        async def serve(add: Callable[[grpc.aio.Server], None]) -> str:
-            server = await stack.enter_async_context(RpcServer("127.0.0.1:0", services=(), add=add, grace=1))
-            return f"127.0.0.1:{server.port}"
-
         settings = Settings.model_validate(
             {
+                **tls_settings(),
                 "jwt_private_key": PRIVATE_PEM,
                 "access_token_ttl": 60,
                 "refresh_token_ttl": 600,
@@ -140,33 +113,34 @@ async def gateway_with_services(
                 **{f"{service}_dsn": dsn for service, dsn in databases.items()},
             }
         )
-        user = UserServicer(await stack.enter_async_context(bootstrap_user(settings)))
-        product = ProductServicer(await stack.enter_async_context(bootstrap_product(settings)))
-        inventory = InventoryServicer(await stack.enter_async_context(bootstrap_inventory(settings)))
-        orders = await stack.enter_async_context(bootstrap_order(settings, sagas=sagas))
-        await stack.enter_async_context(orders.listener)
-        order = OrderServicer(orders)
+        user = await stack.enter_async_context(bootstrap_user(settings))
+        product = await stack.enter_async_context(bootstrap_product(settings))
+        inventory = await stack.enter_async_context(bootstrap_inventory(settings))
+        order = await stack.enter_async_context(bootstrap_order(settings, sagas=sagas))
+        await stack.enter_async_context(order.listener)
         account = stack.enter_context(open_account(folder=stripe_data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
-        payment_service = await stack.enter_async_context(
+        payment = await stack.enter_async_context(
             bootstrap_payment(
                 Settings.model_validate(payment_settings(databases["payment"], stripe_api_base=double.url)),
                 sagas=SagaRecorder(),
             )
         )
-        await stack.enter_async_context(payment_service.listener)
-        payment = PaymentServicer(payment_service)
+        await stack.enter_async_context(payment.listener)
         addresses = {
-            "user_address": await serve(lambda server: add_user(user, server)),
-            "product_address": await serve(lambda server: add_product(product, server)),
-            "inventory_address": await serve(lambda server: add_inventory(inventory, server)),
-            "payment_address": await serve(lambda server: add_payment(payment, server)),
-            "order_address": await serve(lambda server: add_order(order, server)),
+            f"{service.part.value}_address": await stack.enter_async_context(serving(service))
+            for service in (
+                serve_user(user),
+                serve_product(product),
+                serve_inventory(inventory),
+                serve_payment(payment),
+                serve_order(order),
+            )
         }
-        notification = NotificationServicer(
-            await stack.enter_async_context(bootstrap_notification(settings.model_copy(update=addresses), sms=sms))
+        notification = await stack.enter_async_context(
+            bootstrap_notification(settings.model_copy(update=addresses), sms=sms)
         )
-        addresses["notification_address"] = await serve(lambda server: add_notification(notification, server))
+        addresses["notification_address"] = await stack.enter_async_context(serving(serve_notification(notification)))
         yield await stack.enter_async_context(open_gateway(addresses, sagas))
 
 
@@ -177,12 +151,33 @@ async def open_gateway(addresses: Mapping[str, str], sagas: RecordedSagas) -> As
         f"{service}_address": NOWHERE
         for service in ("user", "product", "inventory", "order", "payment", "notification")
     }
-    settings = Settings.model_validate({**nowhere, **addresses})
-    async with open_services(settings) as services:
-        app = create_app(services, TokenVerifier(PUBLIC_PEM))
+    settings = Settings.model_validate({**tls_settings(), **nowhere, **addresses})
+    async with open_services(settings) as services, open_behind(settings) as behind:
+        app = create_app(services, VERIFIER)
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)  # type: ignore[arg-type]  # Litestar's own types
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
-            yield Gateway(http=http, services=services, sagas=sagas)
+            yield Gateway(http=http, services=behind, addresses=addresses, sagas=sagas)
+
+
+@asynccontextmanager
+async def open_behind(settings: Settings) -> AsyncIterator[Services]:
+    """Stubs for the services over which each call is made by the part that makes it in production."""
+    async with AsyncExitStack() as stack:
+
+        async def callers(part: Part, hosts: str) -> grpc.aio.Channel:
+            return await stack.enter_async_context(open_callers(part, hosts))
+
+        yield Services(
+            user=UserServiceStub(await callers(Part.USER, settings.user_address)),
+            product=ProductServiceStub(await callers(Part.PRODUCT, settings.product_address)),
+            inventory=InventoryServiceStub(await callers(Part.INVENTORY, settings.inventory_address)),
+            order=OrderServiceStub(await callers(Part.ORDER, settings.order_address)),
+            payment=PaymentServiceStub(await callers(Part.PAYMENT, settings.payment_address)),
+            notification=NotificationServiceStub(await callers(Part.NOTIFICATION, settings.notification_address)),
+            health={},
+            deadline=settings.grpc_deadline,
+            password_deadline=settings.password_deadline,
+        )
 
 
 async def sign_up(gateway: Gateway) -> tuple[str, dict[str, str]]:

@@ -30,6 +30,7 @@ from services.payment.refunds.model import NewRefund, RequestedRefund
 from services.payment.refunds.service import RefundService
 from services.payment.stripe.client import StripeClient
 from tests.support.background import running
+from tests.support.identities import tls_settings
 from tests.support.saga_recorder import SagaRecorder
 from tests.support.stripe_calls import StripeCalls
 from tests.support.stripe_double import API_KEY, WEBHOOK_SECRET, in_process_sdk, open_account
@@ -326,6 +327,7 @@ async def payment_harness(dsn: str, *, over_http: bool = False, **changes: Any) 
 def payment_settings(dsn: str, *, stripe_api_base: str) -> dict[str, Any]:
     """The settings of a payment service on this database and this Stripe."""
     return {
+        **tls_settings(),
         "payment_dsn": dsn,
         "stripe_api_key": API_KEY,
         "stripe_api_base": stripe_api_base,

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import httpx
 import stripe
 from temporalio import activity
@@ -29,40 +28,36 @@ from cli.audit.read_outside import read_stripe
 from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.saga import OrderResult, SagaPolicy, order_workflow_id
-from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
-from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server as add_order
-from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
-from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
 from runtime.caller import SERVICE
 from runtime.database import Database
-from runtime.rpc_server import RpcServer
 from runtime.settings import Settings
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.model import StockLevel
-from services.inventory.server import InventoryServicer
+from services.inventory.server import grpc_service as serve_inventory
 from services.inventory.service import InventoryService
 from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.cancellation_service import CancellationService
 from services.order.model import Address, NewOrder, Order, RefundUpdate
-from services.order.server import OrderServicer
+from services.order.server import grpc_service as serve_order
 from services.order.service import OrderService
 from services.payment.bootstrap import PaymentComponents
 from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.payments.service import PaymentService
 from services.payment.refunds.service import RefundService
-from services.payment.server import PaymentServicer
-from services.payment.stripe.model import APP
+from services.payment.server import grpc_service as serve_payment
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.model import Changes
-from services.product.server import ProductServicer
+from services.product.server import grpc_service as serve_product
 from services.product.service import ProductService
 from tests.support.audit_facts import facts
 from tests.support.background import running
+from tests.support.identities import tls_settings
 from tests.support.payment_harness import payment_settings
+from tests.support.rpc import serving
 from tests.support.stripe_double import open_account, sdk
-from workers.order_worker import ServiceAddresses, make_worker, open_activities, workflow_runner
+from workers.order_worker import make_worker, open_activities, workflow_runner
 
 TASK_QUEUE = "saga-tests"
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
@@ -108,6 +103,7 @@ class Shop:
     """Everything a saga test needs."""
 
     env: WorkflowEnvironment
+    settings: Settings
     hooks: Hooks
     databases: Mapping[str, str]
     products: ProductService
@@ -221,7 +217,7 @@ class Shop:
             disputes=[dispute for dispute in paid.disputes if dispute.order_id == order_id],
             intents={
                 intent.id: intent
-                for intent in (await read_stripe(self.stripe, app=APP)).values()
+                for intent in (await read_stripe(self.stripe, app=self.settings.stripe_app)).values()
                 if intent.order_id == order_id
             },
         )
@@ -257,10 +253,6 @@ async def open_shop(
             stack.push_async_callback(database.close)
             return database
 
-        async def serve(add: Callable[[grpc.aio.Server], None]) -> str:
-            server = await stack.enter_async_context(RpcServer("127.0.0.1:0", services=(), add=add, grace=1))
-            return f"127.0.0.1:{server.port}"
-
         account = stack.enter_context(open_account(folder=data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
         settings = Settings.model_validate(
@@ -275,15 +267,14 @@ async def open_shop(
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
         order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))
         await stack.enter_async_context(order.listener)
-        addresses = ServiceAddresses(
-            product=await serve(lambda server: add_product(ProductServicer(product), server)),
-            inventory=await serve(lambda server: add_inventory(InventoryServicer(stock), server)),
-            payment=await serve(lambda server: add_payment(PaymentServicer(payment), server)),
-            order=await serve(lambda server: add_order(OrderServicer(order), server)),
-        )
+        addresses = {
+            f"{service.part.value}_address": await stack.enter_async_context(serving(service))
+            for service in (serve_product(product), serve_inventory(stock), serve_payment(payment), serve_order(order))
+        }
+        worker_settings = settings.model_copy(update={**tls_settings(), **addresses})
         hooks = Hooks()
         activities: Sequence[Callable[..., Any]] = [
-            hooks.wrap(step) for step in await open_activities(stack, addresses)
+            hooks.wrap(step) for step in await open_activities(stack, worker_settings)
         ]
         await stack.enter_async_context(
             make_worker(
@@ -292,6 +283,7 @@ async def open_shop(
         )
         yield Shop(
             env=env,
+            settings=settings,
             hooks=hooks,
             databases=databases,
             products=product.products,

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from migrations.grants import Roles
 from migrations.runner import upgrade_all
 from sandbox.postgres.temporary import temporary_postgres_in_thread
 
@@ -96,8 +97,8 @@ class PostgresOnDemand:
 
     def _start(self) -> PostgresServer:
         databases = self._stack.enter_context(temporary_postgres_in_thread())
-        templates = dict(databases.services)
-        upgrade_all(templates, relay_role="relay", audit_role="audit")
+        templates = dict(databases.owners)
+        upgrade_all(templates, dict.fromkeys(templates, Roles(relay="relay", audit="audit")))
         return PostgresServer(admin=databases.admin, templates=templates)
 
 

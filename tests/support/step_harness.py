@@ -30,7 +30,7 @@ from ordersaga.inventory.v1 import inventory_pb2
 from ordersaga.order.v1 import order_pb2
 from ordersaga.payment.v1 import payment_pb2
 from ordersaga.product.v1 import product_pb2
-from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.caller import Caller, CallerRole
 from runtime.protos import to_proto
 from sandbox.stripe.disputes import DisputeStatus
 from sandbox.stripe.errors import ApiError
@@ -42,6 +42,7 @@ from tests.saga.simulator.databases import open_databases
 from tests.saga.simulator.installation import SERVICES, open_installation
 from tests.saga.simulator.slot import Slot
 from tests.saga.simulator.temporal_calls import TemporalCalls
+from tests.support.identities import signed_in
 from workflows.steps import RefundSteps
 
 Request = TypeVar("Request")
@@ -84,17 +85,17 @@ class StepHarness:
     async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
         """A new product with so many units in stock."""
         create = product_pb2.CreateProductRequest(name="Thing", unit_price=price, currency=currency)
-        product = (await self._services.products.CreateProduct(create, metadata=ADMIN.metadata)).product
+        product = (await self._services.products.CreateProduct(create, metadata=signed_in(ADMIN).metadata)).product
         adjust = inventory_pb2.AdjustStockRequest(
             adjustment_id=new_id(), product_id=product.id, delta=units, note="delivery"
         )
-        await self._services.inventory.AdjustStock(adjust, metadata=ADMIN.metadata)
+        await self._services.inventory.AdjustStock(adjust, metadata=signed_in(ADMIN).metadata)
         return product.id
 
     async def withdraw(self, product_id: str) -> None:
         """Sell no more of it."""
         request = product_pb2.UpdateProductRequest(product_id=product_id, active=False)
-        await self._services.products.UpdateProduct(request, metadata=ADMIN.metadata)
+        await self._services.products.UpdateProduct(request, metadata=signed_in(ADMIN).metadata)
 
     async def accept(self, *lines: tuple[str, int]) -> str:
         """A new order, RECEIVED; its id."""
@@ -107,7 +108,7 @@ class StepHarness:
             wait_ms=0,
         )
         customer = Caller(CallerRole.CUSTOMER, USER)
-        return (await self._services.orders.CreateOrder(request, metadata=customer.metadata)).order.id
+        return (await self._services.orders.CreateOrder(request, metadata=signed_in(customer).metadata)).order.id
 
     async def pay(self, order_id: str, payment_method: str) -> None:
         """The customer confirms the payment at Stripe; a decline is no error."""
@@ -139,7 +140,7 @@ class StepHarness:
         request = payment_pb2.RequestRefundRequest(order_id=order_id, idempotency_key=new_id(), wait_ms=0)
         if amount is not None:
             request.amount = amount
-        return (await self._services.payments.RequestRefund(request, metadata=ADMIN.metadata)).refund.id
+        return (await self._services.payments.RequestRefund(request, metadata=signed_in(ADMIN).metadata)).refund.id
 
     async def open_refunds(self, order_id: str) -> list[str]:
         """The ids of the order's refunds from which something still follows, oldest first."""
@@ -187,7 +188,7 @@ class StepHarness:
     async def level(self, product_id: str) -> tuple[int, int]:
         """On hand, and of that reserved."""
         request = inventory_pb2.GetStockRequest(product_id=product_id)
-        stock = (await self._services.inventory.GetStock(request, metadata=SERVICE.metadata)).stock
+        stock = (await self._services.inventory.GetStock(request, metadata=signed_in(ADMIN).metadata)).stock
         return stock.on_hand, stock.reserved
 
     async def money(self, order_id: str) -> Money:

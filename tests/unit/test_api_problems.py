@@ -18,7 +18,8 @@ from domain.refusals import Refusal
 from runtime.caller import CallerRole
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable
-from tests.support.gateway import Gateway, bearer, gateway_without_services
+from tests.support.gateway import Gateway, gateway_without_services
+from tests.support.identities import bearer
 
 JSON = {"Content-Type": "application/json"}
 

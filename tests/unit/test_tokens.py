@@ -11,12 +11,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from domain.ids import new_id
 from runtime.caller import Caller, CallerRole
 from runtime.settings import SettingsError
-from runtime.tokens import InvalidToken, TokenSigner, TokenVerifier
+from runtime.tokens import ExpiredToken, InvalidToken, TokenSigner, TokenVerifier, key_id, to_jwk_set
 
 KEY = Ed25519PrivateKey.generate()
 CUSTOMER = Caller(CallerRole.CUSTOMER, new_id())
@@ -36,6 +36,10 @@ def public_pem(key: Any = KEY) -> str:
     return pem.decode()
 
 
+def public_keys(*keys: Ed25519PrivateKey) -> str:
+    return to_jwk_set(*(key.public_key() for key in keys))
+
+
 def encoded(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
@@ -52,12 +56,12 @@ def signed(**changes: object) -> str:
         "jti": new_id(),
     } | changes
     payload = json.dumps({name: value for name, value in claims.items() if value is not None})
-    return jwt.api_jws.encode(payload.encode(), KEY, algorithm="EdDSA")
+    return jwt.api_jws.encode(payload.encode(), KEY, algorithm="EdDSA", headers={"kid": key_id(KEY.public_key())})
 
 
 @pytest.fixture(scope="module")
 def verifier() -> TokenVerifier:
-    return TokenVerifier(public_pem())
+    return TokenVerifier(public_keys(KEY))
 
 
 @pytest.mark.parametrize("caller", [CUSTOMER, Caller(CallerRole.ADMIN, new_id())])
@@ -161,11 +165,53 @@ def test_a_wrong_private_key_is_named_by_its_setting(pem: str) -> None:
         TokenSigner(pem, ttl=60)
 
 
+EC_KEY = {"kty": "EC", "crv": "P-256", "x": encoded(b"\0" * 32), "y": encoded(b"\0" * 32)}
+
+
 @pytest.mark.parametrize(
-    "pem",
-    ["", "not a key", public_pem(generate_private_key(SECP256R1())), private_pem()],
-    ids=["empty", "words", "another-curve", "private"],
+    "jwk_set",
+    ["", "not a key", public_pem(), "[]", "{}", '{"keys": []}', json.dumps({"keys": [EC_KEY]})],
+    ids=["empty", "words", "pem", "list", "no-keys", "none", "another-curve"],
 )
-def test_a_wrong_public_key_is_named_by_its_setting(pem: str) -> None:
-    with pytest.raises(SettingsError, match="ORDERSAGA_JWT_PUBLIC_KEY"):
-        TokenVerifier(pem)
+def test_wrong_public_keys_are_named_by_their_setting(jwk_set: str) -> None:
+    with pytest.raises(SettingsError, match="ORDERSAGA_JWT_PUBLIC_KEYS"):
+        TokenVerifier(jwk_set)
+
+
+def test_a_keys_id_is_its_jwk_thumbprint() -> None:
+    # the key and its thumbprint of RFC 8037, appendix A.2 and A.3
+    raw = base64.urlsafe_b64decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=")
+
+    assert key_id(Ed25519PublicKey.from_public_bytes(raw)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def test_while_keys_change_tokens_of_both_are_good_and_then_only_those_of_the_new_one() -> None:
+    new = Ed25519PrivateKey.generate()
+    tokens = [TokenSigner(private_pem(key), ttl=60).sign(CUSTOMER).text for key in (KEY, new)]
+    between, after = TokenVerifier(public_keys(new, KEY)), TokenVerifier(public_keys(new))
+
+    assert [between.verify(token) for token in tokens] == [CUSTOMER, CUSTOMER]
+    assert after.verify(tokens[1]) == CUSTOMER
+    with pytest.raises(InvalidToken, match="not signed by this shop"):
+        after.verify(tokens[0])
+
+
+def test_a_token_that_is_known_expires_all_the_same(verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = TokenSigner(private_pem(), ttl=60).sign(CUSTOMER).text
+    verifier.verify(token)
+
+    later = time.time() + 61
+    monkeypatch.setattr("runtime.tokens.time.time", lambda: later)
+
+    with pytest.raises(ExpiredToken):
+        verifier.verify(token)
+
+
+def test_no_more_tokens_are_remembered_than_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.tokens._KNOWN_TOKENS", 2)
+    verifier, signer = TokenVerifier(public_keys(KEY)), TokenSigner(private_pem(), ttl=60)
+
+    for _ in range(5):
+        assert verifier.verify(signer.sign(CUSTOMER).text) == CUSTOMER
+
+    assert len(verifier._known) == 2

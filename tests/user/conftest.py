@@ -8,14 +8,14 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from ordersaga.user.v1.user_pb2_grpc import UserServiceStub, add_UserServiceServicer_to_server
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.database import Database
 from runtime.settings import Settings
 from services.user.bootstrap import UserComponents, bootstrap
-from services.user.server import UserServicer
+from services.user.server import grpc_service
 from services.user.service import UserService
-from tests.support.gateway import PRIVATE_PEM
-from tests.support.grpc_server import channel_to
+from tests.support.identities import PRIVATE_PEM
+from tests.support.rpc import channel_to
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +41,5 @@ def service(components: UserComponents) -> UserService:
 
 @pytest_asyncio.fixture(scope="module")
 async def stub(components: UserComponents) -> AsyncIterator[UserServiceStub]:
-    async with channel_to(UserServicer(components), add_UserServiceServicer_to_server) as channel:
+    async with channel_to(grpc_service(components)) as channel:
         yield UserServiceStub(channel)

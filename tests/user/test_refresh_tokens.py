@@ -16,10 +16,10 @@ from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import ANONYMOUS, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call
-from runtime.tokens import TokenVerifier
 from services.user.service import UserService
-from tests.support.gateway import PASSWORD, PUBLIC_PEM
+from tests.support.gateway import PASSWORD
+from tests.support.identities import VERIFIER
+from tests.support.rpc import call
 
 DEADLINE = 10.0
 TTL = timedelta(days=30)
@@ -100,7 +100,7 @@ async def test_a_refresh_token_gets_the_next_pair_of_its_family(customer: Client
 
     assert answer.refresh_token != first
     assert answer.user.email == customer.email
-    assert TokenVerifier(PUBLIC_PEM).verify(answer.access_token) == Caller(CallerRole.CUSTOMER, answer.user.id)
+    assert VERIFIER.verify(answer.access_token) == Caller(CallerRole.CUSTOMER, answer.user.id)
     used, fresh = await stored(database, customer)
     assert used["id"] == used["family_id"] == fresh["family_id"]
     assert (used["used_at"] is None, fresh["used_at"]) == (False, None)

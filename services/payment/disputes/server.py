@@ -1,4 +1,4 @@
-"""gRPC of disputes: checks the caller and the request, calls the use case, shapes the answer."""
+"""gRPC of disputes: says who may call, checks the request, calls the use case, shapes the answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import grpc.aio
 
 from domain.limits import MAX_DISPUTE_ID
 from ordersaga.payment.v1 import payment_pb2 as pb
-from runtime.caller import CallerRole, current_caller
+from runtime.identity import Part
+from runtime.permissions import allow
 from runtime.validation import Violations
 from services.payment.disputes.service import DisputeService
 from services.payment.payments.messages import dispute_to_proto
@@ -21,11 +22,13 @@ class DisputeRpcs:
 
     _disputes: DisputeService
 
+    @allow(Part.ORDER_WORKER)
     async def CheckDispute(self, request: pb.CheckDisputeRequest, context: Context) -> pb.CheckDisputeResponse:
         dispute_id = _check_dispute(request)
         payment = await self._disputes.check(dispute_id)
         return pb.CheckDisputeResponse(dispute=dispute_to_proto(payment, payment.get_dispute(dispute_id)))
 
+    @allow(Part.ORDER_WORKER)
     async def CloseDispute(self, request: pb.CloseDisputeRequest, context: Context) -> pb.CloseDisputeResponse:
         dispute_id = _check_dispute(request)
         return pb.CloseDisputeResponse(closed=await self._disputes.close(dispute_id, version=request.version))
@@ -33,7 +36,6 @@ class DisputeRpcs:
 
 def _check_dispute(request: pb.CheckDisputeRequest | pb.CloseDisputeRequest) -> str:
     """The dispute's id; its case alone calls."""
-    current_caller().require(CallerRole.SERVICE)
     with Violations() as violations:
         violations.check_text("dispute_id", request.dispute_id, longest=MAX_DISPUTE_ID)
     return request.dispute_id

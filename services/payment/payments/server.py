@@ -1,4 +1,4 @@
-"""gRPC of payments: checks the caller and the request, calls the use case, shapes the answer."""
+"""gRPC of payments: says who may call, checks the request, calls the use case, shapes the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import grpc.aio
 from domain.ids import new_id
 from domain.limits import MAX_PAYMENT_METHOD
 from ordersaga.payment.v1 import payment_pb2 as pb
-from runtime.caller import CallerRole, current_caller
+from runtime.caller import current_caller
+from runtime.identity import Part
+from runtime.permissions import USERS, allow
 from runtime.protos import from_proto
 from runtime.validation import Violations
 from services.payment.payments.messages import payment_to_proto
@@ -24,16 +26,16 @@ class PaymentRpcs:
 
     _payments: PaymentService
 
+    @allow(Part.ORDER_WORKER)
     async def CheckAmount(self, request: pb.CheckAmountRequest, context: Context) -> pb.CheckAmountResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_amount("amount", request.amount)
             violations.check_currency("currency", request.currency)
         self._payments.check_amount(request.amount, request.currency)
         return pb.CheckAmountResponse()
 
+    @allow(Part.ORDER_WORKER)
     async def OpenPayment(self, request: pb.OpenPaymentRequest, context: Context) -> pb.OpenPaymentResponse:
-        current_caller().require(CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
             violations.check_id("user_id", request.user_id)
@@ -43,28 +45,32 @@ class PaymentRpcs:
         payment = await self._payments.open(from_proto(NewPayment, request, id=new_id()))
         return pb.OpenPaymentResponse(payment=payment_to_proto(payment))
 
+    @allow(Part.ORDER_WORKER)
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         order_id = _check_order(request)
         payment = await self._payments.check(order_id, refresh=request.refresh)
         return pb.CheckPaymentResponse(payment=payment_to_proto(payment))
 
+    @allow(Part.GATEWAY, *USERS)
     async def GetPayment(self, request: pb.GetPaymentRequest, context: Context) -> pb.GetPaymentResponse:
         with Violations() as violations:
             violations.check_id("payment_id", request.payment_id)
         payment = await self._payments.get(request.payment_id, caller=current_caller())
         return pb.GetPaymentResponse(payment=payment_to_proto(payment))
 
+    @allow(Part.ORDER_WORKER)
     async def ClosePayment(self, request: pb.ClosePaymentRequest, context: Context) -> pb.ClosePaymentResponse:
         payment = await self._payments.close(_check_order(request))
         return pb.ClosePaymentResponse(payment=payment_to_proto(payment))
 
+    @allow(Part.ORDER_WORKER)
     async def VoidPayment(self, request: pb.VoidPaymentRequest, context: Context) -> pb.VoidPaymentResponse:
         await self._payments.void(_check_order(request))
         return pb.VoidPaymentResponse()
 
+    @allow(Part.GATEWAY, *USERS)
     async def GetClientSecret(self, request: pb.GetClientSecretRequest, context: Context) -> pb.GetClientSecretResponse:
         caller = current_caller()
-        caller.require(CallerRole.CUSTOMER, CallerRole.ADMIN, CallerRole.SERVICE)
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
         secret = await self._payments.client_secret(request.order_id, caller)
@@ -73,7 +79,6 @@ class PaymentRpcs:
 
 def _check_order(request: pb.CheckPaymentRequest | pb.ClosePaymentRequest | pb.VoidPaymentRequest) -> str:
     """The order's id; its saga alone calls."""
-    current_caller().require(CallerRole.SERVICE)
     with Violations() as violations:
         violations.check_id("order_id", request.order_id)
     return request.order_id

@@ -1,4 +1,4 @@
-"""gRPC of refunds: checks the caller and the request, calls the use case, shapes the answer."""
+"""gRPC of refunds: says who may call, checks the request, calls the use case, shapes the answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from domain.limits import LONGEST_WAIT_SECONDS, MAX_IDEMPOTENCY_KEY, MAX_NOTE
 from domain.money import MAX_AMOUNT
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import CallerRole, current_caller
+from runtime.identity import Part
+from runtime.permissions import USERS, allow
 from runtime.validation import Violations
 from services.payment.payments.service import PaymentService
 from services.payment.refunds.messages import refund_to_proto
@@ -25,9 +27,9 @@ class RefundRpcs:
     _payments: PaymentService
     _refunds: RefundService
 
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def RequestRefund(self, request: pb.RequestRefundRequest, context: Context) -> pb.RequestRefundResponse:
         caller = current_caller()
-        caller.require(CallerRole.ADMIN)
         new = _check_new(request, requested_by=caller.id)
         requested = await self._refunds.request(
             new, idempotency_key=request.idempotency_key, wait=request.wait_ms / 1_000
@@ -38,27 +40,32 @@ class RefundRpcs:
             replayed=requested.replayed,
         )
 
+    @allow(Part.GATEWAY, *USERS)
     async def ListRefunds(self, request: pb.ListRefundsRequest, context: Context) -> pb.ListRefundsResponse:
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
         payment = await self._payments.get_of_order(request.order_id, caller=current_caller())
         return pb.ListRefundsResponse(refunds=[refund_to_proto(payment, refund) for refund in payment.refunds])
 
+    @allow(Part.ORDER_WORKER)
     async def CarryOutRefund(self, request: pb.CarryOutRefundRequest, context: Context) -> pb.CarryOutRefundResponse:
         refund_id = _check_refund(request)
         payment = await self._refunds.carry_out(refund_id)
         return pb.CarryOutRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
 
+    @allow(Part.ORDER_WORKER)
     async def ReplaceRefund(self, request: pb.ReplaceRefundRequest, context: Context) -> pb.ReplaceRefundResponse:
         refund_id = _check_refund(request)
         payment = await self._refunds.replace_failed(refund_id)
         return pb.ReplaceRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
 
+    @allow(Part.ORDER_WORKER)
     async def ResolveRefund(self, request: pb.ResolveRefundRequest, context: Context) -> pb.ResolveRefundResponse:
         refund_id = _check_refund(request)
         payment = await self._refunds.resolve(refund_id)
         return pb.ResolveRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
 
+    @allow(Part.ORDER_WORKER)
     async def CloseRefund(self, request: pb.CloseRefundRequest, context: Context) -> pb.CloseRefundResponse:
         refund_id = _check_refund(request)
         return pb.CloseRefundResponse(closed=await self._refunds.close(refund_id, version=request.version))
@@ -88,7 +95,6 @@ def _check_refund(
     request: pb.CarryOutRefundRequest | pb.ReplaceRefundRequest | pb.ResolveRefundRequest | pb.CloseRefundRequest,
 ) -> str:
     """The refund's id; its saga alone calls."""
-    current_caller().require(CallerRole.SERVICE)
     with Violations() as violations:
         violations.check_id("refund_id", request.refund_id)
     return request.refund_id

@@ -19,7 +19,7 @@ from services.payment.stripe.errors import StripeRefused, StripeUnavailable, Unr
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
 from services.payment.stripe.messages import is_replayed, to_dispute, to_error, to_failed_charge, to_intent, to_refund
-from services.payment.stripe.model import APP, FailedCharge, Intent, StripeDispute, StripeEvent, StripeRefund
+from services.payment.stripe.model import FailedCharge, Intent, StripeDispute, StripeEvent, StripeRefund
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,6 +37,7 @@ class StripeClient:
         api_base: base URL of the API; Stripe's own when None.
         timeout: limit of one call, seconds.
         payment_method_types: what customers are offered. Without explicit types a confirm may want a return URL.
+        app: our mark in the metadata of all that we make there; what bears another one is not ours.
         http_client: what sends the requests, with a limit of its own instead of `timeout`; aiohttp by default.
 
     Every method raises `StripeUnavailable` when there is no usable answer, and `StripeRefused` for what Stripe says
@@ -50,6 +51,7 @@ class StripeClient:
         api_base: str | None,
         timeout: float,
         payment_method_types: Sequence[str],
+        app: str,
         http_client: stripe.HTTPClient | None = None,
     ) -> None:
         # aiohttp, because a call over the SDK's other client, httpx, takes twice the CPU (docs/decisions/0010).
@@ -61,6 +63,7 @@ class StripeClient:
             max_network_retries=0,
         ).v1
         self._payment_method_types = list(payment_method_types)
+        self._app = app
         self.livemode = api_key.partition("_")[2].startswith("live_")
         log.info("stripe.configured", api_version=stripe.api_version, livemode=self.livemode)
 
@@ -76,7 +79,7 @@ class StripeClient:
                     "amount": to_stripe(amount, currency),
                     "currency": currency.lower(),
                     "allowed_payment_method_types": self._payment_method_types,
-                    "metadata": {"app": APP, "order_id": order_id, "payment_id": payment_id},
+                    "metadata": {"app": self._app, "order_id": order_id, "payment_id": payment_id},
                 },
                 {"idempotency_key": key},
             )
@@ -144,19 +147,19 @@ class StripeClient:
                 {
                     "payment_intent": intent_id,
                     "amount": to_stripe(amount, currency),
-                    "metadata": {"app": APP, "order_id": order_id, "refund_id": refund_id},
+                    "metadata": {"app": self._app, "order_id": order_id, "refund_id": refund_id},
                 },
                 {"idempotency_key": key},
             )
         )
         if is_replayed(refund):
             refund = await _read(self._api.refunds.retrieve_async(refund.id))
-        return to_refund(refund)
+        return to_refund(refund, app=self._app)
 
     async def list_refunds(self, intent_id: str) -> list[StripeRefund]:
         """Every refund of the intent, whoever made it."""
         page = await _read(self._api.refunds.list_async({"payment_intent": intent_id, "limit": _PAGE}))
-        return [to_refund(refund) async for refund in _all(page)]
+        return [to_refund(refund, app=self._app) async for refund in _all(page)]
 
     async def list_disputes(self, intent_id: str) -> list[StripeDispute]:
         """Every dispute of the intent's charges."""
@@ -172,7 +175,7 @@ class StripeClient:
         )
         async for listed in _all(page):
             try:
-                yield convert_event(listed.to_dict(for_json=True))
+                yield convert_event(listed.to_dict(for_json=True), app=self._app)
             except UnreadableEvent as error:
                 log.error("event.unreadable", event_id=listed.id, problem=str(error))
 

@@ -9,7 +9,7 @@ import msgspec
 from domain.ids import is_id
 from services.payment.stripe.errors import UnreadableEvent
 from services.payment.stripe.event_types import DISPUTE_TYPES, REFUND_TYPES
-from services.payment.stripe.model import APP, StripeEvent
+from services.payment.stripe.model import StripeEvent
 
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
 
@@ -36,33 +36,33 @@ class _Subject(msgspec.Struct, frozen=True):
     payment_intent: _Word | None = None
 
 
-def parse_event(body: bytes) -> StripeEvent:
-    """Read a webhook's body.
+def parse_event(body: bytes, *, app: str) -> StripeEvent:
+    """Read a webhook's body; what bears the mark `app` is ours.
 
     Raises:
         UnreadableEvent: it is no event of Stripe's v1 API.
     """
     try:
-        return _to_event(msgspec.json.decode(body.decode(), type=_Envelope))
+        return _to_event(msgspec.json.decode(body.decode(), type=_Envelope), app)
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UnreadableEvent(f"the body is no event of Stripe's v1 API: {error}") from None
 
 
-def convert_event(listed: dict[str, Any]) -> StripeEvent:
-    """Read an event that came from Stripe's list.
+def convert_event(listed: dict[str, Any], *, app: str) -> StripeEvent:
+    """Read an event that came from Stripe's list; what bears the mark `app` is ours.
 
     Raises:
         UnreadableEvent: it is no event of Stripe's v1 API.
     """
     try:
-        return _to_event(msgspec.convert(listed, _Envelope))
+        return _to_event(msgspec.convert(listed, _Envelope), app)
     except msgspec.ValidationError as error:
         raise UnreadableEvent(f"no event of Stripe's v1 API: {error}") from None
 
 
-def _to_event(envelope: _Envelope) -> StripeEvent:
+def _to_event(envelope: _Envelope, app: str) -> StripeEvent:
     metadata = envelope.data.object.get("metadata")
-    is_ours = isinstance(metadata, dict) and metadata.get("app") == APP
+    is_ours = isinstance(metadata, dict) and metadata.get("app") == app
     intent_id = order_id = None
     if is_ours or envelope.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):
         subject = msgspec.convert(envelope.data.object, _Subject)

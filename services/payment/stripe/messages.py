@@ -19,7 +19,7 @@ from services.payment.stripe.errors import (
     StripeUnavailable,
     StripeUnexpectedState,
 )
-from services.payment.stripe.model import APP, FailedCharge, Intent, StripeDispute, StripeRefund
+from services.payment.stripe.model import FailedCharge, Intent, StripeDispute, StripeRefund
 
 _INTENT_STATUS: Final = {
     "requires_payment_method": PaymentStatus.REQUIRES_PAYMENT_METHOD,
@@ -76,8 +76,8 @@ def to_failed_charge(charge: stripe.Charge) -> FailedCharge:
     )
 
 
-def to_refund(refund: stripe.Refund) -> StripeRefund:
-    """A refund."""
+def to_refund(refund: stripe.Refund, *, app: str) -> StripeRefund:
+    """A refund; ours if it bears that mark."""
     currency = refund.currency.upper()
     metadata = refund.metadata.to_dict() if refund.metadata is not None else {}
     return StripeRefund(
@@ -87,7 +87,7 @@ def to_refund(refund: stripe.Refund) -> StripeRefund:
         amount=from_stripe(refund.amount, currency),
         currency=currency,
         created_at=datetime.fromtimestamp(refund.created, UTC),
-        refund_id=metadata.get("refund_id") if metadata.get("app") == APP else None,
+        refund_id=metadata.get("refund_id") if metadata.get("app") == app else None,
     )
 
 

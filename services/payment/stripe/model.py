@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundStatus
-
-APP: Final = "ordersaga"
-"""Our mark in the metadata of everything that we make at Stripe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

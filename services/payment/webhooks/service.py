@@ -27,6 +27,7 @@ class WebhookService:
         database: the payment database.
         secrets: that a webhook may be signed with, the current one first.
         livemode: whether live events are ours; the others are test events.
+        app: our mark in the metadata of what we made at Stripe.
         on_stored: called after new events were committed.
         clock: says how old a signature is.
 
@@ -40,12 +41,14 @@ class WebhookService:
         *,
         secrets: Sequence[str],
         livemode: bool,
+        app: str,
         on_stored: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._database = database
         self._secrets = secrets
         self._livemode = livemode
+        self._app = app
         self._on_stored = on_stored
         self._clock = clock
         self.dropped: Counter[str] = Counter()
@@ -59,7 +62,7 @@ class WebhookService:
         """
         check_signature(body=body, header=signature, secrets=self._secrets, now=self._clock().timestamp())
         try:
-            event = parse_event(body)
+            event = parse_event(body, app=self._app)
         except UnreadableEvent as error:
             raise BadWebhookBody(str(error)) from None
         await self.store([event])

@@ -29,6 +29,7 @@ from tests.saga.simulator.schedule import Arrival, Fault, Move, Schedule, number
 from tests.saga.simulator.slot import Slot
 from tests.saga.simulator.stripe_calls import STEP_UNDER_WAY
 from tests.saga.simulator.turns import Flow, Turns
+from tests.support.identities import signed_in
 
 MOST_CALLS = 160
 """More steps than any case needs: one with more of them would go on for ever."""
@@ -311,7 +312,7 @@ class Case:
     async def _request_cancellation(self) -> None:
         request = order_pb2.CancelOrderRequest(order_id=self.order_id, idempotency_key="cancel", wait_ms=0)
         customer = Caller(CallerRole.CUSTOMER, self.user_id)
-        await self.slot.installation.orders.CancelOrder(request, metadata=customer.metadata)
+        await self.slot.installation.orders.CancelOrder(request, metadata=signed_in(customer).metadata)
 
     async def _knows_update(self) -> bool:
         reference = UpdateRef(

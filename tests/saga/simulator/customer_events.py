@@ -14,6 +14,7 @@ from sandbox.stripe.errors import ApiError
 from sandbox.stripe.objects import Intent, IntentStatus
 from tests.saga.simulator.events import ANYWHERE, CRASH, Event, Where
 from tests.saga.simulator.turns import Flow
+from tests.support.identities import signed_in
 
 if TYPE_CHECKING:
     from tests.saga.simulator.case import Case
@@ -103,7 +104,7 @@ async def _cancel_at_stripe(case: Case, flow: Flow | None) -> None:
 
 async def _withdraw(case: Case, flow: Flow | None) -> None:
     request = product_pb2.UpdateProductRequest(product_id=case.product_id, active=False)
-    await case.slot.installation.products.UpdateProduct(request, metadata=ADMIN.metadata)
+    await case.slot.installation.products.UpdateProduct(request, metadata=signed_in(ADMIN).metadata)
 
 
 async def _release_by_hand(case: Case, flow: Flow | None) -> None:

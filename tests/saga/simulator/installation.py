@@ -22,28 +22,25 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server as add_inventory
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
-from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server as add_order
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
-from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server as add_payment
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from ordersaga.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server as add_product
 from runtime.database import Database
+from runtime.rpc_server import GrpcService
 from runtime.settings import Settings
 from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.in_process import InProcessClient
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
-from services.inventory.server import InventoryServicer
+from services.inventory.server import grpc_service as serve_inventory
 from services.order.bootstrap import OrderComponents
 from services.order.bootstrap import bootstrap as bootstrap_order
-from services.order.server import OrderServicer
+from services.order.server import grpc_service as serve_order
 from services.payment.bootstrap import PaymentComponents
 from services.payment.bootstrap import bootstrap as bootstrap_payment
-from services.payment.server import PaymentServicer
+from services.payment.server import grpc_service as serve_payment
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.product.bootstrap import bootstrap as bootstrap_product
-from services.product.server import ProductServicer
+from services.product.server import grpc_service as serve_product
 from tests.saga.simulator.stripe_calls import StripeCalls
 from tests.support.direct_channel import DirectChannel
 from workers.order_worker import make_activities
@@ -119,7 +116,7 @@ async def open_installation(dsns: Mapping[str, str], temporal: Client) -> AsyncI
         async def payment_process(http: stripe.HTTPClient) -> tuple[PaymentComponents, PaymentServiceStub]:
             opening = bootstrap_payment(SETTINGS, database=databases["payment"], stripe_http=http, temporal=temporal)
             components = await stack.enter_async_context(opening)
-            return components, PaymentServiceStub(_serve(add_payment, PaymentServicer(components)))
+            return components, PaymentServiceStub(_direct(serve_payment(components)))
 
         _, first = await payment_process(transports[0])
         payment, second = await payment_process(transports[1])
@@ -128,9 +125,9 @@ async def open_installation(dsns: Mapping[str, str], temporal: Client) -> AsyncI
         order = await stack.enter_async_context(
             bootstrap_order(SETTINGS, database=databases["order"], temporal=temporal)
         )
-        products = ProductServiceStub(_serve(add_product, ProductServicer(product)))
-        stock = InventoryServiceStub(_serve(add_inventory, InventoryServicer(inventory)))
-        orders = OrderServiceStub(_serve(add_order, OrderServicer(order)))
+        products = ProductServiceStub(_direct(serve_product(product)))
+        stock = InventoryServiceStub(_direct(serve_inventory(inventory)))
+        orders = OrderServiceStub(_direct(serve_order(order)))
 
         def steps(payments: PaymentServiceStub) -> Mapping[str, Step]:
             made = make_activities(products=products, inventory=stock, payments=payments, orders=orders)
@@ -151,7 +148,5 @@ async def open_installation(dsns: Mapping[str, str], temporal: Client) -> AsyncI
         )
 
 
-def _serve(add: Callable[[Any, Any], None], servicer: object) -> Any:
-    channel = DirectChannel()
-    add(servicer, channel)
-    return channel
+def _direct(service: GrpcService) -> Any:
+    return DirectChannel(service)

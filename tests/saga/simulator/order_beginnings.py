@@ -19,6 +19,7 @@ from tests.saga.simulator.case import Case
 from tests.saga.simulator.customer_events import ADMIN, AUTHENTICATION, DECLINED, VISA
 from tests.saga.simulator.events import Events
 from tests.saga.simulator.schedule import Arrival, Move
+from tests.support.identities import signed_in
 
 UNITS: Final = 5
 ORDERED: Final = 2
@@ -50,12 +51,12 @@ async def add_product(case: Case, *, price: int, units: int) -> None:
     """A product with so many units in stock."""
     services = case.slot.installation
     create = product_pb2.CreateProductRequest(name="Thing", unit_price=price, currency="EUR")
-    created = await services.products.CreateProduct(create, metadata=ADMIN.metadata)
+    created = await services.products.CreateProduct(create, metadata=signed_in(ADMIN).metadata)
     case.product_id = created.product.id
     adjust = inventory_pb2.AdjustStockRequest(
         adjustment_id=new_id(), product_id=case.product_id, delta=units, note="delivery"
     )
-    await services.inventory.AdjustStock(adjust, metadata=ADMIN.metadata)
+    await services.inventory.AdjustStock(adjust, metadata=signed_in(ADMIN).metadata)
 
 
 async def place(case: Case, *, quantity: int, payment_method: str | None, window: int) -> None:
@@ -73,7 +74,7 @@ async def place(case: Case, *, quantity: int, payment_method: str | None, window
         wait_ms=0,
     )
     customer = Caller(CallerRole.CUSTOMER, case.user_id)
-    created = await case.slot.installation.orders.CreateOrder(request, metadata=customer.metadata)
+    created = await case.slot.installation.orders.CreateOrder(request, metadata=signed_in(customer).metadata)
     case.order_id = created.order.id
     lines = [OrderLine(case.product_id, quantity)]
     case.requests["reserve"] = ReserveRequest(order_id=case.order_id, lines=lines)

@@ -28,6 +28,7 @@ from tests.saga.simulator.customer_events import ADMIN, VISA
 from tests.saga.simulator.events import Events
 from tests.saga.simulator.order_beginnings import PRICE, add_product, place
 from tests.saga.simulator.schedule import Move
+from tests.support.identities import signed_in
 
 UNITS: Final = 10
 ORDERED: Final = 3
@@ -97,7 +98,7 @@ async def request_refund(case: Case, amount: int | None, units: int = 0) -> str:
     )
     if amount is not None:
         request.amount = amount
-    answer = await case.slot.installation.payments.RequestRefund(request, metadata=ADMIN.metadata)
+    answer = await case.slot.installation.payments.RequestRefund(request, metadata=signed_in(ADMIN).metadata)
     case.requested_restock += units
     return answer.refund.id
 

@@ -17,6 +17,7 @@ from tests.saga.simulator.customer_events import ADMIN
 from tests.saga.simulator.events import ANYWHERE, AROUND_STEPS, CRASH, Event, Where
 from tests.saga.simulator.oracle import BY_HAND
 from tests.saga.simulator.turns import Flow
+from tests.support.identities import signed_in
 
 if TYPE_CHECKING:
     from tests.saga.simulator.case import Case
@@ -84,7 +85,7 @@ async def _ask(case: Case, flow: Flow | None) -> None:
     """An admin wants a part of the rest."""
     request = payment_pb2.RequestRefundRequest(order_id=case.order_id, idempotency_key="asked", amount=PART, wait_ms=0)
     with suppress(grpc.aio.AioRpcError):  # it is refused
-        await case.slot.installation.payments.RequestRefund(request, metadata=ADMIN.metadata)
+        await case.slot.installation.payments.RequestRefund(request, metadata=signed_in(ADMIN).metadata)
 
 
 async def _cancel(case: Case, flow: Flow | None) -> None:

@@ -18,9 +18,8 @@ from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.events import Event
 from sandbox.stripe.objects import Charge, ChargeStatus, Intent
 from sandbox.stripe.objects import Refund as StripeRefund
-from services.payment.stripe.model import APP
 from tests.saga.simulator.databases import CaseDatabases
-from tests.saga.simulator.installation import Installation
+from tests.saga.simulator.installation import SETTINGS, Installation
 from tests.support.audit_facts import facts
 
 
@@ -101,7 +100,7 @@ async def read_facts(installation: Installation, databases: CaseDatabases) -> Fa
         refunds=paid.refunds,
         disputes=paid.disputes,
         waiting_events=paid.waiting_events,
-        intents=await read_stripe(installation.reader, app=APP),
+        intents=await read_stripe(installation.reader, app=SETTINGS.stripe_app),
     )
 
 

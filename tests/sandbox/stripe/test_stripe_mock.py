@@ -81,6 +81,7 @@ async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str) -> 
         api_base=api_base,
         timeout=10,
         payment_method_types=["card", "sepa_debit"],
+        app="ordersaga",
         http_client=recorder,
     )
 

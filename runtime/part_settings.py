@@ -1,0 +1,92 @@
+"""Which settings each part reads: so that it is given no more, and that the list of settings says whose each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from runtime.settings import Settings
+
+_PROCESS: Final = ("log_level", "metrics_host", "metrics_port", "shutdown_grace")
+_TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
+_DATABASE: Final = ("database_pool_size", "database_pooler")
+_GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")
+_TEMPORAL: Final = ("temporal_config_file", "temporal_profile", "temporal_address", "temporal_namespace")
+_KAFKA: Final = (
+    *("kafka_bootstrap", "kafka_security_protocol", "kafka_sasl_mechanism", "kafka_username", "kafka_password"),
+    *("kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
+)
+_STRIPE: Final = ("stripe_api_key", "stripe_api_base", "stripe_app", "stripe_timeout")
+_ADDRESSES: Final = tuple(
+    f"{service}_address" for service in ("user", "product", "inventory", "order", "payment", "notification")
+)
+_DSNS: Final = tuple(
+    f"{service}_dsn" for service in ("user", "product", "inventory", "order", "payment", "notification")
+)
+
+
+def _service(name: str) -> tuple[str, ...]:
+    return (*_PROCESS, *_GRPC, *_DATABASE, f"{name}_dsn", f"{name}_listen")
+
+
+SETTINGS: Final[Mapping[str, Sequence[str]]] = {
+    "gateway": (
+        *_PROCESS,
+        *_TLS,
+        *_ADDRESSES,
+        *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
+    ),
+    "user": (
+        *_service("user"),
+        *("jwt_private_key", "access_token_ttl", "refresh_token_ttl", "password_hash_memory"),
+    ),
+    "product": _service("product"),
+    "inventory": _service("inventory"),
+    "order": (
+        *_service("order"),
+        *_TEMPORAL,
+        *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
+        "saga_sweep_interval",
+    ),
+    "payment": (
+        *_service("payment"),
+        *_TEMPORAL,
+        *_STRIPE,
+        *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
+        *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
+        *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period"),
+    ),
+    "notification": (
+        *_service("notification"),
+        *_KAFKA,
+        *("kafka_idempotence", "kafka_session_timeout_ms", "user_address", "product_address", "grpc_deadline"),
+        *("smtp_host", "smtp_port", "smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password", "mail_sender"),
+        *("twilio_account_sid", "twilio_auth_token", "twilio_sender", "twilio_api_base", "twilio_timeout"),
+    ),
+    "order-worker": (
+        *_PROCESS,
+        *_TLS,
+        *_TEMPORAL,
+        *("temporal_task_queue", "workflow_sandbox"),
+        *("product_address", "inventory_address", "payment_address", "order_address"),
+    ),
+    "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
+    "ordersaga setup": (*_DSNS, "owner_dsns", "password_hash_memory", *_DATABASE),
+    "ordersaga audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
+    "ordersaga repair": (
+        *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
+        *("payment_attempts", "attention_after", "payment_event_timeout"),
+    ),
+}
+"""Part, or command, to the names of its settings."""
+
+
+def parts_of(setting: str) -> Iterator[str]:
+    """The parts and commands that read a setting."""
+    return (part for part, names in SETTINGS.items() if setting in names)
+
+
+def only_for(settings: Settings, *parts: str) -> dict[str, object]:
+    """What of the settings those parts read, by name."""
+    names = {name for part in parts for name in SETTINGS[part]}
+    return {name: getattr(settings, name) for name in Settings.model_fields if name in names}

@@ -1,0 +1,155 @@
+"""A part that runs several times: calls reach all of it, by name or by list, and go on when one is added or stops."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from ipaddress import IPv4Address
+from typing import Any, Final, cast
+
+import pytest
+
+from ordersaga.product.v1 import product_pb2 as pb
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
+from runtime.caller import SERVICE
+from runtime.identity import Part
+from runtime.permissions import allow
+from runtime.rpc_client import call, open_channel
+from runtime.rpc_server import GrpcService, RpcServer
+from sandbox.ports import free_port
+from services.product.server import ProductServicer
+from tests.support.identities import VERIFIER, credentials
+
+NAME: Final = "product.example.test"
+CONNECTION_AGE: Final = 0.5
+TIMEOUT: Final = 30
+
+
+class Counting(ProductServicer):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:  # without the components of the real one, none of whose methods is called
+        self.calls = 0
+
+    @allow(Part.NOTIFICATION)
+    async def GetProduct(  # noqa: N802 - gRPC's
+        self, request: pb.GetProductRequest, context: Any
+    ) -> pb.GetProductResponse:
+        self.calls += 1
+        return pb.GetProductResponse()
+
+
+@asynccontextmanager
+async def replica(address: str, servicer: Counting) -> AsyncIterator[None]:
+    descriptor = pb.DESCRIPTOR.services_by_name["ProductService"]
+    service = GrpcService(descriptor, servicer, add_ProductServiceServicer_to_server)
+    async with RpcServer(
+        address,
+        [service],
+        credentials=credentials(Part.PRODUCT),
+        verifier=VERIFIER,
+        grace=1,
+        connection_age=CONNECTION_AGE,
+    ):
+        yield
+
+
+@asynccontextmanager
+async def asking(hosts: str) -> AsyncIterator[Callable[[], Any]]:
+    """One call after the other."""
+    async with open_channel(Part.PRODUCT, hosts, credentials(Part.NOTIFICATION)) as channel:
+        stub = ProductServiceStub(channel)
+
+        async def ask() -> None:
+            await call(stub.GetProduct, pb.GetProductRequest(), caller=SERVICE, deadline=TIMEOUT)
+
+        yield ask
+
+
+async def ask_until(ask: Callable[[], Any], condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():
+            await ask()
+            await asyncio.sleep(0.01)
+
+
+class Names(asyncio.DatagramProtocol):
+    """A name server that knows one name."""
+
+    def __init__(self) -> None:
+        self.addresses: Sequence[str] = ()
+        self.port = 0
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+        self.port = transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        """Called by asyncio: answer a question (RFC 1035, 4.1) for A with our addresses, any other one with none."""
+        assert self._transport is not None
+        question = data[12 : data.index(b"\0", 12) + 5]
+        kind = struct.unpack("!H", question[-4:-2])[0]
+        answers = self.addresses if kind == 1 else ()
+        records = b"".join(struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + IPv4Address(answer).packed for answer in answers)
+        header = data[:2] + struct.pack("!HHHHH", 0x8180, 1, len(answers), 0, 0)
+        self._transport.sendto(header + question + records, address)
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[Names]:
+    loop = asyncio.get_running_loop()
+    transport, names = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
+    yield names
+    transport.close()
+
+
+@contextmanager
+def same_port(hosts: Sequence[str]) -> Iterator[list[str]]:
+    """The hosts, each with the one port that is free on all of them."""
+    port = free_port()
+    yield [f"{host}:{port}" for host in hosts]
+
+
+async def test_a_replica_that_is_added_under_the_name_gets_calls_and_one_that_stops_costs_none(names: Names) -> None:
+    hosts = ["127.0.0.1", "127.0.0.2"]
+    first, second = Counting(), Counting()
+    async with AsyncExitStack() as stack:
+        addresses = stack.enter_context(same_port(hosts))
+        one = await stack.enter_async_context(AsyncExitStack())
+        await one.enter_async_context(replica(addresses[0], first))
+        await stack.enter_async_context(replica(addresses[1], second))
+        names.addresses = hosts[:1]
+        port = addresses[0].rpartition(":")[2]
+        ask = await stack.enter_async_context(asking(f"dns://127.0.0.1:{names.port}/{NAME}:{port}"))
+        await ask_until(ask, lambda: first.calls >= 10)
+        assert second.calls == 0
+
+        names.addresses = hosts
+        await ask_until(ask, lambda: second.calls >= 10)
+
+        names.addresses = hosts[1:]
+        await one.aclose()
+        before = second.calls
+        await ask_until(ask, lambda: second.calls >= before + 50)
+
+
+async def test_calls_take_turns_over_a_list_of_hosts_and_leave_out_who_is_away() -> None:
+    first, second = Counting(), Counting()
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(AsyncExitStack())
+        await one.enter_async_context(replica(addresses[0], first))
+        await stack.enter_async_context(replica(addresses[1], second))
+        ask = await stack.enter_async_context(asking(",".join(addresses)))
+        await ask_until(ask, lambda: min(first.calls, second.calls) >= 10)
+
+        await one.aclose()
+        before = second.calls
+        await ask_until(ask, lambda: second.calls >= before + 50)
+        await one.enter_async_context(replica(addresses[0], first))
+        before = first.calls
+        await ask_until(ask, lambda: first.calls >= before + 10)

@@ -1,0 +1,247 @@
+"""Who may call what: every method of every service, for every part, with every kind of certificate and token.
+
+The table is the specification: a method that is declared otherwise, or not at all, fails here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import pytest
+import pytest_asyncio
+
+from domain.ids import new_id
+from ordersaga.inventory.v1 import inventory_pb2
+from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server
+from ordersaga.notification.v1 import notification_pb2
+from ordersaga.notification.v1.notification_pb2_grpc import add_NotificationServiceServicer_to_server
+from ordersaga.order.v1 import order_pb2
+from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server
+from ordersaga.payment.v1 import payment_pb2
+from ordersaga.payment.v1.payment_pb2_grpc import add_PaymentServiceServicer_to_server
+from ordersaga.product.v1 import product_pb2
+from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
+from ordersaga.user.v1 import user_pb2
+from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server
+from runtime.caller import Caller, CallerRole
+from runtime.identity import Part
+from runtime.permissions import Permissions, UndeclaredMethod
+from runtime.rpc_client import open_channel
+from runtime.rpc_server import GrpcService
+from sandbox.certificates import CertificateAuthority
+from services.inventory.server import InventoryServicer
+from services.notification.server import NotificationServicer
+from services.order.server import OrderServicer
+from services.payment.server import PaymentServicer
+from services.product.server import ProductServicer
+from services.user.server import UserServicer
+from tests.support.identities import VERIFIER, authority, credentials, forged_bearer, sign
+from tests.support.rpc import serving
+
+ITSELF: Final = "itself"
+VISITOR, CUSTOMER, ADMIN = CallerRole.ANONYMOUS, CallerRole.CUSTOMER, CallerRole.ADMIN
+_BY_WORKER: Final = {Part.ORDER_WORKER: [ITSELF]}
+_BY_GATEWAY: Final = {Part.GATEWAY: [ITSELF]}
+_FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, ADMIN]}
+_FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
+_FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, ADMIN]}
+_BY_NOTIFICATION: Final = {Part.NOTIFICATION: [ITSELF]}
+
+ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
+    "UserService/RegisterUser": _BY_GATEWAY,
+    "UserService/AuthenticateUser": _BY_GATEWAY,
+    "UserService/RefreshToken": _BY_GATEWAY,
+    "UserService/RevokeToken": _BY_GATEWAY,
+    "UserService/GetUser": {**_FOR_USERS, **_BY_NOTIFICATION},
+    "ProductService/CreateProduct": _FOR_ADMINS,
+    "ProductService/GetProduct": {**_FOR_ALL, **_BY_NOTIFICATION},
+    "ProductService/UpdateProduct": _FOR_ADMINS,
+    "ProductService/DeleteProduct": _FOR_ADMINS,
+    "ProductService/ListProducts": _FOR_ALL,
+    "ProductService/Quote": _BY_WORKER,
+    "InventoryService/GetStock": _FOR_ADMINS,
+    "InventoryService/AdjustStock": _FOR_ADMINS,
+    "InventoryService/Reserve": _BY_WORKER,
+    "InventoryService/Release": _BY_WORKER,
+    "InventoryService/Commit": _BY_WORKER,
+    "InventoryService/Restock": _BY_WORKER,
+    "OrderService/CreateOrder": _FOR_USERS,
+    "OrderService/GetOrder": {**_FOR_USERS, **_BY_WORKER},
+    "OrderService/ListOrders": _FOR_USERS,
+    "OrderService/CancelOrder": _FOR_USERS,
+    "OrderService/MarkPending": _BY_WORKER,
+    "OrderService/MarkClosed": _BY_WORKER,
+    "OrderService/MarkRefunded": _BY_WORKER,
+    "OrderService/RaiseAttention": _BY_WORKER,
+    "OrderService/ClearAttention": _BY_WORKER,
+    "PaymentService/CheckAmount": _BY_WORKER,
+    "PaymentService/OpenPayment": _BY_WORKER,
+    "PaymentService/CheckPayment": _BY_WORKER,
+    "PaymentService/ClosePayment": _BY_WORKER,
+    "PaymentService/VoidPayment": _BY_WORKER,
+    "PaymentService/GetPayment": _FOR_USERS,
+    "PaymentService/GetClientSecret": _FOR_USERS,
+    "PaymentService/RequestRefund": _FOR_ADMINS,
+    "PaymentService/ListRefunds": _FOR_USERS,
+    "PaymentService/CarryOutRefund": _BY_WORKER,
+    "PaymentService/ReplaceRefund": _BY_WORKER,
+    "PaymentService/ResolveRefund": _BY_WORKER,
+    "PaymentService/CloseRefund": _BY_WORKER,
+    "PaymentService/CheckDispute": _BY_WORKER,
+    "PaymentService/CloseDispute": _BY_WORKER,
+    "PaymentService/ReceiveWebhook": _BY_GATEWAY,
+    "NotificationService/SendEmail": _FOR_ADMINS,
+    "NotificationService/SendSms": _FOR_ADMINS,
+}
+
+DEADLINE: Final = 20
+REFUSED: Final = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+NO_PROTOBUF: Final = b"\xff"
+"""Whoever is let in hears that this is no message: nothing behind the door is needed, or touched."""
+FORGED_METADATA: Final = (("x-caller-role", "service"), ("x-caller-id", new_id()))
+"""What once made anybody a service."""
+
+
+def service_of(pb: Any, servicer: type[Any], add: Any) -> GrpcService:
+    """The service as it is served, with nothing behind it."""
+    [descriptor] = pb.DESCRIPTOR.services_by_name.values()
+    return GrpcService(descriptor, object.__new__(servicer), add)
+
+
+SERVICES: Final = (
+    service_of(user_pb2, UserServicer, add_UserServiceServicer_to_server),
+    service_of(product_pb2, ProductServicer, add_ProductServiceServicer_to_server),
+    service_of(inventory_pb2, InventoryServicer, add_InventoryServiceServicer_to_server),
+    service_of(order_pb2, OrderServicer, add_OrderServiceServicer_to_server),
+    service_of(payment_pb2, PaymentServicer, add_PaymentServiceServicer_to_server),
+    service_of(notification_pb2, NotificationServicer, add_NotificationServiceServicer_to_server),
+)
+METHODS: Final = [
+    (service.part, f"/{service.descriptor.full_name}/{method.name}")
+    for service in SERVICES
+    for method in service.descriptor.methods
+]
+
+
+def short(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """All services, each on a server of its own."""
+
+    addresses: Mapping[Part, str]
+
+    async def code(
+        self, channel: grpc.aio.Channel, path: str, metadata: Sequence[tuple[str, str]] = ()
+    ) -> grpc.StatusCode:
+        """How the call of a method with such a body ends."""
+        method = channel.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            await method(NO_PROTOBUF, timeout=DEADLINE, metadata=(*FORGED_METADATA, *metadata))
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        raise AssertionError(f"{path} took what is no message")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def servers() -> AsyncIterator[Servers]:
+    async with AsyncExitStack() as stack:
+        yield Servers({service.part: await stack.enter_async_context(serving(service)) for service in SERVICES})
+
+
+def tokens() -> Mapping[str, str]:
+    """Every kind of token, by whose it is."""
+    expired = sign(Caller(ADMIN, new_id()), ttl=-60)
+    return {
+        CUSTOMER: sign(Caller(CUSTOMER, new_id())),
+        ADMIN: sign(Caller(ADMIN, new_id())),
+        "expired": expired,
+        "forged": forged_bearer()["Authorization"].removeprefix("Bearer "),
+        "nonsense": "a.b.c",
+    }
+
+
+def bearing(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),)
+
+
+def certificate_of(kind: str, part: Part) -> tuple[bytes | None, bytes | None]:
+    match kind:
+        case "another CA's":
+            return CertificateAuthority().issue(part)
+        case "expired":
+            return authority().issue(part, life=-timedelta(days=1))
+        case "for nobody of ours":
+            return authority().issue(part, uri="spiffe://ordersaga/everything")
+        case _:
+            return None, None
+
+
+def test_the_table_has_every_method() -> None:
+    assert {short(path) for _, path in METHODS} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("caller", Part)
+async def test_a_part_is_let_in_where_the_table_says_and_nowhere_else(servers: Servers, caller: Part) -> None:
+    let_in: dict[str, list[str]] = {}
+    for part, path in METHODS:
+        async with open_channel(part, servers.addresses[part], credentials(caller)) as channel:
+            answers: dict[str, grpc.StatusCode] = {VISITOR: await servers.code(channel, path)}
+            for whose, token in tokens().items():
+                answers[whose] = await servers.code(channel, path, bearing(token))
+        assert set(answers.values()) <= {grpc.StatusCode.INVALID_ARGUMENT, *REFUSED}
+        let_in[short(path)] = [whose for whose, code in answers.items() if code is grpc.StatusCode.INVALID_ARGUMENT]
+
+    everybody = [VISITOR, *tokens()]  # whose token comes with what a part does itself is not asked
+    assert let_in == {
+        name: everybody if (roles := allowed.get(caller, [])) == [ITSELF] else list(roles)
+        for name, allowed in ALLOWED.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["none", "another CA's", "expired", "for nobody of ours"])
+@pytest.mark.parametrize("caller", Part)
+async def test_no_certificate_of_another_kind_is_let_in(servers: Servers, caller: Part, kind: str) -> None:
+    certificate, key = certificate_of(kind, caller)
+    refused_by_name = kind == "for nobody of ours"
+    shown = grpc.ssl_channel_credentials(authority().pem, key, certificate)
+    for service in SERVICES:
+        options = [("grpc.ssl_target_name_override", service.part.server_name)]
+        async with grpc.aio.secure_channel(servers.addresses[service.part], shown, options) as channel:
+            for part, path in METHODS:
+                if part is service.part:
+                    code = await servers.code(channel, path, bearing(tokens()[ADMIN]))
+                    wanted = grpc.StatusCode.PERMISSION_DENIED if refused_by_name else grpc.StatusCode.UNAVAILABLE
+                    assert code is wanted, path
+
+
+async def test_nothing_is_answered_without_tls(servers: Servers) -> None:
+    for part, path in METHODS:
+        async with grpc.aio.insecure_channel(servers.addresses[part]) as channel:
+            assert await servers.code(channel, path, bearing(tokens()[ADMIN])) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_caller_does_not_talk_to_another_part_than_it_means(servers: Servers) -> None:
+    path = "/ordersaga.product.v1.ProductService/ListProducts"
+    async with open_channel(Part.PRODUCT, servers.addresses[Part.USER], credentials(Part.GATEWAY)) as channel:
+        assert await servers.code(channel, path) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_method_that_declares_nothing_keeps_its_server_from_starting() -> None:
+    class Undeclared(ProductServicer):
+        async def Quote(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's
+            raise NotImplementedError
+
+    service = service_of(product_pb2, Undeclared, add_ProductServiceServicer_to_server)
+
+    with pytest.raises(UndeclaredMethod, match=r"ProductService\.Quote"):
+        Permissions([(service.descriptor, service.servicer)], VERIFIER)
+    assert issubclass(ProductServicer, ProductServiceServicer)
