@@ -63,10 +63,15 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         SettingsError: the profile is missing, or does not fit.
         RuntimeError: nobody answers, or the other side is not trusted or does not trust us, which the message says.
     """
-    return await Client.connect(**_profile(settings), lazy=lazy)
+    return await Client.connect(**connect_options(settings), lazy=lazy)
 
 
-def _profile(settings: Settings) -> ClientConnectConfig:
+def connect_options(settings: Settings) -> ClientConnectConfig:
+    """What a client is made with: the profile's, and the settings' own in its place.
+
+    Raises:
+        SettingsError: the file or the profile is missing, or does not fit.
+    """
     file = settings.temporal_config_file
     if file is not None and not file.is_file():
         raise SettingsError(f"ORDERSAGA_TEMPORAL_CONFIG_FILE: there is no {file}")
@@ -75,7 +80,7 @@ def _profile(settings: Settings) -> ClientConnectConfig:
             settings.temporal_profile, config_file=None if file is None else str(file)
         )
     except (RuntimeError, ValueError, OSError) as error:
-        where = "PROFILE" if file is None else "CONFIG_FILE"
+        where = "PROFILE" if settings.temporal_profile is not None else "CONFIG_FILE"
         raise SettingsError(f"ORDERSAGA_TEMPORAL_{where}: {error}") from None
     profile["target_host"] = settings.temporal_address or profile.get("target_host") or _ADDRESS
     profile["namespace"] = settings.temporal_namespace or profile.get("namespace") or _NAMESPACE
