@@ -1,13 +1,21 @@
-"""How long the gateway's requests take, by route."""
+"""How long the gateway's requests take, by route, and whose clients went away."""
 
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any, Final
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.metrics import HTTP_SECONDS
+
+_HUNG_UP: Final = "has_hung_up"
+
+
+def has_hung_up(scope: Scope) -> bool:
+    """Whether the client has gone, so that what failed for want of its body is not our defect."""
+    return bool(scope["state"].get(_HUNG_UP))
 
 
 def measured(app: ASGIApp) -> ASGIApp:
@@ -25,8 +33,14 @@ def measured(app: ASGIApp) -> ASGIApp:
                 status = message["status"]
             await send(message)
 
+        async def listen() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                scope["state"][_HUNG_UP] = True
+            return message
+
         try:
-            await app(scope, receive, note)
+            await app(scope, listen, note)
         finally:
             HTTP_SECONDS.labels(scope["method"], scope["path_template"], status).observe(perf_counter() - began)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
+from api.measuring import has_hung_up
 from domain.refusals import Refusal
 from runtime.refusal import CallRefused, Refused
 from runtime.rpc_client import ServiceUnavailable
@@ -175,7 +177,7 @@ def _respond(
         title=kind.title,
         status=kind.status,
         detail=detail,
-        instance=request.url.path,
+        instance=request.scope["path"],  # the URL is made of the Host header, which may be nonsense
         errors=list(violations),
     )
     return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=answer_headers)
@@ -199,7 +201,7 @@ def _from_refusal(request: Request[Any, Any, Any], error: Refused | CallRefused)
 
 
 def _from_unavailable(request: Request[Any, Any, Any], error: ServiceUnavailable) -> Response[Problem]:
-    log.warning("request.service_unavailable", path=request.url.path, code=error.code.name, problem=str(error))
+    log.warning("request.service_unavailable", path=request.scope["path"], code=error.code.name, problem=str(error))
     return _respond(
         request,
         SERVICE_UNAVAILABLE,
@@ -216,13 +218,17 @@ def _from_http(request: Request[Any, Any, Any], error: HTTPException) -> Respons
             return _respond(request, MALFORMED_JSON, "The body is empty.")
         return _respond(request, VALIDATION, "Some parameters are wrong; see errors.", violations=violations)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if has_hung_up(request.scope):
+            return _respond(request, BAD_REQUEST, "The request broke off.")
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == ENAMETOOLONG:
+            return _respond(request, NOT_FOUND, NOT_FOUND.title)
         return _from_defect(request, error)
     kind = _BY_STATUS.get(error.status_code, BAD_REQUEST)
     return _respond(request, kind, error.detail or kind.title, headers=error.headers)
 
 
 def _from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    log.error("request.failed", path=request.url.path, method=request.method, exc_info=error)
+    log.error("request.failed", path=request.scope["path"], method=request.method, exc_info=error)
     return _respond(request, INTERNAL, "The request could not be served; our log has the cause.")
 
 
