@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,7 @@ from domain.payments import PaymentStatus
 from runtime.caller import SERVICE, Caller, CallerRole
 from services.payment.payments.errors import PaymentDiffers, PaymentNotFound, PaymentVoided
 from services.payment.stripe.errors import PaymentRejected, StripeKeySpent, StripeUnavailable
-from tests.support.payment_harness import PaymentHarness, new_payment
+from tests.support.payment_harness import PaymentHarness, new_payment, payment_harness
 
 CREATE = "payment_intents.create"
 CONFIRM = "payment_intents.confirm"
@@ -33,6 +34,12 @@ async def test_without_a_payment_method_the_intent_waits_unconfirmed(harness: Pa
     )
     assert intent.payment_method_types == harness.settings.stripe_payment_method_types
     assert intent.metadata.to_dict() == {"app": "ordersaga", "order_id": payment.order_id, "payment_id": payment.id}
+
+
+async def test_a_type_that_stripe_does_not_know_delays_orders_and_fails_none(databases: Mapping[str, str]) -> None:
+    async with payment_harness(databases["payment"], stripe_payment_method_types=["giropey"]) as harness:
+        with pytest.raises(StripeUnavailable, match=r"ORDERSAGA_STRIPE_PAYMENT_METHOD_TYPES: .*giropey"):
+            await harness.opened()
 
 
 async def test_with_a_payment_method_the_money_is_taken(harness: PaymentHarness) -> None:

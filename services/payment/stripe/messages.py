@@ -37,6 +37,8 @@ _REFUND_STATUS: Final = {
     "canceled": RefundStatus.CANCELLED,
 }
 _DISPUTE_STATUS: Final = {status.value.lower(): status for status in DisputeStatus}
+_OUR_TYPES: Final = "payment_method_types"
+"""Part of the name of the parameter that is a setting, and nothing of the order."""
 _REPLAYED: Final = "idempotent-replayed"
 """Header of an answer that Stripe had stored under the key."""
 
@@ -133,11 +135,13 @@ def to_error(error: stripe.StripeError) -> Exception:
         return StripeDeclined(message)
     if isinstance(error, stripe.IdempotencyError):
         return StripeKeySpent(f"Stripe: {message}")
+    if isinstance(error, stripe.InvalidRequestError) and _OUR_TYPES in (error.param or ""):
+        return StripeUnavailable(f"Stripe does not take ORDERSAGA_STRIPE_PAYMENT_METHOD_TYPES: {message}")
     if isinstance(error, stripe.InvalidRequestError):
         return StripeStoredRefusal(f"Stripe repeats: {message}") if replayed else _refusal(error, message)
     if (error.http_status or 0) >= 500 and replayed:
         return StripeKeySpent(f"Stripe repeats its stored failure: {message}")
-    # Also 401 and 403, which mean that our key is wrong: somebody must fix it, and no order fails for it.
+    # Also 401 and 403, which mean that our key is wrong: somebody must fix it, as above, and no order fails for it.
     return StripeUnavailable(f"Stripe: {type(error).__name__}: {message}")
 
 
