@@ -77,6 +77,7 @@ class Credentials:
         self._files = {_CA: ca, _CERTIFICATE: certificate, _KEY: key}
         self._lock = threading.Lock()
         self._stamps = self._stamp()
+        self._generation = 0
         self.pem = self._read()
 
     @classmethod
@@ -88,29 +89,36 @@ class Credentials:
         )
         return cls(part, ca=ca, certificate=certificate, key=key)
 
-    def refresh(self) -> bool:
-        """Read the files again if they have changed; whether the credentials are others now. May be called anywhere."""
+    def refresh(self) -> int:
+        """Read the files again if they have changed; a number that rises with each change. May be called anywhere."""
         with self._lock:
             stamps = self._stamp()
-            if stamps == self._stamps:
-                return False
-            self._stamps = stamps
-            try:
-                pem = self._read()
-            except SettingsError as error:
-                log.error("identity.unusable_certificate", part=self.part.value, problem=str(error))
-                return False
-            changed, self.pem = pem != self.pem, pem
-        if changed:
+            if stamps != self._stamps:
+                self._stamps = stamps
+                self._take()
+            return self._generation
+
+    def _take(self) -> None:
+        try:
+            pem = self._read()
+        except SettingsError as error:
+            log.error("identity.unusable_certificate", part=self.part.value, problem=str(error))
+            return
+        if pem != self.pem:
+            self.pem = pem
+            self._generation += 1
             log.info("identity.certificate_read_again", part=self.part.value)
-        return changed
 
     def for_server(self) -> grpc.ServerCredentials:
         """Of a server that takes calls with a certificate of the same CA only."""
 
+        shown = self.refresh()
+
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             """What a new connection is met with; None for the same as the one before."""
-            return self._configuration() if self.refresh() else None
+            nonlocal shown
+            before, shown = shown, self.refresh()
+            return None if shown == before else self._configuration()
 
         return grpc.dynamic_ssl_server_credentials(
             self._configuration(),

@@ -68,6 +68,7 @@ class _PartChannel:
         self._credentials = credentials
         self._turn = count()
         self._looked_at = monotonic()
+        self._generation = 0
         self._connections = self._connect()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -95,7 +96,7 @@ class _PartChannel:
         """The connection for the next call."""
         if monotonic() - self._looked_at > _REFRESH:
             self._looked_at = monotonic()
-            if self._credentials.refresh():
+            if self._credentials.refresh() != self._generation:
                 self._reconnect()
         if len(self._connections) == 1:
             return self._connections[0]
@@ -105,6 +106,7 @@ class _PartChannel:
         return min(in_turn, key=_Connection.readiness)
 
     def _connect(self) -> Sequence[_Connection]:
+        self._generation = self._credentials.refresh()
         credentials = self._credentials.for_channel()
         return [_Connection(host, self.part, credentials) for host in self._hosts]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from runtime.rpc_client import open_channel
 from runtime.rpc_server import GrpcService, RpcServer
 from runtime.settings import Settings, SettingsError
 from sandbox.certificates import CertificateAuthority, Certificates
+from sandbox.ports import free_port
 from services.product.server import ProductServicer
 from tests.support.identities import VERIFIER
 
@@ -56,13 +57,15 @@ async def ask(channel: grpc.aio.Channel) -> grpc.StatusCode:
 
 
 @asynccontextmanager
-async def product_server(certificates: Certificates) -> AsyncIterator[RpcServer]:
+async def product_server(certificates: Certificates, *, port: int = 0) -> AsyncIterator[RpcServer]:
     service = GrpcService(
         pb.DESCRIPTOR.services_by_name["ProductService"],
         object.__new__(ProductServicer),
         add_ProductServiceServicer_to_server,
     )
-    server = RpcServer("127.0.0.1:0", [service], credentials=of(certificates, Part.PRODUCT), verifier=VERIFIER, grace=1)
+    server = RpcServer(
+        f"127.0.0.1:{port}", [service], credentials=of(certificates, Part.PRODUCT), verifier=VERIFIER, grace=1
+    )
     async with server:
         yield server
 
@@ -152,6 +155,29 @@ async def test_a_whole_new_ca_is_taken_by_server_and_callers_without_a_restart(
     assert refused is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_every_channel_of_a_part_takes_its_new_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.rpc_client._REFRESH", 0)
+    old, new = CertificateAuthority(), CertificateAuthority()
+    certificates = old.issue_all(tmp_path)
+    async with AsyncExitStack() as stack:
+        ours, port = of(certificates, Part.GATEWAY), free_port()
+        channels = [
+            await stack.enter_async_context(open_channel(Part.PRODUCT, f"127.0.0.1:{port}", ours)) for _ in range(3)
+        ]
+        async with product_server(certificates, port=port):
+            assert [await ask(channel) for channel in channels] == [grpc.StatusCode.INVALID_ARGUMENT] * 3
+
+        (tmp_path / "ca.pem").write_bytes(new.pem)
+        for part in (Part.PRODUCT, Part.GATEWAY):
+            write(tmp_path, part, new.issue(part))
+        async with product_server(certificates, port=port), asyncio.timeout(DEADLINE):
+            for channel in channels:
+                while await ask(channel) is not grpc.StatusCode.INVALID_ARGUMENT:  # noqa: ASYNC110 - it reconnects by itself
+                    await asyncio.sleep(0.05)
+
+
 async def test_a_certificate_that_is_spoilt_later_changes_nothing(tmp_path: Path) -> None:
     certificates = CertificateAuthority().issue_all(tmp_path)
     async with product_server(certificates) as server:
@@ -159,7 +185,7 @@ async def test_a_certificate_that_is_spoilt_later_changes_nothing(tmp_path: Path
         (tmp_path / "product.pem").write_text("half a certifi")
         (tmp_path / "gateway.pem").write_text("half a certifi")
 
-        assert not ours.refresh()
+        assert ours.refresh() == 0
         async with open_channel(Part.PRODUCT, f"127.0.0.1:{server.port}", ours) as channel:
             assert await ask(channel) is grpc.StatusCode.INVALID_ARGUMENT
 
