@@ -260,7 +260,7 @@ def settings() -> None:
 @keys.command("new")
 def make_key() -> None:
     """Print a new private key for ORDERSAGA_JWT_PRIVATE_KEY, in PEM."""
-    from cli.keys import make_private_key
+    from runtime.tokens import make_private_key
 
     typer.echo(make_private_key(), nl=False)
 

@@ -26,7 +26,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from runtime.backoff import Backoff, Retries
 from runtime.cloudevents import Headers
 from runtime.kafka_connection import diagnose, kafka_options
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -158,7 +158,12 @@ class Publisher:
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before:
             raise KafkaConnectionError("the broker is away; the next attempt is due soon")
-        producer = _new_producer(self._settings)
+        try:
+            producer = _new_producer(self._settings)
+        except SettingsError as error:  # a certificate was spoilt since the start: it may be mended any time
+            self._not_before = loop.time() + self._retries.failed()
+            log.warning("kafka.away", problem=str(error))
+            raise KafkaConnectionError(str(error)) from None
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await producer.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from enum import StrEnum
 from typing import Any, Final
 
 from aiokafka.conn import create_conn
@@ -24,40 +23,21 @@ _CLOSED: Final = (
 )
 
 
-class SecurityProtocol(StrEnum):
-    """Whether a connection is encrypted, and whether it logs in."""
-
-    PLAINTEXT = "PLAINTEXT"
-    SSL = "SSL"
-    SASL_PLAINTEXT = "SASL_PLAINTEXT"
-    SASL_SSL = "SASL_SSL"
-
-    @property
-    def is_encrypted(self) -> bool:
-        """By TLS."""
-        return self in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
-
-    @property
-    def logs_in(self) -> bool:
-        """By SASL."""
-        return self in (SecurityProtocol.SASL_PLAINTEXT, SecurityProtocol.SASL_SSL)
-
-
 def kafka_options(settings: Settings) -> dict[str, Any]:
     """What every client of aiokafka is made with.
 
     Raises:
         SettingsError: a file or the login is missing, or does not fit.
     """
-    protocol = SecurityProtocol(settings.kafka_security_protocol)
+    protocol = settings.kafka_security_protocol
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap,
         "client_id": CLIENT_ID,
-        "security_protocol": protocol.value,
+        "security_protocol": protocol,
     }
-    if protocol.is_encrypted:
+    if protocol.endswith("SSL"):
         options["ssl_context"] = _ssl_context(settings)
-    if protocol.logs_in:
+    if protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.required("kafka_username")
         options["sasl_plain_password"] = settings.required("kafka_password")
@@ -69,7 +49,10 @@ async def diagnose(settings: Settings) -> str:
 
     A client of aiokafka says no more than that it was unable to bootstrap.
     """
-    options = kafka_options(settings)
+    try:
+        options = kafka_options(settings)
+    except SettingsError as error:  # a certificate was spoilt since the start
+        return str(error)
     problems = []
     for server in settings.kafka_bootstrap.split(","):
         problem = await _diagnose_one(server, options)

@@ -14,7 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from runtime.backoff import Backoff, Retries
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -75,7 +75,12 @@ class Consumer:
         """Consume until cancelled. While the broker is away, it is tried again and again."""
         try:
             while True:
-                consumer = self._new_consumer()
+                try:
+                    consumer = self._new_consumer()
+                except SettingsError as error:  # a certificate was spoilt since the start: it may be mended any time
+                    log.warning("consumer.lost", group=self._subscription.group, problem=str(error))
+                    await self._back_off()
+                    continue
                 try:
                     await consumer.start()
                     await self._consume(consumer)

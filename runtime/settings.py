@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -266,6 +266,14 @@ class Settings(BaseSettings):
     twilio_sender: str | None = Field(default=None, description="Number (E.164) or sender ID that SMS come from.")
     twilio_api_base: str | None = Field(default=None, description="Base URL of the API; Twilio's own when not set.")
     twilio_timeout: Seconds = Field(default=10, description="Limit of one Twilio call, seconds.")
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_blank_secrets(cls, value: object) -> object:
+        for secret in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(secret, SecretStr) and not secret.get_secret_value().strip():
+                raise ValueError("a secret must not be blank")
+        return value
 
     @classmethod
     def settings_customise_sources(

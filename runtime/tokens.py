@@ -21,7 +21,13 @@ from typing import Final
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from domain.ids import is_id, new_id
 from runtime.caller import Caller, CallerRole
@@ -57,7 +63,7 @@ class TokenSigner:
     """
 
     def __init__(self, private_key_pem: str, *, ttl: float) -> None:
-        self._key = _private_key(private_key_pem)
+        self._key = read_private_key(private_key_pem, name="ORDERSAGA_JWT_PRIVATE_KEY")
         self._key_id = key_id(self._key.public_key())
         self._ttl = ttl
 
@@ -154,13 +160,23 @@ def _encode_segment(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _private_key(pem: str) -> Ed25519PrivateKey:
+def make_private_key() -> str:
+    """A new Ed25519 private key in PEM (PKCS 8)."""
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def read_private_key(pem: str, *, name: str) -> Ed25519PrivateKey:
+    """The key.
+
+    Raises:
+        SettingsError: it is none; the message begins with the name.
+    """
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise SettingsError("ORDERSAGA_JWT_PRIVATE_KEY: must be an Ed25519 private key in PEM, without a passphrase")
+        raise SettingsError(f"{name}: must be an Ed25519 private key in PEM, without a passphrase")
     return key
 
 

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from runtime.identity import Part
+from runtime.identity import Credentials, Part
+from runtime.settings import SettingsError
 from sandbox.files import write_private
 
 LIFE: Final = timedelta(days=90)
@@ -35,7 +36,7 @@ class Certificates:
 
     @classmethod
     def load(cls, folder: Path) -> Certificates:
-        """Those in the folder; others are made there when one is missing or soon expires."""
+        """Those in the folder; others are made there when one is missing, does not fit, or soon expires."""
         certificates = cls(folder)
         if not all(certificates._is_good(part) for part in Part):
             CertificateAuthority().issue_all(folder)
@@ -57,11 +58,12 @@ class Certificates:
         return str(self.folder / "{part}.key")
 
     def _is_good(self, part: Part) -> bool:
+        ca, certificate, key = (self.folder / name for name in ("ca.pem", f"{part.value}.pem", f"{part.value}.key"))
         try:
-            certificate = x509.load_pem_x509_certificate((self.folder / f"{part.value}.pem").read_bytes())
-        except (OSError, ValueError):
+            found = Credentials(part, ca=ca, certificate=certificate, key=key)
+        except SettingsError:  # also what a start that was killed half-way left
             return False
-        return certificate.not_valid_after_utc - RENEWED_BEFORE > datetime.now(UTC)
+        return found.pem.expires_at - RENEWED_BEFORE > datetime.now(UTC)
 
 
 class CertificateAuthority:

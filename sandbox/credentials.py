@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from runtime.tokens import to_jwk_set
+from runtime.tokens import make_private_key, read_private_key, to_jwk_set
 from sandbox.errors import StackError
 from sandbox.files import write_private
 
@@ -38,8 +31,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def jwt_public_keys(self) -> str:
         """The JWK set with the public half of the key."""
-        key = load_pem_private_key(self.jwt_private_key.encode(), password=None)
-        return to_jwk_set(cast("Ed25519PrivateKey", key).public_key())
+        return to_jwk_set(read_private_key(self.jwt_private_key, name="jwt_private_key").public_key())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -59,10 +51,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def _make(cls) -> Self:
-        key = Ed25519PrivateKey.generate()
         return cls(
             stripe_api_key=f"sk_test_sandbox_{secrets.token_hex(16)}",
             stripe_webhook_secret=f"whsec_sandbox_{secrets.token_hex(24)}",
-            jwt_private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+            jwt_private_key=make_private_key(),
             admin_password=secrets.token_urlsafe(18),
         )

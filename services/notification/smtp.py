@@ -87,7 +87,8 @@ class Smtp:
     A connection is kept a while for the next mail, since opening one, with TLS and a login, costs more than a mail.
 
     Raises:
-        SettingsError: a password would travel in clear, a login is incomplete, or the sender is no address.
+        SettingsError: a password would travel in clear, a login is incomplete, the sender is no address, or the CA file
+            cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -95,6 +96,7 @@ class Smtp:
         self._sender = _check_sender(settings.mail_sender)
         self._tls = _check_tls(settings)
         self._login = _check_login(settings, tls=self._tls)
+        _check_ca(settings)
         self._idle: dict[aiosmtplib.SMTP, asyncio.TimerHandle] = {}
         """Connections that wait for a mail, and what ends their wait."""
 
@@ -188,6 +190,16 @@ def _check_tls(settings: Settings) -> str:
     if settings.smtp_tls is not None:
         return settings.smtp_tls
     return "none" if is_loopback(settings.smtp_host) else "starttls"
+
+
+def _check_ca(settings: Settings) -> None:
+    """It is read again at each connection; what is wrong with it is to end the start."""
+    try:
+        ssl.create_default_context(cafile=settings.smtp_ca_file)
+    except OSError as error:
+        raise SettingsError(
+            f"ORDERSAGA_SMTP_CA_FILE: {settings.smtp_ca_file} cannot be used: {error.strerror}"
+        ) from None
 
 
 def _check_login(settings: Settings, *, tls: str) -> tuple[str, str] | None:

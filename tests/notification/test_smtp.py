@@ -262,6 +262,7 @@ async def test_a_relay_without_starttls_is_named_as_that(relay: Relay) -> None:
             "ORDERSAGA_SMTP_TLS: with none the",
         ),
         ({"smtp_user": "shop"}, "ORDERSAGA_SMTP_PASSWORD is not set"),
+        ({"smtp_ca_file": "/nowhere/ca.pem"}, "ORDERSAGA_SMTP_CA_FILE: /nowhere/ca.pem cannot be used: No such file"),
         ({"smtp_password": "secret"}, "ORDERSAGA_SMTP_PASSWORD is set, and ORDERSAGA_SMTP_USER is not"),
         ({"mail_sender": "nonsense"}, "ORDERSAGA_MAIL_SENDER: 'nonsense' has no e-mail address"),
     ],

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from runtime.identity import Part
+from runtime.kafka import Publisher
 from runtime.kafka_connection import diagnose, kafka_options
 from runtime.settings import Settings, SettingsError
 from sandbox.certificates import CertificateAuthority, Certificates
@@ -128,3 +130,13 @@ def test_a_login_over_tls_is_made_of_the_settings(certificates: Certificates) ->
         "sasl_plain_username": "relay",
         "sasl_plain_password": "secret",
     }
+
+
+async def test_a_certificate_that_is_spoilt_later_is_trouble_that_passes(certificates: Certificates) -> None:
+    spoilt = settings(kafka_security_protocol="SSL", kafka_ca_file=certificates.ca_file)
+    publisher = Publisher(spoilt)
+    Path(certificates.ca_file).write_text("half a certifi")
+
+    with pytest.raises(KafkaConnectionError, match="ORDERSAGA_KAFKA_CA_FILE"):
+        await publisher.batch()
+    assert "ORDERSAGA_KAFKA_CA_FILE" in await diagnose(spoilt)

@@ -65,3 +65,11 @@ def test_only_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_call_address_names_hosts_with_their_ports(address: str) -> None:
     with pytest.raises(ValueError, match="order_address"):
         Settings(order_address=address)
+
+
+@pytest.mark.parametrize(("name", "value"), [("STRIPE_WEBHOOK_SECRET_PREVIOUS", " "), ("RELAY_DSNS", '{"order": ""}')])
+def test_no_secret_is_blank(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"ORDERSAGA_{name}", value)
+
+    with pytest.raises(SettingsError, match=f"ORDERSAGA_{name}: .*a secret must not be blank"):
+        Settings.load()

@@ -9,11 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from runtime.identity import Credentials as PartCredentials
+from runtime.identity import Part
 from runtime.part_settings import SETTINGS
 from runtime.settings import Settings, SettingsError
 from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
 from sandbox.environment import double_environment, process_environment, sandbox_settings, stack_settings, to_shell
+from sandbox.folder import StackFolder
 from sandbox.ports import Ports
 from sandbox.postgres.databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
@@ -123,3 +126,28 @@ def test_a_shell_that_sources_the_settings_has_each_as_it_was(tmp_path: Path) ->
 
     found = dict(line.split("=", 1) for line in sourced.stdout.split("\0") if line.startswith("ORDERSAGA_"))
     assert found == {name: value for name, value in settings.items() if name != "PATH"}
+
+
+@pytest.mark.parametrize("lost", ["ca.pem", "user.pem", "user.key"])
+def test_certificates_that_do_not_fit_any_more_are_made_again(tmp_path: Path, lost: str) -> None:
+    Certificates.load(tmp_path)
+    kept = (tmp_path / "order.pem").read_bytes()
+    Certificates.load(tmp_path)
+    assert (tmp_path / "order.pem").read_bytes() == kept
+
+    (tmp_path / lost).unlink()
+    Certificates.load(tmp_path)
+
+    for part in Part:
+        PartCredentials.of(_tls(Certificates(tmp_path)), part)
+
+
+def _tls(made: Certificates) -> Settings:
+    return Settings(tls_ca_file=made.ca_file, tls_certificate_file=made.certificate_file, tls_key_file=made.key_file)
+
+
+def test_nobody_else_looks_into_a_stacks_folder(tmp_path: Path) -> None:
+    folder = StackFolder(tmp_path / "var")
+    folder.release()
+
+    assert (tmp_path / "var").stat().st_mode & 0o077 == 0
