@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
@@ -73,13 +73,13 @@ class Permissions:
     """What the methods of a server's services declare.
 
     Raises:
-        UndeclaredMethod: one of them declares nothing.
+        UndeclaredMethod: one of them declares nothing, or streams, which the interceptor does not guard.
     """
 
     def __init__(self, services: Sequence[tuple[ServiceDescriptor, object]], verifier: TokenVerifier) -> None:
         self._verifier = verifier
         self._of: Mapping[str, Sequence[Permission]] = {
-            f"/{descriptor.full_name}/{method.name}": _declared(descriptor, method.name, servicer)
+            f"/{descriptor.full_name}/{method.name}": _declared(method, servicer)
             for descriptor, servicer in services
             for method in descriptor.methods
         }
@@ -115,10 +115,12 @@ class Permissions:
             raise Unauthenticated(str(error)) from None
 
 
-def _declared(descriptor: ServiceDescriptor, name: str, servicer: object) -> Sequence[Permission]:
-    declared: Sequence[Permission] = getattr(getattr(servicer, name), _DECLARED, ())
+def _declared(method: MethodDescriptor, servicer: object) -> Sequence[Permission]:
+    if method.client_streaming or method.server_streaming:
+        raise UndeclaredMethod(f"{method.full_name} streams, and nobody asks who calls before a stream begins")
+    declared: Sequence[Permission] = getattr(getattr(servicer, method.name), _DECLARED, ())
     if not declared:
-        raise UndeclaredMethod(f"{descriptor.full_name}.{name} does not say who may call it; see runtime.permissions")
+        raise UndeclaredMethod(f"{method.full_name} does not say who may call it; see runtime.permissions")
     return declared
 
 

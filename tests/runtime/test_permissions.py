@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 import pytest
 import pytest_asyncio
+from grpc_health.v1 import health_pb2
 
 from domain.ids import new_id
 from ordersaga.inventory.v1 import inventory_pb2
@@ -31,7 +32,7 @@ from ordersaga.user.v1 import user_pb2
 from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server
 from runtime.caller import Caller, CallerRole
 from runtime.identity import Part
-from runtime.permissions import Permissions, UndeclaredMethod
+from runtime.permissions import Permissions, UndeclaredMethod, allow
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import GrpcService
 from sandbox.certificates import CertificateAuthority
@@ -245,3 +246,20 @@ def test_a_method_that_declares_nothing_keeps_its_server_from_starting() -> None
     with pytest.raises(UndeclaredMethod, match=r"ProductService\.Quote"):
         Permissions([(service.descriptor, service.servicer)], VERIFIER)
     assert issubclass(ProductServicer, ProductServiceServicer)
+
+
+def test_a_method_that_streams_keeps_its_server_from_starting() -> None:
+    class Watched:
+        @allow(Part.GATEWAY)
+        async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's
+            """Answers once."""
+
+        List = Check
+
+        @allow(Part.GATEWAY)
+        async def Watch(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's
+            """Answers again and again."""
+
+    health: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
+    with pytest.raises(UndeclaredMethod, match=r"Health\.Watch streams"):
+        Permissions([(health, Watched())], VERIFIER)
