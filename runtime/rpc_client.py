@@ -23,6 +23,7 @@ _REFRESH: Final = 1.0
 """Seconds from one look at the certificate's files to the next."""
 _CLOSING: Final = 60.0
 """What calls get to end on connections that were made with an older certificate, seconds."""
+_NO_CONNECTION: Final = ("connections to all backends failing", "errors resolving")
 _READINESS: Final = (
     grpc.ChannelConnectivity.READY,
     grpc.ChannelConnectivity.CONNECTING,
@@ -92,18 +93,17 @@ class _PartChannel:
         """The method, as a generated stub asks for it."""
         return _Method(self, method, request_serializer, response_deserializer)
 
-    def next(self) -> _Connection:
-        """The connection for the next call."""
+    def in_turn(self) -> Sequence[_Connection]:
+        """Where the next call goes, and where it may go if it cannot be sent there."""
         if monotonic() - self._looked_at > _REFRESH:
             self._looked_at = monotonic()
             if self._credentials.refresh() != self._generation:
                 self._reconnect()
         if len(self._connections) == 1:
-            return self._connections[0]
-        turn = next(self._turn)
-        in_turn = [self._connections[(turn + step) % len(self._connections)] for step in range(len(self._connections))]
+            return self._connections
+        turn = next(self._turn) % len(self._connections)
         # whoever is not connected is connected meanwhile: a call that went there could only wait, or fail
-        return min(in_turn, key=_Connection.readiness)
+        return sorted((*self._connections[turn:], *self._connections[:turn]), key=_Connection.readiness)
 
     def _connect(self) -> Sequence[_Connection]:
         self._generation = self._credentials.refresh()
@@ -155,15 +155,33 @@ class _Method:
         """Who has it."""
         return self._channel.part
 
-    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None) -> Any:
-        connection = self._channel.next()
+    async def __call__(self, request: Any, *, timeout: float, metadata: Any = None) -> Any:  # noqa: ASYNC109 - gRPC's
+        ends_at = monotonic() + timeout
+        *first, last = self._channel.in_turn()
+        for connection in first:
+            try:
+                return await self._at(connection)(request, timeout=ends_at - monotonic(), metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                if not _never_sent(error):
+                    raise
+        return await self._at(last)(request, timeout=ends_at - monotonic(), metadata=metadata)
+
+    def _at(self, connection: _Connection) -> Any:
         method = connection.methods.get(self._path)
         if method is None:
             method = connection.channel.unary_unary(
                 self._path, request_serializer=self._serialize, response_deserializer=self._deserialize
             )
             connection.methods[self._path] = method
-        return method(request, timeout=timeout, metadata=metadata)
+        return method
+
+
+def _never_sent(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the call found no connection to go out on. Then, and only then, it may go to another host as well.
+
+    gRPC says so in words alone, those of its balancer and its resolver; if they change, the call only fails.
+    """
+    return error.code() is grpc.StatusCode.UNAVAILABLE and (error.details() or "").startswith(_NO_CONNECTION)
 
 
 async def call(

@@ -153,3 +153,15 @@ async def test_calls_take_turns_over_a_list_of_hosts_and_leave_out_who_is_away()
         await one.enter_async_context(replica(addresses[0], first))
         before = first.calls
         await ask_until(ask, lambda: first.calls >= before + 10)
+
+
+@pytest.mark.parametrize("known_first", [True, False])
+async def test_a_host_of_a_list_whose_name_nobody_knows_costs_no_call(*, known_first: bool) -> None:
+    replica_of_ours = Counting()
+    address, unknown = f"127.0.0.1:{free_port()}", "nobody.invalid:1"
+    async with replica(address, replica_of_ours):
+        hosts = [address, unknown] if known_first else [unknown, address]
+        async with asking(",".join(hosts)) as ask:
+            for _ in range(10):
+                await ask()
+    assert replica_of_ours.calls == 10
