@@ -12,6 +12,7 @@ from typing import Any, Final, LiteralString, TypeVar
 import msgspec
 import psycopg
 import structlog
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from psycopg.rows import kwargs_row, scalar_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
@@ -173,6 +174,23 @@ class Database:
                 return await cursor.fetchone() != connection.info.backend_pid
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
+
+    async def find_problem(self, *, schema: str) -> str | None:
+        """Why it cannot be used, in words: it is away, or its tables are older than this code's.
+
+        Args:
+            schema: the revision of the tables that this code was written for; newer ones will do.
+        """
+        try:
+            async with self.autocommit() as connection:
+                found = await connection.fetch_value("SELECT version_num FROM alembic_version")
+        except DatabaseAway as away:
+            return str(away)
+        except (UndefinedTable, InsufficientPrivilege):
+            return "it has no tables for us; run `ordersaga setup`"
+        if found is None or found < schema:
+            return f"its tables are of revision {found}, and have to be of {schema}; run `ordersaga setup`"
+        return None
 
     async def close(self) -> None:
         """Close every connection."""
