@@ -14,7 +14,7 @@ from services.payment.payments import decisions
 from services.payment.payments.errors import PaymentNotFound, PaymentUnsettled, PaymentVoided
 from services.payment.payments.model import Payment
 from services.payment.refunds.decisions import follow_refunds
-from services.payment.stripe.errors import PaymentRejected, StripeUnavailable
+from services.payment.stripe.errors import StripeUnavailable
 from services.payment.stripe.model import Intent, StripeRefund
 from tests.support.payment_harness import PaymentHarness, new_payment
 
@@ -150,7 +150,7 @@ async def test_an_intent_that_was_never_heard_of_is_found_and_cancelled(
 @pytest.mark.parametrize("undo", ["close", "void"])
 async def test_a_payment_for_which_stripe_makes_no_intent_ends_without_one(harness: PaymentHarness, undo: str) -> None:
     refused, new = await harness.service_that_stripe_refuses(), new_payment()
-    with pytest.raises(PaymentRejected):
+    with pytest.raises(StripeUnavailable, match="ORDERSAGA_STRIPE_PAYMENT_METHOD_TYPES"):
         await refused.open(new)
 
     await getattr(refused, undo)(new.order_id)

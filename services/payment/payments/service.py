@@ -19,7 +19,7 @@ from services.payment.payments.model import NewPayment, Payment, PaymentUpdate
 from services.payment.payments.store import PaymentStore
 from services.payment.stripe.amounts import check_chargeable
 from services.payment.stripe.client import StripeClient
-from services.payment.stripe.errors import PaymentRejected, StripeRefused
+from services.payment.stripe.errors import PaymentRejected, StripeRefused, StripeSettingRefused, StripeUnavailable
 
 
 class PaymentService:
@@ -68,6 +68,8 @@ class PaymentService:
                     payment = await self._intents.reread(payment)
                 if new.payment_method is not None:
                     payment = await self._intents.confirm(payment, new.payment_method)
+            except StripeSettingRefused as refused:
+                raise StripeUnavailable(str(refused)) from refused
             except StripeRefused as refused:
                 raise PaymentRejected(str(refused)) from refused
             return payment

@@ -31,6 +31,10 @@ class StripeRefused(Exception):
     """Stripe refused the request itself; the message is Stripe's own, meant for whoever made the request."""
 
 
+class StripeSettingRefused(StripeRefused):
+    """What Stripe does not take is a setting of ours, and nothing of the order, which it takes once that is mended."""
+
+
 class StripeChargeDisputed(StripeRefused):
     """A dispute holds the money, or took it for good: it cannot be refunded."""
 

@@ -15,6 +15,7 @@ from services.payment.stripe.errors import (
     StripeDeclined,
     StripeKeySpent,
     StripeRefused,
+    StripeSettingRefused,
     StripeStoredRefusal,
     StripeUnavailable,
     StripeUnexpectedState,
@@ -135,19 +136,19 @@ def to_error(error: stripe.StripeError) -> Exception:
         return StripeDeclined(message)
     if isinstance(error, stripe.IdempotencyError):
         return StripeKeySpent(f"Stripe: {message}")
-    if isinstance(error, stripe.InvalidRequestError) and _OUR_TYPES in (error.param or ""):
-        return StripeUnavailable(f"Stripe does not take ORDERSAGA_STRIPE_PAYMENT_METHOD_TYPES: {message}")
     if isinstance(error, stripe.InvalidRequestError):
         return StripeStoredRefusal(f"Stripe repeats: {message}") if replayed else _refusal(error, message)
     if (error.http_status or 0) >= 500 and replayed:
         return StripeKeySpent(f"Stripe repeats its stored failure: {message}")
-    # Also 401 and 403, which mean that our key is wrong: somebody must fix it, as above, and no order fails for it.
+    # Also 401 and 403, which mean that our key is wrong: somebody must fix it, and no order fails for it.
     return StripeUnavailable(f"Stripe: {type(error).__name__}: {message}")
 
 
 def _refusal(error: stripe.InvalidRequestError, message: str) -> StripeRefused:
     if error.code == "payment_intent_unexpected_state":
         return StripeUnexpectedState(message)
+    if _OUR_TYPES in (error.param or ""):
+        return StripeSettingRefused(f"Stripe does not take ORDERSAGA_STRIPE_PAYMENT_METHOD_TYPES: {message}")
     if error.code == "charge_disputed":
         return StripeChargeDisputed(message)
     return StripeRefused(message)
