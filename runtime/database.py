@@ -182,10 +182,12 @@ class Database:
             schema: the revision of the tables that this code was written for; newer ones will do.
         """
         try:
-            async with self.autocommit() as connection:
-                found = await connection.fetch_value("SELECT version_num FROM alembic_version")
-        except DatabaseAway as away:
-            return str(away)
+            # not one of the pool's, which says that it has none, and not why
+            async with await psycopg.AsyncConnection.connect(with_keepalives(self.dsn), autocommit=True) as connection:
+                cursor = connection.cursor(row_factory=scalar_row)
+                found = await (await cursor.execute("SELECT version_num FROM alembic_version")).fetchone()
+        except psycopg.OperationalError as error:
+            return f"it does not answer: {error}"
         except (UndefinedTable, InsufficientPrivilege):
             return "it has no tables for us; run `ordersaga setup`"
         if found is None or found < schema:

@@ -27,6 +27,7 @@ from sqlalchemy import create_engine
 
 import migrations
 from api.app import create_app
+from api.health import services_used
 from api.services import open_services
 from domain.ids import new_id
 from migrations.runner import SERVICES
@@ -37,12 +38,13 @@ from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE, CallerRole
 from runtime.database import sqlalchemy_url
+from runtime.health import Health
 from runtime.identity import Part
 from runtime.permissions import allow
 from runtime.rpc_server import GrpcService, RpcServer
 from runtime.settings import Settings
 from services.product.server import ProductServicer
-from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.gateway import NOWHERE, Gateway, gateway_with_services, order_body, sign_up
 from tests.support.identities import VERIFIER, bearer, tls_settings
 from tests.support.notification_sink import running_sink, send_all, sending_service
 from tests.support.rpc import call, make_server, open_callers

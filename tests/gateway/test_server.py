@@ -27,7 +27,7 @@ def listener() -> Iterator[socket.socket]:
 def settings(port: int, *, service: str = NOWHERE) -> Settings:
     services = ("user", "product", "inventory", "order", "payment", "notification")
     addresses = {f"{name}_address": service for name in services}
-    return Settings.model_validate({"gateway_port": port, **tls_settings(), **addresses})
+    return Settings.model_validate({"gateway_port": port, "grpc_deadline": 1, **tls_settings(), **addresses})
 
 
 async def test_it_serves_until_it_is_stopped() -> None:
