@@ -13,7 +13,7 @@ from tests.support.shared_postgres import PostgresServer, unique_suffix
 SECOND = "second-shop"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a module's tests may come to a process in two parts
 def second_dsn(postgres: PostgresServer, worker_id: str) -> str:
     return postgres.copy_databases(f"second_{unique_suffix(worker_id)}", ["payment"])["payment"]
 

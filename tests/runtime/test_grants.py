@@ -38,7 +38,7 @@ class Doors:
         return True
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a module's tests may come to a process in two parts
 def doors(postgres: PostgresServer, worker_id: str) -> Doors:
     dsns = postgres.copy_databases(f"grants_{unique_suffix(worker_id)}")
     upgrade_all(dsns, {name: Roles(service=f"ordersaga_{name}", relay="relay", audit="audit") for name in SERVICES})
