@@ -91,7 +91,6 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="refunds", description="Giving money of an order back."),
             Tag(name="notifications", description="What admins send to users."),
             Tag(name="webhooks", description="What Stripe calls."),
-            Tag(name="health", description="What supervisors call."),
         ],
         use_handler_docstrings=True,
     )

@@ -93,7 +93,6 @@ IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Ke
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
-NOT_READY = Kind(503, "not-ready", "Services are away")
 
 _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.INVALID_ARGUMENT: VALIDATION,

@@ -12,6 +12,7 @@ from typing import Any, Final, LiteralString, TypeVar
 import msgspec
 import psycopg
 import structlog
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from psycopg.rows import kwargs_row, scalar_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
@@ -173,6 +174,25 @@ class Database:
                 return await cursor.fetchone() != connection.info.backend_pid
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
+
+    async def find_problem(self, *, schema: str) -> str | None:
+        """Why it cannot be used, in words: it is away, or its tables are older than this code's.
+
+        Args:
+            schema: the revision of the tables that this code was written for; newer ones will do.
+        """
+        try:
+            # not one of the pool's, which says that it has none, and not why
+            async with await psycopg.AsyncConnection.connect(with_keepalives(self.dsn), autocommit=True) as connection:
+                cursor = connection.cursor(row_factory=scalar_row)
+                found = await (await cursor.execute("SELECT version_num FROM alembic_version")).fetchone()
+        except psycopg.OperationalError as error:
+            return f"it does not answer: {error}"
+        except (UndefinedTable, InsufficientPrivilege):
+            return "it has no tables for us; run `ordersaga setup`"
+        if found is None or found < schema:
+            return f"its tables are of revision {found}, and have to be of {schema}; run `ordersaga setup`"
+        return None
 
     async def close(self) -> None:
         """Close every connection."""

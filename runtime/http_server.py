@@ -7,10 +7,9 @@ import math
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
-from litestar import Litestar
 
 KEEP_ALIVE_SECONDS: Final = 75
 """How long an idle connection stays open: longer than a load balancer's 60 s, so that it is the one who closes."""
@@ -33,11 +32,11 @@ class ComponentServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def http_server(app: Litestar, *, host: str, port: int, grace: float) -> AsyncIterator[None]:
+async def http_server(app: Any, *, host: str, port: int, grace: float) -> AsyncIterator[None]:
     """Serve the application as long as the context is open.
 
     Args:
-        app: what answers.
+        app: what answers: an ASGI application.
         host: address to bind.
         port: port to bind.
         grace: seconds that running requests get at the end.

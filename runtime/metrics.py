@@ -1,27 +1,13 @@
 """What a process counts and measures, for Prometheus (https://prometheus.io/docs/concepts/metric_types/).
 
-The gateway shows its process's metrics at ``/metrics``. Any other process does so on a port of its own, if
-``ORDERSAGA_METRICS_PORT`` names one. Labels never hold ids or anything else without bounds.
+A process shows them on a port of its own (`runtime.probes`). Labels never hold ids or anything else without bounds.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-import structlog
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    start_http_server,
-)
-
-from runtime.settings import Settings, SettingsError
-
-log = structlog.stdlib.get_logger(__name__)
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -54,19 +40,3 @@ CERTIFICATE_EXPIRES: Final = Gauge(
 def render_metrics() -> bytes:
     """This process's metrics in Prometheus's text format."""
     return generate_latest(REGISTRY)
-
-
-def serve_metrics(settings: Settings) -> None:
-    """Show this process's metrics on the port that the settings name, if they do.
-
-    Raises:
-        SettingsError: the port is taken.
-    """
-    if settings.metrics_port is None:
-        return
-    try:
-        start_http_server(settings.metrics_port, addr=settings.metrics_host)
-    except OSError as error:
-        where = f"{settings.metrics_host}:{settings.metrics_port}"
-        raise SettingsError(f"ORDERSAGA_METRICS_PORT: cannot listen on {where}: {error.strerror}") from error
-    log.info("metrics.served", host=settings.metrics_host, port=settings.metrics_port)

@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.settings import Settings
 
-_PROCESS: Final = ("log_level", "metrics_host", "metrics_port", "shutdown_grace")
+_PROCESS: Final = ("log_level", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
 _TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
 _DATABASE: Final = ("database_pool_size", "database_pooler")
 _GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")

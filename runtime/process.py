@@ -13,27 +13,34 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 import uvloop
 
+from runtime.health import Health
 from runtime.logs import configure_logging
-from runtime.metrics import serve_metrics
+from runtime.probes import probe_server
 from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Lifecycle:
-    """What a component and its process signal to each other: that it is ready, and that it shall stop."""
+    """What a component and its process signal to each other: that it is ready, and that it shall stop.
+
+    Attributes:
+        health: what the component says that it needs, and uses.
+    """
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self.stopping = stopping
         self.started = asyncio.Event()
+        self.health = Health()
 
     def ready(self) -> None:
-        """Signal that the component can do its work."""
+        """Signal that the component has begun its work."""
+        self.health.has_started = True
         self.started.set()
 
 
@@ -52,11 +59,6 @@ def run_process(components: Mapping[str, ComponentRunner]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     configure_logging(settings.log_level)
-    try:
-        serve_metrics(settings)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
     code = uvloop.run(_run_all(components, settings))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -64,23 +66,43 @@ def run_process(components: Mapping[str, ComponentRunner]) -> None:
 
 
 async def _run_all(components: Mapping[str, ComponentRunner], settings: Settings) -> int:
-    stopping = asyncio.Event()
+    stopping, asked_to_stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, asked_to_stop.set)
+    lifecycles = {name: Lifecycle(stopping) for name in components}
+    health = {name: lifecycle.health for name, lifecycle in lifecycles.items()}
     code = 0
-    async with asyncio.TaskGroup() as group:
-        lifecycles = [Lifecycle(stopping) for _ in components]
-        tasks = [
-            group.create_task(_run_component(name, run, settings, lifecycle))
-            for (name, run), lifecycle in zip(components.items(), lifecycles, strict=True)
-        ]
-        ready = group.create_task(_notify_when_ready(lifecycles))
-        for task in asyncio.as_completed(tasks):
-            code = max(code, await task)
-            stopping.set()
-        ready.cancel()
+    try:
+        async with probe_server(settings, health), asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_run_component(name, run, settings, lifecycles[name]))
+                for name, run in components.items()
+            ]
+            beside = [
+                group.create_task(_notify_when_ready(list(lifecycles.values()))),
+                group.create_task(_stop_when_asked(asked_to_stop, stopping, health.values(), settings.drain_delay)),
+            ]
+            for task in asyncio.as_completed(tasks):
+                code = max(code, await task)
+                stopping.set()
+            for other in beside:
+                other.cancel()
+    except SettingsError as error:
+        log.error("process.settings", problem=str(error))
+        return 2
     return code
+
+
+async def _stop_when_asked(
+    asked: asyncio.Event, stopping: asyncio.Event, parts: Iterable[Health], drain_delay: float
+) -> None:
+    """First let everybody see that this process is not ready any more, then stop it."""
+    await asked.wait()
+    for health in parts:
+        health.is_stopping = True
+    await asyncio.sleep(drain_delay)
+    stopping.set()
 
 
 async def _run_component(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:

@@ -77,9 +77,14 @@ class Settings(BaseSettings):
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
 
-    metrics_host: str = Field(default="127.0.0.1", description="Address that the metrics port is bound on.")
-    metrics_port: Port | None = Field(
-        default=None, description="Port on which the process shows its metrics; the gateway has /metrics without it."
+    probe_host: str = Field(default="127.0.0.1", description="Address that the probe port is bound on.")
+    probe_port: Port | None = Field(
+        default=None, description="Port on which the process answers /livez, /readyz and /metrics; none when not set."
+    )
+    drain_delay: float = Field(
+        default=0,
+        ge=0,
+        description="How long a process that is to stop goes on, not ready, until nobody sends it more, seconds.",
     )
 
     # -- PostgreSQL: one database per service; libpq connection URIs ------------------------------------------------

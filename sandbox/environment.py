@@ -31,7 +31,7 @@ SHUTDOWN_GRACE = 2.0
 """Seconds that running requests get at a stop; the whole stack stops within 10."""
 
 _KNOWN_TO_DOUBLES: Final = (
-    *("log_level", "metrics_host", "metrics_port", "shutdown_grace"),
+    *("log_level", "shutdown_grace"),
     *("stripe_api_key", "stripe_webhook_secret", "twilio_account_sid", "twilio_auth_token", "twilio_sender"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -25,7 +26,7 @@ from runtime.identity import Credentials, Part
 from runtime.process import Lifecycle
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
-from runtime.temporal import wait_for_temporal
+from runtime.temporal import find_problem, wait_for_temporal
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
 from workflows.refund_saga import RefundSaga
@@ -125,6 +126,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     client = await wait_for_temporal(settings, lifecycle)
     if client is None:
         return
+    lifecycle.health.need("temporal", partial(find_problem, client))
     async with AsyncExitStack() as stack:
         activities = await open_activities(stack, settings)
         runner = workflow_runner(sandbox=settings.workflow_sandbox)

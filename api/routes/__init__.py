@@ -4,7 +4,7 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from api.routes import health, inventory, notifications, orders, payments, products, refunds, tokens, users, webhooks
+from api.routes import inventory, notifications, orders, payments, products, refunds, tokens, users, webhooks
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.register_user,
@@ -28,7 +28,4 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     payments.get_payment,
     notifications.send_notification,
     webhooks.receive_stripe_event,
-    health.get_liveness,
-    health.get_readiness,
-    health.get_metrics,
 )

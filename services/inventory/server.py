@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -19,6 +20,7 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.inventory.bootstrap import InventoryComponents, bootstrap
 from services.inventory.messages import to_stock
+from services.inventory.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -96,4 +98,9 @@ def grpc_service(components: InventoryComponents) -> GrpcService:
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     async with bootstrap(settings) as components:
-        await serve(settings, lifecycle, grpc_service(components))
+        await serve(
+            settings,
+            lifecycle,
+            grpc_service(components),
+            database=partial(components.database.find_problem, schema=SCHEMA),
+        )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
+from domain.events import ORDER_EVENTS
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.backoff import Backoff
 from runtime.database import Database, open_database
 from runtime.due_worker import DueWorker
+from runtime.health import Check
 from runtime.identity import Credentials, Part
+from runtime.kafka_connection import find_problem as find_kafka_problem
 from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 from services.notification.directory import Directory
@@ -45,6 +49,8 @@ class NotificationComponents:
     notifications: NotificationService
     sender: DueWorker[DueNotification]
     background: Sequence[Callable[[], Awaitable[object]]]
+    uses: Mapping[str, Check]
+    """What it can do without for a while."""
 
 
 @asynccontextmanager
@@ -96,5 +102,9 @@ async def bootstrap(
         )
         consumer = order_events_consumer(settings, notifications, on_due=sender.wake)
         yield NotificationComponents(
-            database=opened, notifications=notifications, sender=sender, background=(sender.run, consumer.run)
+            database=opened,
+            notifications=notifications,
+            sender=sender,
+            background=(sender.run, consumer.run),
+            uses={"kafka": partial(find_kafka_problem, settings, topics=[ORDER_EVENTS])},
         )

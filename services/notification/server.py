@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -29,6 +30,7 @@ from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
 from services.notification.messages import to_mail, to_notification, to_sms
 from services.notification.model import WrittenMessage
+from services.notification.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -94,4 +96,11 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         SettingsError: there is no database, or the Twilio account lacks its token or sender.
     """
     async with bootstrap(settings) as components:
-        await serve(settings, lifecycle, grpc_service(components), background=components.background)
+        await serve(
+            settings,
+            lifecycle,
+            grpc_service(components),
+            database=partial(components.database.find_problem, schema=SCHEMA),
+            uses=components.uses,
+            background=components.background,
+        )

@@ -7,6 +7,7 @@ message is forgotten, and its text with it, once the message is sent or has fail
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid
 from sqlmodel import Field, SQLModel, UniqueConstraint
@@ -16,6 +17,9 @@ from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 from services.notification.model import Template
+
+SCHEMA: Final = "0002"
+"""Revision of the migrations that makes these tables."""
 
 
 class Base(SQLModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -36,6 +37,7 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
+from services.order.tables import SCHEMA
 
 _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 """What a saga marks an order as in the end."""
@@ -189,4 +191,11 @@ def grpc_service(components: OrderComponents) -> GrpcService:
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops; what is due is worked on beside."""
     async with bootstrap(settings) as components:
-        await serve(settings, lifecycle, grpc_service(components), background=components.background)
+        await serve(
+            settings,
+            lifecycle,
+            grpc_service(components),
+            database=partial(components.database.find_problem, schema=SCHEMA),
+            uses=components.uses,
+            background=components.background,
+        )

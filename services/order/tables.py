@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
@@ -15,6 +16,10 @@ from runtime.idempotency import IdempotencyKeyColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
+
+
+SCHEMA: Final = "0004"
+"""Revision of the migrations that makes these tables."""
 
 
 class Base(SQLModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,10 +16,12 @@ from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
 from runtime.due_worker import DueWorker
+from runtime.health import Check
 from runtime.listener import Listener
 from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
+from runtime.temporal import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
 from services.payment.disputes.service import DisputeService
 from services.payment.order_turns import OrderTurns
@@ -72,6 +74,8 @@ class PaymentComponents:
     dispute_follow_ups: DueWorker[FollowUp]
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
+    uses: Mapping[str, Check]
+    """What it can do without for a while."""
 
 
 @asynccontextmanager
@@ -110,17 +114,21 @@ async def bootstrap(
         )
         if stripe_http is None:
             stack.push_async_callback(client.close)
-        if sagas is None:
-            sagas = TemporalSagas(
-                temporal or await connect_temporal(settings, lazy=True),
-                task_queue=settings.temporal_task_queue,
-                attention_after=settings.attention_after,
-            )
-        yield _wire(settings, opened, client, sagas, clock)
+        temporal = temporal or await connect_temporal(settings, lazy=True)
+        sagas = sagas or TemporalSagas(
+            temporal, task_queue=settings.temporal_task_queue, attention_after=settings.attention_after
+        )
+        uses = {"temporal": partial(find_temporal_problem, temporal)}
+        yield _wire(settings, opened, client, sagas, clock, uses)
 
 
 def _wire(
-    settings: Settings, database: Database, client: StripeClient, sagas: Sagas, clock: Clock
+    settings: Settings,
+    database: Database,
+    client: StripeClient,
+    sagas: Sagas,
+    clock: Clock,
+    uses: Mapping[str, Check],
 ) -> PaymentComponents:
     turns, wakeups = OrderTurns(), Wakeups()
     store = PaymentStore(database, clock)
@@ -176,6 +184,7 @@ def _wire(
         refund_follow_ups=refund_follow_ups,
         dispute_follow_ups=dispute_follow_ups,
         listener=listener,
+        uses=uses,
         background=(
             listener.run,
             inbox.run,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
 from runtime.process import Lifecycle
@@ -11,6 +13,7 @@ from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.disputes.server import DisputeRpcs
 from services.payment.payments.server import PaymentRpcs
 from services.payment.refunds.server import RefundRpcs
+from services.payment.tables import SCHEMA
 from services.payment.webhooks.server import WebhookRpcs
 
 
@@ -36,4 +39,11 @@ def grpc_service(components: PaymentComponents) -> GrpcService:
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve, process what comes from Stripe, and keep workflows going until the process stops."""
     async with bootstrap(settings) as components:
-        await serve(settings, lifecycle, grpc_service(components), background=components.background)
+        await serve(
+            settings,
+            lifecycle,
+            grpc_service(components),
+            database=partial(components.database.find_problem, schema=SCHEMA),
+            uses=components.uses,
+            background=components.background,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
@@ -30,6 +31,10 @@ class EventStatus(StrEnum):
 def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     listed = ", ".join(f"'{name}'" for name in names)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+SCHEMA: Final = "0004"
+"""Revision of the migrations that makes these tables."""
 
 
 class Base(SQLModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -19,6 +20,7 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.product.bootstrap import ProductComponents, bootstrap
 from services.product.messages import to_changes, to_product, to_quote
+from services.product.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -118,4 +120,9 @@ def grpc_service(components: ProductComponents) -> GrpcService:
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     async with bootstrap(settings) as components:
-        await serve(settings, lifecycle, grpc_service(components))
+        await serve(
+            settings,
+            lifecycle,
+            grpc_service(components),
+            database=partial(components.database.find_problem, schema=SCHEMA),
+        )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Text, Uuid
 from sqlmodel import Field, SQLModel
 
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+
+SCHEMA: Final = "0002"
+"""Revision of the migrations that makes these tables."""
 
 
 class Base(SQLModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -19,6 +20,7 @@ from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
 from services.user.messages import to_tokens, to_user
+from services.user.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -77,4 +79,9 @@ def grpc_service(components: UserComponents) -> GrpcService:
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve until the process stops."""
     async with bootstrap(settings) as components:
-        await serve(settings, lifecycle, grpc_service(components))
+        await serve(
+            settings,
+            lifecycle,
+            grpc_service(components),
+            database=partial(components.database.find_problem, schema=SCHEMA),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
@@ -10,6 +11,9 @@ from sqlmodel import Field, SQLModel
 from domain.users import Role
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+
+SCHEMA: Final = "0002"
+"""Revision of the migrations that makes these tables."""
 
 
 class Base(SQLModel):

@@ -70,32 +70,33 @@ def test_the_command_names_its_commands(installed: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def gateway(installed: Path, tmp_path: Path) -> Iterator[str]:
-    """The gateway's URL; no service is there."""
-    port = free_port()
+def gateway(installed: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The gateway's URL, and that of its probes; no service is there."""
+    port, probe_port = free_port(), free_port()
     settings = {f"ORDERSAGA_{name.upper()}": str(value) for name, value in tls_settings().items()}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [installed / "ordersaga", "serve", "gateway"],
             cwd=tmp_path,
-            env=bare_environment(ORDERSAGA_GATEWAY_PORT=str(port), **settings),
+            env=bare_environment(ORDERSAGA_GATEWAY_PORT=str(port), ORDERSAGA_PROBE_PORT=str(probe_port), **settings),
             stdout=log,
             stderr=log,
         )
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{probe_port}"
     process.terminate()
     assert process.wait(START_SECONDS) == 0, (tmp_path / "log").read_text()
 
 
-def test_a_part_starts_from_it(gateway: str) -> None:
+def test_a_part_starts_from_it(gateway: tuple[str, str]) -> None:
+    url, probes = gateway
     until = time.monotonic() + START_SECONDS
     while True:
         try:
-            alive = httpx.get(f"{gateway}/livez")
+            alive = httpx.get(f"{probes}/livez")
             break
         except httpx.ConnectError:
             assert time.monotonic() < until
             time.sleep(0.1)
 
     assert alive.status_code == 200
-    assert httpx.get(f"{gateway}/docs").status_code == 200
+    assert httpx.get(f"{url}/docs").status_code == 200

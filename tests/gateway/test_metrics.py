@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Mapping
 
-import httpx
 import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from domain.ids import new_id
-from runtime.metrics import serve_metrics
-from runtime.settings import Settings, SettingsError
-from sandbox.ports import free_port
+from runtime.metrics import render_metrics
 from tests.support.client import until
 from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
 
@@ -34,10 +30,8 @@ def parse(text: str) -> Samples:
     }
 
 
-async def read(gateway: Gateway) -> Samples:
-    response = await gateway.http.get("/metrics")
-    assert response.headers["Content-Type"].startswith("text/plain")
-    return parse(response.text)
+async def read() -> Samples:
+    return parse(render_metrics().decode())
 
 
 def grew(before: Samples, after: Samples, name: str, **labels: str) -> float:
@@ -47,7 +41,7 @@ def grew(before: Samples, after: Samples, name: str, **labels: str) -> float:
 
 async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) -> None:
     _, customer = await sign_up(gateway)
-    before = await read(gateway)
+    before = await read()
 
     headers = {"Idempotency-Key": new_id(), "Prefer": "wait=0", **customer}
     placed = await gateway.http.post("/v1/orders", json=order_body(), headers=headers)
@@ -61,7 +55,7 @@ async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) 
         last_request = grew(before, read, requests, method="GET", route="/v1/orders/{order_id}", status="404")
         return bool(last_call and last_request)
 
-    after = await until(lambda: read(gateway), are_counted)  # what a call took is known only when its answer is out
+    after = await until(read, are_counted)  # what a call took is known only when its answer is out
 
     assert grew(before, after, requests, method="POST", route="/v1/orders", status="202") == 1
     assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="200") == 1
@@ -69,21 +63,3 @@ async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) 
     assert grew(before, after, calls, method=f"{service}/CreateOrder", code="OK") == 1
     assert grew(before, after, calls, method=f"{service}/GetOrder", code="NOT_FOUND") == 1
     assert grew(before, after, "ordersaga_order_transitions_total", status="RECEIVED") == 1
-
-
-async def test_a_process_shows_its_metrics_on_the_port_that_it_was_given() -> None:
-    port = free_port()
-
-    serve_metrics(Settings(metrics_port=port))
-
-    async with httpx.AsyncClient() as client:
-        response = await client.get(f"http://127.0.0.1:{port}/metrics")
-    assert ("ordersaga_outbox_lag_seconds" in response.text, response.status_code) == (True, 200)
-
-
-def test_a_taken_port_is_named_with_its_setting() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-
-        with pytest.raises(SettingsError, match="ORDERSAGA_METRICS_PORT"):
-            serve_metrics(Settings(metrics_port=port))

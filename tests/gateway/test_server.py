@@ -27,7 +27,7 @@ def listener() -> Iterator[socket.socket]:
 def settings(port: int, *, service: str = NOWHERE) -> Settings:
     services = ("user", "product", "inventory", "order", "payment", "notification")
     addresses = {f"{name}_address": service for name in services}
-    return Settings.model_validate({"gateway_port": port, **tls_settings(), **addresses})
+    return Settings.model_validate({"gateway_port": port, "grpc_deadline": 1, **tls_settings(), **addresses})
 
 
 async def test_it_serves_until_it_is_stopped() -> None:
@@ -36,13 +36,13 @@ async def test_it_serves_until_it_is_stopped() -> None:
     running = asyncio.create_task(run(settings(port), lifecycle))
     await lifecycle.started.wait()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        assert (await http.get("/livez")).status_code == 200
+        assert (await http.get("/v1/products")).status_code == 503
 
         lifecycle.stopping.set()
         await running
 
         with pytest.raises(httpx.ConnectError):
-            await http.get("/livez")
+            await http.get("/v1/products")
 
 
 async def test_a_request_under_way_is_answered_before_the_stop(listener: socket.socket) -> None:
@@ -52,7 +52,7 @@ async def test_a_request_under_way_is_answered_before_the_stop(listener: socket.
     running = asyncio.create_task(run(settings(port, service=silent), lifecycle))
     await lifecycle.started.wait()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        asking = asyncio.create_task(http.get("/readyz"))
+        asking = asyncio.create_task(http.get("/v1/products"))
         connection, _ = await asyncio.to_thread(listener.accept)
 
         lifecycle.stopping.set()

@@ -11,9 +11,8 @@ import pytest_asyncio
 
 from domain.ids import new_id
 from runtime.caller import CallerRole
-from tests.support.gateway import PASSWORD, Gateway, gateway_with_services, open_gateway
+from tests.support.gateway import PASSWORD, Gateway, gateway_with_services
 from tests.support.identities import VERIFIER, bearer
-from tests.support.recorded_sagas import RecordedSagas
 
 ADMIN = bearer(CallerRole.ADMIN)
 
@@ -182,14 +181,3 @@ async def test_only_products_that_exist_get_stock(gateway: Gateway) -> None:
     assert response.status_code == 404
     stock = (await gateway.http.get(f"/v1/inventory/{product_id}", headers=ADMIN)).json()
     assert stock["on_hand"] == 0
-
-
-async def test_readiness_names_only_the_services_that_are_away(gateway: Gateway) -> None:
-    everybody = await gateway.http.get("/readyz")
-    addresses = {name: value for name, value in gateway.addresses.items() if name != "notification_address"}
-    async with open_gateway(addresses, RecordedSagas()) as without_notification:
-        response = await without_notification.http.get("/readyz")
-
-    assert everybody.status_code == 200
-    assert response.status_code == 503
-    assert response.json()["detail"] == "These services are away: notification."

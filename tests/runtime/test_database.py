@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from runtime.database import CONNECT_TIMEOUT, Database, DatabaseAway, encode_row
 from runtime.deadline import set_time_left
 from sandbox.ports import free_port
 from sandbox.postgres.server import Postgres
+from services.product.tables import SCHEMA
 
 
 @dataclass
@@ -177,3 +178,23 @@ async def test_turns_come_in_the_order_of_asking(server: Server) -> None:
 
     assert served == list(range(40))
     await database.close()
+
+
+async def test_a_database_that_can_be_used_has_no_problem_and_an_older_one_says_what_to_do(
+    databases: Mapping[str, str],
+) -> None:
+    database = Database(databases["product"], pool_size=1)
+
+    assert await database.find_problem(schema=SCHEMA) is None
+    assert await database.find_problem(schema="0000") is None
+    assert await database.find_problem(schema="9999") == (
+        f"its tables are of revision {SCHEMA}, and have to be of 9999; run `ordersaga setup`"
+    )
+
+
+async def test_a_database_that_is_away_says_so() -> None:
+    problem = await Database(f"postgresql://nobody@127.0.0.1:{free_port()}/x", pool_size=1).find_problem(schema="1")
+
+    assert problem is not None
+    assert "it does not answer" in problem
+    assert "Connection refused" in problem

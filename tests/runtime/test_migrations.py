@@ -353,3 +353,10 @@ def test_refunds_keys_and_events_outlive_the_way_up_and_down(empty_databases: Ma
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DELETE FROM refunds")  # of which 0002 has one per payment
     downgrade("payment", dsn)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_code_wants_the_tables_that_the_last_migration_makes(service: str) -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent / service))
+
+    assert scripts.get_current_head() == importlib.import_module(f"services.{service}.tables").SCHEMA

@@ -149,13 +149,6 @@ async def test_parameters_out_of_range_are_named(gateway: Gateway) -> None:
         assert [fault["field"] for fault in body["errors"]] == ["limit"]
 
 
-async def test_readiness_names_the_services_that_are_away_and_liveness_does_not_care(gateway: Gateway) -> None:
-    assert (await gateway.http.get("/livez")).status_code == 200
-
-    body = problem(await gateway.http.get("/readyz"), status=503, name="not-ready")
-    assert "user, product, inventory, order, payment, notification" in body["detail"]
-
-
 async def test_stripe_is_told_to_come_again_when_its_event_cannot_be_stored(gateway: Gateway) -> None:
     response = await gateway.http.post("/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": "t=1,v1=0"})
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from functools import partial
 
+from domain.events import TOPICS
 from domain.ids import new_id
 from runtime.kafka import Publisher
+from runtime.kafka_connection import find_problem
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
 from workers.relay.loop import DatabaseRelay
@@ -37,6 +40,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.run(lifecycle.stopping))
+            lifecycle.health.use("kafka", partial(find_problem, settings, topics=TOPICS))
             ready = group.create_task(_report_when_reached(relays, lifecycle))
             await lifecycle.stopping.wait()
             ready.cancel()
