@@ -12,7 +12,6 @@ from typing import Final
 import httpx
 import pytest
 
-from cli.serve import PARTS
 from runtime.settings import Settings
 from sandbox.child import Child, run_to_completion
 from sandbox.environment import process_environment
@@ -79,7 +78,7 @@ def check_contents(image: Image) -> None:
     assert image.config["Entrypoint"] == ["ordersaga"]
     assert not found.intersection(BUILD_TOOLS)
     assert "ordersaga" in found
-    assert not any(image.root.glob("root/.cache/*")) and not any(image.root.glob("src/*"))
+    assert not [*image.root.glob("root/.cache/*"), *image.root.glob("src/*"), *image.root.glob("wheels/*")]
     assert not any(
         (site_packages / name).exists() for name in ("pip", "setuptools", "hatchling", "grpc_tools", "tests")
     )
@@ -122,7 +121,6 @@ async def serve(image: Image, workload: Workload, stack: Stack, folder: Path) ->
             environment[name] = f"{HOST}:{free_port()}"
         if name == "ORDERSAGA_GATEWAY_PORT":
             environment[name] = str(free_port())
-    environment.pop("ORDERSAGA_SMTP_USER", None)  # the mail sink asks for no login
     command = image.command(
         workload.part,
         *workload.container["args"],
@@ -186,9 +184,9 @@ def write_files(workload: Workload, given: Mapping[str, str], stack: Stack, fold
                 else given.get(name.removesuffix("_FILE"), UNUSED_SECRET)
             )
             (files / Path(path).relative_to("/run/ordersaga")).write_text(content)
-    for path in files.rglob("*"):
-        os.chown(path, 0, USER)
-        path.chmod(0o750 if path.is_dir() else 0o440)
+    for found in files.rglob("*"):
+        os.chown(found, 0, USER)
+        found.chmod(0o750 if found.is_dir() else 0o440)
     return files
 
 

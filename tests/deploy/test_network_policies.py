@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, Final
 
 from cli.serve import PARTS
 from migrations.runner import SERVICES
 from runtime.identity import Part
 from runtime.part_settings import SETTINGS
+from tests.support.declared_calls import declared_calls
 from tests.support.manifests import BASE, of_kind, render, workloads
 
 POSTGRES, KAFKA, TEMPORAL, HTTPS, SMTP = 5432, 9093, 7233, 443, 587
@@ -24,17 +23,6 @@ REACHED_BY: Final[Mapping[str, int]] = {
     "smtp_host": SMTP,
 }
 """Whoever reads the setting connects to that port beyond the cluster."""
-
-
-def declared_calls() -> set[tuple[str, str]]:
-    """Who may call whom, as the services' methods say (`@allow`)."""
-    return {
-        (permission.part.value, service)
-        for service in SERVICES
-        for _, servicer in inspect.getmembers(import_module(f"services.{service}.server"), inspect.isclass)
-        for _, method in inspect.getmembers(servicer, inspect.isfunction)
-        for permission in getattr(method, "__permissions__", ())
-    }
 
 
 def policies() -> dict[str, Any]:

@@ -94,7 +94,7 @@ def built_image() -> Iterator[Image]:
     buildah, base = need("buildah", package="buildah"), _base_system()
     with TemporaryDirectory(prefix="ordersaga-image-") as name:
         folder = Path(name)
-        storage = [f"--root={folder / 'root'}", f"--runroot={folder / 'runroot'}"]
+        storage = ["--storage-driver=vfs", f"--root={folder / 'root'}", f"--runroot={folder / 'runroot'}"]
 
         def run(command: str, *arguments: str | Path) -> str:
             line = [buildah, *storage, command, *map(str, arguments)]
@@ -102,24 +102,26 @@ def built_image() -> Iterator[Image]:
             assert done.returncode == 0, f"{' '.join(line)}:\n{done.stdout[-2_000:]}{done.stderr[-4_000:]}"
             return done.stdout.strip()
 
-        empty = run("from", "scratch")
-        run("add", "--quiet", empty, base, "/")
+        run("add", "--quiet", empty := run("from", "scratch"), base, "/")
         run("commit", "--quiet", "--rm", empty, _BASE)
         trusted = f"--volume={ssl.get_default_verify_paths().cafile or _CERTIFICATES}:{_CERTIFICATES}:ro"
         run("build", "--quiet", trusted, f"--build-arg=BASE={_BASE}", "--file=deploy/Dockerfile", f"--tag={_NAME}", ".")
         described = json.loads(run("inspect", "--type=image", _NAME))
         of_base, *ours = json.loads(described["Manifest"])["layers"]
         container = run("from", _NAME)
-        yield Image(
-            root=Path(run("mount", container)),
-            config=described["OCIv1"]["config"],
-            base_size=of_base["size"],
-            size=sum(layer["size"] for layer in ours),
-        )
+        try:
+            yield Image(
+                root=Path(run("mount", container)),
+                config=described["OCIv1"]["config"],
+                base_size=of_base["size"],
+                size=sum(layer["size"] for layer in ours),
+            )
+        finally:
+            run("rm", container)
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs", "TMPDIR": str(folder)}
+    return {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(folder)}
 
 
 def _base_system() -> Path:
