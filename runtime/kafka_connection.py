@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Collection
 from typing import Any, Final
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
@@ -62,23 +60,6 @@ async def diagnose(settings: Settings) -> str:
             return ""
         problems.append(f"{server}: {problem}")
     return "; ".join(problems)
-
-
-async def find_problem(settings: Settings, *, topics: Collection[str]) -> str | None:
-    """Why it cannot be used, in words: no broker can, or it lacks topics."""
-    try:
-        client = AIOKafkaClient(**kafka_options(settings))
-    except SettingsError as error:
-        return f"Kafka: {error}"
-    try:
-        await client.bootstrap()
-    except KafkaError as error:
-        return f"Kafka: {await diagnose(settings) or explain(error)}"
-    finally:
-        await client.close()
-    if missing := sorted(set(topics) - client.cluster.topics()):
-        return f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup`"
-    return None
 
 
 async def _diagnose_one(server: str, options: dict[str, Any]) -> str:

@@ -71,6 +71,18 @@ class StripeClient:
         """Close the connections."""
         await self.http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
+    async def find_problem(self) -> str | None:
+        """Why it cannot be used, in words: it is away, or does not take our key."""
+        try:
+            await self._api.events.list_async({"limit": 1})
+        except stripe.AuthenticationError:
+            return "Stripe refuses our key; see ORDERSAGA_STRIPE_API_KEY"
+        except stripe.PermissionError as error:
+            return f"the key in ORDERSAGA_STRIPE_API_KEY lacks a permission: {error.user_message}"
+        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
+            return f"Stripe does not answer: {error or type(error).__name__}"
+        return None
+
     async def create_intent(self, *, payment_id: str, order_id: str, amount: int, currency: str, key: str) -> Intent:
         """Create an intent, unconfirmed. With the `key` of an earlier call, the intent that this one made."""
         created = await _answer(
