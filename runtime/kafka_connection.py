@@ -17,7 +17,8 @@ from aiokafka.errors import (
 from runtime.settings import Settings, SettingsError
 
 CLIENT_ID: Final = "ordersaga"
-_DIAGNOSIS_SECONDS: Final = 5.0
+_DIAGNOSIS_SECONDS: Final = 1.5
+"""What a server gets to answer: less than a probe (`runtime.health`), so that it can say which one did not."""
 _CLOSED: Final = (
     "it closed the connection: encryption or login are not what it wants; see ORDERSAGA_KAFKA_SECURITY_PROTOCOL"
 )
@@ -53,13 +54,11 @@ async def diagnose(settings: Settings) -> str:
         options = kafka_options(settings)
     except SettingsError as error:  # a certificate was spoilt since the start
         return str(error)
-    problems = []
-    for server in settings.kafka_bootstrap.split(","):
-        problem = await _diagnose_one(server, options)
-        if not problem:
-            return ""
-        problems.append(f"{server}: {problem}")
-    return "; ".join(problems)
+    servers = settings.kafka_bootstrap.split(",")
+    problems = await asyncio.gather(*(_diagnose_one(server, options) for server in servers))
+    if not all(problems):
+        return ""
+    return "; ".join(f"{server}: {problem}" for server, problem in zip(servers, problems, strict=True))
 
 
 async def _diagnose_one(server: str, options: dict[str, Any]) -> str:
@@ -97,7 +96,7 @@ def explain(error: BaseException) -> str:
             case OSError() if cause.strerror:
                 return cause.strerror.lower()
             case TimeoutError():
-                return f"no answer within {_DIAGNOSIS_SECONDS:.0f} s: is it the port of another protocol?"
+                return f"no answer within {_DIAGNOSIS_SECONDS:g} s: is it the port of another protocol?"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, KafkaError):
         return _CLOSED

@@ -19,27 +19,28 @@ from aiokafka.errors import (
 from domain.events import ALL_TOPICS, PARTITIONS
 from runtime.health import NotSetUp
 from runtime.kafka_connection import diagnose, explain, kafka_options
-from runtime.settings import Settings, SettingsError
+from runtime.refusal import Unavailable
+from runtime.settings import Settings
 
 _MIN_IN_SYNC: Final = "min.insync.replicas"
 _RETENTION: Final = "retention.ms"
 _FOR_EVER: Final = -1
 
 
-class KafkaUnusable(Exception):
+class KafkaUnusable(Unavailable):
     """Kafka cannot be used, or does not do what it is asked; the message says why."""
 
 
 async def find_missing(settings: Settings, *, topics: Collection[str]) -> str | None:
     """Why it cannot be used, in words: no broker can, or it lacks topics."""
-    try:
-        client = AIOKafkaClient(**kafka_options(settings))
-    except SettingsError as error:
-        return f"Kafka: {error}"
+    # first, because a client repeats what it cannot do, and then only says so
+    if problem := await diagnose(settings):
+        return f"Kafka: {problem}"
+    client = AIOKafkaClient(**kafka_options(settings))
     try:
         await client.bootstrap()
     except KafkaError as error:
-        return f"Kafka: {await diagnose(settings) or explain(error)}"
+        return f"Kafka: {explain(error)}"
     finally:
         await client.close()
     if missing := sorted(set(topics) - client.cluster.topics()):
@@ -52,8 +53,11 @@ async def find_faults(settings: Settings) -> str | None:
     async with _Admin(settings) as admin:
         described = {topic["topic"]: topic for topic in await admin.describe_topics(list(ALL_TOPICS))}
         configs = await _describe_configs(admin, [name for name, topic in described.items() if not topic["error_code"]])
-    faults = [fault for name in configs for fault in _faults(settings, described[name], configs[name])]
-    return "; ".join(faults) or None
+    topics: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        for fault in _faults(settings, described[name], config):
+            topics.setdefault(fault, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {fault}" for fault, names in topics.items()) or None
 
 
 async def set_up(settings: Settings) -> Iterator[str]:
@@ -142,19 +146,19 @@ async def _describe_configs(admin: AIOKafkaAdminClient, topics: Collection[str])
 
 def _faults(settings: Settings, topic: Mapping[str, Any], config: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with one topic; what a broker does not say of it is not."""
-    name, partitions = topic["topic"], len(topic["partitions"])
+    partitions = len(topic["partitions"])
     copies = min(len(partition["replicas"]) for partition in topic["partitions"])
-    in_sync = int(config.get(_MIN_IN_SYNC) or settings.kafka_min_in_sync)
+    in_sync = int(config.get(_MIN_IN_SYNC) or 0)
     kept, keep = int(config.get(_RETENTION) or _FOR_EVER), int(settings.kafka_retention * 1_000)
     if partitions != PARTITIONS:
-        yield f"topic {name} has {partitions} partitions, not {PARTITIONS}: make it anew while it is empty"
+        yield f"{partitions} partitions, not {PARTITIONS}: make it anew while it is empty"
     if copies < settings.kafka_replication:
-        yield f"topic {name} is kept {copies} times, not {settings.kafka_replication}; see ORDERSAGA_KAFKA_REPLICATION"
-    if in_sync < settings.kafka_min_in_sync:
-        yield f"topic {name} takes what {in_sync} brokers have: set {_MIN_IN_SYNC} to {settings.kafka_min_in_sync}"
+        yield f"kept by {copies} brokers, not {settings.kafka_replication}; see ORDERSAGA_KAFKA_REPLICATION"
+    if 0 < in_sync < settings.kafka_min_in_sync:
+        yield f"an event counts as published once {in_sync} have it: set {_MIN_IN_SYNC} to {settings.kafka_min_in_sync}"
     if copies < in_sync:
-        yield f"topic {name} takes nothing: it wants {in_sync} replicas in sync, and is kept {copies} times"
+        yield f"nothing can be published: it wants {in_sync} replicas in sync, and is kept by {copies} brokers"
     if _FOR_EVER < kept < keep:
-        yield f"topic {name} forgets events after {kept / 3_600_000:g} h: set {_RETENTION} to {keep}"
+        yield f"events are forgotten after {kept / 3_600_000:g} h: set {_RETENTION} to {keep}"
     if "compact" in config.get("cleanup.policy", ""):
-        yield f"topic {name} is compacted, which loses events: set cleanup.policy to delete"
+        yield "it is compacted, which loses events: set cleanup.policy to delete"

@@ -99,6 +99,12 @@ class Settings(BaseSettings):
         description="JSON object: service to the DSN of the owner of its tables, for `ordersaga setup`; where there is "
         "none, the service's own role is the owner.",
     )
+    relay_role: str = Field(
+        default="relay", description="PostgreSQL role that `ordersaga setup` lets in as the relay; none lets nobody in."
+    )
+    audit_role: str = Field(
+        default="audit", description="PostgreSQL role that `ordersaga setup` lets in as the audit; none lets nobody in."
+    )
     database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
     database_pooler: Pooler = Field(
         default=Pooler.NONE,
@@ -161,6 +167,11 @@ class Settings(BaseSettings):
     refresh_token_ttl: Seconds = Field(
         default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."
     )
+
+    # -- First admin ------------------------------------------------------------------------------------------------
+    admin_email: str | None = Field(default=None, description="E-mail of the admin that `ordersaga setup` makes.")
+    admin_password: SecretStr | None = Field(default=None, description="That admin's password.")
+    admin_name: str = Field(default="Admin", description="That admin's name.")
 
     # -- Passwords: argon2id ----------------------------------------------------------------------------------------
     password_hash_memory: int = Field(

@@ -33,7 +33,7 @@ from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
-from services.payment.stripe.client import StripeClient
+from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
@@ -106,16 +106,7 @@ async def bootstrap(
     settings.required("stripe_webhook_secret")
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_database(settings, "payment", given=database))
-        client = StripeClient(
-            api_key=settings.required("stripe_api_key"),
-            api_base=settings.stripe_api_base,
-            timeout=settings.stripe_timeout,
-            payment_method_types=settings.stripe_payment_method_types,
-            app=settings.stripe_app,
-            http_client=stripe_http,
-        )
-        if stripe_http is None:
-            stack.push_async_callback(client.close)
+        client = await stack.enter_async_context(open_stripe(settings, http_client=stripe_http))
         temporal = temporal or await connect_temporal(settings, lazy=True)
         sagas = sagas or TemporalSagas(
             temporal, task_queue=settings.temporal_task_queue, attention_after=settings.attention_after

@@ -24,9 +24,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     Raises:
         SettingsError: no database is named.
     """
-    if not settings.relay_dsns:
-        raise SettingsError("ORDERSAGA_RELAY_DSNS is not set. It is: the databases whose outboxes are published")
-    lifecycle.health.watch(checks(settings))
+    lifecycle.health.watch(checks_of(settings))
     publisher = Publisher(settings)
     holder = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
     relays = [
@@ -50,8 +48,14 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         await publisher.close()
 
 
-def checks(settings: Settings) -> Checks:
-    """What the relay looks at: Kafka, and each database, of which one that is away holds up no other."""
+def checks_of(settings: Settings) -> Checks:
+    """What the relay looks at: Kafka, and each database, of which one that is away holds up no other.
+
+    Raises:
+        SettingsError: no database is named.
+    """
+    if not settings.relay_dsns:
+        raise SettingsError("ORDERSAGA_RELAY_DSNS is not set. It is: the databases whose outboxes are published")
     return Checks(
         needs={"kafka": partial(find_missing, settings, topics=TOPICS)},
         uses={

@@ -7,6 +7,7 @@ Look-ups list and never search, because Stripe's search lags.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -14,6 +15,7 @@ import aiohttp
 import stripe
 import structlog
 
+from runtime.settings import Settings
 from services.payment.stripe.amounts import to_stripe
 from services.payment.stripe.errors import StripeRefused, StripeUnavailable, UnreadableEvent
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
@@ -27,6 +29,34 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item", bound=stripe.StripeObject)
 
 _PAGE: Final = 100
+
+
+@asynccontextmanager
+async def open_stripe(
+    settings: Settings, *, http_client: stripe.HTTPClient | None = None
+) -> AsyncIterator[StripeClient]:
+    """The account that the settings name, as long as the context is open.
+
+    Args:
+        settings: of the process.
+        http_client: as `StripeClient` has it; whoever gives it closes it.
+
+    Raises:
+        SettingsError: there is no key.
+    """
+    client = StripeClient(
+        api_key=settings.required("stripe_api_key"),
+        api_base=settings.stripe_api_base,
+        timeout=settings.stripe_timeout,
+        payment_method_types=settings.stripe_payment_method_types,
+        app=settings.stripe_app,
+        http_client=http_client,
+    )
+    try:
+        yield client
+    finally:
+        if http_client is None:
+            await client.close()
 
 
 class StripeClient:
