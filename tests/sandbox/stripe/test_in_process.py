@@ -256,7 +256,7 @@ async def test_the_switches_are_methods_and_no_rule_binds_overwrite() -> None:
         [charge] = account.all(Charge, list_key=paid.id)
 
         [delivery] = account.deliveries.due()
-        signed = account.deliveries.sign(delivery.event_id)
+        signed = account.deliveries.sign(delivery)
         account.deliveries.failed(delivery)
         event = stripe.Webhook.construct_event(signed.body, signed.signature, WEBHOOK_SECRET)
         assert (event.type, account.deliveries.due()) == ("charge.refunded", [])
