@@ -23,6 +23,7 @@ async def _list_events(client: StripeClient) -> None:
 
 
 CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
+    "find_problem": lambda client: client.find_problem(),
     "create_intent": lambda client: client.create_intent(
         payment_id="p", order_id="o", amount=1_000, currency="EUR", key="create"
     ),
