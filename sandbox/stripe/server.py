@@ -24,15 +24,14 @@ _HOST = "127.0.0.1"
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """The double as a part of a process, with its account on disk; see `StripeDouble`."""
     sandbox = SandboxSettings.load()
-    url = sandbox.stripe_webhook_url
     account = StripeAccount(
         api_key=settings.required("stripe_api_key"),
         webhook_secret=settings.required("stripe_webhook_secret"),
         store=Store(sandbox.stripe_folder),
-        webhook_events=() if url is None else sandbox.stripe_webhook_events,
+        webhook_events=sandbox.stripe_webhook_events,
     )
     with account:
-        async with StripeDouble(account, port=sandbox.stripe_port, webhook_url=url) as double:
+        async with StripeDouble(account, port=sandbox.stripe_port, webhook_url=sandbox.stripe_webhook_url) as double:
             lifecycle.ready()
             await double.serve_until(lifecycle.stopping)
 

@@ -39,6 +39,9 @@ CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
     "list_refunds": lambda client: client.list_refunds("pi_1"),
     "list_disputes": lambda client: client.list_disputes("pi_1"),
     "list_events": _list_events,
+    "list_endpoints": lambda client: client.list_endpoints(),
+    "create_endpoint": lambda client: client.create_endpoint(url="https://shop.example.test/", key="endpoint"),
+    "update_endpoint": lambda client: client.update_endpoint("we_1"),
 }
 
 
