@@ -71,14 +71,18 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("product_address", "inventory_address", "payment_address", "order_address"),
     ),
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
-    "ordersaga setup": (*_DSNS, "owner_dsns", "password_hash_memory", *_DATABASE),
-    "ordersaga audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
-    "ordersaga repair": (
+    "setup databases": (*_DSNS, "owner_dsns", "relay_dsns", "audit_dsns", "relay_role", "audit_role"),
+    "setup temporal": (*_TEMPORAL, "temporal_retention"),
+    "setup kafka": (*_KAFKA, "kafka_replication", "kafka_min_in_sync", "kafka_retention"),
+    "setup stripe": (*_STRIPE, "stripe_payment_method_types", "stripe_webhook_url"),
+    "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
+    "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
+    "repair": (
         *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
         *("payment_attempts", "attention_after", "payment_event_timeout"),
     ),
 }
-"""Part, or command, to the names of its settings."""
+"""Part, or command of `ordersaga`, to the names of its settings."""
 
 
 def parts_of(setting: str) -> Iterator[str]:

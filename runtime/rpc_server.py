@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
-from runtime.health import Check
+from runtime.health import Checks, ask
 from runtime.identity import Credentials, Part
 from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
@@ -36,7 +36,6 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
 _LOOK_AGAIN: Final = 1.0
-NOTHING: Final[Mapping[str, Check]] = {}
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
@@ -213,13 +212,12 @@ async def serve(
     lifecycle: Lifecycle,
     service: GrpcService,
     *,
-    database: Check,
-    uses: Mapping[str, Check] = NOTHING,
+    checks: Checks,
     background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
-    It is ready once its `database` can be used; what it `uses` besides, it can do without for a while.
+    It is ready once it has what it needs by the `checks`.
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
 
@@ -237,21 +235,19 @@ async def serve(
     )
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
-        lifecycle.health.need("database", database)
-        for name, check in uses.items():
-            lifecycle.health.use(name, check)
+        lifecycle.health.watch(checks)
         async with server:
-            if await _until_usable(service.part, database, lifecycle.stopping):
+            if await _until_usable(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()
             await lifecycle.stopping.wait()
         for task in running:
             task.cancel()
 
 
-async def _until_usable(part: Part, check: Check, stopping: asyncio.Event) -> bool:
-    """Wait until there is nothing wrong with the database; false if the process is to stop before."""
-    while (problem := await check()) is not None and not stopping.is_set():
-        log.warning("service.not_ready", part=part.value, database=problem)
+async def _until_usable(part: Part, checks: Checks, stopping: asyncio.Event) -> bool:
+    """Wait until it has what it needs; false if the process is to stop before."""
+    while (missing := await ask(checks.needs)) and not stopping.is_set():
+        log.warning("service.not_ready", part=part.value, **missing)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_AGAIN):
                 await stopping.wait()

@@ -88,7 +88,7 @@ def test_a_part_without_its_tables_is_alive_and_says_what_to_do(empty: str, tmp_
         status, report = product.readiness()
         assert product.is_alive()
         assert (status, report["ready"]) == (503, False)
-        assert report["problems"]["database"] == "it has no tables for us; run `ordersaga setup`"
+        assert report["problems"]["database"] == "it has no tables for us; run `ordersaga setup databases`"
 
         upgrade("product", empty)
 

@@ -23,6 +23,7 @@ async def _list_events(client: StripeClient) -> None:
 
 
 CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
+    "find_problem": lambda client: client.find_problem(),
     "create_intent": lambda client: client.create_intent(
         payment_id="p", order_id="o", amount=1_000, currency="EUR", key="create"
     ),
@@ -38,6 +39,9 @@ CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
     "list_refunds": lambda client: client.list_refunds("pi_1"),
     "list_disputes": lambda client: client.list_disputes("pi_1"),
     "list_events": _list_events,
+    "list_endpoints": lambda client: client.list_endpoints(),
+    "create_endpoint": lambda client: client.create_endpoint(url="https://shop.example.test/", key="endpoint"),
+    "update_endpoint": lambda client: client.update_endpoint("we_1"),
 }
 
 
