@@ -62,12 +62,10 @@ authority servers-ca
 for server in postgres temporal kafka mail; do
   certificate servers-ca "$server" "DNS:$server,DNS:localhost" serverAuth,clientAuth
 done
-for client in temporal-client kafka-admin kafka-notification kafka-relay; do
+for client in temporal-client kafka-setup kafka-notification kafka-relay; do
   certificate servers-ca "$client" "DNS:$client" clientAuth
 done
-for client in kafka kafka-admin; do # Kafka wants a key and its certificate in one file
-  cat "$secrets/$client.key" "$secrets/$client.crt" >"$secrets/$client.pem"
-done
+cat "$secrets/kafka.key" "$secrets/kafka.crt" >"$secrets/kafka.pem" # Kafka wants both in one file
 
 # PostgreSQL: one database per service, an owner who makes its tables, and a role for the service itself.
 dsn() {

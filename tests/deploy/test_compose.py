@@ -8,36 +8,26 @@ from typing import Final
 
 import pytest
 import yaml
-from temporalio.api.enums.v1 import IndexedValueType
 
 from cli.serve import PARTS
-from domain.events import PARTITIONS, TOPICS
 from runtime.identity import Part
 from runtime.settings import Settings
-from runtime.temporal import SEARCH_ATTRIBUTES
-from sandbox.kafka import DEAD_LETTERS
 from tests.support.compose import COMPOSE, DEPLOY, SERVICES
 from tests.support.declared_calls import declared_calls
-from tests.support.given_settings import SETUP_ARGUMENTS, needed_by, settings_of, superfluous
+from tests.support.given_settings import missing, settings_of, superfluous
 
 OURS: Final = ("setup", *PARTS)
 _SECRET: Final = re.compile(r"/run/secrets/((?:\{part\})?[\w.-]+)")
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_is_given_the_settings_that_it_reads_and_no_others(part: str) -> None:
-    given = settings_of(SERVICES[part]["environment"])
+@pytest.mark.parametrize("service", OURS)
+def test_it_is_given_the_settings_that_it_reads_and_no_others(service: str) -> None:
+    container = SERVICES[service]
+    given = settings_of(container["environment"])
 
-    assert superfluous(part, given) == set()
-    assert needed_by(part) - given == set()
-    assert SERVICES[part]["command"] == ["serve", part]
-
-
-def test_setup_is_given_the_settings_that_it_reads_and_no_others() -> None:
-    given = settings_of(SERVICES["setup"]["environment"].keys() - SETUP_ARGUMENTS)
-
-    assert superfluous("ordersaga setup", given) == set()
-    assert needed_by("ordersaga setup") - given == set()
+    assert superfluous(container["command"], given) == set()
+    assert missing(container["command"], given) == set()
+    assert container["command"][0] == ("setup" if service == "setup" else "serve")
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -129,21 +119,3 @@ def test_images_have_versions() -> None:
     images = [container["image"] for container in SERVICES.values()]
 
     assert all(re.search(r":v?\d[\w.]*\}?$", image) for image in images)
-
-
-def test_the_topics_are_those_that_we_publish_and_consume() -> None:
-    script = (DEPLOY / "compose" / "kafka-topics.sh").read_text()
-    [topics] = re.findall(r"^for topic in (.+); do$", script, re.MULTILINE)
-
-    assert sorted(topics.split()) == sorted([*TOPICS, *DEAD_LETTERS])
-    assert f"--partitions {PARTITIONS} " in script
-
-
-def test_the_search_attributes_are_those_of_the_workflows() -> None:
-    script = (DEPLOY / "compose" / "temporal-namespace.sh").read_text()
-    made = {
-        name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")
-        for name, kind in re.findall(r"--name (\w+) --type (\w+)", script)
-    }
-
-    assert made == SEARCH_ATTRIBUTES

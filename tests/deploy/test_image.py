@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
 
+from migrations.runner import SERVICES
 from runtime.settings import Settings
 from sandbox.child import Child, run_to_completion
 from sandbox.environment import process_environment
 from sandbox.ports import HOST, POLL_SECONDS, free_port
 from sandbox.supervisor import Stack
 from tests.support.client import running_stack
+from tests.support.given_settings import readers
 from tests.support.image import USER, Image, built_image
 from tests.support.manifests import BASE, Workload, render, workloads
 
@@ -33,10 +35,14 @@ STOP_SECONDS: Final = 40
 BUILD_TOOLS: Final = ("pip", "pip3", "gcc", "cc", "make", "uv", "hatch")
 UNUSED_SECRET: Final = "unused"
 """Of the embedded stack's servers, which ask for no login."""
-EMBEDDED: Final = (
-    *("KAFKA_BOOTSTRAP", "KAFKA_IDEMPOTENCE", "SMTP_HOST", "SMTP_PORT", "SMTP_TLS", "STRIPE_API_BASE"),
-    *("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_SENDER", "TWILIO_API_BASE", "JWT_PUBLIC_KEYS"),
-    *(f"{service}_ADDRESS" for service in ("USER", "PRODUCT", "INVENTORY", "ORDER", "PAYMENT", "NOTIFICATION")),
+MOUNTED: Final = "/run/ordersaga"
+EMBEDDED: Final = tuple(
+    f"ORDERSAGA_{name}"
+    for name in (
+        *("KAFKA_BOOTSTRAP", "KAFKA_IDEMPOTENCE", "SMTP_HOST", "SMTP_PORT", "SMTP_TLS", "STRIPE_API_BASE"),
+        *("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_SENDER", "TWILIO_API_BASE", "JWT_PUBLIC_KEYS"),
+        *(f"{service.upper()}_ADDRESS" for service in SERVICES),
+    )
 )
 """What an installation says, which is the embedded stack here."""
 
@@ -88,44 +94,30 @@ def check_contents(image: Image) -> None:
 
 
 async def set_up(image: Image, workload: Workload, stack: Stack, folder: Path) -> None:
-    given = of_stack(stack, "ordersaga setup")
-    files = write_files(workload, given, stack, folder)
     command = image.command(
         "setup",
         *workload.container["args"],
-        files=files,
-        environment=workload.environment(),
+        files=write_files(workload, stack, folder),
+        environment=environment_of(workload, stack),
         log=folder / "log",
         grace=STOP_SECONDS,
     )
 
     await run_to_completion(command, within=START_SECONDS)
 
-    assert "databases up to date" in (folder / "log").read_text()
+    log = (folder / "log").read_text()
+    assert all(f"{step}: " in log for step in workload.container["args"][1:])
+    assert "databases: up to date" in log
 
 
 async def serve(image: Image, workload: Workload, stack: Stack, folder: Path) -> tuple[float, float]:
     """Start a part, ask it how it is, stop it: its memory when ready, MB, and the seconds until then."""
-    given = of_stack(stack, workload.part)
     probe_port = free_port()
-    environment = workload.environment() | {
-        **{f"ORDERSAGA_{name}": given[f"ORDERSAGA_{name}"] for name in EMBEDDED if f"ORDERSAGA_{name}" in given},
-        "ORDERSAGA_PROBE_HOST": HOST,
-        "ORDERSAGA_PROBE_PORT": str(probe_port),
-        "ORDERSAGA_DRAIN_DELAY": "1",
-    }
-    if "ORDERSAGA_KAFKA_SECURITY_PROTOCOL" in environment:
-        environment["ORDERSAGA_KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
-    for name in environment:
-        if name.endswith("_LISTEN"):
-            environment[name] = f"{HOST}:{free_port()}"
-        if name == "ORDERSAGA_GATEWAY_PORT":
-            environment[name] = str(free_port())
     command = image.command(
         workload.part,
         *workload.container["args"],
-        files=write_files(workload, given, stack, folder),
-        environment=environment,
+        files=write_files(workload, stack, folder),
+        environment={**environment_of(workload, stack), "ORDERSAGA_PROBE_PORT": str(probe_port)},
         log=folder / "log",
         grace=STOP_SECONDS,
     )
@@ -160,30 +152,42 @@ async def until_ok(probes: httpx.AsyncClient, path: str) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-def of_stack(stack: Stack, part: str) -> dict[str, str]:
-    """The part's settings in the embedded stack, as variables."""
-    return {
-        name: value
-        for name, value in process_environment(stack.settings, part).items()
-        if name.startswith("ORDERSAGA_") and name not in os.environ
+def environment_of(workload: Workload, stack: Stack) -> dict[str, str]:
+    """The manifests' variables, but for what is elsewhere on this machine."""
+    given, environment = of_stack(stack, workload), workload.environment()
+    environment |= {name: given[name] for name in EMBEDDED if name in given}
+    for name in environment:
+        if name.endswith("_LISTEN"):
+            environment[name] = f"{HOST}:{free_port()}"
+    here = {
+        "ORDERSAGA_PROBE_HOST": HOST,
+        "ORDERSAGA_DRAIN_DELAY": "1",
+        "ORDERSAGA_GATEWAY_PORT": str(free_port()),
+        "ORDERSAGA_KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
     }
+    return environment | {name: value for name, value in here.items() if name in environment}
 
 
-def write_files(workload: Workload, given: Mapping[str, str], stack: Stack, folder: Path) -> Path:
+def of_stack(stack: Stack, workload: Workload) -> dict[str, str]:
+    """The same settings in the embedded stack, as variables."""
+    return process_environment(stack.settings, *readers(workload.container["args"]))
+
+
+def write_files(workload: Workload, stack: Stack, folder: Path) -> Path:
     """What the manifests mount below /run/ordersaga, readable as a kubelet makes it: for the pod's group alone."""
-    files = folder / "files"
+    files, given = folder / "files", of_stack(stack, workload)
+    files.mkdir()
     for path, _, _ in workload.folders():
-        (files / Path(path).name).mkdir(parents=True, exist_ok=True)
-    files.mkdir(exist_ok=True)
+        (files / Path(path).name).mkdir(exist_ok=True)
     for name, path in workload.environment().items():
-        setting = name.removeprefix("ORDERSAGA_").lower()
-        if path.startswith("/run/ordersaga/"):
+        if path.startswith(f"{MOUNTED}/"):
+            setting = name.removeprefix("ORDERSAGA_").lower()
             content = (
                 of_file(setting, workload, stack)
                 if setting in Settings.model_fields
                 else given.get(name.removesuffix("_FILE"), UNUSED_SECRET)
             )
-            (files / Path(path).relative_to("/run/ordersaga")).write_text(content)
+            (files / Path(path).relative_to(MOUNTED)).write_text(content)
     for found in files.rglob("*"):
         os.chown(found, 0, USER)
         found.chmod(0o750 if found.is_dir() else 0o440)

@@ -8,8 +8,8 @@ from typing import Any, Final
 from cli.serve import PARTS
 from migrations.runner import SERVICES
 from runtime.identity import Part
-from runtime.part_settings import SETTINGS
 from tests.support.declared_calls import declared_calls
+from tests.support.given_settings import read_by
 from tests.support.manifests import BASE, of_kind, render, workloads
 
 POSTGRES, KAFKA, TEMPORAL, HTTPS, SMTP = 5432, 9093, 7233, 443, 587
@@ -93,7 +93,7 @@ def test_beyond_the_cluster_a_part_reaches_what_its_settings_are_about() -> None
         if not part:
             continue
         ports = {port["port"] for rule in policy.get("egress", []) if "to" not in rule for port in rule["ports"]}
-        names = SETTINGS["ordersaga setup" if part == "setup" else part]
+        names = read_by(workloads(render(BASE))[part].container["args"])
         assert ports == {REACHED_BY[name] for name in names if name in REACHED_BY}, part
 
 

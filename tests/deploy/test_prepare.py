@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,19 +18,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cli.serve import PARTS
-from cli.setup import set_up
+from cli.setup import databases as database_setup
 from migrations.runner import SERVICES
 from runtime.identity import Credentials, Part
 from runtime.kafka_connection import kafka_options
 from runtime.settings import Settings
-from runtime.temporal import connect_temporal, find_problem
 from runtime.tokens import read_private_key, to_jwk_set
-from sandbox.child import Command, run_to_completion
-from sandbox.ports import Ports, address
 from sandbox.postgres.databases import READERS
 from sandbox.postgres.temporary import temporary_postgres
-from sandbox.temporal import Temporal
-from sandbox.temporal_config import TemporalConfig
 from tests.support.compose import COMPOSE, DEPLOY
 from tests.support.identities import authority
 from tests.support.programs import need
@@ -144,7 +138,7 @@ async def test_the_roles_of_postgresql_can_do_their_work_and_no_more(prepared: P
 
         services = {f"{service}_dsn": moved(secret(prepared, f"{service}_dsn")) for service in SERVICES}
         settings = Settings(**services, owner_dsns=moved_all("owner_dsns"))  # type: ignore[arg-type]  # they are parsed
-        set_up(settings, relay_role="relay", audit_role="audit", admin=None)
+        assert list(database_setup.set_up(settings))[-1].startswith("up to date")
 
         for service, dsn in moved_all("relay_dsns").items():
             with psycopg.connect(dsn) as connection:
@@ -176,33 +170,3 @@ def execute_all(admin: str, script: str) -> None:
     with psycopg.connect(admin, autocommit=True) as connection:
         for statement in script.splitlines():
             connection.execute(statement.encode())
-
-
-async def test_the_namespace_is_made_once_with_its_search_attributes(tmp_path: Path) -> None:
-    ports = Ports.free()
-    server = Temporal(
-        config=TemporalConfig.load(),
-        database=tmp_path / "temporal.db",
-        port=ports.temporal,
-        ui_port=ports.temporal_ui,
-        log=tmp_path / "temporal.log",
-    )
-    child = await server.start()
-    make = Command(
-        name="temporal-namespace",
-        arguments=["sh", str(DEPLOY / "compose" / "temporal-namespace.sh"), "shop"],
-        log=tmp_path / "temporal-namespace.log",
-        environment={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TEMPORAL_ADDRESS": address(ports.temporal),
-        },
-        folder=tmp_path,
-    )
-    try:
-        for _ in range(2):
-            await run_to_completion(make, within=60)
-        client = await connect_temporal(Settings(temporal_address=address(ports.temporal), temporal_namespace="shop"))
-        assert await find_problem(client) is None
-    finally:
-        await child.stop()
