@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import kubernetes_validate
@@ -10,6 +11,7 @@ import pytest
 from cli.serve import PARTS
 from runtime.identity import Part
 from runtime.settings import Settings
+from sandbox.processes import ROOT
 from tests.support.given_settings import missing, settings_of, superfluous
 from tests.support.manifests import BASE, EXAMPLE, Document, Workload, of_kind, render, workloads
 
@@ -226,3 +228,19 @@ def test_what_is_selected_is_labelled() -> None:
     ]
 
     assert all(any(selector.items() <= labels.items() for labels in pods) for selector in selectors)
+
+
+def test_the_readme_says_what_is_in_each_secret() -> None:
+    text = (ROOT / "deploy" / "README.md").read_text()
+    listed = set(re.findall(r"^ *\| `(ordersaga-\w+)` \| `([\w.]+)` \|", text, re.MULTILINE))
+    used: set[tuple[str, str]] = {("ordersaga-temporal", "api_key")}
+    for workload in workloads(render(BASE)).values():
+        used |= set(workload.optional().values())
+        whole = {path: secret for path, secret, key in workload.folders() if key is None}
+        picked = {key for _, _, key in workload.folders()}
+        for path in workload.environment().values():
+            folder, _, key = path.rpartition("/")
+            if folder in whole and key not in picked and not whole[folder].endswith("-tls"):
+                used.add((whole[folder], key))
+
+    assert listed == used
