@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -112,23 +113,19 @@ async def set_up(image: Image, workload: Workload, stack: Stack, folder: Path) -
 
 async def serve(image: Image, workload: Workload, stack: Stack, folder: Path) -> tuple[float, float]:
     """Start a part, ask it how it is, stop it: its memory when ready, MB, and the seconds until then."""
-    probe_port = free_port()
-    command = image.command(
-        workload.part,
-        *workload.container["args"],
-        files=write_files(workload, stack, folder),
-        environment={**environment_of(workload, stack), "ORDERSAGA_PROBE_PORT": str(probe_port)},
-        log=folder / "log",
-        grace=STOP_SECONDS,
-    )
+    probe_port, files = free_port(), write_files(workload, stack, folder)
+    environment = {**environment_of(workload, stack), "ORDERSAGA_PROBE_PORT": str(probe_port)}
+    run = partial(image.command, files=files, environment=environment, grace=STOP_SECONDS)
+    doctor = run("doctor", "doctor", workload.part, log=folder / "doctor")
     began = time.monotonic()
-    child = await Child.start(command)
+    child = await Child.start(run(workload.part, *workload.container["args"], log=folder / "log"))
     try:
         async with httpx.AsyncClient(base_url=f"http://{HOST}:{probe_port}", trust_env=False) as probes:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 path = workload.container[probe]["httpGet"]["path"]
                 await child.wait_for(until_ok(probes, path), within=START_SECONDS)
         seconds = time.monotonic() - began
+        await run_to_completion(doctor, within=START_SECONDS)
         status = dict(
             line.split(":\t", 1) for line in Path(f"/proc/{child.pid}/status").read_text().splitlines() if ":\t" in line
         )
