@@ -21,7 +21,7 @@ from sandbox.ports import HOST, POLL_SECONDS, free_port
 from sandbox.supervisor import Stack
 from tests.support.client import running_stack
 from tests.support.given_settings import readers
-from tests.support.image import USER, Image, built_image
+from tests.support.image import Image, built_image
 from tests.support.manifests import BASE, Workload, render, workloads
 
 pytestmark = [
@@ -31,6 +31,8 @@ pytestmark = [
     *(pytest.mark.needs(program) for program in ("buildah", "debootstrap")),
 ]
 
+USER: Final = 10_001
+"""Who the manifests say it is."""
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 40
 BUILD_TOOLS: Final = ("pip", "pip3", "gcc", "cc", "make", "uv", "hatch")

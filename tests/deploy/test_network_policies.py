@@ -119,3 +119,10 @@ def test_metrics_are_read_on_the_probe_port_by_prometheus_alone() -> None:
 
 def test_every_part_with_an_identity_calls_or_is_called() -> None:
     assert {part.value for part in Part} == {part for pair in declared_calls() for part in pair}
+
+
+def test_the_ports_beyond_the_cluster_are_those_of_the_settings() -> None:
+    environment = workloads(render(BASE))["notification"].environment()
+
+    assert environment["ORDERSAGA_KAFKA_BOOTSTRAP"].rpartition(":")[2] == str(KAFKA)
+    assert environment["ORDERSAGA_SMTP_PORT"] == str(SMTP)

@@ -28,13 +28,12 @@ from tests.support.programs import cache_folder, need
 
 SUITE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
-USER: Final = 10_001
 _NAME: Final = "localhost/ordersaga"
 _BASE: Final = "localhost/base"
 _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _ENTER: Final = """
-image=$1 files=$2
-shift 2
+image=$1 files=$2 user=$3 group=$4
+shift 4
 mount --bind "$image" "$image"
 mount --rbind /dev "$image/dev"
 mount -t proc proc "$image/proc"
@@ -44,7 +43,7 @@ mount --rbind "$files" "$image/run/ordersaga"
 mount -o remount,bind,ro "$image/run/ordersaga"
 mount -o remount,ro "$image/run"
 mount -o remount,bind,ro "$image"
-exec chroot "$image" setpriv --reuid=10001 --regid=10001 --clear-groups \
+exec chroot "$image" setpriv --reuid="$user" --regid="$group" --clear-groups \
   --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
 """In a mount namespace of its own: the image read-only, the files at /run/ordersaga, and then no right to anything."""
@@ -75,7 +74,8 @@ class Image:
         self, name: str, *arguments: str, files: Path, environment: Mapping[str, str], log: Path, grace: float
     ) -> Command:
         """What runs its entry point with these arguments, where `files` are at /run/ordersaga."""
-        entered = ["unshare", "--mount", "sh", "-euc", _ENTER, "sh", str(self.root), str(files)]
+        user, group = self.config["User"].split(":")
+        entered = ["unshare", "--mount", "sh", "-euc", _ENTER, "sh", str(self.root), str(files), user, group]
         return Command(
             name=name,
             arguments=[*entered, *self.config["Entrypoint"], *arguments],
