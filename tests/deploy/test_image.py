@@ -163,6 +163,8 @@ def environment_of(workload: Workload, stack: Stack) -> dict[str, str]:
         "ORDERSAGA_DRAIN_DELAY": "1",
         "ORDERSAGA_GATEWAY_PORT": str(free_port()),
         "ORDERSAGA_KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+        "ORDERSAGA_SMTP_USER": "",  # the mail sink knows no login
+        "ORDERSAGA_SMTP_PASSWORD_FILE": "",
     }
     return environment | {name: value for name, value in here.items() if name in environment}
 
