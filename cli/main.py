@@ -240,9 +240,12 @@ def replay(
 
     Exit 1 when one does not replay, 2 when a file holds no history.
     """
-    from cli.replay import replay_files
+    with _exit_on_wrong_setting():
+        from cli.replay import replay_files
+        from runtime.settings import Settings
+        from runtime.temporal_codec import data_converter
 
-    raise typer.Exit(replay_files(files))
+        raise typer.Exit(replay_files(files, data_converter(Settings.load())))
 
 
 @app.command()
