@@ -26,7 +26,7 @@ from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
 from runtime.process import Lifecycle
 from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
 
 log = structlog.stdlib.get_logger(__name__)
@@ -189,11 +189,20 @@ class RpcServer:
         self._services = ("", *names)
         self.port = 0
 
-    async def __aenter__(self) -> RpcServer:
+    def bind(self) -> None:
+        """Take the port; done by entering, too.
+
+        Raises:
+            ServerError: it is taken.
+        """
         try:
             self.port = self._server.add_secure_port(self._address, self._credentials.for_server())
-        except RuntimeError as error:
-            raise ServerError(f"cannot listen on {self._address}: is the port taken?") from error
+        except RuntimeError:
+            raise ServerError(f"cannot listen on {self._address}: is the port taken?") from None
+
+    async def __aenter__(self) -> RpcServer:
+        if not self.port:
+            self.bind()
         await self._server.start()
         for service in self._services:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -222,10 +231,11 @@ async def serve(
     what it is at before it lets the cancellation through. If it fails, so does the service.
 
     Raises:
-        SettingsError: there is no certificate for the part, or no key that verifies tokens.
+        SettingsError: there is no certificate for the part, or no key that verifies tokens, or its port is taken.
     """
+    setting = f"{service.part.value}_listen"
     server = RpcServer(
-        getattr(settings, f"{service.part.value}_listen"),
+        getattr(settings, setting),
         [service],
         credentials=Credentials.of(settings, service.part),
         verifier=TokenVerifier(settings.required("jwt_public_keys")),
@@ -233,6 +243,10 @@ async def serve(
         connection_age=settings.grpc_connection_age,
         reflection=settings.grpc_reflection,
     )
+    try:
+        server.bind()
+    except ServerError as error:
+        raise SettingsError(f"ORDERSAGA_{setting.upper()}: {error}") from None
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
         lifecycle.health.watch(checks)
