@@ -66,6 +66,13 @@ async def test_an_endpoint_that_was_set_up_has_no_problem(client: StripeClient) 
     assert await find_problem(client, URL) is None
 
 
+async def test_the_endpoint_that_a_double_is_configured_with_has_no_problem() -> None:
+    with open_account(webhook_events=HANDLED_EVENT_TYPES) as account:
+        account.serve_endpoint(URL)
+
+        assert await find_problem(_client(InProcessClient(account)), URL) is None
+
+
 async def test_an_endpoint_elsewhere_is_none(client: StripeClient, account: StripeAccount) -> None:
     await _make(account, url="https://other.example.test/webhooks/stripe")
 

@@ -77,9 +77,11 @@ class EndpointLedger:
 
     def begin_anew(self) -> None:
         """Have the configured endpoint alone, after the store forgot everything."""
-        self._known = None
-        if self._configured is not None and self._configured.url:
-            self._save(self._configured)
+        self._known = {}
+        if self._configured is not None:
+            if self._configured.url:
+                self._store.save(self._configured)
+            self._known[CONFIGURED_ENDPOINT] = self._configured
 
     def read_again(self) -> None:
         """Read them from the store again, after it was written by other means."""
