@@ -22,6 +22,8 @@ import pytest
 from sandbox.child import Child, Command
 
 VERSION: Final = "v0.203.0"
+NEWEST_API_VERSION: Final = "2026-08-26.dahlia"
+"""The newest that this version knows, where a parameter is one."""
 INSTALL: Final = f"go install github.com/stripe/stripe-mock@{VERSION}"
 _LISTENS = re.compile(r"Listening for HTTP at address: (127\.0\.0\.1:[0-9]+)")
 

@@ -12,7 +12,7 @@ import pytest
 import stripe
 
 from services.payment.stripe.client import StripeClient
-from tests.support.stripe_mock import running_stripe_mock
+from tests.support.stripe_mock import NEWEST_API_VERSION, running_stripe_mock
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -78,7 +78,8 @@ async def api_base(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
 @pytest.mark.needs("go")
 @pytest.mark.timeout(600)  # the first run builds it
 @pytest.mark.parametrize("name", CALLS)
-async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str) -> None:
+async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe, "api_version", NEWEST_API_VERSION)
     recorder = Recorder()
     client = StripeClient(
         api_key="sk_test_123",
