@@ -67,7 +67,7 @@ async def publish_again(dsns: Iterable[str]) -> None:
     never got. A relay that runs loses its lease, and takes it anew: it must not mark what it sent to the broker before.
 
     Args:
-        dsns: every database, as the role of the relay, or another that may change its tables.
+        dsns: every database, as its owner.
     """
 
     async def forget(dsn: str) -> None:

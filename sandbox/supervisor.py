@@ -200,7 +200,7 @@ class Stack:
             await self._publish_again()
 
     async def _publish_again(self) -> None:
-        await publish_again(dsn.get_secret_value() for dsn in self.settings.relay_dsns.values())
+        await publish_again(dsn.get_secret_value() for dsn in self.settings.owner_dsns.values())
 
     async def _run(self, group: Group, *dependencies: asyncio.Task[None]) -> None:
         watchdog = self._watchdogs[group.name] = Watchdog(
