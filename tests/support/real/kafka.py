@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -37,13 +37,15 @@ MIN_IN_SYNC: Final = 2
 _JARS: Final = Path(__file__).with_name("kafka_jars")
 _SMALL: Final = ("-Xmx320m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _READY_SECONDS: Final = 120.0
+_EXISTS: Final = 36
+"""TOPIC_ALREADY_EXISTS: an attempt before this one got through."""
 _FORMAT_SECONDS: Final = 60.0
 
 
 def _download(folder: Path) -> None:
     """Have Maven fetch the jars, and see that they are those that were looked at when the version was chosen."""
     needed("java")
-    target = ["-f", _JARS / "pom.xml", f"-DoutputDirectory={folder}"]
+    target: list[str | Path] = ["-f", _JARS / "pom.xml", f"-DoutputDirectory={folder}"]
     run([needed("mvn"), "-q", "-B", *target, f"-Dkafka.version={VERSION}", "dependency:copy-dependencies"])
     expected = dict(line.split()[::-1] for line in (_JARS / "jars.sha256").read_text().splitlines())
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
@@ -61,6 +63,11 @@ class _Node:
     replication: int
     controller: int
     folder: Path
+
+    @classmethod
+    def on(cls, ports: Iterator[int], number: int, folder: Path) -> _Node:
+        client, replication, controller = next(ports), next(ports), next(ports)
+        return cls(id=number, client=client, replication=replication, controller=controller, folder=folder)
 
     @property
     def config(self) -> Path:
@@ -88,7 +95,11 @@ class KafkaCluster:
         ports = iter(astuple(Ports.free()))
         self._nodes = {
             number: _Node(
-                id=number, client=next(ports), replication=next(ports), controller=next(ports), folder=folder / str(number)
+                id=number,
+                client=next(ports),
+                replication=next(ports),
+                controller=next(ports),
+                folder=folder / str(number),
             )
             for number in range(1, REPLICAS + 1)
         }
@@ -328,7 +339,3 @@ async def _create(admin: AIOKafkaAdminClient, topics: Sequence[NewTopic]) -> Non
     refused = [(name, code, message) for name, code, message, *_ in answer.topic_errors if code not in (0, _EXISTS)]
     if refused:
         raise KafkaError(f"{HOST}: topics were refused: {refused}")
-
-
-_EXISTS: Final = 36
-"""TOPIC_ALREADY_EXISTS: an attempt before this one got through."""
