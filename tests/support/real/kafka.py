@@ -124,6 +124,11 @@ class KafkaCluster:
         return Settings.model_validate({**values, **changes})
 
     @property
+    def down(self) -> Sequence[int]:
+        """The brokers that do not run."""
+        return [number for number, child in self._children.items() if child.stopping]
+
+    @property
     def nodes(self) -> Sequence[int]:
         """The ids of the brokers."""
         return list(self._nodes)

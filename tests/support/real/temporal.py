@@ -146,7 +146,7 @@ class TemporalServer:
         attributes = AddSearchAttributesRequest(namespace=NAMESPACE, search_attributes=SEARCH_ATTRIBUTES)
         await _until_taken(client, attributes)
         async with asyncio.timeout(_READY_SECONDS):
-            while await find_problem(client) is not None:
+            while await find_problem(client) is not None:  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.2)
 
     # -- The server -------------------------------------------------------------------------------------------------
