@@ -15,7 +15,9 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
+from runtime.kafka_replicas import find_lack_of_replicas
 from runtime.settings import Settings, SettingsError
 
 CLIENT_ID: Final = "ordersaga"
@@ -65,20 +67,21 @@ async def diagnose(settings: Settings) -> str:
 
 
 async def find_problem(settings: Settings, *, topics: Collection[str]) -> str | None:
-    """Why it cannot be used, in words: no broker can, or it lacks topics."""
+    """Why it cannot be used, in words: no broker can, it lacks topics, or they lack replicas."""
     try:
         client = AIOKafkaClient(**kafka_options(settings))
     except SettingsError as error:
         return f"Kafka: {error}"
     try:
         await client.bootstrap()
+        if missing := sorted(set(topics) - client.cluster.topics()):
+            return f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup`"
+        lack = await find_lack_of_replicas(client, topics)
     except KafkaError as error:
         return f"Kafka: {await diagnose(settings) or explain(error)}"
     finally:
         await client.close()
-    if missing := sorted(set(topics) - client.cluster.topics()):
-        return f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup`"
-    return None
+    return None if lack is None else f"Kafka: {lack}"
 
 
 async def _diagnose_one(server: str, options: dict[str, Any]) -> str:
@@ -87,9 +90,12 @@ async def _diagnose_one(server: str, options: dict[str, Any]) -> str:
     try:
         async with asyncio.timeout(_DIAGNOSIS_SECONDS):
             connection = await create_conn(host.strip("[]"), int(port), **options)
+            try:
+                await connection.send(MetadataRequest([]))  # a broker that wants a login talks of versions without one
+            finally:
+                connection.close()
     except Exception as error:  # whatever it is, it is why nobody can be reached
         return explain(error)
-    connection.close()
     return ""
 
 

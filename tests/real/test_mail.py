@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from sandbox.certificates import CertificateAuthority
 from services.notification.errors import MailRelayUnusable
@@ -25,12 +23,6 @@ TRIED = """
     SELECT status, last_error FROM notifications
      WHERE order_id = %s AND last_error IS NOT NULL ORDER BY order_seq LIMIT 1
 """
-
-
-@pytest_asyncio.fixture(scope="module")
-async def relay(authority: CertificateAuthority) -> AsyncIterator[EximRelay]:
-    async with EximRelay(authority=authority) as relay:
-        yield relay
 
 
 async def send(relay: EximRelay, **changes: Any) -> None:

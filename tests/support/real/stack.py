@@ -13,7 +13,7 @@ import pytest
 
 from domain.ids import new_id
 from sandbox.external import External
-from tests.support.client import Customer, Json, StackClient, order_of, running_stack
+from tests.support.client import Customer, Json, StackClient, order_of, running_stack, until
 
 NOTHING: Final[Mapping[str, str]] = {}
 
@@ -71,6 +71,10 @@ class Shopper:
     async def enter(cls, client: StackClient, *, units: int) -> Shopper:
         """A new customer before a new product, of which there are so many."""
         return cls(client=client, customer=await client.sign_up(), product_id=await client.add_product(units=units))
+
+    async def until_sold(self, units: int, *, of: int) -> None:
+        """Return once so many of the product's units are sold."""
+        await until(lambda: self.client.stock(self.product_id), lambda stock: of - stock[0] >= units)
 
     async def buy(self, count: int, *, at_once: int = 8) -> Sequence[Json]:
         """Place so many orders, so many of them at once, and pay each; return when all are PAID."""

@@ -22,7 +22,7 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from runtime.settings import Settings
 from runtime.temporal import SEARCH_ATTRIBUTES, connect_temporal, find_problem
@@ -60,6 +60,7 @@ class TemporalServer:
     Attributes:
         external: what of the embedded stack it stands for.
         environment: what a deployment sets to use it: a profile of Temporal's own file.
+        address: of the front end.
     """
 
     external: Final = External.TEMPORAL
@@ -89,6 +90,11 @@ class TemporalServer:
             "ORDERSAGA_TEMPORAL_CONFIG_FILE": str(folder / "temporal.toml"),
             "ORDERSAGA_TEMPORAL_PROFILE": PROFILE,
         }
+
+    @property
+    def without_certificate(self) -> TLSConfig:
+        """How somebody would connect who trusts the front end, and has nothing to be trusted for."""
+        return TLSConfig(server_root_ca_cert=(self._folder / "ca.pem").read_bytes(), domain=_HOST_NAME)
 
     def settings(self) -> Settings:
         """The settings of a part that knows of nothing but Temporal."""
