@@ -53,7 +53,7 @@ async def test_orders_agree_and_every_part_is_its_own_role_over_tls(
         "service": (debian_postgres.databases.services["order"], "CREATE TABLE more (id int)"),
         "relay": (debian_postgres.databases.relay["order"], "SELECT id FROM orders"),
         "audit": (debian_postgres.databases.audit["order"], "UPDATE orders SET status = 'PAID'"),
-        "audit elsewhere": (debian_postgres.databases.audit["user"], "SELECT email FROM users"),
+        "audit elsewhere": (debian_postgres.databases.audit["user"], "SELECT email FROM public.users"),
     }
     for dsn, statement in refused.values():
         with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -40,6 +40,8 @@ class Broker(ABC):
 
     keeps: bool
     settings: Mapping[str, Any]
+    _begin: Mapping[TopicPartition, int] = {}
+    """What was there before, if anything, ends here."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -49,11 +51,17 @@ class Broker(ABC):
     async def stop(self) -> None:
         """Take it away."""
 
-    async def records(self, *, at_least: int) -> Sequence[ConsumerRecord]:
-        """Everything in the topic of orders, partition by partition."""
+    def _reader(self) -> AIOKafkaConsumer:
         options = kafka_options(Settings(**self.settings))
-        async with AIOKafkaConsumer(**options, auto_offset_reset="earliest", fetch_max_wait_ms=50) as consumer:
-            consumer.assign([TopicPartition(ORDER_EVENTS, number) for number in range(PARTITIONS)])
+        consumer = AIOKafkaConsumer(**options, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        consumer.assign([TopicPartition(ORDER_EVENTS, number) for number in range(PARTITIONS)])
+        return consumer
+
+    async def records(self, *, at_least: int) -> Sequence[ConsumerRecord]:
+        """Everything that the topic of orders has got in this test, partition by partition."""
+        async with self._reader() as consumer:
+            for partition, offset in self._begin.items():
+                consumer.seek(partition, offset)
             found: list[ConsumerRecord] = []
             async with asyncio.timeout(20):
                 while len(found) < at_least:
@@ -84,22 +92,21 @@ class EmbeddedBroker(Broker):
 
 
 class ApacheBroker(Broker):
-    """A cluster that others use before and after; its topic of orders is empty at first."""
+    """A cluster that others use before and after."""
 
     keeps = True
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
         self.settings = {name: getattr(cluster.settings(), name) for name in cluster.settings().model_fields_set}
-        self._is_empty = False
 
     async def start(self) -> None:
         """See `Broker`."""
         await self._cluster.start(*self._cluster.down)
         await self._cluster.until_in_sync()
-        if not self._is_empty:
-            await self._cluster.forget(ORDER_EVENTS)
-            self._is_empty = True
+        if not self._begin:
+            async with self._reader() as consumer:
+                self._begin = await consumer.end_offsets(consumer.assignment())
 
     async def stop(self) -> None:
         """See `Broker`. Acknowledged records survive this, as they are in the page cache of three brokers."""

@@ -6,8 +6,10 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -18,7 +20,7 @@ from runtime.settings import Settings
 from sandbox.certificates import CertificateAuthority
 from sandbox.child import Child, Command
 from sandbox.external import External
-from sandbox.ports import HOST, free_port, wait_until_listening
+from sandbox.ports import HOST, POLL_SECONDS, free_port, wait_until_listening
 from tests.support.real.programs import needed
 
 USER: Final = "shop"
@@ -144,6 +146,7 @@ class EximRelay:
     ) -> None:
         if self._child is not None:
             await self._child.stop()
+            await _end_group(self._child.pid)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def received(self, *, to: str) -> Sequence[Message]:
@@ -153,3 +156,11 @@ class EximRelay:
 
     def _mails(self) -> Sequence[Message]:
         return [message_from_bytes(file.read_bytes()) for file in sorted((self._folder / "mail" / "new").glob("*"))]
+
+
+async def _end_group(leader: int) -> None:
+    """End what the daemon has left: a process for each connection, of which some wait for their client."""
+    with suppress(ProcessLookupError):
+        while True:
+            os.killpg(leader, signal.SIGKILL)
+            await asyncio.sleep(POLL_SECONDS)

@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
 
 from domain.events import PARTITIONS, TOPICS
 from runtime.kafka_connection import kafka_options
@@ -198,15 +197,6 @@ class KafkaCluster:
     async def topics(self) -> set[str]:
         """The names of all topics."""
         return {topic["topic"] for topic in await self._describe()}
-
-    async def forget(self, topic: str) -> None:
-        """Delete every record of a topic, not the topic."""
-        everything = {TopicPartition(topic, number): RecordsToDelete(before_offset=-1) for number in range(PARTITIONS)}
-
-        async def delete(admin: AIOKafkaAdminClient) -> None:
-            await admin.delete_records(everything)
-
-        await self._ask(delete)
 
     async def create_topic(self, name: str, *, min_in_sync: int) -> None:
         """Create a topic with one partition on every broker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,10 +16,11 @@ import pytest
 
 _NAMES: Final = {"java": "java", "mvn": "java", "go": "go", "exim4": "exim"}
 """Program to its name in ORDERSAGA_WITHOUT."""
-INSTALL: Final = {
+_OLDEST_GO: Final = 21
+_INSTALL: Final = {
     "java": "apt-get install default-jre-headless",
     "mvn": "apt-get install maven",
-    "go": "apt-get install golang-go (or a newer one from https://go.dev/dl)",
+    "go": "apt-get install golang-go",
     "exim4": "apt-get install exim4-daemon-light",
 }
 
@@ -27,7 +29,7 @@ def needed(program: str) -> Path:
     """Where the program is; the test fails without it, and says how to get it or how to do without."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
-        missing(program, INSTALL[program], without=_NAMES[program])
+        missing(program, _INSTALL[program], without=_NAMES[program])
     return Path(found)
 
 
@@ -63,4 +65,12 @@ def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None 
 
 def go_install(folder: Path, package: str) -> None:
     """Have Go build a program into the folder; its module's checksum is Go's own to check."""
-    run([needed("go"), "install", package], environment={"GOBIN": str(folder)})
+    go = needed("go")
+    version = re.search(r"go1\.([0-9]+)", run([go, "version"]))
+    if version is None or int(version[1]) < _OLDEST_GO:
+        pytest.fail(
+            f"{go} is older than 1.{_OLDEST_GO}, which is the first that fetches the version a program wants: install "
+            "one from https://go.dev/dl. Without it, set ORDERSAGA_WITHOUT=go.",
+            pytrace=False,
+        )
+    run([go, "install", package], environment={"GOBIN": str(folder)})
