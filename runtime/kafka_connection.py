@@ -74,9 +74,10 @@ async def find_problem(settings: Settings, *, topics: Collection[str]) -> str | 
         return f"Kafka: {error}"
     try:
         await client.bootstrap()
-        if missing := sorted(set(topics) - client.cluster.topics()):
+        cluster = await client.fetch_all_metadata()  # a bootstrap asks Apache Kafka for its brokers, and for no topic
+        if missing := sorted(set(topics) - cluster.topics()):
             return f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup`"
-        lack = await find_lack_of_replicas(client, topics)
+        lack = await find_lack_of_replicas(client, cluster, topics)
     except KafkaError as error:
         return f"Kafka: {await diagnose(settings) or explain(error)}"
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
@@ -17,14 +18,17 @@ _TOPIC: Final = 2
 _MIN_IN_SYNC: Final = "min.insync.replicas"
 
 
-async def find_lack_of_replicas(client: AIOKafkaClient, topics: Collection[str]) -> str | None:
+async def find_lack_of_replicas(
+    client: AIOKafkaClient, cluster: ClusterMetadata, topics: Collection[str]
+) -> str | None:
     """Which of the topics take no records, in words; None if all do, or if we may not know how many replicas they want.
 
     Args:
-        client: one that has just fetched the metadata of all topics.
+        client: connected.
+        cluster: metadata of all topics, just fetched.
         topics: those that matter.
     """
-    in_sync = {topic: _fewest_in_sync(client, topic) for topic in topics}
+    in_sync = {topic: _fewest_in_sync(cluster, topic) for topic in topics}
     short = {topic: count for topic, count in in_sync.items() if count is not None}
     if not short:
         return None
@@ -39,9 +43,9 @@ async def find_lack_of_replicas(client: AIOKafkaClient, topics: Collection[str])
     )
 
 
-def _fewest_in_sync(client: AIOKafkaClient, topic: str) -> int | None:
+def _fewest_in_sync(cluster: ClusterMetadata, topic: str) -> int | None:
     """The replicas in sync of the partition that has fewest; None where no partition lacks one."""
-    partitions = client.cluster._partitions.get(topic, {}).values()  # private, but nothing public tells them
+    partitions = cluster._partitions.get(topic, {}).values()  # private, but nothing public tells them
     return min((len(each.isr) for each in partitions if len(each.isr) < len(each.replicas)), default=None)
 
 
