@@ -40,6 +40,7 @@ def test_a_server_of_another_authority_is_not_believed(debian_postgres: DebianPo
 async def test_orders_agree_and_every_part_is_its_own_role_over_tls(
     debian_postgres: DebianPostgres, tmp_path: Path
 ) -> None:
+    await debian_postgres.renew()
     async with stack_on(tmp_path / "var", debian_postgres) as client:
         shopper = await Shopper.enter(client, units=ORDERS)
         orders = await shopper.buy(ORDERS)

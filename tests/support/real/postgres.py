@@ -21,7 +21,7 @@ from sandbox.child import Child, Command, run_to_completion
 from sandbox.external import External
 from sandbox.files import write_private
 from sandbox.ports import HOST, free_port
-from sandbox.postgres.databases import Databases, describe, load_passwords, set_up
+from sandbox.postgres.databases import SERVICES, Databases, database_name, describe, load_passwords, set_up
 from sandbox.postgres.launch import Launch
 from tests.support.real.programs import missing
 
@@ -113,8 +113,19 @@ class DebianPostgres:
             await self._child.stop()
             raise
 
+    async def renew(self) -> None:
+        """Give the six databases up for new ones, for another stack."""
+        await asyncio.to_thread(self._drop_databases)
+        await set_up(self.databases.admin, self._passwords)
+
+    def _drop_databases(self) -> None:
+        with psycopg.connect(self.databases.admin, autocommit=True) as connection:
+            for service in SERVICES:
+                name = sql.Identifier(database_name(service))
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
     async def create_database(self, name: str, *, password: str) -> None:
-        """Create a database for another program, and a role of its name that owns it, if they are not there."""
+        """Create a database for another program, and a role of its name that owns it."""
         await asyncio.to_thread(self._create_database, name, password)
 
     def _create_database(self, name: str, password: str) -> None:
