@@ -1,4 +1,4 @@
-"""Orders on all real parts together: what of the embedded stack stays are our own processes and the double of Stripe."""
+"""Orders on all real parts together: what of the embedded stack stays are our own processes and Stripe's double."""
 
 from __future__ import annotations
 
