@@ -37,12 +37,12 @@ def digest(secrets: Iterable[str]) -> str:
 
 
 async def set_up_databases(
-    *, admin: str, server: asyncio.Task[None], is_new: bool, command: Command, state: str
+    *, admin: str | None, server: asyncio.Task[None], is_new: bool, command: Command, state: str
 ) -> None:
-    """Bring every database of the stack's own PostgreSQL to where the services can start on it.
+    """Bring every database to where the services can start on it.
 
     Args:
-        admin: the server as superuser.
+        admin: the server as superuser; None if it is external, where marks are not ours to make.
         server: done when it answers.
         is_new: it has no data yet: the command is started at once, and held until the server answers.
         command: migrates all databases and makes the admin.
@@ -51,6 +51,9 @@ async def set_up_databases(
     Raises:
         StackError: the command failed.
     """
+    if admin is None:
+        await run_to_completion(command, within=SETUP_SECONDS)
+        return
     if is_new:
         await run_to_completion(command, within=SETUP_SECONDS, after=asyncio.shield(server))
     else:

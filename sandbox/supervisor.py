@@ -11,7 +11,6 @@ from typing import Final, Self
 from runtime.part_settings import SETTINGS
 from runtime.settings import Settings
 from sandbox.certificates import Certificates
-from sandbox.child import run_to_completion
 from sandbox.credentials import Credentials
 from sandbox.endpoints import Account, Endpoints
 from sandbox.environment import (
@@ -29,7 +28,7 @@ from sandbox.ports import Ports
 from sandbox.postgres.server import Postgres
 from sandbox.processes import GROUPED, SPLIT, Group, Tier, group_command, setup_command
 from sandbox.servers import Server, Servers
-from sandbox.setup import SETUP_SECONDS, digest, publish_again, set_up_databases
+from sandbox.setup import digest, publish_again, set_up_databases
 from sandbox.temporal import Temporal
 from sandbox.temporal_config import TemporalConfig
 from sandbox.watchdog import Failure, ReadyAgain, Update, Watchdog
@@ -186,16 +185,13 @@ class Stack:
             email=ADMIN_EMAIL,
             password=password,
         )
-        if self._postgres is None:
-            await run_to_completion(command, within=SETUP_SECONDS)
-        else:
-            await set_up_databases(
-                admin=self._postgres.databases.admin,
-                server=postgres,
-                is_new=is_new,
-                command=command,
-                state=digest([ADMIN_EMAIL, password]),
-            )
+        await set_up_databases(
+            admin=None if self._postgres is None else self._postgres.databases.admin,
+            server=postgres,
+            is_new=is_new,
+            command=command,
+            state=digest([ADMIN_EMAIL, password]),
+        )
         if External.KAFKA not in self._external:  # our own is in memory
             await self._publish_again()
 

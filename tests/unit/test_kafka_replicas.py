@@ -27,7 +27,7 @@ def cluster(in_sync: Mapping[str, Sequence[int]]) -> ClusterMetadata:
 
 
 class Client:
-    """Of its brokers the first is down; the other says how many replicas topics want in sync, or that we may not know."""
+    """The first of its brokers is down; the other says how many replicas topics want in sync, or that it will not."""
 
     def __init__(self, wanted: Mapping[str, int | None]) -> None:
         self.cluster = SimpleNamespace(
