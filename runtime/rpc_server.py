@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
@@ -20,7 +19,7 @@ from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
-from runtime.health import Checks, ask
+from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
@@ -35,7 +34,6 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
-_LOOK_AGAIN: Final = 1.0
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
@@ -251,21 +249,11 @@ async def serve(
         running = [group.create_task(_run(work)) for work in background]
         lifecycle.health.watch(checks)
         async with server:
-            if await _until_usable(service.part, checks, lifecycle.stopping):
+            if await wait_for_needs(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()
             await lifecycle.stopping.wait()
         for task in running:
             task.cancel()
-
-
-async def _until_usable(part: Part, checks: Checks, stopping: asyncio.Event) -> bool:
-    """Wait until it has what it needs; false if the process is to stop before."""
-    while (missing := await ask(checks.needs)) and not stopping.is_set():
-        log.warning("service.not_ready", part=part.value, **missing)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_AGAIN):
-                await stopping.wait()
-    return not stopping.is_set()
 
 
 async def _run(work: Callable[[], Awaitable[object]]) -> None:
