@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more explore bench settings check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore bench settings check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,8 +39,12 @@ audit: generate ## Check that money, stock and orders of the stack that `make up
 test: generate $(VENV)/.with-deploy ## Run the test suite
 	$(BIN)/pytest $(ARGS)
 
-test-more: generate $(VENV)/.with-deploy ## Run the tests that take more time or programs: components killed on a running stack, mutations, stripe-mock
+test-more: generate $(VENV)/.with-deploy ## Run the tests that take more time or programs: components killed on a running stack, mutations, the image, and test-real
 	$(BIN)/pytest -m more $(ARGS)
+	$(MAKE) test-real
+
+test-real: generate ## Run against real parts, one after the other: Apache Kafka, a Temporal server, PostgreSQL, an MTA, stripe-mock
+	$(BIN)/pytest -n 0 -m real $(ARGS)
 
 explore: generate ## Explore N traces of orders in the order of SEED, then refunds, or run one SCHEDULE alone
 	@$(BIN)/python -m tests.saga.simulator --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"

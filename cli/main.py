@@ -168,14 +168,19 @@ def up(
     INVENTORY (50054), PRODUCT (50055), USER (50056), TEMPORAL (7233),
     TEMPORAL_UI (8233), KAFKA (9092), POSTGRES (5433), STRIPE (12111),
     SMTP (1025), MAILBOX (8025).
+
+    ORDERSAGA_SANDBOX_EXTERNAL='["kafka"]' starts no broker of the stack's own:
+    one that somebody else runs is used, as the settings of the product say.
+    It takes postgres, temporal, kafka and smtp.
     """
     with _exit_on_wrong_setting(), _exit_on_stack_trouble():
         import asyncio
 
         from sandbox.ports import Ports
+        from sandbox.settings import SandboxSettings
         from sandbox.up import up as run_up
 
-        asyncio.run(run_up(var, Ports.load(), split=split))
+        asyncio.run(run_up(var, Ports.load(), split=split, external=SandboxSettings.load().external))
 
 
 @app.command()
@@ -240,9 +245,12 @@ def replay(
 
     Exit 1 when one does not replay, 2 when a file holds no history.
     """
-    from cli.replay import replay_files
+    with _exit_on_wrong_setting():
+        from cli.replay import replay_files
+        from runtime.settings import Settings
+        from runtime.temporal_codec import data_converter
 
-    raise typer.Exit(replay_files(files))
+        raise typer.Exit(replay_files(files, data_converter(Settings.load())))
 
 
 @app.command()

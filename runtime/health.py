@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
+import structlog
+
+log = structlog.stdlib.get_logger(__name__)
+
 CHECK_SECONDS: Final = 2.0
 """What a check gets, before that it gives no answer is the answer."""
+_LOOK_AGAIN: Final = 1.0
 _FRESH: Final = 1.0
 """Seconds for which an answer is given again: whoever asks often costs no more."""
 
@@ -109,6 +115,16 @@ async def ask(checks: Mapping[str, Check], *, within: float | None = None) -> di
     """What is wrong, by name. A check gets `within` seconds, else `CHECK_SECONDS`, to say so."""
     answers = await asyncio.gather(*(_answer(check, within or CHECK_SECONDS) for check in checks.values()))
     return {name: problem for name, problem in zip(checks, answers, strict=True) if problem is not None}
+
+
+async def wait_for_needs(part: str, checks: Checks, stopping: asyncio.Event) -> bool:
+    """Wait until the part has what it needs; false if the process is to stop before."""
+    while (missing := await ask(checks.needs)) and not stopping.is_set():
+        log.warning("part.not_ready", part=part, **missing)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_AGAIN):
+                await stopping.wait()
+    return not stopping.is_set()
 
 
 async def _answer(check: Check, seconds: float) -> str | None:

@@ -7,6 +7,7 @@ many brokers create what is missing, with the wrong number of partitions.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, Final
 
 import structlog
@@ -26,6 +27,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from runtime.backoff import Backoff, Retries
 from runtime.cloudevents import Headers
 from runtime.kafka_connection import diagnose, kafka_options
+from runtime.kafka_topics import find_missing
 from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -34,6 +36,8 @@ REQUEST_TIMEOUT_MS: Final = 5_000
 BATCH_BYTES: Final = 131_072
 METADATA_MAX_AGE_MS: Final = 60_000
 _CONNECT_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 10.0
+"""How long an acknowledgement may take before we say why it does."""
 _BACKOFF: Final = Backoff(first=0.1, longest=2.0)
 _METADATA_SECONDS: Final = 0.1
 """From one look for missing topics to the next."""
@@ -92,6 +96,7 @@ class Publisher:
         self._connecting = asyncio.Lock()
         self._retries = Retries(_BACKOFF)
         self._not_before = 0.0
+        self._complained_at = -math.inf
 
     async def partition(self, topic: str, key: bytes) -> int:
         """Where records of this key go: murmur2 of the key, as every Kafka client has it by default.
@@ -126,11 +131,22 @@ class Publisher:
         try:
             if producer.client.cluster.partitions_for_topic(topic) is None:
                 raise UnknownTopicOrPartitionError(topic)
-            await (await producer.send_batch(batch, topic, partition=partition))
+            acknowledgement = await producer.send_batch(batch, topic, partition=partition)
+            while not (await asyncio.wait({acknowledgement}, timeout=_PATIENCE_SECONDS))[0]:
+                await self._complain(topic)
+            await acknowledgement
         except KafkaError as error:
             if _is_fatal(error):
                 await self._drop(producer)
             raise
+
+    async def _complain(self, topic: str) -> None:
+        """Say why nothing is acknowledged, once for all that wait: an idempotent producer tries again for ever."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._complained_at + _PATIENCE_SECONDS:
+            self._complained_at = now
+            problem = await find_missing(self._settings, topics=[topic])
+            log.warning("kafka.not_acknowledged", topic=topic, problem=problem or "Kafka is slow")
 
     async def send_one(self, *, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Send one record, as `send` does."""

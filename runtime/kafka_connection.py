@@ -13,6 +13,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from runtime.settings import Settings, SettingsError
 
@@ -67,9 +68,12 @@ async def _diagnose_one(server: str, options: dict[str, Any]) -> str:
     try:
         async with asyncio.timeout(_DIAGNOSIS_SECONDS):
             connection = await create_conn(host.strip("[]"), int(port), **options)
+            try:
+                await connection.send(MetadataRequest([]))  # a broker that wants a login talks of versions without one
+            finally:
+                connection.close()
     except Exception as error:  # whatever it is, it is why nobody can be reached
         return explain(error)
-    connection.close()
     return ""
 
 

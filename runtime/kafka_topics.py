@@ -19,6 +19,7 @@ from aiokafka.errors import (
 from domain.events import ALL_TOPICS, PARTITIONS
 from runtime.health import NotSetUp
 from runtime.kafka_connection import diagnose, explain, kafka_options
+from runtime.kafka_replicas import find_lack_of_replicas
 from runtime.refusal import Unavailable
 from runtime.settings import Settings
 
@@ -32,27 +33,30 @@ class KafkaUnusable(Unavailable):
 
 
 async def find_missing(settings: Settings, *, topics: Collection[str]) -> str | None:
-    """Why it cannot be used, in words: no broker can, or it lacks topics."""
+    """Why it cannot be used, in words: no broker can, it lacks topics, or they lack replicas."""
     # first, because a client repeats what it cannot do, and then only says so
     if problem := await diagnose(settings):
         return f"Kafka: {problem}"
     client = AIOKafkaClient(**kafka_options(settings))
     try:
         await client.bootstrap()
+        cluster = await client.fetch_all_metadata()  # a bootstrap asks Apache Kafka for its brokers, and for no topic
+        if missing := sorted(set(topics) - cluster.topics()):
+            return NotSetUp(f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`")
+        lack = await find_lack_of_replicas(client, cluster, topics)
     except KafkaError as error:
         return f"Kafka: {explain(error)}"
     finally:
         await client.close()
-    if missing := sorted(set(topics) - client.cluster.topics()):
-        return NotSetUp(f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`")
-    return None
+    return None if lack is None else f"Kafka: {lack}"
 
 
 async def find_faults(settings: Settings) -> str | None:
     """What is wrong with the layout of the topics that are there, in words."""
     async with _Admin(settings) as admin:
-        described = {topic["topic"]: topic for topic in await admin.describe_topics(list(ALL_TOPICS))}
-        configs = await _describe_configs(admin, [name for name, topic in described.items() if not topic["error_code"]])
+        # of all topics, since one that is asked for by name may be made when it is missing
+        described = {topic["topic"]: topic for topic in await admin.describe_topics()}
+        configs = await _describe_configs(admin, [name for name in ALL_TOPICS if name in described])
     topics: dict[str, list[str]] = {}
     for name, config in configs.items():
         for fault in _faults(settings, described[name], config):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
@@ -20,13 +19,13 @@ from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
-from runtime.health import Checks, ask
+from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
 from runtime.process import Lifecycle
 from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,7 +34,6 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
-_LOOK_AGAIN: Final = 1.0
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
@@ -189,11 +187,20 @@ class RpcServer:
         self._services = ("", *names)
         self.port = 0
 
-    async def __aenter__(self) -> RpcServer:
+    def bind(self) -> None:
+        """Take the port; done by entering, too.
+
+        Raises:
+            ServerError: it is taken.
+        """
         try:
             self.port = self._server.add_secure_port(self._address, self._credentials.for_server())
-        except RuntimeError as error:
-            raise ServerError(f"cannot listen on {self._address}: is the port taken?") from error
+        except RuntimeError:
+            raise ServerError(f"cannot listen on {self._address}: is the port taken?") from None
+
+    async def __aenter__(self) -> RpcServer:
+        if not self.port:
+            self.bind()
         await self._server.start()
         for service in self._services:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -222,10 +229,11 @@ async def serve(
     what it is at before it lets the cancellation through. If it fails, so does the service.
 
     Raises:
-        SettingsError: there is no certificate for the part, or no key that verifies tokens.
+        SettingsError: there is no certificate for the part, or no key that verifies tokens, or its port is taken.
     """
+    setting = f"{service.part.value}_listen"
     server = RpcServer(
-        getattr(settings, f"{service.part.value}_listen"),
+        getattr(settings, setting),
         [service],
         credentials=Credentials.of(settings, service.part),
         verifier=TokenVerifier(settings.required("jwt_public_keys")),
@@ -233,25 +241,19 @@ async def serve(
         connection_age=settings.grpc_connection_age,
         reflection=settings.grpc_reflection,
     )
+    try:
+        server.bind()
+    except ServerError as error:
+        raise SettingsError(f"ORDERSAGA_{setting.upper()}: {error}") from None
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
         lifecycle.health.watch(checks)
         async with server:
-            if await _until_usable(service.part, checks, lifecycle.stopping):
+            if await wait_for_needs(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()
             await lifecycle.stopping.wait()
         for task in running:
             task.cancel()
-
-
-async def _until_usable(part: Part, checks: Checks, stopping: asyncio.Event) -> bool:
-    """Wait until it has what it needs; false if the process is to stop before."""
-    while (missing := await ask(checks.needs)) and not stopping.is_set():
-        log.warning("service.not_ready", part=part.value, **missing)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_AGAIN):
-                await stopping.wait()
-    return not stopping.is_set()
 
 
 async def _run(work: Callable[[], Awaitable[object]]) -> None:

@@ -196,6 +196,17 @@ class Settings(BaseSettings):
     temporal_namespace: str | None = Field(
         default=None, description="Temporal namespace, in place of the profile's; else default."
     )
+    temporal_payload_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="JSON object: id to key (base64 of 32 bytes) that payloads in histories are encrypted with; the "
+        "first one encrypts, all decrypt. Not encrypted when not set.",
+    )
+    codec_host: str = Field(default="127.0.0.1", description="Address that the codec server binds.")
+    codec_port: Port = Field(default=8234, description="Port that the codec server binds.")
+    codec_origin: str | None = Field(
+        default=None,
+        description="Origin of the Web UI, whose pages may ask the codec server, such as http://host:8233.",
+    )
     temporal_retention: Seconds = Field(
         default=30 * 86_400, description="How long closed workflows are to be kept, at least, seconds."
     )

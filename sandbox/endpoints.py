@@ -8,6 +8,11 @@ from typing import Self
 
 import msgspec
 
+from runtime.settings import Settings
+from runtime.temporal import connect_options
+from sandbox.ports import Ports, address
+from sandbox.postgres.databases import SERVICES
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who can sign in."""
@@ -20,6 +25,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses of a running stack.
 
     Attributes:
+        temporal_ui: empty where Temporal is external.
         grpc: service to its host:port.
         postgres: service to its database, as its owner.
         accounts: role to the account that the stack made for it.
@@ -38,6 +44,26 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     postgres: Mapping[str, str]
     accounts: Mapping[str, Account]
     processes: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, settings: Settings, ports: Ports, *, accounts: Mapping[str, Account], processes: Mapping[str, int]
+    ) -> Self:
+        """Of a stack with these settings on these ports. What may be external is where the settings say."""
+        temporal = connect_options(settings)["target_host"]
+        return cls(
+            gateway=f"http://{address(ports.gateway)}",
+            temporal=temporal,
+            temporal_ui=f"http://{address(ports.temporal_ui)}" if temporal == address(ports.temporal) else "",
+            kafka=settings.kafka_bootstrap,
+            stripe=f"http://{address(ports.stripe)}",
+            smtp=f"{settings.smtp_host}:{settings.smtp_port}",
+            mailbox=f"http://{address(ports.mailbox)}",
+            grpc={service: address(getattr(ports, service)) for service in SERVICES},
+            postgres={service: settings.required(f"{service}_dsn") for service in SERVICES},
+            accounts=accounts,
+            processes=processes,
+        )
 
     @classmethod
     def read(cls, path: Path) -> Self | None:

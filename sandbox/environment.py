@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import SecretStr
 
 from runtime.part_settings import only_for
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from sandbox.certificates import Certificates
 from sandbox.credentials import Credentials
+from sandbox.external import External, without_external
 from sandbox.ports import HOST, Ports, address
-from sandbox.postgres.databases import Databases
+from sandbox.postgres.databases import SERVICES, Databases
 from sandbox.settings import SandboxSettings
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 
@@ -40,24 +41,24 @@ KAFKA_SESSION_MS = 4_000
 
 
 def stack_settings(
-    *, ports: Ports, namespace: str, databases: Databases, credentials: Credentials, certificates: Certificates
+    *,
+    ports: Ports,
+    namespace: str,
+    databases: Databases | None,
+    credentials: Credentials,
+    certificates: Certificates,
+    external: Collection[External] = (),
 ) -> Settings:
     """The settings of all components: addresses from the stack; the rest, such as limits, from our environment.
 
+    Of an external server the environment says everything; `databases` is None where PostgreSQL is one.
+
     Raises:
-        SettingsError: a setting in our environment does not fit.
+        SettingsError: a setting in our environment does not fit, or lacks a database of an external PostgreSQL.
     """
     Settings.load()
-    return Settings(
-        user_dsn=SecretStr(databases.services["user"]),
-        product_dsn=SecretStr(databases.services["product"]),
-        inventory_dsn=SecretStr(databases.services["inventory"]),
-        order_dsn=SecretStr(databases.services["order"]),
-        payment_dsn=SecretStr(databases.services["payment"]),
-        notification_dsn=SecretStr(databases.services["notification"]),
-        owner_dsns={service: SecretStr(uri) for service, uri in databases.owners.items()},
-        relay_dsns={service: SecretStr(uri) for service, uri in databases.relay.items()},
-        audit_dsns={service: SecretStr(uri) for service, uri in databases.audit.items()},
+    own: dict[str, Any] = dict(
+        **({} if databases is None else _dsns(databases)),
         user_address=address(ports.user),
         product_address=address(ports.product),
         inventory_address=address(ports.inventory),
@@ -100,6 +101,35 @@ def stack_settings(
         twilio_sender=TWILIO_SENDER,
         twilio_api_base=f"http://{address(ports.mailbox)}",
     )
+    settings = Settings(**without_external(own, external))
+    if databases is None:
+        _check_databases(settings)
+    return settings
+
+
+def _dsns(databases: Databases) -> dict[str, Any]:
+    return {
+        **{f"{service}_dsn": SecretStr(uri) for service, uri in databases.services.items()},
+        "owner_dsns": {service: SecretStr(uri) for service, uri in databases.owners.items()},
+        "relay_dsns": {service: SecretStr(uri) for service, uri in databases.relay.items()},
+        "audit_dsns": {service: SecretStr(uri) for service, uri in databases.audit.items()},
+    }
+
+
+def _check_databases(settings: Settings) -> None:
+    """See that every database of an external PostgreSQL is named, for every role.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    for service in SERVICES:
+        settings.required(f"{service}_dsn")
+    for table in ("owner_dsns", "relay_dsns", "audit_dsns"):
+        if missing := [service for service in SERVICES if service not in getattr(settings, table)]:
+            raise SettingsError(
+                f"ORDERSAGA_{table.upper()} lacks {', '.join(missing)}: the stack is to use another PostgreSQL, by "
+                "ORDERSAGA_SANDBOX_EXTERNAL"
+            )
 
 
 def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:

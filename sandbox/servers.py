@@ -22,7 +22,10 @@ class Server(Protocol):
 
 
 class Servers:
-    """Servers by name. One that ends although nobody stopped it is a failure of the stack."""
+    """Servers by name. One that ends although nobody stopped it is a failure of the stack.
+
+    What is external is not among them.
+    """
 
     def __init__(self, servers: Mapping[str, Server], *, on_failure: Callable[[ChildDiedError], None]) -> None:
         self._servers = servers
@@ -36,11 +39,13 @@ class Servers:
         return {name: child.pid for name, child in self._children.items()}
 
     async def start(self, name: str) -> None:
-        """Start one; return when it is ready.
+        """Start one; return when it is ready. One that is external is taken to be.
 
         Raises:
             StackError: it did not start.
         """
+        if name not in self._servers:
+            return
         child = self._children[name] = await self._servers[name].start()
         self._watches.append(asyncio.create_task(self._watch(child)))
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.settings import Port, SettingsError
+from sandbox.external import External
 
 PREFIX: Final = "ORDERSAGA_SANDBOX_"
 
@@ -42,6 +43,11 @@ class SandboxSettings(BaseSettings):
     stripe_port: Port = Field(default=12111, description="The Stripe double.")
     smtp_port: Port = Field(default=1025, description="The SMTP sink.")
     mailbox_port: Port = Field(default=8025, description="The mailbox page and its JSON.")
+
+    external: list[External] = Field(
+        default=[],
+        description="JSON array: servers of `make up` that somebody else runs, as the product's settings say where.",
+    )
 
     # -- Stripe double ----------------------------------------------------------------------------------------------
     stripe_folder: Path = Field(default=Path("var/stripe"), description="Where the Stripe double keeps its objects.")

@@ -37,14 +37,12 @@ def digest(secrets: Iterable[str]) -> str:
 
 
 async def set_up_databases(
-    *, admin: str, server: asyncio.Task[None], is_new: bool, command: Command, state: str
+    *, admin: str | None, server: asyncio.Task[None], is_new: bool, command: Command, state: str
 ) -> None:
     """Bring every database to where the services can start on it.
 
-    The broker is in memory, so what was published is published again.
-
     Args:
-        admin: the server as superuser.
+        admin: the server as superuser; None if it is external, where marks are not ours to make.
         server: done when it answers.
         is_new: it has no data yet: the command is started at once, and held until the server answers.
         command: migrates all databases and makes the admin.
@@ -53,6 +51,9 @@ async def set_up_databases(
     Raises:
         StackError: the command failed.
     """
+    if admin is None:
+        await run_to_completion(command, within=SETUP_SECONDS)
+        return
     if is_new:
         await run_to_completion(command, within=SETUP_SECONDS, after=asyncio.shield(server))
     else:
@@ -60,25 +61,24 @@ async def set_up_databases(
         if not all(await asyncio.gather(*(_is_current(admin, service, state) for service in SERVICES))):
             await run_to_completion(command, within=SETUP_SECONDS)
     await asyncio.gather(*(_mark(admin, service, state) for service in SERVICES))
-    await publish_again(admin)
 
 
-async def publish_again(admin: str) -> None:
+async def publish_again(dsns: Iterable[str]) -> None:
     """Have the relay publish the whole history to a new broker; consumers know repeats by `ce_id`.
 
     To be done before that broker is there: else it could get a key's later events first, those that the one before it
     never got. A relay that runs loses its lease, and takes it anew: it must not mark what it sent to the broker before.
 
     Args:
-        admin: the server as superuser.
+        dsns: every database, as its owner.
     """
 
-    async def forget(service: str) -> None:
-        async with await _connect(admin, service) as connection:
+    async def forget(dsn: str) -> None:
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
             await connection.execute("UPDATE relay_lease SET epoch = epoch + 1")
             await connection.execute("UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL")
 
-    await asyncio.gather(*(forget(service) for service in SERVICES))
+    await asyncio.gather(*(forget(dsn) for dsn in dsns))
 
 
 async def _is_current(admin: str, service: str, state: str) -> bool:

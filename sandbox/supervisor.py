@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -20,14 +20,14 @@ from sandbox.environment import (
     stack_settings,
     to_shell,
 )
+from sandbox.external import External
 from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
-from sandbox.ports import Ports, address
-from sandbox.postgres.databases import SERVICES as DATABASE_SERVICES
+from sandbox.ports import Ports
 from sandbox.postgres.server import Postgres
 from sandbox.processes import GROUPED, SPLIT, Group, Tier, group_command, setup_command
-from sandbox.servers import Servers
+from sandbox.servers import Server, Servers
 from sandbox.setup import digest, publish_again, set_up_databases
 from sandbox.temporal import Temporal
 from sandbox.temporal_config import TemporalConfig
@@ -54,6 +54,7 @@ class Stack:
         ports: Ports,
         split: bool = False,
         restart: bool = False,
+        external: Collection[External] = (),
         on_update: Callable[[Update], None] = lambda update: None,
     ) -> None:
         """Describe the stack; nothing runs yet.
@@ -63,12 +64,15 @@ class Stack:
             ports: where everything listens.
             split: each component has a process of its own.
             restart: a process of ours that dies is started again; else the first death ends the stack.
+            external: servers that somebody else runs. They are ready, Kafka with our topics and Temporal with our
+                namespace and search attributes; our environment says where they are.
             on_update: called for such deaths and starts.
         """
         self._var = var
         self._ports = ports
         self._groups = SPLIT if split else GROUPED
         self._restart = restart
+        self._external = frozenset(external)
         self._on_update = on_update
         self._watchdogs: dict[str, Watchdog] = {}
         self._stop_task: asyncio.Task[None] | None = None
@@ -82,7 +86,7 @@ class Stack:
         Raises:
             StackRunningError: another stack uses the folder.
             PortsTakenError: something else listens on one of the ports.
-            SettingsError: a setting in our environment does not fit.
+            SettingsError: a setting in our environment does not fit, or lacks what an external server needs.
             StackError: something did not start; everything is stopped again.
         """
         self._folder = StackFolder(self._var)
@@ -122,7 +126,7 @@ class Stack:
 
     async def _start(self) -> None:
         """The dependencies, as a graph of tasks: what is awaited in a task is what it depends on."""
-        is_new = await self._postgres.is_new()
+        is_new = self._postgres is not None and await self._postgres.is_new()
         async with asyncio.TaskGroup() as tasks:
             postgres = tasks.create_task(self._servers.start("postgres"))
             temporal = tasks.create_task(self._servers.start("temporal"))
@@ -140,12 +144,7 @@ class Stack:
     def _prepare(self) -> None:
         folder, ports = self._folder, self._ports
         config = TemporalConfig.load()
-        self._postgres = Postgres(
-            data=folder.path / "postgres",
-            port=ports.postgres,
-            sockets=folder.sockets,
-            log=folder.logs / "postgres.log",
-        )
+        self._postgres = self._own_postgres()
         temporal = Temporal(
             config=config,
             database=folder.temporal / "temporal.db",
@@ -154,19 +153,29 @@ class Stack:
             log=folder.logs / "temporal.log",
         )
         kafka = Kafka(port=ports.kafka, log=folder.logs / "kafka.log")
-        self._servers = Servers(
-            {"postgres": self._postgres, "temporal": temporal, "kafka": kafka}, on_failure=self._fail
-        )
+        servers: dict[str, Server] = {External.TEMPORAL: temporal, External.KAFKA: kafka}
+        own = {name: server for name, server in servers.items() if name not in self._external}
+        if self._postgres is not None:
+            own[External.POSTGRES] = self._postgres
+        self._servers = Servers(own, on_failure=self._fail)
         self._credentials = Credentials.load(folder.secrets)
         certificates = Certificates.load(folder.certificates)
         self.settings: Settings = stack_settings(
             ports=ports,
             namespace=config.namespace,
-            databases=self._postgres.databases,
+            databases=None if self._postgres is None else self._postgres.databases,
             credentials=self._credentials,
             certificates=certificates,
+            external=self._external,
         )
         self._sandbox = sandbox_settings(ports=ports, var=folder.path)
+
+    def _own_postgres(self) -> Postgres | None:
+        if External.POSTGRES in self._external:
+            return None
+        folder = self._folder
+        log = folder.logs / "postgres.log"
+        return Postgres(data=folder.path / "postgres", port=self._ports.postgres, sockets=folder.sockets, log=log)
 
     async def _set_up_databases(self, postgres: asyncio.Task[None], *, is_new: bool) -> None:
         password = self._credentials.admin_password
@@ -177,12 +186,17 @@ class Stack:
             password=password,
         )
         await set_up_databases(
-            admin=self._postgres.databases.admin,
+            admin=None if self._postgres is None else self._postgres.databases.admin,
             server=postgres,
             is_new=is_new,
             command=command,
             state=digest([ADMIN_EMAIL, password]),
         )
+        if External.KAFKA not in self._external:  # our own is in memory
+            await self._publish_again()
+
+    async def _publish_again(self) -> None:
+        await publish_again(dsn.get_secret_value() for dsn in self.settings.owner_dsns.values())
 
     async def _run(self, group: Group, *dependencies: asyncio.Task[None]) -> None:
         watchdog = self._watchdogs[group.name] = Watchdog(
@@ -216,7 +230,7 @@ class Stack:
             StackError: it did not start.
         """
         if name == "kafka":
-            await publish_again(self._postgres.databases.admin)
+            await self._publish_again()
         if name in self._servers.pids:
             await self._servers.start(name)
         else:
@@ -238,28 +252,15 @@ class Stack:
             self._begin_stop()
 
     def _publish(self) -> None:
-        self.endpoints = self._describe()
+        processes = {name: self._watchdog(name).pid for group in self._groups for name in group.components}
+        self.endpoints = Endpoints.of(
+            self.settings,
+            self._ports,
+            accounts={"admin": Account(email=ADMIN_EMAIL, password=self._credentials.admin_password)},
+            processes={**self._servers.pids, **processes},
+        )
         write_private(self._folder.endpoints, self.endpoints.to_json())
         write_private(self._folder.environment, to_shell(process_environment(self.settings, *SETTINGS)))
-
-    def _describe(self) -> Endpoints:
-        ports = self._ports
-        return Endpoints(
-            gateway=f"http://{address(ports.gateway)}",
-            temporal=address(ports.temporal),
-            temporal_ui=f"http://{address(ports.temporal_ui)}",
-            kafka=address(ports.kafka),
-            stripe=f"http://{address(ports.stripe)}",
-            smtp=address(ports.smtp),
-            mailbox=f"http://{address(ports.mailbox)}",
-            grpc={service: address(getattr(ports, service)) for service in DATABASE_SERVICES},
-            postgres=self._postgres.databases.services,
-            accounts={"admin": Account(email=ADMIN_EMAIL, password=self._credentials.admin_password)},
-            processes={
-                **self._servers.pids,
-                **{name: self._watchdog(name).pid for group in self._groups for name in group.components},
-            },
-        )
 
     # -- Stop -------------------------------------------------------------------------------------------------------
 

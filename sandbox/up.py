@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from sandbox.endpoints import Endpoints
+from sandbox.external import External
 from sandbox.ports import Ports
 from sandbox.signals import SignalledError, interrupted_by_signals
 from sandbox.supervisor import Stack
 
 
-async def up(var: Path, ports: Ports, *, split: bool = False) -> None:
+async def up(var: Path, ports: Ports, *, split: bool = False, external: Collection[External] = ()) -> None:
     """Run the stack until Ctrl-C or SIGTERM; print where everything is, and which process died and is back.
 
     Raises:
@@ -28,6 +30,7 @@ async def up(var: Path, ports: Ports, *, split: bool = False) -> None:
                 var=var,
                 ports=ports,
                 split=split,
+                external=external,
                 restart=True,
                 on_update=lambda update: console.print(str(update), highlight=False),
             )
@@ -51,7 +54,8 @@ def _table(endpoints: Endpoints, var: Path) -> Table:
     table.add_column(overflow="fold")
     table.add_row("Gateway", endpoints.gateway)
     table.add_row("API documentation", f"{endpoints.gateway}/docs")
-    table.add_row("Temporal Web UI", endpoints.temporal_ui)
+    if endpoints.temporal_ui:
+        table.add_row("Temporal Web UI", endpoints.temporal_ui)
     table.add_row("Mailbox", endpoints.mailbox)
     table.add_row("Kafka", endpoints.kafka)
     table.add_row("Stripe double", endpoints.stripe)

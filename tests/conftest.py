@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+from sandbox.certificates import CertificateAuthority
+from tests.support.real.kafka import KafkaCluster
 from tests.support.shared_postgres import PostgresOnDemand, PostgresServer, ask_for_postgres, unique_suffix
 
 # The same plans at each run, so that a red test is red because of its commit. No deadlines: the machine may be busy.
@@ -103,6 +106,21 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
 def databases(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
     """Service name to the DSN of its migrated, empty database of this test process."""
     return postgres.copy_databases(unique_suffix(worker_id))
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    """Who signs the certificates of the real parts."""
+    return CertificateAuthority()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def apache_kafka(
+    authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[KafkaCluster]:
+    """The run's Apache Kafka; a test that takes brokers away brings them back."""
+    async with KafkaCluster(tmp_path_factory.mktemp("kafka"), authority=authority) as cluster:
+        yield cluster
 
 
 @pytest.hookimpl(trylast=True)

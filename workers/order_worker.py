@@ -22,7 +22,7 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from runtime.health import Checks
+from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.process import Lifecycle
 from runtime.rpc_client import open_channel
@@ -157,7 +157,10 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Work until the process stops."""
     async with AsyncExitStack() as stack:
         channels = await open_channels(stack, settings)
-        lifecycle.health.watch(_checks(channels, await connect_temporal(settings, lazy=True)))
+        checks = _checks(channels, await connect_temporal(settings, lazy=True))
+        lifecycle.health.watch(checks)
+        if not await wait_for_needs(Part.ORDER_WORKER, checks, lifecycle.stopping):
+            return
         client = await wait_for_temporal(settings, lifecycle)
         if client is None:
             return

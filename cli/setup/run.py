@@ -97,11 +97,15 @@ async def _kafka(settings: Settings) -> Iterable[str]:
 async def _stripe(settings: Settings, secret_file: Path | None) -> Iterable[str]:
     from services.payment.stripe import endpoint
     from services.payment.stripe.client import open_stripe
+    from services.payment.stripe.errors import StripeRefused
 
     if settings.stripe_webhook_url is None:
         return ["left alone: ORDERSAGA_STRIPE_WEBHOOK_URL is not set"]
     async with open_stripe(settings) as client:
-        done = await endpoint.set_up(client, settings.stripe_webhook_url)
+        try:
+            done = await endpoint.set_up(client, settings.stripe_webhook_url)
+        except StripeRefused as refused:
+            raise Unavailable(f"Stripe: {refused}") from None
     return [*done.lines, *_keep(done.secret, secret_file)]
 
 

@@ -62,7 +62,7 @@ async def test_orders_get_paid_without_the_broker_and_their_events_and_mails_com
     before, across = [await place(client, customer, product_id) for _ in range(2)]
     await pay(client, customer, before)
     # one consumer before and another after: a position in the log of a broker that forgot it means nothing
-    async with observer(client.stack.endpoints.kafka) as consumer:
+    async with observer(client.stack.settings) as consumer:
         await consumer.events("order-events", before["id"], at_least=3)
         await consumer.events("order-events", across["id"], at_least=2)
 
@@ -72,7 +72,7 @@ async def test_orders_get_paid_without_the_broker_and_their_events_and_mails_com
         await pay(client, customer, within)
     orders = [before, across, within]
 
-    async with observer(client.stack.endpoints.kafka) as consumer:
+    async with observer(client.stack.settings) as consumer:
         for order in orders:
             events = await consumer.events("order-events", order["id"], at_least=3)
             assert seqs_and_types(events) == gapless(ORDER_EVENTS)

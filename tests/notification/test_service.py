@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -33,40 +33,24 @@ from runtime.cloudevents import EventHeaders
 from runtime.database import Database
 from runtime.identity import Part
 from runtime.kafka import Publisher
+from runtime.kafka_connection import kafka_options
 from runtime.process import ComponentRunner, Lifecycle
 from runtime.settings import Settings
 from runtime.tracing import traceparent
-from sandbox.kafka import Kafka
 from sandbox.mail.mailbox import Mailbox, Message
 from sandbox.ports import address, free_port
 from services.notification import server as notification
 from services.product import server as product
 from services.user import server as user
+from tests.support.brokers import BROKERS, Broker, broker_on, cluster_of
 from tests.support.identities import tls_settings
+from tests.support.real.kafka import KafkaCluster
 from tests.support.rows import fetch_rows
 from tests.support.rpc import call, open_callers
 
 AT = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
 ADMIN = Caller(CallerRole.ADMIN, new_id())
 DEAD_LETTERS = f"{ORDER_EVENTS}.dlq"
-
-
-class Broker:
-    """The embedded broker with a topic for dead letters; a restart on the same port makes it forget everything."""
-
-    def __init__(self, log: Path) -> None:
-        self.port = free_port()
-        self._kafka = Kafka(port=self.port, log=log)
-
-    async def start(self) -> None:
-        await self._kafka.start()
-        admin = AIOKafkaAdminClient(bootstrap_servers=address(self.port))
-        await admin.start()
-        await admin.create_topics([NewTopic(DEAD_LETTERS, num_partitions=1, replication_factor=1)])
-        await admin.close()
-
-    async def stop(self) -> None:
-        await self._kafka.stop()
 
 
 class Sink:
@@ -234,13 +218,21 @@ def signing_key() -> SecretStr:
     return SecretStr(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
+@pytest.fixture(scope="module", params=BROKERS)
+def cluster(request: pytest.FixtureRequest) -> KafkaCluster | None:
+    return cluster_of(request)
+
+
 @pytest_asyncio.fixture(scope="module")
 async def world(
-    databases: Mapping[str, str], signing_key: SecretStr, tmp_path_factory: pytest.TempPathFactory
+    databases: Mapping[str, str],
+    signing_key: SecretStr,
+    cluster: KafkaCluster | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("notification")
     sink = Sink(folder / "mails")
-    broker = Broker(folder / "kafka.log")
+    broker = broker_on(cluster, folder / "kafka.log")
     addresses = {part: address(free_port()) for part in ("user", "product", "notification")}
     settings = Settings(
         **tls_settings(),
@@ -254,9 +246,8 @@ async def world(
         product_dsn=SecretStr(databases["product"]),
         notification_dsn=SecretStr(databases["notification"]),
         jwt_private_key=signing_key,
-        kafka_bootstrap=address(broker.port),
-        kafka_idempotence=False,
-        kafka_session_timeout_ms=2_000,
+        **broker.settings,
+        kafka_session_timeout_ms=2_000 if cluster is None else 6_000,
         smtp_port=sink.port,
         shutdown_grace=1,
     )
@@ -271,7 +262,8 @@ async def world(
         yield world
     sink.close()
     await database.close()
-    await broker.stop()
+    if cluster is None:
+        await broker.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -465,7 +457,7 @@ async def test_a_record_that_is_no_event_goes_to_the_dead_letters_and_the_next_o
     await _everything_before_is_handled(world, order_id, user_id)
 
     async with AIOKafkaConsumer(
-        DEAD_LETTERS, bootstrap_servers=world.settings.kafka_bootstrap, auto_offset_reset="earliest"
+        DEAD_LETTERS, **kafka_options(world.settings), auto_offset_reset="earliest"
     ) as consumer:
         async with asyncio.timeout(10):
             record = await consumer.getone()
@@ -532,7 +524,7 @@ async def _was_tried(world: World, order_id: str) -> bool:
 
 
 async def _partitions(settings: Settings) -> int:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**kafka_options(settings))
     await admin.start()
     [described] = await admin.describe_topics([ORDER_EVENTS])
     await admin.close()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.relay_harness import Broker, Outbox, outbox_in
+from tests.support.brokers import BROKERS, Broker, broker_on, cluster_of
+from tests.support.real.kafka import KafkaCluster
+from tests.support.relay_harness import Outbox, outbox_in
 from workers.relay import database, state
 
 
@@ -18,12 +20,18 @@ async def outbox(databases: Mapping[str, str]) -> AsyncIterator[Outbox]:
         yield outbox
 
 
+@pytest.fixture(params=BROKERS)
+def cluster(request: pytest.FixtureRequest) -> KafkaCluster | None:
+    return cluster_of(request)
+
+
 @pytest_asyncio.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    broker = Broker(tmp_path / "kafka.log")
+async def broker(cluster: KafkaCluster | None, tmp_path: Path) -> AsyncIterator[Broker]:
+    broker = broker_on(cluster, tmp_path / "kafka.log")
     await broker.start()
     yield broker
-    await broker.stop()
+    if cluster is None:
+        await broker.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.serve import PARTS
+from cli.serve import OPTIONAL, PARTS
 from runtime.part_settings import SETTINGS, parts_of
 from runtime.settings import Settings
 
@@ -16,7 +16,7 @@ def test_nobody_reads_what_is_no_setting() -> None:
 
 
 def test_every_part_has_its_settings() -> None:
-    assert set(PARTS) <= set(SETTINGS)
+    assert {*PARTS, *OPTIONAL} <= set(SETTINGS)
 
 
 def test_secrets_go_to_those_alone_who_need_them() -> None:

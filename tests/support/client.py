@@ -1,6 +1,7 @@
 """The embedded stack as its users see it: over HTTP, at Stripe, in Kafka, in Temporal and in the mailbox.
 
-Nothing here shares code with what it looks at; names, forms and numbers are written out as the documents have them.
+Nothing here shares code with what it looks at, but for how a connection is made of the settings; names, forms and
+numbers are written out as the documents have them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from temporalio.client import Client, WorkflowHandle
 
 from domain.ids import new_id
+from runtime.kafka_connection import kafka_options
+from runtime.settings import Settings
+from runtime.temporal import connect_temporal
+from sandbox.external import External
 from sandbox.ports import Ports
 from sandbox.supervisor import Stack
 from tests.support.busy_machine import slowdown
@@ -208,25 +213,29 @@ def order_of(product_id: str, *, quantity: int) -> Json:
 
 
 @asynccontextmanager
-async def observer(bootstrap: str) -> AsyncIterator[Observer]:
+async def observer(settings: Settings) -> AsyncIterator[Observer]:
     """Another team's consumer, connected."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(**kafka_options(settings), auto_offset_reset="earliest")
     consumer.assign([TopicPartition(topic, number) for topic in TOPICS for number in range(PARTITIONS)])
     async with consumer:
         yield Observer(consumer)
 
 
 @asynccontextmanager
-async def running_stack(var: Path, *, split: bool = False, restart: bool = False) -> AsyncIterator[StackClient]:
-    """A whole stack on free ports, and the ways to it."""
+async def running_stack(
+    var: Path, *, split: bool = False, restart: bool = False, external: Collection[External] = ()
+) -> AsyncIterator[StackClient]:
+    """A whole stack on free ports, and the ways to it. Where what is external is, our environment says."""
     async with AsyncExitStack() as opened:
-        stack = await opened.enter_async_context(Stack(var=var, ports=Ports.free(), split=split, restart=restart))
+        stack = await opened.enter_async_context(
+            Stack(var=var, ports=Ports.free(), split=split, restart=restart, external=external)
+        )
         endpoints = stack.endpoints
         gateway, stripe, mailbox = [
             await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False))
             for url in (endpoints.gateway, endpoints.stripe, endpoints.mailbox)
         ]
-        kafka = await opened.enter_async_context(observer(endpoints.kafka))
+        kafka = await opened.enter_async_context(observer(stack.settings))
         account = endpoints.accounts["admin"]
         yield StackClient(
             stack=stack,
@@ -234,7 +243,7 @@ async def running_stack(var: Path, *, split: bool = False, restart: bool = False
             gateway=gateway,
             stripe=stripe,
             mailbox=mailbox,
-            temporal=await Client.connect(endpoints.temporal),
+            temporal=await connect_temporal(stack.settings),
             kafka=kafka,
             admin=await _sign_in(gateway, account.email, account.password),
         )

@@ -1,4 +1,4 @@
-"""The relay between a real PostgreSQL and the embedded broker: an outbox to fill, a broker to take away, a process."""
+"""The relay between a real PostgreSQL and a broker: an outbox to fill, and a process."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, TypeVar
 
 import psycopg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 from psycopg import sql
 from pydantic import SecretStr
 
-from domain.events import ORDER_EVENTS, PARTITIONS
+from domain.events import ORDER_EVENTS
 from domain.ids import new_id
 from runtime.process import Lifecycle
 from runtime.settings import Settings
-from sandbox.kafka import Kafka
-from sandbox.ports import address, free_port
+from tests.support.brokers import Broker
 from workers.relay.process import run
 
 AT: Final = datetime(2026, 11, 22, 10, 30, 0, 125000, tzinfo=UTC)
@@ -81,42 +79,10 @@ async def outbox_in(dsn: str) -> AsyncIterator[Outbox]:
         await connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
 
-class Broker:
-    """The embedded broker, which can be taken away and brought back (empty) on the same port."""
-
-    def __init__(self, log: Path) -> None:
-        self.port = free_port()
-        self._kafka = Kafka(port=self.port, log=log)
-
-    async def start(self) -> None:
-        """Start it."""
-        await self._kafka.start()
-
-    async def stop(self) -> None:
-        """Take it away."""
-        await self._kafka.stop()
-
-    async def records(self, *, at_least: int) -> Sequence[ConsumerRecord]:
-        """Everything in the topic, partition by partition."""
-        async with AIOKafkaConsumer(
-            bootstrap_servers=address(self.port), auto_offset_reset="earliest", fetch_max_wait_ms=50
-        ) as consumer:
-            consumer.assign([TopicPartition(ORDER_EVENTS, number) for number in range(PARTITIONS)])
-            found: list[ConsumerRecord] = []
-            async with asyncio.timeout(20):
-                while len(found) < at_least:
-                    for records in (await consumer.getmany(timeout_ms=200)).values():
-                        found += records
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += records
-            return found
-
-
 def settings_for(outbox: Outbox, broker: Broker) -> Settings:
     """The settings of a relay between the two."""
     return Settings(
-        kafka_bootstrap=address(broker.port),
-        kafka_idempotence=False,
+        **broker.settings,
         relay_dsns={"inventory": SecretStr(outbox.dsn)},
         shutdown_grace=1,
     )

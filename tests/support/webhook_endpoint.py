@@ -6,13 +6,16 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import stripe
 from litestar import Litestar, Request, Response, post
 
 from sandbox.stripe.http.serving import Connections, HttpServer
 from tests.support.stripe_double import WEBHOOK_SECRET
+
+URL: Final = "https://shop.example.test/webhooks/stripe"
+"""Where an endpoint is that nobody calls."""
 
 
 class Endpoint:
@@ -66,3 +69,11 @@ async def served_endpoint() -> AsyncIterator[Endpoint]:
     finally:
         server.stop()
         await task
+
+
+async def make_endpoint(
+    client: stripe.StripeClient, *events: str, url: str = URL, **params: Any
+) -> stripe.WebhookEndpoint:
+    """An endpoint that gets these events, or all."""
+    wanted: Any = {"url": url, "enabled_events": events or ["*"], **params}
+    return await client.v1.webhook_endpoints.create_async(wanted)

@@ -1,7 +1,7 @@
 """Webhooks over HTTP: sends what is due of an account's deliveries, up to 8 at a time, each signed at every attempt.
 
 What is due for an endpoint that was disabled or deleted meanwhile is not attempted any more
-(https://docs.stripe.com/webhooks#disable).
+(https://docs.stripe.com/webhooks).
 """
 
 from __future__ import annotations

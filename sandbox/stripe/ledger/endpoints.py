@@ -61,7 +61,7 @@ class EndpointLedger:
     def serve(self, url: str) -> None:
         """Make the configured endpoint an object that gets its events at this URL.
 
-        From one start to the next it keeps its id, and what calls changed of it, but not its URL, events and secret.
+        From one start to the next it keeps its id, and what calls changed of it but its URL and events.
 
         Raises:
             ValueError: there is none.
@@ -71,15 +71,23 @@ class EndpointLedger:
         configured = replace(self._configured, url=url)
         stored = self._store.find(WebhookEndpoint, CONFIGURED_ENDPOINT)
         if stored is not None:
-            configured = replace(stored, url=url, enabled_events=configured.enabled_events, secret=configured.secret)
+            configured = replace(
+                configured,
+                created=stored.created,
+                status=stored.status,
+                metadata=stored.metadata,
+                description=stored.description,
+            )
         self._configured = configured
         self._save(configured)
 
     def begin_anew(self) -> None:
         """Have the configured endpoint alone, after the store forgot everything."""
-        self._known = None
-        if self._configured is not None and self._configured.url:
-            self._save(self._configured)
+        self._known = {}
+        if self._configured is not None:
+            if self._configured.url:
+                self._store.save(self._configured)
+            self._known[CONFIGURED_ENDPOINT] = self._configured
 
     def read_again(self) -> None:
         """Read them from the store again, after it was written by other means."""

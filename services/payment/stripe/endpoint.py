@@ -77,9 +77,7 @@ async def set_up(client: StripeClient, url: str) -> EndpointSetUp:
                 return EndpointSetUp(lines=[*lines, *_left_over(there, current)], secret=None)
             try:
                 made = await _make(client, url, number)
-            except (
-                StripeKeySpent
-            ):  # the same was asked within a day, and nothing of it is there: the next key asks anew
+            except StripeKeySpent:  # asked within a day, and nothing of it is there: the next key asks anew
                 continue
             line = f"made the webhook endpoint {made.id} at {url}, for API version {stripe.api_version}"
             return EndpointSetUp(lines=[line, *_left_over(there, made)], secret=made.secret)

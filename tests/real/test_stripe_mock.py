@@ -1,4 +1,4 @@
-"""Every call that our client makes is one of Stripe's API: its own mock server takes them all (`make test-more`)."""
+"""Every call that our client makes is one of Stripe's API: its own mock server takes them all (`make test-real`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import stripe
 
 from services.payment.stripe.client import StripeClient
-from tests.support.stripe_mock import running_stripe_mock
+from tests.support.real.stripe_mock import NEWEST_API_VERSION, running_stripe_mock
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -74,11 +74,12 @@ async def api_base(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
         yield url
 
 
-@pytest.mark.more
+@pytest.mark.real
 @pytest.mark.needs("go")
 @pytest.mark.timeout(600)  # the first run builds it
 @pytest.mark.parametrize("name", CALLS)
-async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str) -> None:
+async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe, "api_version", NEWEST_API_VERSION)
     recorder = Recorder()
     client = StripeClient(
         api_key="sk_test_123",
@@ -96,7 +97,7 @@ async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str) -> 
     assert [answer for answer in recorder.answers if answer[1] != 200] == []
 
 
-@pytest.mark.more
+@pytest.mark.real
 @pytest.mark.needs("go")
 @pytest.mark.timeout(600)
 async def test_stripes_mock_server_refuses_what_is_no_parameter(api_base: str) -> None:
