@@ -119,6 +119,9 @@ kid=$(printf '{"crv":"Ed25519","kty":"OKP","x":"%s"}' "$x" | openssl dgst -sha25
 keys='{"keys":[{"kty":"OKP","crv":"Ed25519","x":"'$x'","kid":"'$kid'","use":"sig","alg":"EdDSA"}]}'
 [ -s "$folder/.env" ] || echo "ORDERSAGA_JWT_PUBLIC_KEYS='$keys'" >"$folder/.env"
 
+# What is in Temporal's histories is encrypted.
+[ -s "$secrets/temporal_payload_keys" ] || echo "{\"first\":\"$(openssl rand -base64 32)\"}" >"$secrets/temporal_payload_keys"
+
 password smtp_password >/dev/null
 password admin_password >/dev/null
 printf %s "${STRIPE_API_KEY:-}" | keep stripe_api_key

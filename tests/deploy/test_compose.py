@@ -9,14 +9,15 @@ from typing import Final
 import pytest
 import yaml
 
-from cli.serve import PARTS
+from cli.serve import OPTIONAL, PARTS
 from runtime.identity import Part
 from runtime.settings import Settings
 from tests.support.compose import COMPOSE, DEPLOY, SERVICES
 from tests.support.declared_calls import declared_calls
 from tests.support.given_settings import missing, settings_of, superfluous
 
-OURS: Final = ("setup", *PARTS)
+RUN: Final = (*PARTS, *OPTIONAL)
+OURS: Final = ("setup", *RUN)
 _SECRET: Final = re.compile(r"/run/secrets/((?:\{part\})?[\w.-]+)")
 
 
@@ -89,7 +90,7 @@ def test_a_key_of_a_parts_certificate_is_that_parts_alone() -> None:
     assert holders == {(f"{part.value}.key", part.value) for part in Part}
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", RUN)
 def test_a_part_is_asked_whether_it_is_ready_and_has_time_to_drain(part: str) -> None:
     container = SERVICES[part]
     environment = container["environment"]

@@ -93,7 +93,10 @@ def test_secrets_are_files_of_the_parts_own_secret(workload: Workload) -> None:
         assert (f"ordersaga-{workload.part}", None) in secrets
     if workload.part != "setup":
         assert secrets == ({(f"ordersaga-{workload.part}", None)} if files else set())
-    assert all(secret == f"ordersaga-{workload.part}" for secret, _ in workload.optional().values())
+    assert {secret for secret, _ in workload.optional().values()} <= {
+        f"ordersaga-{workload.part}",
+        "ordersaga-temporal",
+    }
 
 
 def test_setup_takes_the_dsns_of_the_parts_and_nothing_else_of_their_secrets() -> None:

@@ -17,12 +17,13 @@ import yaml
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cli.serve import PARTS
+from cli.serve import OPTIONAL, PARTS
 from cli.setup import databases as database_setup
 from migrations.runner import SERVICES
 from runtime.identity import Credentials, Part
 from runtime.kafka_connection import kafka_options
 from runtime.settings import Settings
+from runtime.temporal_codec import payload_codec
 from runtime.tokens import read_private_key, to_jwk_set
 from sandbox.postgres.databases import READERS
 from sandbox.postgres.temporary import temporary_postgres
@@ -67,7 +68,7 @@ def variables(prepared: Path, service: str) -> Iterator[tuple[str, str]]:
         yield name, value.replace("/run/secrets", str(prepared / "secrets"))
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, *OPTIONAL])
 def test_every_part_is_given_settings_that_fit(prepared: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables(prepared, part):
         monkeypatch.setenv(name, value)
@@ -76,6 +77,7 @@ def test_every_part_is_given_settings_that_fit(prepared: Path, part: str, monkey
 
     if part in list(Part):
         Credentials.of(settings, Part(part))
+    payload_codec(settings)
     if settings.kafka_ca_file is not None:
         assert kafka_options(settings)["ssl_context"]
 
