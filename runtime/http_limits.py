@@ -21,6 +21,11 @@ _DESCRIPTORS_KEPT: Final = 128
 """File descriptors that no client gets: databases, gRPC, Kafka, files."""
 
 
+def problem_urn(name: str) -> str:
+    """The `type` of a problem (RFC 9457)."""
+    return f"urn:ordersaga:problem:{name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
     """Bounds of one server; how large a body may be, its application says.
@@ -87,11 +92,6 @@ class Ending(Enum):
     SILENT = "nothing came"
     UNREAD = "the answer is not read"
     EVICTED = "another connection needs the room"
-
-
-def problem_urn(name: str) -> str:
-    """The `type` of a problem (RFC 9457)."""
-    return f"urn:ordersaga:problem:{name}"
 
 
 def count_rejected(why: Rejection | Ending) -> None:

@@ -53,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed_bytes = 0
         """Since the parser has last made something of what came: the parser keeps them."""
         self._has_parsed = False
+        self._is_in_head = False
         self._takes_more = True
 
     # -- What happens to the connection -----------------------------------------------------------------------------
@@ -106,6 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = 0
+        self._is_in_head = True
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -119,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._has_parsed = True
+        self._is_in_head = False
         super().on_headers_complete()
         if self._is_draining():
             self.cycle.keep_alive = False
@@ -149,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._enter(Phase.ANSWER, within=self._limits.body_timeout)
         elif self.phase is Phase.BODY:  # it could not send it while an earlier request was being answered
             self._enter(Phase.BODY, within=self._limits.body_timeout)
-        elif self.cycle.response_complete and self._unparsed_bytes > 0:
+        elif self.cycle.response_complete and self._is_in_head:
             self._enter(Phase.HEAD, within=self._limits.head_timeout)
         elif self.cycle.response_complete:
             self._enter(Phase.IDLE, within=self._limits.idle_timeout)

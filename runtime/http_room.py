@@ -41,7 +41,8 @@ class Room:
 
     def enter(self, connection: Connection) -> bool:
         """Take it in; false when there is no room: then it counts until `leave`, but is the first to go."""
-        has_room = self._is_free() or self._make_room()
+        while not (has_room := self._is_free()) and self._evict_one():
+            pass
         if not has_room:
             connection.phase = Phase.CLOSING
         self._connections[connection.phase][connection] = None
@@ -67,7 +68,7 @@ class Room:
     def _is_free(self) -> bool:
         return sum(map(len, self._connections.values())) < self._size
 
-    def _make_room(self) -> bool:
+    def _evict_one(self) -> bool:
         for phase in EVICTED_FIRST:
             for connection in self._connections[phase]:
                 connection.evict()
