@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,9 +14,10 @@ import pytest
 import uvloop
 from prometheus_client import REGISTRY
 
-from runtime.http_limits import INTERNAL_LIMITS
+from runtime.http_limits import INTERNAL_LIMITS, room_for
 from runtime.http_server import http_server
 from sandbox.ports import free_port
+from tests.support.client import until
 from tests.support.raw_http import connected
 
 GENEROUS = replace(INTERNAL_LIMITS, head_timeout=600, body_timeout=600, idle_timeout=600)
@@ -63,7 +65,7 @@ class Application:
         await send({"type": "http.response.body", "body": body})
 
     async def _read(self, receive: Any) -> bytes | None:
-        body = b""
+        body: bytes = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -250,8 +252,11 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     async with serving(body_timeout=SHORT) as server, connected(server.port) as client:
         client.pause()
         client.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
-        while rejected("unread") == before:
-            await asyncio.sleep(0.05)
+
+        async def unread() -> float:
+            return rejected("unread")
+
+        await until(unread, lambda number: number > before)
 
 
 # -- Number -----------------------------------------------------------------------------------------------------------
@@ -309,6 +314,27 @@ async def test_when_everybody_is_being_served_the_next_one_is_told_to_come_again
                 assert await late.rest() == b""
         server.app.go.set()
         assert (await served.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "room", "raised"),
+    [
+        (1_024, 524_288, 1_000, 1_128),
+        (4_096, 4_096, 1_000, 4_096),
+        (1_024, 1_024, 896, 1_024),
+        (200, 200, 100, 200),
+        (256, resource.RLIM_INFINITY, 1_000, 1_128),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 1_000, resource.RLIM_INFINITY),
+    ],
+)
+def test_connections_leave_descriptors_to_everything_else(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, room: int, raised: int
+) -> None:
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limit: limits.append(limit))
+
+    assert (room_for(1_000), limits[-1][0]) == (room, raised)
 
 
 # -- What must not break ----------------------------------------------------------------------------------------------
