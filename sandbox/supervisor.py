@@ -54,6 +54,7 @@ class Stack:
         ports: Ports,
         split: bool = False,
         restart: bool = False,
+        parts: bool = True,
         on_update: Callable[[Update], None] = lambda update: None,
     ) -> None:
         """Describe the stack; nothing runs yet.
@@ -63,11 +64,13 @@ class Stack:
             ports: where everything listens.
             split: each component has a process of its own.
             restart: a process of ours that dies is started again; else the first death ends the stack.
+            parts: run Ordersaga's own, too; else only what they need, and somebody else runs them.
             on_update: called for such deaths and starts.
         """
         self._var = var
         self._ports = ports
-        self._groups = SPLIT if split else GROUPED
+        groups = SPLIT if split else GROUPED
+        self._groups = [group for group in groups if parts or group.tier is Tier.DOUBLE]
         self._restart = restart
         self._on_update = on_update
         self._watchdogs: dict[str, Watchdog] = {}
