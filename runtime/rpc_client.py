@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import count
@@ -23,6 +24,10 @@ _REFRESH: Final = 1.0
 """Seconds from one look at the certificate's files to the next."""
 _CLOSING: Final = 60.0
 """What calls get to end on connections that were made with an older certificate, seconds."""
+_SERVICE_CONFIG: Final = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+)
+"""All addresses of a name take turns, but for servers that say of themselves that they will stop."""
 _NO_CONNECTION: Final = ("connections to all backends failing", "errors resolving")
 _READINESS: Final = (
     grpc.ChannelConnectivity.READY,
@@ -127,10 +132,10 @@ class _Connection:
             credentials,
             options=[
                 ("grpc.ssl_target_name_override", part.server_name),
-                ("grpc.max_reconnect_backoff_ms", 2_000),
+                ("grpc.max_reconnect_backoff_ms", 500),
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-                ("grpc.lb_policy_name", "round_robin"),
+                ("grpc.service_config", _SERVICE_CONFIG),
             ],
         )
         self.methods: dict[str, Any] = {}

@@ -36,6 +36,8 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
 _LOOK_AGAIN: Final = 1.0
+_FAREWELL: Final = 0.2
+"""What callers get to hear that a server stops, seconds. What is under way to it then, gRPC answers with CANCELLED."""
 NOTHING: Final[Mapping[str, Check]] = {}
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
@@ -200,8 +202,12 @@ class RpcServer:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def say_farewell(self) -> None:
+        """Let callers go elsewhere, before it stops: calls that still come are answered."""
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(_FAREWELL)
+
+    async def __aexit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace
         await self._server.stop(self._grace)
@@ -243,9 +249,17 @@ async def serve(
         async with server:
             if await _until_usable(service.part, database, lifecycle.stopping):
                 lifecycle.ready()
+            leaving = group.create_task(_leave(server, lifecycle.draining))
             await lifecycle.stopping.wait()
+            lifecycle.drain()
+            await leaving
         for task in running:
             task.cancel()
+
+
+async def _leave(server: RpcServer, draining: asyncio.Event) -> None:
+    await draining.wait()
+    await server.say_farewell()
 
 
 async def _until_usable(part: Part, check: Check, stopping: asyncio.Event) -> bool:

@@ -42,7 +42,7 @@ class Counting(ProductServicer):
 
 
 @asynccontextmanager
-async def replica(address: str, servicer: Counting) -> AsyncIterator[None]:
+async def replica(address: str, servicer: Counting) -> AsyncIterator[RpcServer]:
     descriptor = pb.DESCRIPTOR.services_by_name["ProductService"]
     service = GrpcService(descriptor, servicer, add_ProductServiceServicer_to_server)
     async with RpcServer(
@@ -52,8 +52,8 @@ async def replica(address: str, servicer: Counting) -> AsyncIterator[None]:
         verifier=VERIFIER,
         grace=1,
         connection_age=CONNECTION_AGE,
-    ):
-        yield
+    ) as server:
+        yield server
 
 
 @asynccontextmanager
@@ -165,3 +165,23 @@ async def test_a_host_of_a_list_whose_name_nobody_knows_costs_no_call(*, known_f
             for _ in range(10):
                 await ask()
     assert replica_of_ours.calls == 10
+
+
+async def test_a_replica_that_is_going_to_stop_is_asked_no_more() -> None:
+    first, second = Counting(), Counting()
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with (
+        replica(hosts[0], first) as leaving,
+        replica(hosts[1], second),
+        asking(",".join(hosts)) as ask,
+    ):
+        await ask_until(ask, lambda: first.calls > 0 and second.calls > 0)
+
+        await leaving.say_farewell()
+
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                before = first.calls
+                await asyncio.gather(*(ask() for _ in range(20)))
+                if first.calls == before:
+                    break

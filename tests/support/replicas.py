@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -48,9 +48,11 @@ class Replica:
         self.is_going = False
 
     async def stop(self) -> None:
-        """Ask it to stop; it must do so by itself."""
+        """Ask it to stop, if it runs; it must do so by itself."""
         self.is_going = True
-        child = self._running
+        child = self._child
+        if child is None:
+            return
         await child.stop()
         code = await child.wait()
         assert code == 0, f"{self.part} ended with {code}: {child.tail()}"
@@ -59,16 +61,6 @@ class Replica:
         """Stop it, and start another in its place."""
         await self.stop()
         await self.start()
-
-    @property
-    def log(self) -> str:
-        """What its processes logged."""
-        return self._running.command.log.read_text()
-
-    @property
-    def _running(self) -> Child:
-        assert self._child is not None, f"{self.part} has not been started"
-        return self._child
 
     async def _ready(self) -> None:
         url = f"http://{address(self.settings.probe_port or 0)}/readyz"
@@ -122,9 +114,10 @@ async def two_of_each(settings: Settings, *, gateway_port: int, folder: Path) ->
             for number in range(2)
         ]
     )
-    async with AsyncExitStack() as running:
+    try:
         async with asyncio.TaskGroup() as starting:
             for replica in replicas.all:
                 starting.create_task(replica.start())
-                running.push_async_callback(replica.stop)
         yield replicas
+    finally:
+        await asyncio.gather(*(replica.stop() for replica in replicas.all))
