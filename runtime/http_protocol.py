@@ -48,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.phase = Phase.HEAD
         self._ends_at = inf
         self._unread_at = inf
+        self._unread_bytes = 0
         self._head_bytes = 0
         """Of this request, as far as the parser has named them."""
         self._unparsed_bytes = 0
@@ -90,11 +91,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread_at = self.loop.time() + self._limits.body_timeout
+        self._note_unread()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._unread_at = inf
+        if self.transport.is_closing():
+            self._ends_at = self.loop.time() + self._limits.body_timeout
 
     def shutdown(self) -> None:
         if self.phase is Phase.CLOSING:
@@ -125,7 +128,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._is_draining():
             self.cycle.keep_alive = False
-        self._enter(Phase.BODY, within=self._limits.body_timeout)
+        if not self.pipeline:
+            self._enter(Phase.BODY, within=self._limits.body_timeout)
 
     def on_body(self, body: bytes) -> None:
         self._has_parsed = True
@@ -148,13 +152,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.transport.is_closing():  # when the client has read it all
-            self._enter(Phase.ANSWER, within=self._limits.body_timeout)
-        elif self.phase is Phase.BODY:  # it could not send it while an earlier request was being answered
-            self._enter(Phase.BODY, within=self._limits.body_timeout)
-        elif self.cycle.response_complete and self._is_in_head:
+        if self.transport.is_closing():  # once the client has read it all
+            self._enter(Phase.ANSWER, within=inf if self.flow.write_paused else self._limits.body_timeout)
+        elif not self.cycle.response_complete:
+            if self.cycle.more_body and not self.pipeline:
+                self._enter(Phase.BODY, within=self._limits.body_timeout)
+        elif self.phase is Phase.ANSWER and self._is_in_head:
             self._enter(Phase.HEAD, within=self._limits.head_timeout)
-        elif self.cycle.response_complete:
+        elif self.phase is Phase.ANSWER:
             self._enter(Phase.IDLE, within=self._limits.idle_timeout)
 
     def evict(self) -> None:
@@ -165,7 +170,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def end_if_overdue(self, now: float) -> None:
         """Close it if its time is up."""
-        if self._unread_at <= now:
+        if self._unread_at <= now and self.transport.get_write_buffer_size() < self._unread_bytes:
+            self._note_unread()
+        elif self._unread_at <= now:
             self._end(Ending.UNREAD)
         elif self._ends_at <= now:
             self._time_out()
@@ -184,6 +191,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._end(Ending.UNREAD)
             case Phase.IDLE | Phase.CLOSING:
                 self.transport.abort()
+
+    def _note_unread(self) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_at = self.loop.time() + self._limits.body_timeout
 
     def _end(self, why: Ending) -> None:
         count_rejected(why)

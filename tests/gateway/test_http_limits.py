@@ -21,6 +21,8 @@ from tests.support.client import until
 from tests.support.raw_http import connected
 
 GENEROUS = replace(INTERNAL_LIMITS, head_timeout=600, body_timeout=600, idle_timeout=600)
+LARGE = 1 << 26
+"""Bytes: more than the kernel keeps for a client that does not read."""
 SHORT = 1.0
 """Seconds: nothing that is to be in time has to wait for anything."""
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -60,7 +62,7 @@ class Application:
         if scope["path"] == "/later":
             await self.go.wait()
         if scope["path"] == "/large":
-            body = bytes(1 << 26)
+            body = bytes(LARGE)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
 
@@ -259,6 +261,16 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
         await until(unread, lambda number: number > before)
 
 
+@on_uvloop
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
+    ask = b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    async with serving(body_timeout=2 * SHORT) as server, connected(server.port, ask) as client:
+        for _ in range(16):
+            assert await client.read(LARGE // 16)
+            await asyncio.sleep(SHORT / 4)
+        assert len(await client.rest()) > 0  # as much as the head
+
+
 # -- Number -----------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +302,19 @@ async def test_who_waits_with_half_a_head_goes_before_who_may_come_again() -> No
             assert await half.rest() == b""
             idle.send(GET)
             assert (await idle.answer()).status == 200
+
+
+@on_uvloop
+async def test_half_a_request_behind_a_whole_one_costs_nobody_the_answer() -> None:
+    later = b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n"
+    async with serving(connections=1) as server, connected(server.port, later + POST) as served:
+        await server.app.begun.wait()
+        async with connected(server.port, GET) as late:
+            assert (await late.answer()).status == 503
+        server.app.go.set()
+        assert (await served.answer()).status == 200
+        served.send(b"0123456789")
+        assert (await served.answer()).body == b"0123456789"
 
 
 @on_uvloop

@@ -62,6 +62,14 @@ class RawClient:
             body = await self._reader.readexactly(int(headers.get("content-length", 0))) if status >= 200 else b""
         return Answer(status=status, headers=headers, body=body)
 
+    async def read(self, size: int) -> bool:
+        """Read so much of what comes, and throw it away; false if the server closes before."""
+        try:
+            await self._reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return False
+        return True
+
     async def rest(self) -> bytes:
         """All that comes until the server closes; a reset is an end, too."""
         received = bytearray()
