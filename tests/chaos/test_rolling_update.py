@@ -46,7 +46,9 @@ async def test_an_update_of_every_process_is_seen_by_nobody(
                 shopping.create_task(buyer.buy(stopping))
             for part in PARTS:
                 for replica in replicas.of(part):
+                    before = door.answered
                     await replica.replace()
+                    assert door.answered > before
             stopping.set()
 
         placed = {buyer.id: {order.order_id for order in buyer.placed} for buyer in buyers}

@@ -21,6 +21,8 @@ from sandbox.processes import Group, Tier, group_command
 from tests.support.busy_machine import slowdown
 
 DRAIN_DELAY: Final = 1.0
+GRPC_DEADLINE: Final = 60.0
+"""Of calls, seconds: a machine that is busy is not what is tested."""
 STOP_SECONDS: Final = 60.0
 """Past which a process that does not stop is killed, which no test takes for a stop."""
 READY_SECONDS: Final = 60.0
@@ -94,6 +96,7 @@ async def two_of_each(settings: Settings, *, gateway_port: int, folder: Path) ->
         "drain_delay": DRAIN_DELAY,
         "shutdown_grace": Settings.model_fields["shutdown_grace"].default,
         "database_pool_size": 3,
+        "grpc_deadline": GRPC_DEADLINE,
     }
     gateways = [gateway_port, free_port()]
     replicas = Replicas(
