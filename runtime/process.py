@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 import uvloop
@@ -31,12 +31,10 @@ class Lifecycle:
 
     Attributes:
         health: what the component says that it needs, and uses.
-        draining: set some time before `stopping`: whoever can go elsewhere is to do so.
     """
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self.stopping = stopping
-        self.draining = asyncio.Event()
         self.started = asyncio.Event()
         self.health = Health()
 
@@ -44,11 +42,6 @@ class Lifecycle:
         """Signal that the component has begun its work."""
         self.health.has_started = True
         self.started.set()
-
-    def drain(self) -> None:
-        """Let everybody see that the component is going to stop."""
-        self.health.is_stopping = True
-        self.draining.set()
 
 
 ComponentRunner = Callable[[Settings, Lifecycle], Awaitable[None]]
@@ -88,7 +81,7 @@ async def _run_all(components: Mapping[str, ComponentRunner], settings: Settings
             ]
             beside = [
                 group.create_task(_notify_when_ready(list(lifecycles.values()))),
-                group.create_task(_stop_when_asked(asked_to_stop, lifecycles.values(), settings.drain_delay)),
+                group.create_task(_stop_when_asked(asked_to_stop, stopping, health.values(), settings.drain_delay)),
             ]
             for task in asyncio.as_completed(tasks):
                 code = max(code, await task)
@@ -101,14 +94,15 @@ async def _run_all(components: Mapping[str, ComponentRunner], settings: Settings
     return code
 
 
-async def _stop_when_asked(asked: asyncio.Event, lifecycles: Collection[Lifecycle], drain_delay: float) -> None:
+async def _stop_when_asked(
+    asked: asyncio.Event, stopping: asyncio.Event, parts: Iterable[Health], drain_delay: float
+) -> None:
     """First let everybody see that this process is not ready any more, then stop it."""
     await asked.wait()
-    for lifecycle in lifecycles:
-        lifecycle.drain()
+    for health in parts:
+        health.is_stopping = True
     await asyncio.sleep(drain_delay)
-    for lifecycle in lifecycles:
-        lifecycle.stopping.set()
+    stopping.set()
 
 
 async def _run_component(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:

@@ -197,9 +197,9 @@ class RpcServer:
             self.port = self._server.add_secure_port(self._address, self._credentials.for_server())
         except RuntimeError as error:
             raise ServerError(f"cannot listen on {self._address}: is the port taken?") from error
-        await self._server.start()
         for service in self._services:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
         return self
 
     async def say_farewell(self) -> None:
@@ -249,17 +249,10 @@ async def serve(
         async with server:
             if await _until_usable(service.part, database, lifecycle.stopping):
                 lifecycle.ready()
-            leaving = group.create_task(_leave(server, lifecycle.draining))
             await lifecycle.stopping.wait()
-            lifecycle.drain()
-            await leaving
+            await server.say_farewell()  # no sooner: who takes over may have come back just before this one drained
         for task in running:
             task.cancel()
-
-
-async def _leave(server: RpcServer, draining: asyncio.Event) -> None:
-    await draining.wait()
-    await server.say_farewell()
 
 
 async def _until_usable(part: Part, check: Check, stopping: asyncio.Event) -> bool:
