@@ -16,7 +16,7 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_Produc
 from runtime.caller import SERVICE
 from runtime.identity import Part
 from runtime.permissions import allow
-from runtime.rpc_client import call, open_channel
+from runtime.rpc_client import ServiceUnavailable, call, open_channel
 from runtime.rpc_server import GrpcService, RpcServer
 from sandbox.ports import free_port
 from services.product.server import ProductServicer
@@ -185,3 +185,25 @@ async def test_a_replica_that_is_going_to_stop_is_asked_no_more() -> None:
                 await asyncio.gather(*(ask() for _ in range(20)))
                 if first.calls == before:
                     break
+
+
+async def test_a_call_waits_for_one_of_its_hosts_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.rpc_client._PATIENCE", TIMEOUT)
+    ours = Counting()
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with asking(",".join(hosts)) as ask:
+        asked = asyncio.create_task(ask())
+        done, _ = await asyncio.wait({asked}, timeout=0.2)
+        assert not done
+
+        async with replica(hosts[1], ours):
+            await asked
+    assert ours.calls == 1
+
+
+async def test_a_call_does_not_wait_for_hosts_that_stay_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.rpc_client._PATIENCE", 0.1)
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with asking(",".join(hosts)) as ask:
+        with pytest.raises(ServiceUnavailable):
+            await ask()
