@@ -42,7 +42,9 @@ class Counting(ProductServicer):
 
 
 @asynccontextmanager
-async def replica(address: str, servicer: Counting) -> AsyncIterator[RpcServer]:
+async def replica(
+    address: str, servicer: Counting, *, connection_age: float = CONNECTION_AGE
+) -> AsyncIterator[RpcServer]:
     descriptor = pb.DESCRIPTOR.services_by_name["ProductService"]
     service = GrpcService(descriptor, servicer, add_ProductServiceServicer_to_server)
     async with RpcServer(
@@ -51,7 +53,7 @@ async def replica(address: str, servicer: Counting) -> AsyncIterator[RpcServer]:
         credentials=credentials(Part.PRODUCT),
         verifier=VERIFIER,
         grace=1,
-        connection_age=CONNECTION_AGE,
+        connection_age=connection_age,
     ) as server:
         yield server
 
@@ -171,8 +173,8 @@ async def test_a_replica_that_is_going_to_stop_is_asked_no_more() -> None:
     first, second = Counting(), Counting()
     hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     async with (
-        replica(hosts[0], first) as leaving,
-        replica(hosts[1], second),
+        replica(hosts[0], first, connection_age=600) as leaving,
+        replica(hosts[1], second, connection_age=600),
         asking(",".join(hosts)) as ask,
     ):
         await ask_until(ask, lambda: first.calls > 0 and second.calls > 0)
