@@ -20,12 +20,13 @@ from litestar.types import ExceptionHandlersMap
 
 from api.measuring import has_hung_up
 from domain.refusals import Refusal
+from runtime.http_limits import PROBLEM_MEDIA_TYPE, problem_urn
 from runtime.refusal import CallRefused, Refused
 from runtime.rpc_client import ServiceUnavailable
 
 log = structlog.stdlib.get_logger(__name__)
 
-MEDIA_TYPE: Final = "application/problem+json"
+MEDIA_TYPE: Final = PROBLEM_MEDIA_TYPE
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ class Kind:
     @property
     def urn(self) -> str:
         """The problem's `type`."""
-        return f"urn:ordersaga:problem:{self.name}"
+        return problem_urn(self.name)
 
 
 BAD_REQUEST = Kind(400, "bad-request", "Bad request")

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from api.app import create_app
 from api.services import open_services
 from runtime.health import Checks
+from runtime.http_limits import HttpLimits
 from runtime.http_server import http_server
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
@@ -25,8 +26,16 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         # a service that is away costs its own answers, 503, and nothing else
         lifecycle.health.watch(Checks(uses=services.health))
         host, port = settings.gateway_host, settings.gateway_port
+        server = http_server(
+            app,
+            host=host,
+            port=port,
+            grace=settings.shutdown_grace,
+            limits=HttpLimits.of_gateway(settings),
+            is_draining=lambda: lifecycle.health.is_stopping,
+        )
         try:
-            await stack.enter_async_context(http_server(app, host=host, port=port, grace=settings.shutdown_grace))
+            await stack.enter_async_context(server)
         except OSError as error:
             raise SettingsError(f"ORDERSAGA_GATEWAY_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
         lifecycle.ready()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
 
-KEEP_ALIVE_SECONDS: Final = 75
-"""How long an idle connection stays open: longer than a load balancer's 60 s, so that it is the one who closes."""
+from runtime.http_limits import INTERNAL_LIMITS, HttpLimits, room_for
+from runtime.http_protocol import BoundedProtocol
+from runtime.http_room import Room
+
+_SWEEP_TICKS: Final = 5
+"""Of 0.1 s, from one look at whose time is up to the next."""
 
 
 class ComponentServer(uvicorn.Server):
@@ -31,8 +36,29 @@ class ComponentServer(uvicorn.Server):
         yield
 
 
+class _BoundedServer(ComponentServer):
+    """One that closes connections whose time is up."""
+
+    def __init__(self, config: uvicorn.Config, room: Room) -> None:
+        super().__init__(config)
+        self._room = room
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _SWEEP_TICKS == 0:
+            self._room.end_overdue(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+
 @asynccontextmanager
-async def http_server(app: Any, *, host: str, port: int, grace: float) -> AsyncIterator[None]:
+async def http_server(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    grace: float,
+    limits: HttpLimits = INTERNAL_LIMITS,
+    is_draining: Callable[[], bool] = lambda: False,
+) -> AsyncIterator[None]:
     """Serve the application as long as the context is open.
 
     Args:
@@ -40,22 +66,25 @@ async def http_server(app: Any, *, host: str, port: int, grace: float) -> AsyncI
         host: address to bind.
         port: port to bind.
         grace: seconds that running requests get at the end.
+        limits: what clients may do.
+        is_draining: whether the end is near: then each answer is its connection's last, so that clients go elsewhere.
 
     Raises:
         OSError: the port is taken.
     """
+    room = Room(room_for(limits.connections))
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         ws="none",
-        http="httptools",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        http=partial(BoundedProtocol, limits=limits, room=room, is_draining=is_draining),  # type: ignore[arg-type]  # called
+        timeout_keep_alive=math.ceil(limits.idle_timeout),
         lifespan="on",
         timeout_graceful_shutdown=math.ceil(grace),
     )
-    server = ComponentServer(config)
+    server = _BoundedServer(config, room)
     serving = asyncio.create_task(server.serve(sockets=[_bind(host=host, port=port)]))
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)

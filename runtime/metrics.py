@@ -14,6 +14,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 HTTP_SECONDS: Final = Histogram(
     "ordersaga_http_request_seconds", "HTTP requests at the gateway.", ["method", "route", "status"]
 )
+HTTP_REJECTED: Final = Counter(
+    "ordersaga_http_rejected", "HTTP connections that a server of ours ended before their time, by why.", ["reason"]
+)
 RPC_SECONDS: Final = Histogram("ordersaga_rpc_seconds", "gRPC calls that a service answered.", ["method", "code"])
 ORDER_TRANSITIONS: Final = Counter("ordersaga_order_transitions", "Orders that arrived in a status.", ["status"])
 ATTENTION_RAISED: Final = Counter(

@@ -38,6 +38,8 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_TLS,
         *_ADDRESSES,
         *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
+        *("http_head_bytes", "http_headers", "http_head_timeout", "http_body_timeout", "http_idle_timeout"),
+        "http_connections",
     ),
     "user": (
         *_service("user"),

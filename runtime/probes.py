@@ -36,7 +36,7 @@ async def probe_server(settings: Settings, parts: Mapping[str, Health]) -> Async
         yield
         return
     where = f"{settings.probe_host}:{settings.probe_port}"
-    server = http_server(Probes(parts), host=settings.probe_host, port=settings.probe_port, grace=0)
+    server = http_server(Probes(parts), host=settings.probe_host, port=settings.probe_port, grace=1)
     try:
         await server.__aenter__()
     except OSError as error:

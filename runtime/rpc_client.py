@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import count
@@ -23,6 +24,13 @@ _REFRESH: Final = 1.0
 """Seconds from one look at the certificate's files to the next."""
 _CLOSING: Final = 60.0
 """What calls get to end on connections that were made with an older certificate, seconds."""
+_SERVICE_CONFIG: Final = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+)
+"""All addresses of a name take turns, but for servers that say of themselves that they will stop."""
+_PATIENCE: Final = 2.0
+"""What a list of hosts gets for one of them to be there, seconds: the last may go before the first is found again."""
+_PAUSE: Final = 0.05
 _NO_CONNECTION: Final = ("connections to all backends failing", "errors resolving")
 _READINESS: Final = (
     grpc.ChannelConnectivity.READY,
@@ -127,10 +135,10 @@ class _Connection:
             credentials,
             options=[
                 ("grpc.ssl_target_name_override", part.server_name),
-                ("grpc.max_reconnect_backoff_ms", 2_000),
+                ("grpc.max_reconnect_backoff_ms", 500),
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-                ("grpc.lb_policy_name", "round_robin"),
+                ("grpc.service_config", _SERVICE_CONFIG),
             ],
         )
         self.methods: dict[str, Any] = {}
@@ -156,15 +164,20 @@ class _Method:
         return self._channel.part
 
     async def __call__(self, request: Any, *, timeout: float, metadata: Any = None) -> Any:  # noqa: ASYNC109 - gRPC's
-        ends_at = monotonic() + timeout
-        *first, last = self._channel.in_turn()
-        for connection in first:
-            try:
-                return await self._at(connection)(request, timeout=ends_at - monotonic(), metadata=metadata)
-            except grpc.aio.AioRpcError as error:
-                if not _never_sent(error):
-                    raise
-        return await self._at(last)(request, timeout=ends_at - monotonic(), metadata=metadata)
+        began = monotonic()
+        ends_at = began + timeout
+        while True:
+            connections = self._channel.in_turn()
+            for connection in connections:
+                try:
+                    return await self._at(connection)(request, timeout=ends_at - monotonic(), metadata=metadata)
+                except grpc.aio.AioRpcError as error:
+                    if not _never_sent(error):
+                        raise
+                    failure = error
+            if len(connections) == 1 or monotonic() + _PAUSE > min(began + _PATIENCE, ends_at):
+                raise failure
+            await asyncio.sleep(_PAUSE)
 
     def _at(self, connection: _Connection) -> Any:
         method = connection.methods.get(self._path)

@@ -34,6 +34,8 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
+_FAREWELL: Final = 0.2
+"""What callers get to hear that a server stops, seconds. What is under way to it then, gRPC answers with CANCELLED."""
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
@@ -201,13 +203,17 @@ class RpcServer:
     async def __aenter__(self) -> RpcServer:
         if not self.port:
             self.bind()
-        await self._server.start()
         for service in self._services:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def say_farewell(self) -> None:
+        """Let callers go elsewhere, before it stops: calls that still come are answered."""
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(_FAREWELL)
+
+    async def __aexit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace
         await self._server.stop(self._grace)
@@ -252,6 +258,7 @@ async def serve(
             if await wait_for_needs(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()
             await lifecycle.stopping.wait()
+            await server.say_farewell()  # no sooner: who takes over may have come back just before this one drained
         for task in running:
             task.cancel()
 

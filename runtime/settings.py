@@ -156,6 +156,26 @@ class Settings(BaseSettings):
     # -- Gateway ----------------------------------------------------------------------------------------------------
     gateway_host: str = Field(default="127.0.0.1", description="Address the gateway binds.")
     gateway_port: Port = Field(default=8080, description="Port the gateway binds.")
+    http_head_bytes: int = Field(
+        default=16_384, ge=1_024, description="Largest head (request line and headers) of a request, bytes."
+    )
+    http_headers: int = Field(default=100, ge=10, description="Most headers of a request.")
+    http_head_timeout: Seconds = Field(
+        default=10, description="What a client gets to send a request's head, from its first byte on, seconds."
+    )
+    http_body_timeout: Seconds = Field(
+        default=30, description="What a client gets to send a request's body, or to read on when it stops, seconds."
+    )
+    http_idle_timeout: Seconds = Field(
+        default=75,
+        description="How long a connection stays open between requests: longer than the load balancer keeps it, so "
+        "that it is the one who closes, seconds.",
+    )
+    http_connections: int = Field(
+        default=1_000,
+        ge=1,
+        description="Connections of clients at a time; for a new one the first is closed that waits for its client.",
+    )
 
     # -- Tokens: JWT signed with Ed25519 (RFC 8037) -----------------------------------------------------------------
     jwt_private_key: SecretStr | None = Field(default=None, description="PEM; the user service signs with it.")

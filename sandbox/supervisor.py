@@ -55,6 +55,7 @@ class Stack:
         split: bool = False,
         restart: bool = False,
         external: Collection[External] = (),
+        parts: bool = True,
         on_update: Callable[[Update], None] = lambda update: None,
     ) -> None:
         """Describe the stack; nothing runs yet.
@@ -66,11 +67,13 @@ class Stack:
             restart: a process of ours that dies is started again; else the first death ends the stack.
             external: servers that somebody else runs. They are ready, Kafka with our topics and Temporal with our
                 namespace and search attributes; our environment says where they are.
+            parts: run Ordersaga's own, too; else only what they need, and somebody else runs them.
             on_update: called for such deaths and starts.
         """
         self._var = var
         self._ports = ports
-        self._groups = SPLIT if split else GROUPED
+        groups = SPLIT if split else GROUPED
+        self._groups = [group for group in groups if parts or group.tier is Tier.DOUBLE]
         self._restart = restart
         self._external = frozenset(external)
         self._on_update = on_update

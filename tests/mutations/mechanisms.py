@@ -120,4 +120,32 @@ MECHANISMS: Final[Sequence[Mutation]] = (
         mutated="            raise",
         tests=["tests/unit/test_periodic.py"],
     ),
+    Mutation(
+        breaks="a head may be of any size",
+        file="runtime/http_protocol.py",
+        source="        if self._unparsed_bytes > self._limits.head_bytes:",
+        mutated="        if False:",
+        tests=["tests/gateway/test_http_limits.py"],
+    ),
+    Mutation(
+        breaks="half a head is waited for without end",
+        file="runtime/http_server.py",
+        source="            self._room.end_overdue(",
+        mutated="            str(",
+        tests=["tests/gateway/test_http_limits.py"],
+    ),
+    Mutation(
+        breaks="a new connection takes the place of one that is being answered",
+        file="runtime/http_room.py",
+        source="Phase.IDLE, Phase.BODY)",
+        mutated="Phase.IDLE, Phase.BODY, Phase.ANSWER)",
+        tests=["tests/gateway/test_http_limits.py"],
+    ),
+    Mutation(
+        breaks="a server stops without a farewell",
+        file="runtime/rpc_server.py",
+        source="        await self._health.enter_graceful_shutdown()",
+        mutated="",
+        tests=["tests/runtime/test_addresses.py"],
+    ),
 )

@@ -16,7 +16,7 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_Produc
 from runtime.caller import SERVICE
 from runtime.identity import Part
 from runtime.permissions import allow
-from runtime.rpc_client import call, open_channel
+from runtime.rpc_client import ServiceUnavailable, call, open_channel
 from runtime.rpc_server import GrpcService, RpcServer
 from sandbox.ports import free_port
 from services.product.server import ProductServicer
@@ -42,7 +42,9 @@ class Counting(ProductServicer):
 
 
 @asynccontextmanager
-async def replica(address: str, servicer: Counting) -> AsyncIterator[None]:
+async def replica(
+    address: str, servicer: Counting, *, connection_age: float = CONNECTION_AGE
+) -> AsyncIterator[RpcServer]:
     descriptor = pb.DESCRIPTOR.services_by_name["ProductService"]
     service = GrpcService(descriptor, servicer, add_ProductServiceServicer_to_server)
     async with RpcServer(
@@ -51,9 +53,9 @@ async def replica(address: str, servicer: Counting) -> AsyncIterator[None]:
         credentials=credentials(Part.PRODUCT),
         verifier=VERIFIER,
         grace=1,
-        connection_age=CONNECTION_AGE,
-    ):
-        yield
+        connection_age=connection_age,
+    ) as server:
+        yield server
 
 
 @asynccontextmanager
@@ -165,3 +167,45 @@ async def test_a_host_of_a_list_whose_name_nobody_knows_costs_no_call(*, known_f
             for _ in range(10):
                 await ask()
     assert replica_of_ours.calls == 10
+
+
+async def test_a_replica_that_is_going_to_stop_is_asked_no_more() -> None:
+    first, second = Counting(), Counting()
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with (
+        replica(hosts[0], first, connection_age=600) as leaving,
+        replica(hosts[1], second, connection_age=600),
+        asking(",".join(hosts)) as ask,
+    ):
+        await ask_until(ask, lambda: first.calls > 0 and second.calls > 0)
+
+        await leaving.say_farewell()
+
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                before = first.calls
+                await asyncio.gather(*(ask() for _ in range(20)))
+                if first.calls == before:
+                    break
+
+
+async def test_a_call_waits_for_one_of_its_hosts_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.rpc_client._PATIENCE", TIMEOUT)
+    ours = Counting()
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with asking(",".join(hosts)) as ask:
+        asked = asyncio.create_task(ask())
+        done, _ = await asyncio.wait({asked}, timeout=0.2)
+        assert not done
+
+        async with replica(hosts[1], ours):
+            await asked
+    assert ours.calls == 1
+
+
+async def test_a_call_does_not_wait_for_hosts_that_stay_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.rpc_client._PATIENCE", 0.1)
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    async with asking(",".join(hosts)) as ask:
+        with pytest.raises(ServiceUnavailable):
+            await ask()
