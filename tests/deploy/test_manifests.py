@@ -233,8 +233,8 @@ def test_what_is_selected_is_labelled() -> None:
     assert all(any(selector.items() <= labels.items() for labels in pods) for selector in selectors)
 
 
-def test_the_readme_says_what_is_in_each_secret() -> None:
-    text = (ROOT / "deploy" / "README.md").read_text()
+def test_the_page_on_operations_says_what_is_in_each_secret() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
     listed = set(re.findall(r"^ *\| `(ordersaga-\w+)` \| `([\w.]+)` \|", text, re.MULTILINE))
     used: set[tuple[str, str]] = {("ordersaga-temporal", "api_key")}
     for workload in workloads(render(BASE)).values():
