@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import pytest_asyncio
 import structlog.testing
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
@@ -95,6 +96,15 @@ def stored_batches(partition: Path) -> Iterator[Batch]:
             length, last_offset_delta, producer, epoch, sequence = struct.unpack_from("!8xi11xi16xqhi", data, at)
             yield Batch(producer, epoch, sequence, last_offset_delta + 1)
             at += 12 + length
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _whole(apache_kafka: KafkaCluster) -> AsyncIterator[None]:
+    """A test that fails leaves no broker down for the next."""
+    yield
+    if apache_kafka.down:
+        await apache_kafka.start(*apache_kafka.down)
+        await apache_kafka.until_in_sync()
 
 
 @pytest.fixture
