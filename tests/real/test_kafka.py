@@ -55,7 +55,7 @@ async def outbox_rows(client: StackClient) -> list[Published]:
 
 
 async def records(settings: Settings) -> list[Published]:
-    """Everything in our topics, partition by partition."""
+    """Every event in our topics, partition by partition."""
     partitions = [TopicPartition(topic, number) for topic in TOPICS for number in range(PARTITIONS)]
     found: list[Published] = []
     async with AIOKafkaConsumer(**kafka_options(settings), auto_offset_reset="earliest") as consumer:
@@ -65,8 +65,9 @@ async def records(settings: Settings) -> list[Published]:
             for partition, read in (await consumer.getmany(timeout_ms=500)).items():
                 for record in read:
                     headers = {name: value.decode() for name, value in record.headers}
-                    event = Published(partition.topic, record.key.decode(), headers["ce_id"], int(headers["ce_seq"]))
-                    found.append(event)
+                    if headers:  # other tests send some without
+                        identity = headers["ce_id"], int(headers["ce_seq"])
+                        found.append(Published(partition.topic, record.key.decode(), *identity))
     return found
 
 
