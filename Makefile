@@ -36,10 +36,10 @@ audit: generate ## Check that money, stock and orders of the stack that `make up
 	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 1; }
 	@set -a; . var/environment; $(BIN)/ordersaga audit
 
-test: generate ## Run the test suite
+test: generate $(VENV)/.with-deploy ## Run the test suite
 	$(BIN)/pytest $(ARGS)
 
-test-more: generate ## Run the tests that take more time or programs: components killed on a running stack, mutations, and test-real
+test-more: generate $(VENV)/.with-deploy ## Run the tests that take more time or programs: components killed on a running stack, mutations, the image, and test-real
 	$(BIN)/pytest -m more $(ARGS)
 	$(MAKE) test-real
 
@@ -49,17 +49,17 @@ test-real: generate ## Run against real parts, one after the other: Apache Kafka
 explore: generate ## Explore N traces of orders in the order of SEED, then refunds, or run one SCHEDULE alone
 	@$(BIN)/python -m tests.saga.simulator --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"
 
-$(VENV)/.plotting: requirements-plot.lock $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-plot.lock
+$(VENV)/.with-%: requirements-%.lock $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.plotting) ## Measure whole orders beside bare Temporal sagas
+bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.with-plot) ## Measure whole orders beside bare Temporal sagas
 	@$(BIN)/python -m bench $(ARGS)
 
 settings: generate ## Write docs/settings.md
 	$(BIN)/ordersaga settings > docs/settings.md
 
-check: generate ## Lint, format, types, import rules, proto lint, whether docs/settings.md is up to date
+check: generate $(VENV)/.with-deploy ## Lint, format, types, import rules, proto lint, whether docs/settings.md is up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -74,13 +74,15 @@ format: generate ## Put the code into its standard form
 hooks: generate ## Let git run the quick half of `make check` at each commit
 	$(BIN)/pre-commit install
 
-lock: ## Resolve the dependencies anew into the three lock files (wants uv)
+lock: ## Resolve the dependencies anew into the lock files (wants uv)
 	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes --extra sandbox --group dev \
 	  pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
 	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
-	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
-	  --constraint requirements-dev.lock --group plot --output-file requirements-plot.lock
+	for group in plot build deploy; do \
+	  uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
+	    --constraint requirements-dev.lock --group $$group --output-file requirements-$$group.lock || exit; \
+	done
 
 clean: ## Remove everything that was made, the stack's data included
 	rm -rf $(VENV) generated var dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

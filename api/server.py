@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from api.app import create_app
-from api.health import services_used
 from api.services import open_services
+from runtime.health import Checks
 from runtime.http_server import http_server
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
@@ -22,8 +22,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     verifier = TokenVerifier(settings.required("jwt_public_keys"))
     async with open_services(settings) as services, AsyncExitStack() as stack:
         app = create_app(services, verifier)
-        for service, check in services_used(services).items():
-            lifecycle.health.use(service, check)
+        # a service that is away costs its own answers, 503, and nothing else
+        lifecycle.health.watch(Checks(uses=services.health))
         host, port = settings.gateway_host, settings.gateway_port
         try:
             await stack.enter_async_context(http_server(app, host=host, port=port, grace=settings.shutdown_grace))

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import grpc.aio
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
@@ -16,11 +12,11 @@ from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.health import Check
 from runtime.identity import Credentials, Part
 from runtime.rpc_client import open_channel
+from runtime.rpc_health import serving
 from runtime.settings import Settings
-
-HealthCheck: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +35,7 @@ class Services:
     order: OrderServiceStub
     payment: PaymentServiceStub
     notification: NotificationServiceStub
-    health: Mapping[str, HealthCheck]
+    health: Mapping[str, Check]
     deadline: float
     password_deadline: float
 
@@ -71,16 +67,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             order=OrderServiceStub(channels[Part.ORDER]),
             payment=PaymentServiceStub(channels[Part.PAYMENT]),
             notification=NotificationServiceStub(channels[Part.NOTIFICATION]),
-            health={part.value: _health_check(channel) for part, channel in channels.items()},
+            health={part.value: serving(channel) for part, channel in channels.items()},
             deadline=settings.grpc_deadline,
             password_deadline=settings.password_deadline,
         )
-
-
-def _health_check(channel: grpc.aio.Channel) -> HealthCheck:
-    # the stub of grpcio-health-checking has no types
-    return channel.unary_unary(
-        "/grpc.health.v1.Health/Check",
-        request_serializer=HealthCheckRequest.SerializeToString,
-        response_deserializer=HealthCheckResponse.FromString,
-    )

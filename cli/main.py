@@ -5,7 +5,6 @@ Commands import what they need when they run, so that `ordersaga --help` answers
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,29 +27,6 @@ keys = typer.Typer(help="Keys that access tokens are signed and verified with.",
 app.add_typer(keys, name="keys")
 
 
-def _role(name: str) -> str:
-    # not typer's envvar: that takes an empty variable for one that is not set
-    return os.environ.get(f"ORDERSAGA_{name}_ROLE", name.lower())
-
-
-RelayRole = Annotated[
-    str,
-    typer.Option(
-        help="PostgreSQL role of the relay (or ORDERSAGA_RELAY_ROLE, else relay); empty grants nothing.",
-        default_factory=lambda: _role("RELAY"),
-        show_default=False,
-    ),
-]
-AuditRole = Annotated[
-    str,
-    typer.Option(
-        help="PostgreSQL role of the audit (or ORDERSAGA_AUDIT_ROLE, else audit); empty grants nothing.",
-        default_factory=lambda: _role("AUDIT"),
-        show_default=False,
-    ),
-]
-Email = Annotated[str, typer.Option(help="The admin's e-mail.", envvar="ORDERSAGA_ADMIN_EMAIL")]
-Password = Annotated[str, typer.Option(help="The admin's password.", envvar="ORDERSAGA_ADMIN_PASSWORD")]
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
 Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
 DEFAULT_NAME = "Admin"
@@ -105,32 +81,51 @@ def serve(
 
 @app.command()
 def setup(
-    relay_role: RelayRole,
-    audit_role: AuditRole,
-    admin_email: Email = "",
-    admin_password: Password = "",
-    admin_name: Name = DEFAULT_NAME,
+    steps: Annotated[
+        list[str] | None, typer.Argument(help="databases, temporal, kafka, stripe, admin; all of them without any.")
+    ] = None,
+    stripe_secret_file: Annotated[
+        Path | None, typer.Option(help="Where a new endpoint's signing secret goes; else it is printed.")
+    ] = None,
     held: Held = False,
 ) -> None:
-    """Bring all six databases up to date; then, if an e-mail and a password are set, make the admin. Repeatable."""
+    """Prepare what the parts need. Repeatable; what is there already is left alone.
+
+    databases: roles, tables, rights. temporal: namespace, retention, search attributes. kafka: topics.
+    stripe: the webhook endpoint. admin: the first admin.
+
+    What somebody else has to do is printed as a command. Exit 1 when a step failed, 2 when a setting does not fit.
+    """
     with _exit_on_wrong_setting():
-        from cli.setup import AdminAccount, set_up
+        from cli.setup.run import run, steps_of
         from runtime.settings import Settings
 
+        chosen = steps_of(steps or [])
         if held:
             sys.stdin.read()
-        admin = AdminAccount.of(email=admin_email, password=admin_password, name=admin_name)
-        set_up(Settings.load(), relay_role=relay_role or None, audit_role=audit_role or None, admin=admin)
+        if not run(Settings.load(), chosen, secret_file=stripe_secret_file):
+            raise typer.Exit(1)
 
 
 @app.command()
-def migrate(relay_role: RelayRole, audit_role: AuditRole) -> None:
-    """Bring all six databases up to date. Repeatable."""
+def doctor(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="gateway, order, …, `installation`; all of them without any.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array instead of lines.")] = False,
+) -> None:
+    """Look at all that the parts need, each with its own settings: one line each, what is wrong and what mends it.
+
+    Exit 0 when all is well, 1 when something is wrong, 2 when a setting does not fit.
+    """
     with _exit_on_wrong_setting():
-        from cli.setup import migrate_all
+        from cli.doctor.report import print_findings
+        from cli.doctor.run import examine
         from runtime.settings import Settings
 
-        migrate_all(Settings.load(), relay_role=relay_role or None, audit_role=audit_role or None)
+        findings = examine(Settings.load(), parts or [])
+        if not print_findings(findings, as_json=json):
+            raise typer.Exit(1)
 
 
 @users.command()
@@ -150,10 +145,11 @@ def create_admin(
 ) -> None:
     """Make an admin, or give the account that has the e-mail the role and the password. Repeatable."""
     with _exit_on_wrong_setting():
-        from cli.setup import AdminAccount, create_admin
+        from cli.setup.admin import create_admin
         from runtime.settings import Settings
 
-        create_admin(Settings.load(), AdminAccount(email=email, password=password, name=name))
+        user_id = create_admin(Settings.load(), email=email, password=password, name=name)
+        print(f"admin ready: {user_id}")
 
 
 @app.command()
@@ -249,9 +245,12 @@ def replay(
 
     Exit 1 when one does not replay, 2 when a file holds no history.
     """
-    from cli.replay import replay_files
+    with _exit_on_wrong_setting():
+        from cli.replay import replay_files
+        from runtime.settings import Settings
+        from runtime.temporal_codec import data_converter
 
-    raise typer.Exit(replay_files(files))
+        raise typer.Exit(replay_files(files, data_converter(Settings.load())))
 
 
 @app.command()

@@ -16,6 +16,7 @@ from typing import Final
 
 from google.protobuf.json_format import ParseError
 from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import Replayer
 
@@ -31,20 +32,23 @@ class NoHistory(Exception):
     """The file is not the history of a workflow."""
 
 
-def replay_files(paths: Sequence[Path]) -> int:
+def replay_files(paths: Sequence[Path], converter: DataConverter) -> int:
     """Replay each file and print what came of it.
 
     Returns:
         The exit code: 0 when all replay, 1 when one does not, 2 when a file holds no history.
     """
-    return asyncio.run(_replay_files(paths))
+    return asyncio.run(_replay_files(paths, converter))
 
 
-async def _replay_files(paths: Sequence[Path]) -> int:
+async def _replay_files(paths: Sequence[Path], converter: DataConverter) -> int:
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # what diverges is reported once, by us
     quiet = TelemetryConfig(logging=LoggingConfig(filter=TelemetryFilter(core_level="OFF", other_level="OFF")))
     replayer = Replayer(
-        workflows=WORKFLOWS, workflow_runner=workflow_runner(sandbox=True), runtime=Runtime(telemetry=quiet)
+        workflows=WORKFLOWS,
+        workflow_runner=workflow_runner(sandbox=True),
+        data_converter=converter,
+        runtime=Runtime(telemetry=quiet),
     )
     code = 0
     for path in paths:

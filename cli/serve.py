@@ -20,6 +20,8 @@ PARTS: Final = {
     "relay": "workers.relay.process:run",
 }
 """Part to the function that runs it; imported only when named, so that a process carries what it runs."""
+OPTIONAL: Final = {"codec-server": "workers.codec_server:run"}
+"""What an installation may have besides."""
 DOUBLES: Final = {
     "stripe-double": "sandbox.stripe.server:run",
     "mail-sink": "sandbox.mail.server:run",
@@ -37,9 +39,10 @@ def load(names: Sequence[str]) -> dict[str, ComponentRunner]:
     Raises:
         UnknownPart: one of them is none.
     """
-    known = {**PARTS, **DOUBLES}
+    known = {**PARTS, **OPTIONAL, **DOUBLES}
     if unknown := [name for name in names if name not in known]:
-        raise UnknownPart(f"no part is called {' or '.join(map(repr, unknown))}; these are: {', '.join(PARTS)}")
+        there_are = ", ".join({**PARTS, **OPTIONAL})
+        raise UnknownPart(f"no part is called {' or '.join(map(repr, unknown))}; these are: {there_are}")
     return {name: _import(known[name]) for name in names}
 
 

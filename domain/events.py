@@ -19,5 +19,10 @@ TOPICS: Final[tuple[str, ...]] = (
     USER_EVENTS,
     NOTIFICATION_EVENTS,
 )
+DEAD_LETTER_SUFFIX: Final = ".dlq"
+CONSUMED: Final[tuple[str, ...]] = (ORDER_EVENTS, ORDER_EVENTS + DEAD_LETTER_SUFFIX)
+"""Topics that the notification service reads, and those that it puts aside what it cannot process in."""
+ALL_TOPICS: Final[tuple[str, ...]] = tuple(dict.fromkeys((*TOPICS, *CONSUMED)))
+"""Every topic that there has to be."""
 PARTITIONS: Final = 6
 """Partitions of each topic. Changing it moves keys between partitions and so breaks their order."""

@@ -21,6 +21,7 @@ from sqlmodel import Field
 
 from runtime.connecting import with_keepalives
 from runtime.deadline import time_to_wait
+from runtime.health import NotSetUp
 from runtime.listener import Listener
 from runtime.refusal import Unavailable
 from runtime.settings import Pooler, Settings, SettingsError
@@ -189,9 +190,11 @@ class Database:
         except psycopg.OperationalError as error:
             return f"it does not answer: {error}"
         except (UndefinedTable, InsufficientPrivilege):
-            return "it has no tables for us; run `ordersaga setup`"
+            return NotSetUp("it has no tables for us; run `ordersaga setup databases`")
         if found is None or found < schema:
-            return f"its tables are of revision {found}, and have to be of {schema}; run `ordersaga setup`"
+            return NotSetUp(
+                f"its tables are of revision {found}, and have to be of {schema}; run `ordersaga setup databases`"
+            )
         return None
 
     async def close(self) -> None:

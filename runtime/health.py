@@ -1,20 +1,64 @@
-"""Whether a part can do its job: what it needs for that, what it can do without, and how both are right now."""
+"""Whether a part can do its job: what it needs for that, what it can do without, and how both are right now.
+
+What is away comes back by itself, so a part goes on without what it can do without. What was never set up
+(`NotSetUp`) does not: no part is ready without it. Each check has the name of a line of `ordersaga doctor`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
+import structlog
+
+log = structlog.stdlib.get_logger(__name__)
+
 CHECK_SECONDS: Final = 2.0
 """What a check gets, before that it gives no answer is the answer."""
+_LOOK_AGAIN: Final = 1.0
 _FRESH: Final = 1.0
 """Seconds for which an answer is given again: whoever asks often costs no more."""
 
 Check = Callable[[], Awaitable[str | None]]
 """Why something cannot be used, in words; None when it can."""
+
+
+class NotSetUp(str):
+    """Why something cannot be used, where that stays so until somebody sets it up."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """What a part looks at, by name.
+
+    Attributes:
+        needs: without one of these it cannot do its job.
+        uses: without these it does what it can, once they are set up.
+    """
+
+    needs: Mapping[str, Check] = field(default_factory=dict)
+    uses: Mapping[str, Check] = field(default_factory=dict)
+
+
+def seldom(check: Check, *, interval: float) -> Check:
+    """The check, made once an `interval` of seconds: for what is not to be asked at each probe."""
+    answer: str | None = None
+    asked_at: float | None = None
+
+    async def ask() -> str | None:
+        nonlocal answer, asked_at
+        if asked_at is None or monotonic() - asked_at > interval:
+            answer = await check()
+            asked_at = monotonic()
+        return answer
+
+    return ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,23 +77,19 @@ class Report:
 
 
 class Health:
-    """What one part needs and uses."""
+    """How one part is."""
 
     def __init__(self) -> None:
-        self._needs: dict[str, Check] = {}
-        self._uses: dict[str, Check] = {}
+        self._checks = Checks()
         self._report: tuple[float, Report] | None = None
         self._asking = asyncio.Lock()
         self.has_started = False
         self.is_stopping = False
 
-    def need(self, name: str, check: Check) -> None:
-        """Without this the part cannot do its job."""
-        self._needs[name] = check
-
-    def use(self, name: str, check: Check) -> None:
-        """Without this the part does what it can."""
-        self._uses[name] = check
+    def watch(self, checks: Checks) -> None:
+        """Look at these from now on."""
+        self._checks = checks
+        self._report = None
 
     async def report(self) -> Report:
         """How the part is; at most `_FRESH` seconds old."""
@@ -64,21 +104,34 @@ class Health:
         return report
 
     async def _look(self) -> Report:
-        problems, degraded = await asyncio.gather(_ask(self._needs), _ask(self._uses))
+        needed, used = await asyncio.gather(ask(self._checks.needs), ask(self._checks.uses))
+        missing = {name: problem for name, problem in used.items() if isinstance(problem, NotSetUp)}
+        problems = {name: str(problem) for name, problem in {**needed, **missing}.items()}
+        degraded = {name: problem for name, problem in used.items() if name not in missing}
         return Report(ready=not problems, problems=problems, degraded=degraded)
 
 
-async def _ask(checks: Mapping[str, Check]) -> Mapping[str, str]:
-    """What is wrong, by name."""
-    answers = await asyncio.gather(*map(_answer, checks.values()))
+async def ask(checks: Mapping[str, Check], *, within: float | None = None) -> dict[str, str]:
+    """What is wrong, by name. A check gets `within` seconds, else `CHECK_SECONDS`, to say so."""
+    answers = await asyncio.gather(*(_answer(check, within or CHECK_SECONDS) for check in checks.values()))
     return {name: problem for name, problem in zip(checks, answers, strict=True) if problem is not None}
 
 
-async def _answer(check: Check) -> str | None:
+async def wait_for_needs(part: str, checks: Checks, stopping: asyncio.Event) -> bool:
+    """Wait until the part has what it needs; false if the process is to stop before."""
+    while (missing := await ask(checks.needs)) and not stopping.is_set():
+        log.warning("part.not_ready", part=part, **missing)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_AGAIN):
+                await stopping.wait()
+    return not stopping.is_set()
+
+
+async def _answer(check: Check, seconds: float) -> str | None:
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(seconds):
             return await check()
     except TimeoutError:
-        return f"no answer within {CHECK_SECONDS:.0f} s"
+        return f"no answer within {seconds:.0f} s"
     except Exception as error:  # a check that breaks is no reason to be ready
         return f"{type(error).__name__}: {error}"

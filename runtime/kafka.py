@@ -26,7 +26,8 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from runtime.backoff import Backoff, Retries
 from runtime.cloudevents import Headers
-from runtime.kafka_connection import diagnose, find_problem, kafka_options
+from runtime.kafka_connection import diagnose, kafka_options
+from runtime.kafka_topics import find_missing
 from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -144,7 +145,7 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         if now >= self._complained_at + _PATIENCE_SECONDS:
             self._complained_at = now
-            problem = await find_problem(self._settings, topics=[topic])
+            problem = await find_missing(self._settings, topics=[topic])
             log.warning("kafka.not_acknowledged", topic=topic, problem=problem or "Kafka is slow")
 
     async def send_one(self, *, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:

@@ -11,6 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from domain.events import DEAD_LETTER_SUFFIX
 from runtime.backoff import Backoff, Retries
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
@@ -18,7 +19,6 @@ from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
 
-DEAD_LETTER_SUFFIX: Final = ".dlq"
 ATTEMPTS: Final = 5
 """Attempts at a record whose handler fails for a cause that is not known to pass."""
 _BACKOFF: Final = Backoff(first=0.2, longest=5.0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
@@ -20,13 +19,13 @@ from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
-from runtime.health import Check
+from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
 from runtime.process import Lifecycle
 from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,8 +34,6 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
-_LOOK_AGAIN: Final = 1.0
-NOTHING: Final[Mapping[str, Check]] = {}
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
 
@@ -190,11 +187,20 @@ class RpcServer:
         self._services = ("", *names)
         self.port = 0
 
-    async def __aenter__(self) -> RpcServer:
+    def bind(self) -> None:
+        """Take the port; done by entering, too.
+
+        Raises:
+            ServerError: it is taken.
+        """
         try:
             self.port = self._server.add_secure_port(self._address, self._credentials.for_server())
-        except RuntimeError as error:
-            raise ServerError(f"cannot listen on {self._address}: is the port taken?") from error
+        except RuntimeError:
+            raise ServerError(f"cannot listen on {self._address}: is the port taken?") from None
+
+    async def __aenter__(self) -> RpcServer:
+        if not self.port:
+            self.bind()
         await self._server.start()
         for service in self._services:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -213,21 +219,21 @@ async def serve(
     lifecycle: Lifecycle,
     service: GrpcService,
     *,
-    database: Check,
-    uses: Mapping[str, Check] = NOTHING,
+    checks: Checks,
     background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
-    It is ready once its `database` can be used; what it `uses` besides, it can do without for a while.
+    It is ready once it has what it needs by the `checks`.
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
 
     Raises:
-        SettingsError: there is no certificate for the part, or no key that verifies tokens.
+        SettingsError: there is no certificate for the part, or no key that verifies tokens, or its port is taken.
     """
+    setting = f"{service.part.value}_listen"
     server = RpcServer(
-        getattr(settings, f"{service.part.value}_listen"),
+        getattr(settings, setting),
         [service],
         credentials=Credentials.of(settings, service.part),
         verifier=TokenVerifier(settings.required("jwt_public_keys")),
@@ -235,27 +241,19 @@ async def serve(
         connection_age=settings.grpc_connection_age,
         reflection=settings.grpc_reflection,
     )
+    try:
+        server.bind()
+    except ServerError as error:
+        raise SettingsError(f"ORDERSAGA_{setting.upper()}: {error}") from None
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
-        lifecycle.health.need("database", database)
-        for name, check in uses.items():
-            lifecycle.health.use(name, check)
+        lifecycle.health.watch(checks)
         async with server:
-            if await _until_usable(service.part, database, lifecycle.stopping):
+            if await wait_for_needs(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()
             await lifecycle.stopping.wait()
         for task in running:
             task.cancel()
-
-
-async def _until_usable(part: Part, check: Check, stopping: asyncio.Event) -> bool:
-    """Wait until there is nothing wrong with the database; false if the process is to stop before."""
-    while (problem := await check()) is not None and not stopping.is_set():
-        log.warning("service.not_ready", part=part.value, database=problem)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_AGAIN):
-                await stopping.wait()
-    return not stopping.is_set()
 
 
 async def _run(work: Callable[[], Awaitable[object]]) -> None:

@@ -99,6 +99,12 @@ class Settings(BaseSettings):
         description="JSON object: service to the DSN of the owner of its tables, for `ordersaga setup`; where there is "
         "none, the service's own role is the owner.",
     )
+    relay_role: str = Field(
+        default="relay", description="PostgreSQL role that `ordersaga setup` lets in as the relay; none lets nobody in."
+    )
+    audit_role: str = Field(
+        default="audit", description="PostgreSQL role that `ordersaga setup` lets in as the audit; none lets nobody in."
+    )
     database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
     database_pooler: Pooler = Field(
         default=Pooler.NONE,
@@ -162,6 +168,11 @@ class Settings(BaseSettings):
         default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."
     )
 
+    # -- First admin ------------------------------------------------------------------------------------------------
+    admin_email: str | None = Field(default=None, description="E-mail of the admin that `ordersaga setup` makes.")
+    admin_password: SecretStr | None = Field(default=None, description="That admin's password.")
+    admin_name: str = Field(default="Admin", description="That admin's name.")
+
     # -- Passwords: argon2id ----------------------------------------------------------------------------------------
     password_hash_memory: int = Field(
         default=65_536,
@@ -184,6 +195,20 @@ class Settings(BaseSettings):
     )
     temporal_namespace: str | None = Field(
         default=None, description="Temporal namespace, in place of the profile's; else default."
+    )
+    temporal_payload_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="JSON object: id to key (base64 of 32 bytes) that payloads in histories are encrypted with; the "
+        "first one encrypts, all decrypt. Not encrypted when not set.",
+    )
+    codec_host: str = Field(default="127.0.0.1", description="Address that the codec server binds.")
+    codec_port: Port = Field(default=8234, description="Port that the codec server binds.")
+    codec_origin: str | None = Field(
+        default=None,
+        description="Origin of the Web UI, whose pages may ask the codec server, such as http://host:8233.",
+    )
+    temporal_retention: Seconds = Field(
+        default=30 * 86_400, description="How long closed workflows are to be kept, at least, seconds."
     )
     temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
     workflow_sandbox: bool = Field(
@@ -219,6 +244,15 @@ class Settings(BaseSettings):
         default=None, description="PEM; our client certificate, where brokers want one."
     )
     kafka_key_file: Path | None = Field(default=None, description="PEM; its key, where it is not in the same file.")
+    kafka_replication: int = Field(
+        default=3, ge=1, le=32, description="How many brokers `ordersaga setup` has keep each topic."
+    )
+    kafka_min_in_sync: int = Field(
+        default=2, ge=1, le=32, description="How many of them must have an event before it counts as published."
+    )
+    kafka_retention: Seconds = Field(
+        default=30 * 86_400, description="How long `ordersaga setup` has topics keep events, seconds."
+    )
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer; the embedded broker has none.")
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="Consumer group session timeout.")
     relay_dsns: dict[str, SecretStr] = Field(
@@ -233,6 +267,12 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_.-]{1,40}$",
         description="Our mark in the metadata of what is made at Stripe; installations that share an account need "
         "different ones, and none may change its own.",
+    )
+    stripe_webhook_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+/.*$",
+        description="Where Stripe sends its events: the gateway's /webhooks/stripe as Stripe reaches it. "
+        "`ordersaga setup` makes the endpoint there, `ordersaga doctor` looks at it.",
     )
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="Signing secret of the endpoint.")
     stripe_webhook_secret_previous: SecretStr | None = Field(

@@ -9,36 +9,19 @@ from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.saga import (
-    CUSTOMER_ID_ATTRIBUTE,
-    ORDER_ATTENTION_ATTRIBUTE,
-    ORDER_STATUS_ATTRIBUTE,
-    ORDER_TOTAL_ATTRIBUTE,
-)
 from runtime.process import Lifecycle
 from runtime.refusal import OtherSideAway, Unavailable
 from runtime.settings import Settings, SettingsError
+from runtime.temporal_codec import data_converter
 
 log = structlog.stdlib.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
-SEARCH_ATTRIBUTES: Final = {
-    ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    CUSTOMER_ID_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    ORDER_ATTENTION_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    ORDER_TOTAL_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_INT,
-}
-"""What workflows are found by; the namespace has to have them."""
-_NOT_OURS_TO_ASK: Final = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
-"""How Temporal Cloud answers who asks for a namespace's search attributes."""
 _ADDRESS: Final = "127.0.0.1:7233"
 _NAMESPACE: Final = "default"
 RETRY_SECONDS: Final = 0.5
@@ -81,7 +64,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         SettingsError: the profile is missing, or does not fit.
         RuntimeError: nobody answers, or the other side is not trusted or does not trust us, which the message says.
     """
-    return await Client.connect(**connect_options(settings), lazy=lazy)
+    return await Client.connect(**connect_options(settings), data_converter=data_converter(settings), lazy=lazy)
 
 
 def connect_options(settings: Settings) -> ClientConnectConfig:
@@ -124,34 +107,6 @@ async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
     except (WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, TimeoutError) as error:
         # RuntimeError is how the SDK says that a lazy client could not connect.
         raise TemporalAway(f"Temporal: {str(error) or 'no answer'}") from None
-
-
-async def find_problem(client: Client) -> str | None:
-    """Why it cannot be used, in words: it is away, or lacks the namespace or the search attributes that ours need."""
-    namespace = client.namespace
-    try:
-        await ask_temporal(
-            lambda: client.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace=namespace), timeout=RPC_TIMEOUT
-            )
-        )
-        attributes = await ask_temporal(
-            lambda: client.operator_service.list_search_attributes(
-                ListSearchAttributesRequest(namespace=namespace), timeout=RPC_TIMEOUT
-            )
-        )
-    except TemporalRefused as refused:
-        if refused.status in _NOT_OURS_TO_ASK:
-            return None
-        if refused.status is RPCStatusCode.NOT_FOUND:
-            return f"Temporal has no namespace {namespace}; run `ordersaga setup`"
-        return str(refused)
-    except TemporalAway as away:
-        return str(away)
-    known = attributes.custom_attributes
-    if missing := [name for name, kind in SEARCH_ATTRIBUTES.items() if known.get(name) != kind]:
-        return f"namespace {namespace} lacks search attributes: {', '.join(missing)}; run `ordersaga setup`"
-    return None
 
 
 async def wait_for_temporal(settings: Settings, lifecycle: Lifecycle) -> Client | None:

@@ -160,6 +160,16 @@ def _encode_segment(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def signs_for(private_key_pem: str, public_keys: str) -> bool:
+    """Whether what is signed with the private key is taken by those who know the JWK set.
+
+    Raises:
+        SettingsError: one of them is none.
+    """
+    key = read_private_key(private_key_pem, name="ORDERSAGA_JWT_PRIVATE_KEY")
+    return key_id(key.public_key()) in _public_keys(public_keys)
+
+
 def make_private_key() -> str:
     """A new Ed25519 private key in PEM (PKCS 8)."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

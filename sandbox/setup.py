@@ -29,7 +29,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 def digest(secrets: Iterable[str]) -> str:
     """A digest of what a set-up is made from: migrations, the code that runs them, and these secrets."""
-    sources = [*sorted((ROOT / "migrations").rglob("*.py")), ROOT / "cli" / "setup.py"]
+    sources = [*sorted((ROOT / "migrations").rglob("*.py")), *sorted((ROOT / "cli" / "setup").glob("*.py"))]
     whole = hashlib.sha256()
     for content in (*(source.read_bytes() for source in sources), *(secret.encode() for secret in secrets)):
         whole.update(hashlib.sha256(content).digest())

@@ -181,7 +181,7 @@ class Stack:
         password = self._credentials.admin_password
         command = setup_command(
             logs=self._folder.logs,
-            environment=process_environment(self.settings, "ordersaga setup"),
+            environment=process_environment(self.settings, "setup databases", "setup admin"),
             email=ADMIN_EMAIL,
             password=password,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -22,11 +22,14 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
+from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.process import Lifecycle
 from runtime.rpc_client import open_channel
+from runtime.rpc_health import serving
 from runtime.settings import Settings
-from runtime.temporal import find_problem, wait_for_temporal
+from runtime.temporal import connect_temporal, wait_for_temporal
+from runtime.temporal_namespace import find_problem
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
 from workflows.refund_saga import RefundSaga
@@ -63,22 +66,51 @@ def make_worker(
     )
 
 
-async def open_activities(stack: AsyncExitStack, settings: Settings) -> list[Callable[..., Any]]:
-    """Every step of the workflows, over channels that `stack` closes.
+Channels = Mapping[Part, grpc.aio.Channel]
+
+
+async def open_channels(stack: AsyncExitStack, settings: Settings) -> Channels:
+    """A channel to each service that the steps call; `stack` closes them.
 
     Raises:
         SettingsError: the order worker has no certificate.
     """
     credentials = Credentials.of(settings, Part.ORDER_WORKER)
+    hosts = {
+        Part.PRODUCT: settings.product_address,
+        Part.INVENTORY: settings.inventory_address,
+        Part.PAYMENT: settings.payment_address,
+        Part.ORDER: settings.order_address,
+    }
+    return {part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()}
 
-    async def channel(part: Part, hosts: str) -> grpc.aio.Channel:
-        return await stack.enter_async_context(open_channel(part, hosts, credentials))
 
+@asynccontextmanager
+async def open_checks(settings: Settings) -> AsyncIterator[Checks]:
+    """What it looks at, without doing its work.
+
+    Raises:
+        SettingsError: the order worker has no certificate, or the Temporal profile does not fit.
+    """
+    async with AsyncExitStack() as stack:
+        channels = await open_channels(stack, settings)
+        yield _checks(channels, await connect_temporal(settings, lazy=True))
+
+
+def _checks(channels: Channels, client: Client) -> Checks:
+    return Checks(
+        needs={"temporal": partial(find_problem, client)},
+        uses={part.value: serving(channel) for part, channel in channels.items()},
+    )
+
+
+def activities_over(channels: Channels) -> list[Callable[..., Any]]:
+    """Every step of the workflows, over these channels."""
     return make_activities(
-        products=ProductServiceStub(await channel(Part.PRODUCT, settings.product_address)),
-        inventory=InventoryServiceStub(await channel(Part.INVENTORY, settings.inventory_address)),
-        payments=PaymentServiceStub(await channel(Part.PAYMENT, settings.payment_address)),
-        orders=OrderServiceStub(await channel(Part.ORDER, settings.order_address)),
+        products=ProductServiceStub(channels[Part.PRODUCT]),
+        inventory=InventoryServiceStub(channels[Part.INVENTORY]),
+        payments=PaymentServiceStub(channels[Part.PAYMENT]),
+        orders=OrderServiceStub(channels[Part.ORDER]),
     )
 
 
@@ -123,12 +155,16 @@ def make_activities(
 
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Work until the process stops."""
-    client = await wait_for_temporal(settings, lifecycle)
-    if client is None:
-        return
-    lifecycle.health.need("temporal", partial(find_problem, client))
     async with AsyncExitStack() as stack:
-        activities = await open_activities(stack, settings)
+        channels = await open_channels(stack, settings)
+        checks = _checks(channels, await connect_temporal(settings, lazy=True))
+        lifecycle.health.watch(checks)
+        if not await wait_for_needs(Part.ORDER_WORKER, checks, lifecycle.stopping):
+            return
+        client = await wait_for_temporal(settings, lifecycle)
+        if client is None:
+            return
+        activities = activities_over(channels)
         runner = workflow_runner(sandbox=settings.workflow_sandbox)
         worker = make_worker(
             client,

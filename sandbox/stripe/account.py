@@ -23,6 +23,7 @@ from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
 from sandbox.stripe.errors import missing, unrecognized_request
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.faults import FaultSwitch
+from sandbox.stripe.ledger.endpoints import EndpointLedger
 from sandbox.stripe.ledger.journal import Done, Journal
 from sandbox.stripe.ledger.ledger import Ledger
 from sandbox.stripe.objects import Intent, Refund, RefundFailure, RefundStatus
@@ -40,10 +41,11 @@ class StripeAccount:
 
     Args:
         api_key: the secret key, ``sk_test_…``.
-        webhook_secret: what webhooks are signed with.
+        webhook_secret: what the webhooks of the endpoint that it is configured with are signed with.
         store: what it has; an empty one in memory by default.
         clock: its time; the wall clock's by default.
-        webhook_events: the types of event that its webhook endpoint receives, ``*`` for all; none by default.
+        webhook_events: the types of event that this endpoint receives, ``*`` for all; by default there is no such
+            endpoint. It is no object of the API until `serve_endpoint` says where it is.
         late_after: seconds after which refunds and payments that are late end by themselves; for None they never do.
 
     Attributes:
@@ -65,18 +67,20 @@ class StripeAccount:
     ) -> None:
         self.clock = clock or Clock()
         self.faults = FaultSwitch()
-        self.has_endpoint = bool(webhook_events)
         self._store = store or Store()
         self._listeners: list[Callable[[], None]] = []
-        self.deliveries = Deliveries(self._store, self.clock, secret=webhook_secret)
+        self._endpoints = EndpointLedger(
+            self._store, self.clock, secret=webhook_secret, configured_events=webhook_events
+        )
+        self.deliveries = Deliveries(self._store, self.clock, self._endpoints)
         journal = Journal(
             self._store,
             faults=self.faults,
             clock=self.clock,
-            enabled_events=frozenset(webhook_events),
+            endpoints=self._endpoints,
             late_after=late_after,
         )
-        self._ledger = Ledger(self._store, journal, base_url=API_HOST)
+        self._ledger = Ledger(self._store, journal, self._endpoints, base_url=API_HOST)
         self._planned = PlannedChanges(self._store, self._ledger, self.clock)
         self._calls = Calls(
             api_key=api_key,
@@ -110,6 +114,19 @@ class StripeAccount:
     @base_url.setter
     def base_url(self, url: str) -> None:
         self._ledger.intents.base_url = url
+
+    @property
+    def has_endpoint(self) -> bool:
+        """Whether it is configured with a webhook endpoint."""
+        return self._endpoints.has_configured
+
+    def serve_endpoint(self, url: str) -> None:
+        """Give the webhook endpoint that it is configured with this URL, and make it an object of the API.
+
+        Raises:
+            ValueError: it is configured with none.
+        """
+        self._endpoints.serve(url)
 
     # The API
 
@@ -242,18 +259,21 @@ class StripeAccount:
     def overwrite(self, resource: Resource) -> None:
         """Store an object as it is given, whatever the rules say; nothing is sent."""
         self._store.save(resource)
+        self._endpoints.read_again()
 
     def remove(self, object_id: str) -> None:
         """Forget an object, as if Stripe had failed before it was made."""
         self._store.remove(object_id)
+        self._endpoints.read_again()
 
     def forget_keys(self) -> None:
         """Forget all idempotency keys, as Stripe may after a day."""
         self._store.forget_answers()
 
     def clear(self) -> None:
-        """Forget everything, as if nothing had ever happened."""
+        """Forget everything, as if nothing had ever happened; the endpoint that it is configured with stays."""
         self._store.clear()
+        self._endpoints.begin_anew()
 
     # Inside
 

@@ -110,6 +110,31 @@ class CreateRefund:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateEndpoint:
+    """https://docs.stripe.com/api/webhook_endpoints/create"""
+
+    url: str
+    enabled_events: list[str]
+    api_version: str | None
+    description: str | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateEndpoint:
+    """https://docs.stripe.com/api/webhook_endpoints/update; what is None or empty stays as it is.
+
+    An empty description removes the one that there is; metadata are those of `UpdateIntent`.
+    """
+
+    url: str | None
+    enabled_events: list[str]
+    disabled: bool | None
+    description: str | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieve:
     """One object by its id."""
 

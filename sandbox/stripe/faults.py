@@ -39,6 +39,11 @@ class Operation(StrEnum):
     DISPUTE_LIST = "disputes.list"
     EVENT_RETRIEVE = "events.retrieve"
     EVENT_LIST = "events.list"
+    ENDPOINT_CREATE = "webhook_endpoints.create"
+    ENDPOINT_RETRIEVE = "webhook_endpoints.retrieve"
+    ENDPOINT_LIST = "webhook_endpoints.list"
+    ENDPOINT_UPDATE = "webhook_endpoints.update"
+    ENDPOINT_DELETE = "webhook_endpoints.delete"
 
 
 class WebhookFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

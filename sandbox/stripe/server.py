@@ -24,15 +24,14 @@ _HOST = "127.0.0.1"
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """The double as a part of a process, with its account on disk; see `StripeDouble`."""
     sandbox = SandboxSettings.load()
-    url = sandbox.stripe_webhook_url
     account = StripeAccount(
         api_key=settings.required("stripe_api_key"),
         webhook_secret=settings.required("stripe_webhook_secret"),
         store=Store(sandbox.stripe_folder),
-        webhook_events=() if url is None else sandbox.stripe_webhook_events,
+        webhook_events=sandbox.stripe_webhook_events,
     )
     with account:
-        async with StripeDouble(account, port=sandbox.stripe_port, webhook_url=url) as double:
+        async with StripeDouble(account, port=sandbox.stripe_port, webhook_url=sandbox.stripe_webhook_url) as double:
             lifecycle.ready()
             await double.serve_until(lifecycle.stopping)
 
@@ -40,14 +39,16 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
 class StripeDouble:
     """Serves an account inside ``async with`` at `url`, which is the API base for an SDK.
 
-    Its events are delivered to `webhook_url`; without one, whoever has the account delivers them. Port 0 takes a free
-    one. The account is the caller's to close.
+    Events are delivered to the account's webhook endpoints. The one that it is configured with, if it is, is at
+    `webhook_url`. Port 0 takes a free one. The account is the caller's to close.
 
     Raises:
-        ValueError: a webhook URL for an account that has no webhook endpoint.
+        ValueError: the account is configured with an endpoint and there is no URL, or the other way round.
     """
 
     def __init__(self, account: StripeAccount, *, webhook_url: str | None = None, port: int = 0) -> None:
+        if webhook_url is None and account.has_endpoint:
+            raise ValueError("the account has a webhook endpoint: give it a URL")
         if webhook_url is not None and not account.has_endpoint:
             raise ValueError("the account has no webhook endpoint: give it `webhook_events`")
         self.account = account
@@ -78,13 +79,12 @@ class StripeDouble:
         await _reached(stopping, self._tasks)
 
     async def _start(self, listener: socket.socket, stack: AsyncExitStack) -> None:
-        runs = [self._run_due]
-        stack.enter_context(self.account.listening(self._woken.set))
         if self._webhook_url is not None:
-            deliverer = Deliverer(self.account.deliveries, url=self._webhook_url, clock=self.account.clock)
-            stack.enter_context(self.account.listening(deliverer.wake))
-            runs.append(deliverer.run)
-        for running in runs:
+            self.account.serve_endpoint(self._webhook_url)
+        deliverer = Deliverer(self.account.deliveries, clock=self.account.clock)
+        stack.enter_context(self.account.listening(self._woken.set))
+        stack.enter_context(self.account.listening(deliverer.wake))
+        for running in (self._run_due, deliverer.run):
             task = asyncio.create_task(running())
             stack.push_async_callback(_cancel, task)
             self._tasks.append(task)

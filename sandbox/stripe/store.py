@@ -15,6 +15,7 @@ from typing import Generic
 
 import msgspec
 
+from sandbox.stripe.endpoints import CONFIGURED_ENDPOINT
 from sandbox.stripe.objects import RefundFailure, RefundStatus
 from sandbox.stripe.resources import AnyResource, Resource
 
@@ -40,6 +41,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS deliveries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id TEXT NOT NULL,
+    endpoint_id TEXT NOT NULL,
     since REAL NOT NULL,
     due_at REAL NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0
@@ -52,6 +54,7 @@ CREATE TABLE IF NOT EXISTS planned_changes (
 CREATE INDEX IF NOT EXISTS deliveries_by_due_at ON deliveries (due_at);
 CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (event_id);
 """
+_DELIVERY = ("seq", "event_id", "endpoint_id", "since", "due_at", "attempts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +70,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One webhook that is outstanding; `since` and `due_at` are unix seconds."""
+    """One event that is outstanding for one endpoint; `since` and `due_at` are unix seconds."""
 
     seq: int
     event_id: str
+    endpoint_id: str
     since: float
     due_at: float
     attempts: int
@@ -139,9 +143,15 @@ class Store:
         self._db.execute("COMMIT")
 
     def _upgrade(self) -> None:
-        """Take over what version 0.1 planned for refunds."""
-        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'plans'").fetchone() is None:
-            return
+        """Take over what version 0.1 kept otherwise."""
+        columns = {name for (name,) in self._db.execute("SELECT name FROM pragma_table_info('deliveries')")}
+        if "endpoint_id" not in columns:  # there was one endpoint alone
+            self._db.execute(f"ALTER TABLE deliveries ADD endpoint_id TEXT NOT NULL DEFAULT '{CONFIGURED_ENDPOINT}'")
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'plans'").fetchone() is not None:
+            self._take_over_plans()
+
+    def _take_over_plans(self) -> None:
+        """Refunds alone were planned to change."""
         with self.transaction():
             for subject_id, status, failure, due_at in self._db.execute(
                 "SELECT refund_id, status, failure, due_at FROM plans"
@@ -257,18 +267,21 @@ class Store:
 
     # Webhooks that are outstanding
 
-    def add_delivery(self, event_id: str, *, since: float, due_at: float) -> None:
-        """Note that an event is to be delivered, not before `due_at`."""
-        self._db.execute("INSERT INTO deliveries (event_id, since, due_at) VALUES (?, ?, ?)", (event_id, since, due_at))
+    def add_delivery(self, event_id: str, *, endpoint_id: str, since: float, due_at: float) -> None:
+        """Note that an event is to be delivered to an endpoint, not before `due_at`."""
+        self._db.execute(
+            "INSERT INTO deliveries (event_id, endpoint_id, since, due_at) VALUES (?, ?, ?, ?)",
+            (event_id, endpoint_id, since, due_at),
+        )
 
     def deliveries(self, *, due_by: float | None = None, limit: int) -> list[Delivery]:
         """The deliveries that are due first, of those that are due by a moment or of all."""
         where, values = ("", []) if due_by is None else ("WHERE due_at <= ? ", [due_by])
         rows = self._db.execute(
-            f"SELECT seq, event_id, since, due_at, attempts FROM deliveries {where}ORDER BY due_at, seq LIMIT ?",  # noqa: S608  # constants
+            f"SELECT {', '.join(_DELIVERY)} FROM deliveries {where}ORDER BY due_at, seq LIMIT ?",  # noqa: S608  # constants
             [*values, limit],
         )
-        return [Delivery(seq=row[0], event_id=row[1], since=row[2], due_at=row[3], attempts=row[4]) for row in rows]
+        return [Delivery(**dict(zip(_DELIVERY, row, strict=True))) for row in rows]
 
     def count_deliveries(self, event_id: str) -> int:
         """How many deliveries of an event are outstanding."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.health import Checks
 from runtime.settings import Settings
 from services.inventory.service import InventoryService
+from services.inventory.tables import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,7 @@ class InventoryComponents:
 
     database: Database
     inventory: InventoryService
+    checks: Checks
 
 
 @asynccontextmanager
@@ -31,4 +35,8 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         SettingsError: a setting is missing.
     """
     async with open_database(settings, "inventory", given=database) as opened:
-        yield InventoryComponents(database=opened, inventory=InventoryService(opened))
+        yield InventoryComponents(
+            database=opened,
+            inventory=InventoryService(opened),
+            checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -20,7 +19,6 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.inventory.bootstrap import InventoryComponents, bootstrap
 from services.inventory.messages import to_stock
-from services.inventory.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -102,5 +100,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
-            database=partial(components.database.find_problem, schema=SCHEMA),
+            checks=components.checks,
         )

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from domain.events import ORDER_EVENTS
+from domain.events import CONSUMED
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.backoff import Backoff
 from runtime.database import Database, open_database
 from runtime.due_worker import DueWorker
-from runtime.health import Check
+from runtime.health import Check, Checks, seldom
 from runtime.identity import Credentials, Part
-from runtime.kafka_connection import find_problem as find_kafka_problem
+from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.rpc_client import open_channel
+from runtime.rpc_health import serving
 from runtime.settings import Settings
 from services.notification.directory import Directory
 from services.notification.intake import order_events_consumer
@@ -28,11 +29,14 @@ from services.notification.repository import DUE_NOTIFICATIONS
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
 from services.notification.smtp import Smtp
+from services.notification.tables import SCHEMA
 
 SENT_AT_ONCE: Final = 3
 """Notifications in progress at a time."""
 LEASE: Final = timedelta(seconds=60)
 """Longer than any attempt, whatever the limits of the single calls (Twilio, gRPC) are set to."""
+LOOK_AGAIN: Final = 30.0
+"""Seconds from one look whether the SMTP relay takes mails to the next."""
 BACKOFF: Final = Backoff(first=1, longest=300)
 
 
@@ -49,8 +53,7 @@ class NotificationComponents:
     notifications: NotificationService
     sender: DueWorker[DueNotification]
     background: Sequence[Callable[[], Awaitable[object]]]
-    uses: Mapping[str, Check]
-    """What it can do without for a while."""
+    checks: Checks
 
 
 @asynccontextmanager
@@ -79,13 +82,16 @@ async def bootstrap(
             stack.push_async_callback(twilio.close)
             sms = twilio
         opened = await stack.enter_async_context(open_database(settings, "notification", given=database))
+        uses: dict[str, Check] = {"kafka": partial(find_missing_topics, settings, topics=CONSUMED)}
         if mail is None:
             mail = smtp = Smtp(settings)
             stack.callback(smtp.close)
+            uses["smtp"] = seldom(smtp.find_problem, interval=LOOK_AGAIN)
         if directory is None:
             us = Credentials.of(settings, Part.NOTIFICATION)
             users = await stack.enter_async_context(open_channel(Part.USER, settings.user_address, us))
             products = await stack.enter_async_context(open_channel(Part.PRODUCT, settings.product_address, us))
+            uses |= {"user": serving(users), "product": serving(products)}
             directory = Directory(
                 users=UserServiceStub(users), products=ProductServiceStub(products), deadline=settings.grpc_deadline
             )
@@ -106,5 +112,5 @@ async def bootstrap(
             notifications=notifications,
             sender=sender,
             background=(sender.run, consumer.run),
-            uses={"kafka": partial(find_kafka_problem, settings, topics=[ORDER_EVENTS])},
+            checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -30,7 +29,6 @@ from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
 from services.notification.messages import to_mail, to_notification, to_sms
 from services.notification.model import WrittenMessage
-from services.notification.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -100,7 +98,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
-            database=partial(components.database.find_problem, schema=SCHEMA),
-            uses=components.uses,
+            checks=components.checks,
             background=components.background,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.charset import QP, Charset
@@ -107,19 +109,26 @@ class Smtp:
         nobody's fault but ours: no mail is tried until some time has passed (`MailRelayUnusable`).
         """
         mail = _Mail(recipient=message.recipient.address, content=compose(message, sender=self._settings.mail_sender))
+        with _delays():
+            try:
+                if not await self._send_over_idle(mail):
+                    await self._send_over(await self._connect(), mail)
+            except aiosmtplib.SMTPRecipientsRefused as error:
+                raise _error_of(error.recipients[0]) from None
+            except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
+                raise _error_of(error) from None
+
+    async def find_problem(self) -> str | None:
+        """Why the relay cannot be used, in words: it is away, is not trusted, or does not take our login."""
         try:
-            if not await self._send_over_idle(mail):
-                await self._send_over(await self._connect(), mail)
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _error_of(error.recipients[0]) from None
-        except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
-            raise _error_of(error) from None
-        except aiosmtplib.SMTPResponseException as error:
-            raise _error_of_session(error) from None
-        except (ssl.SSLError, aiosmtplib.SMTPException) as error:
-            raise _error_of_connection(error) from None
-        except (OSError, ValueError) as error:
-            raise MessageDelayed(type(error).__name__) from None
+            with _delays():
+                _hang_up(await self._connect())
+        except MailRelayUnusable as unusable:
+            return str(unusable)
+        except MessageDelayed as away:
+            where = f"{self._settings.smtp_host}:{self._settings.smtp_port}"
+            return f"no SMTP relay answers at {where} ({away}); see ORDERSAGA_SMTP_HOST and ORDERSAGA_SMTP_PORT"
+        return None
 
     def close(self) -> None:
         """Close the connections that wait for a mail."""
@@ -222,6 +231,19 @@ def _hang_up(client: aiosmtplib.SMTP) -> None:
 def _is_end(error: Exception) -> bool:
     """Whether the connection has ended, which says nothing about the mail: it broke, or the relay gave it up."""
     return isinstance(error, OSError) or (isinstance(error, aiosmtplib.SMTPResponseException) and error.code == 421)
+
+
+@contextmanager
+def _delays() -> Iterator[None]:
+    """What goes wrong before there is any talk of a mail is a delay."""
+    try:
+        yield
+    except aiosmtplib.SMTPResponseException as error:
+        raise _error_of_session(error) from None
+    except (ssl.SSLError, aiosmtplib.SMTPException) as error:
+        raise _error_of_connection(error) from None
+    except (OSError, ValueError) as error:
+        raise MessageDelayed(type(error).__name__) from None
 
 
 def _error_of_session(error: aiosmtplib.SMTPResponseException) -> MessageDelayed:

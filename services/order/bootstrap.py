@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,12 +17,12 @@ from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
-from runtime.health import Check
+from runtime.health import Checks
 from runtime.listener import Listener
 from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
-from runtime.temporal import find_problem as find_temporal_problem
+from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
@@ -31,6 +31,7 @@ from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
 from services.order.sagas import Sagas, TemporalSagas
 from services.order.service import OrderService
+from services.order.tables import SCHEMA
 
 Item = TypeVar("Item")
 
@@ -61,8 +62,7 @@ class OrderComponents:
     cancellation_requests: DueWorker[OpenCancellationRequest]
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
-    uses: Mapping[str, Check]
-    """What it can do without for a while."""
+    checks: Checks
 
 
 @asynccontextmanager
@@ -125,7 +125,10 @@ def _components(settings: Settings, database: Database, client: Client, sagas: S
         cancellation_requests=cancellation_requests,
         listener=listener,
         background=(listener.run, saga_starts.run, cancellation_requests.run, look),
-        uses={"temporal": partial(find_temporal_problem, client)},
+        checks=Checks(
+            needs={"database": partial(database.find_problem, schema=SCHEMA)},
+            uses={"temporal": partial(find_temporal_problem, client)},
+        ),
     )
 
 

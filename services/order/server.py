@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -37,7 +36,6 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
-from services.order.tables import SCHEMA
 
 _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 """What a saga marks an order as in the end."""
@@ -195,7 +193,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
-            database=partial(components.database.find_problem, schema=SCHEMA),
-            uses=components.uses,
+            checks=components.checks,
             background=components.background,
         )

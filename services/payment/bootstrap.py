@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,12 +16,12 @@ from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
 from runtime.due_worker import DueWorker
-from runtime.health import Check
+from runtime.health import Checks, seldom
 from runtime.listener import Listener
 from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
-from runtime.temporal import find_problem as find_temporal_problem
+from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
 from services.payment.disputes.service import DisputeService
 from services.payment.order_turns import OrderTurns
@@ -33,7 +33,8 @@ from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
-from services.payment.stripe.client import StripeClient
+from services.payment.stripe.client import StripeClient, open_stripe
+from services.payment.tables import SCHEMA
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 from services.payment.webhooks.repository import DUE_EVENTS
@@ -42,6 +43,8 @@ from services.payment.webhooks.sweep import EventSweep
 
 # Longer than an event takes whose every call of Stripe runs into its limit.
 _EVENT_LEASE: Final = timedelta(seconds=45)
+_LOOK_AGAIN: Final = 30.0
+"""Seconds from one look whether Stripe takes our key to the next."""
 _EVENT_BACKOFF: Final = Backoff(first=0.2, longest=5)
 
 
@@ -74,8 +77,7 @@ class PaymentComponents:
     dispute_follow_ups: DueWorker[FollowUp]
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
-    uses: Mapping[str, Check]
-    """What it can do without for a while."""
+    checks: Checks
 
 
 @asynccontextmanager
@@ -104,22 +106,19 @@ async def bootstrap(
     settings.required("stripe_webhook_secret")
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_database(settings, "payment", given=database))
-        client = StripeClient(
-            api_key=settings.required("stripe_api_key"),
-            api_base=settings.stripe_api_base,
-            timeout=settings.stripe_timeout,
-            payment_method_types=settings.stripe_payment_method_types,
-            app=settings.stripe_app,
-            http_client=stripe_http,
-        )
-        if stripe_http is None:
-            stack.push_async_callback(client.close)
+        client = await stack.enter_async_context(open_stripe(settings, http_client=stripe_http))
         temporal = temporal or await connect_temporal(settings, lazy=True)
         sagas = sagas or TemporalSagas(
             temporal, task_queue=settings.temporal_task_queue, attention_after=settings.attention_after
         )
-        uses = {"temporal": partial(find_temporal_problem, temporal)}
-        yield _wire(settings, opened, client, sagas, clock, uses)
+        checks = Checks(
+            needs={"database": partial(opened.find_problem, schema=SCHEMA)},
+            uses={
+                "temporal": partial(find_temporal_problem, temporal),
+                "stripe": seldom(client.find_problem, interval=_LOOK_AGAIN),
+            },
+        )
+        yield _wire(settings, opened, client, sagas, clock, checks)
 
 
 def _wire(
@@ -128,7 +127,7 @@ def _wire(
     client: StripeClient,
     sagas: Sagas,
     clock: Clock,
-    uses: Mapping[str, Check],
+    checks: Checks,
 ) -> PaymentComponents:
     turns, wakeups = OrderTurns(), Wakeups()
     store = PaymentStore(database, clock)
@@ -184,7 +183,7 @@ def _wire(
         refund_follow_ups=refund_follow_ups,
         dispute_follow_ups=dispute_follow_ups,
         listener=listener,
-        uses=uses,
+        checks=checks,
         background=(
             listener.run,
             inbox.run,

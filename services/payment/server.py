@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
 from runtime.process import Lifecycle
@@ -13,7 +11,6 @@ from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.disputes.server import DisputeRpcs
 from services.payment.payments.server import PaymentRpcs
 from services.payment.refunds.server import RefundRpcs
-from services.payment.tables import SCHEMA
 from services.payment.webhooks.server import WebhookRpcs
 
 
@@ -43,7 +40,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
-            database=partial(components.database.find_problem, schema=SCHEMA),
-            uses=components.uses,
+            checks=components.checks,
             background=components.background,
         )

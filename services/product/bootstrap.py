@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.health import Checks
 from runtime.settings import Settings
 from services.product.service import ProductService
+from services.product.tables import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,7 @@ class ProductComponents:
 
     database: Database
     products: ProductService
+    checks: Checks
 
 
 @asynccontextmanager
@@ -31,4 +35,8 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         SettingsError: a setting is missing.
     """
     async with open_database(settings, "product", given=database) as opened:
-        yield ProductComponents(database=opened, products=ProductService(opened))
+        yield ProductComponents(
+            database=opened,
+            products=ProductService(opened),
+            checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+        )

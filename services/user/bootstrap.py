@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.health import Checks
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.service import UserService
+from services.user.tables import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class UserComponents(Accounts):
 
     refresh_tokens: RefreshTokens
     signer: TokenSigner
+    checks: Checks
 
 
 @asynccontextmanager
@@ -49,6 +53,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             users=accounts.users,
             refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
             signer=signer,
+            checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
         )
 
 

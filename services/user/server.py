@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -20,7 +19,6 @@ from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
 from services.user.messages import to_tokens, to_user
-from services.user.tables import SCHEMA
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -83,5 +81,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
-            database=partial(components.database.find_problem, schema=SCHEMA),
+            checks=components.checks,
         )

@@ -26,7 +26,7 @@ async def repair(client: StackClient, *orders: str) -> tuple[int | None, str]:
     """Run the command in a shell beside the stack; its exit code and what it said."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", "repair", *orders),
-        env=process_environment(client.stack.settings, "ordersaga repair"),
+        env=process_environment(client.stack.settings, "repair"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -88,7 +89,7 @@ def test_a_part_without_its_tables_is_alive_and_says_what_to_do(empty: str, tmp_
         status, report = product.readiness()
         assert product.is_alive()
         assert (status, report["ready"]) == (503, False)
-        assert report["problems"]["database"] == "it has no tables for us; run `ordersaga setup`"
+        assert report["problems"]["database"] == "it has no tables for us; run `ordersaga setup databases`"
 
         upgrade("product", empty)
 
@@ -122,3 +123,14 @@ def test_a_part_ends_once_it_was_drained(databases: Mapping[str, str], tmp_path:
         product.process.terminate()
 
         assert product.process.wait(TIMEOUT) == 0
+
+
+def test_a_taken_port_is_named_with_its_setting(postgres: PostgresServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = {"product_dsn": postgres.templates["product"], "product_listen": listen}
+        with served(tmp_path, settings) as product:
+            code = product.process.wait(TIMEOUT * slowdown())
+
+    assert code == 2
+    assert f"ORDERSAGA_PRODUCT_LISTEN: cannot listen on {listen}: is the port taken?" in product.log.read_text()

@@ -1,23 +1,27 @@
-"""`ordersaga setup`, `migrate` and `users create-admin`, as they are called: a process of their own."""
+"""`ordersaga setup` of databases and admin, and `users create-admin`, as they are called: a process of their own."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from domain.ids import new_id
 from migrations.runner import SERVICES
+from tests.support.shared_postgres import PostgresServer, unique_suffix
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse"
-NO_ROLES = {"ORDERSAGA_RELAY_ROLE": "", "ORDERSAGA_AUDIT_ROLE": ""}
+NO_ROLES = {"ORDERSAGA_RELAY_ROLE": "none", "ORDERSAGA_AUDIT_ROLE": "none"}
 
 
 def ordersaga(*arguments: str, environment: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -36,6 +40,10 @@ def ordersaga(*arguments: str, environment: Mapping[str, str], typed: str = "") 
 
 def settings(dsns: Mapping[str, str]) -> dict[str, str]:
     return {f"ORDERSAGA_{service.upper()}_DSN": dsn for service, dsn in dsns.items()}
+
+
+def as_uri(dsn: str) -> str:
+    return f"postgresql:///?{urlencode(conninfo_to_dict(dsn))}"
 
 
 @pytest.fixture
@@ -65,8 +73,8 @@ def test_setup_makes_tables_grants_and_the_admin_and_can_be_repeated(fresh: Mapp
         "ORDERSAGA_ADMIN_PASSWORD": PASSWORD,
     }
 
-    first = ordersaga("setup", environment=environment)
-    second = ordersaga("setup", environment=environment)
+    first = ordersaga("setup", "databases", "admin", environment=environment)
+    second = ordersaga("setup", "databases", "admin", environment=environment)
 
     assert (first.returncode, first.stderr) == (0, "")
     assert (second.returncode, second.stdout) == (0, first.stdout)
@@ -81,16 +89,41 @@ def test_setup_makes_tables_grants_and_the_admin_and_can_be_repeated(fresh: Mapp
     assert PASSWORD not in first.stdout
 
 
-def test_migrate_makes_no_admin_and_lets_nobody_in_when_roles_are_empty(fresh: Mapping[str, str]) -> None:
-    done = ordersaga("migrate", environment=settings(fresh) | NO_ROLES)
+def test_databases_alone_makes_no_admin_and_lets_nobody_in_where_the_roles_are_none(fresh: Mapping[str, str]) -> None:
+    done = ordersaga("setup", "databases", environment=settings(fresh) | NO_ROLES)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert accounts(fresh["user"]) == []
     assert not may(fresh["user"], role="relay", right="SELECT", table="outbox", column="id")
 
 
+def test_roles_that_are_missing_are_made_with_the_passwords_of_their_dsns(
+    postgres: PostgresServer, databases: Mapping[str, str], worker_id: str
+) -> None:
+    suffix = unique_suffix(worker_id)
+    owner = make_conninfo(postgres.admin, dbname=str(conninfo_to_dict(databases["order"])["dbname"]))
+    service = make_conninfo(owner, user=f"shop_{suffix}", password="of the shop")
+    relay = make_conninfo(owner, user=f"relay_{suffix}", password="of the relay")
+    environment = settings(databases) | {
+        "ORDERSAGA_ORDER_DSN": as_uri(service),
+        "ORDERSAGA_OWNER_DSNS": json.dumps({"order": as_uri(owner)}),
+        "ORDERSAGA_RELAY_DSNS": json.dumps(dict.fromkeys(SERVICES, as_uri(relay))),
+        "ORDERSAGA_RELAY_ROLE": f"relay_{suffix}",
+        "ORDERSAGA_AUDIT_ROLE": "none",
+    }
+    first, second = (ordersaga("setup", "databases", environment=environment) for _ in range(2))
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.splitlines()[:-1] == [f"databases: role {role}_{suffix} made" for role in ("shop", "relay")]
+    assert second.stdout.splitlines() == first.stdout.splitlines()[-1:]
+    with psycopg.connect(service) as connection:
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() is not None
+    with psycopg.connect(relay) as connection:
+        assert connection.execute("SELECT count(*) FROM outbox").fetchone() is not None
+
+
 def test_every_missing_database_is_named(databases: Mapping[str, str]) -> None:
-    done = ordersaga("setup", environment={})
+    done = ordersaga("setup", "databases", "admin", environment={})
 
     assert done.returncode == 2
     for service in SERVICES:
@@ -109,7 +142,7 @@ def test_databases_that_cannot_be_used_are_named_without_their_passwords_and_not
         "ORDERSAGA_NOTIFICATION_DSN": "postgresql://somebody:hush@127.0.0.1:1/nothing?hush=1",
     }
 
-    done = ordersaga("setup", environment=settings(fresh) | wrong)
+    done = ordersaga("setup", "databases", "admin", environment=settings(fresh) | wrong)
 
     assert done.returncode == 2
     for name in wrong:
@@ -121,14 +154,22 @@ def test_databases_that_cannot_be_used_are_named_without_their_passwords_and_not
 
 
 def test_a_role_that_does_not_exist_is_named_once(databases: Mapping[str, str]) -> None:
-    done = ordersaga("migrate", environment=settings(databases) | {"ORDERSAGA_RELAY_ROLE": "nobody_here"})
+    done = ordersaga("setup", "databases", environment=settings(databases) | {"ORDERSAGA_RELAY_ROLE": "nobody_here"})
 
-    assert (done.returncode, done.stderr) == (2, "ORDERSAGA_RELAY_ROLE: there is no role nobody_here\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "ORDERSAGA_RELAY_ROLE: there is no role nobody_here: CREATE ROLE nobody_here LOGIN PASSWORD '…'\n",
+    )
 
 
 @pytest.mark.parametrize(("given", "missing"), [("EMAIL", "PASSWORD"), ("PASSWORD", "EMAIL")])
 def test_half_an_admin_is_refused(databases: Mapping[str, str], given: str, missing: str) -> None:
-    done = ordersaga("setup", environment=settings(databases) | {f"ORDERSAGA_ADMIN_{given}": "admin@example.test"})
+    done = ordersaga(
+        "setup",
+        "databases",
+        "admin",
+        environment=settings(databases) | {f"ORDERSAGA_ADMIN_{given}": "admin@example.test"},
+    )
 
     assert done.returncode == 2
     assert done.stderr.startswith(f"ORDERSAGA_ADMIN_{missing} is not set")

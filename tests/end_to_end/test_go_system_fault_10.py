@@ -27,7 +27,6 @@ from sqlalchemy import create_engine
 
 import migrations
 from api.app import create_app
-from api.health import services_used
 from api.services import open_services
 from domain.ids import new_id
 from migrations.runner import SERVICES
@@ -38,7 +37,7 @@ from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE, CallerRole
 from runtime.database import sqlalchemy_url
-from runtime.health import Health
+from runtime.health import Checks, Health
 from runtime.identity import Part
 from runtime.permissions import allow
 from runtime.rpc_server import GrpcService, RpcServer
@@ -114,8 +113,7 @@ async def test_fault_10_the_gateway_says_that_it_lives_and_which_services_it_mis
     for addresses in (gateway.addresses, nowhere):
         health = Health()
         async with open_services(Settings.model_validate({**tls_settings(), **addresses})) as services:
-            for service, check in services_used(services).items():
-                health.use(service, check)
+            health.watch(Checks(uses=services.health))
             health.has_started = True
             found.append(await health.report())
 

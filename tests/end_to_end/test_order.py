@@ -23,10 +23,10 @@ from temporalio.common import SearchAttributeKey
 from cli.audit.invariants import CHECKS
 from domain.events import TOPICS
 from domain.ids import new_id
-from runtime.kafka_connection import find_problem as find_kafka_problem
+from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.part_settings import SETTINGS
 from runtime.temporal import connect_temporal
-from runtime.temporal import find_problem as find_temporal_problem
+from runtime.temporal_namespace import find_problem as find_temporal_problem
 from sandbox.environment import process_environment
 from sandbox.processes import ROOT
 from tests.support.client import NAME, PRICE, STREET, Customer, Event, Json, StackClient, order_of, running_stack, until
@@ -352,9 +352,9 @@ async def test_nothing_that_the_parts_use_has_a_problem_and_what_is_missing_is_n
 
     temporal = await find_temporal_problem(await connect_temporal(settings))
     no_namespace = await find_temporal_problem(await connect_temporal(elsewhere))
-    kafka = await find_kafka_problem(settings, topics=TOPICS)
-    no_topic = await find_kafka_problem(settings, topics=["nowhere", *TOPICS])
+    kafka = await find_missing_topics(settings, topics=TOPICS)
+    no_topic = await find_missing_topics(settings, topics=["nowhere", *TOPICS])
 
     assert (temporal, kafka) == (None, None)
-    assert no_namespace == "Temporal has no namespace elsewhere; run `ordersaga setup`"
-    assert no_topic == "Kafka: topic nowhere is missing; run `ordersaga setup`"
+    assert no_namespace == "Temporal has no namespace elsewhere; run `ordersaga setup temporal`"
+    assert no_topic == "Kafka: topic nowhere is missing; run `ordersaga setup kafka`"

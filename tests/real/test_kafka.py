@@ -22,7 +22,8 @@ from domain.events import ORDER_EVENTS, PARTITIONS, TOPICS
 from domain.ids import new_id
 from runtime import kafka
 from runtime.kafka import Publisher
-from runtime.kafka_connection import diagnose, find_problem, kafka_options
+from runtime.kafka_connection import diagnose, kafka_options
+from runtime.kafka_topics import find_missing
 from runtime.settings import Settings
 from tests.chaos.conftest import Chaos
 from tests.support.client import StackClient, until
@@ -205,11 +206,11 @@ async def test_a_port_that_speaks_no_tls_is_named(apache_kafka: KafkaCluster) ->
 
 async def test_nothing_is_wrong_with_the_right_settings(apache_kafka: KafkaCluster) -> None:
     assert await diagnose(apache_kafka.settings()) == ""
-    assert await find_problem(apache_kafka.settings(), topics=TOPICS) is None
+    assert await find_missing(apache_kafka.settings(), topics=TOPICS) is None
 
 
 async def test_a_missing_topic_is_named_and_not_created_by_asking_for_it(apache_kafka: KafkaCluster) -> None:
-    told = await find_problem(apache_kafka.settings(), topics=[*TOPICS, "returns"])
+    told = await find_missing(apache_kafka.settings(), topics=[*TOPICS, "returns"])
 
     assert told == "Kafka: topic returns is missing; run `ordersaga setup`"
     publisher = Publisher(apache_kafka.settings())
@@ -234,7 +235,7 @@ async def test_nothing_is_acknowledged_without_enough_replicas_and_that_is_said_
     await apache_kafka.until_in_sync(2)
     with structlog.testing.capture_logs() as logs:
         sending = asyncio.create_task(publisher.send_one(topic=topic, key=b"1", value=b"within", headers=[]))
-        told = await until(partial(find_problem, settings, topics=[topic]), lambda problem: problem is not None)
+        told = await until(partial(find_missing, settings, topics=[topic]), lambda problem: problem is not None)
         await until(partial(_complaints, logs), lambda complaints: len(complaints) > 1)
     assert not sending.done()
     await apache_kafka.start(victim)
@@ -247,7 +248,7 @@ async def test_nothing_is_acknowledged_without_enough_replicas_and_that_is_said_
         "back; see min.insync.replicas"
     )
     assert {entry["problem"] for entry in await _complaints(logs)} == {told}
-    assert await find_problem(settings, topics=[topic]) is None
+    assert await find_missing(settings, topics=[topic]) is None
     values = [batch.records for batch in stored_batches(apache_kafka.data(leader) / f"{topic}-0")]
     assert values == [1, 1]
 

@@ -18,7 +18,7 @@ from services.payment.bootstrap import bootstrap
 from services.payment.payments.errors import PaymentUnsettled
 from services.payment.stripe.client import StripeClient
 from tests.support.payment_harness import new_payment, payment_settings
-from tests.support.real.stripe_mock import running_stripe_mock
+from tests.support.real.stripe_mock import NEWEST_API_VERSION, running_stripe_mock
 from tests.support.saga_recorder import SagaRecorder
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,6 +30,7 @@ async def _list_events(client: StripeClient) -> None:
 
 
 CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
+    "find_problem": lambda client: client.find_problem(),
     "create_intent": lambda client: client.create_intent(
         payment_id="p", order_id="o", amount=1_000, currency="EUR", key="create"
     ),
@@ -45,6 +46,9 @@ CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
     "list_refunds": lambda client: client.list_refunds("pi_1"),
     "list_disputes": lambda client: client.list_disputes("pi_1"),
     "list_events": _list_events,
+    "list_endpoints": lambda client: client.list_endpoints(),
+    "create_endpoint": lambda client: client.create_endpoint(url="https://shop.example.test/", key="endpoint"),
+    "update_endpoint": lambda client: client.update_endpoint("we_1"),
 }
 
 
@@ -81,7 +85,8 @@ async def api_base(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
 @pytest.mark.needs("go")
 @pytest.mark.timeout(600)  # the first run builds it
 @pytest.mark.parametrize("name", CALLS)
-async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str) -> None:
+async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe, "api_version", NEWEST_API_VERSION)
     recorder = Recorder()
     client = StripeClient(
         api_key="sk_test_123",

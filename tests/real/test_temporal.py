@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from runtime.temporal import find_problem
+from runtime.temporal_namespace import find_problem
 from tests.chaos.conftest import Chaos
 from tests.support.real.stack import Shopper, stack_on
 from tests.support.real.temporal import NAMESPACE, TemporalServer

@@ -1,14 +1,19 @@
-"""Orders on all real parts together: what of the embedded stack stays are our own processes and Stripe's double."""
+"""The whole product on real parts: set up, looked at, used, audited. Nothing embedded is left but Stripe's double."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from domain.events import TOPICS
-from runtime.kafka_connection import find_problem as find_kafka_problem
-from runtime.temporal import find_problem as find_temporal_problem
+from domain.events import ALL_TOPICS
+from runtime.part_settings import SETTINGS
+from sandbox.environment import process_environment
+from sandbox.processes import ROOT
 from tests.chaos.conftest import Chaos
 from tests.support.client import until
 from tests.support.real.exim import EximRelay
@@ -20,10 +25,26 @@ from tests.support.real.temporal import TemporalServer
 pytestmark = [pytest.mark.real, *(pytest.mark.needs(program) for program in ("java", "go", "postgresql", "exim"))]
 
 ORDERS = 100
+NAMESPACE = {"ORDERSAGA_TEMPORAL_NAMESPACE": "together"}
+
+
+def ordersaga(*arguments: str, environment: Mapping[str, str]) -> list[str]:
+    """What the command prints, line by line; it has to succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=ROOT,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout.splitlines()
 
 
 @pytest.mark.timeout(900)
-async def test_orders_agree_on_all_real_parts_together(
+async def test_what_was_set_up_and_looked_at_sells_and_agrees(
     apache_kafka: KafkaCluster,
     temporal: TemporalServer,
     debian_postgres: DebianPostgres,
@@ -31,18 +52,36 @@ async def test_orders_agree_on_all_real_parts_together(
     tmp_path: Path,
 ) -> None:
     await debian_postgres.renew()
+    for topic in ALL_TOPICS:
+        await apache_kafka.delete_topic(topic)
     parts = (apache_kafka, temporal, debian_postgres, relay)
-    async with stack_on(tmp_path / "var", *parts, split=True) as client:
+    given = {name: value for part in parts for name, value in part.environment.items()} | NAMESPACE
+
+    made = ordersaga("setup", "temporal", "kafka", environment={**os.environ, **given})
+    async with stack_on(tmp_path / "var", *parts, settings=NAMESPACE, split=True) as client:
+        environment = process_environment(client.stack.settings, *SETTINGS)
+        again = ordersaga("setup", environment=environment)
+        before = ordersaga("doctor", environment=environment)
         shopper = await Shopper.enter(client, units=ORDERS)
         orders = await shopper.buy(ORDERS)
         mails = await until(
             lambda: relay.received(to=shopper.customer.email), lambda mails: len(mails) >= 2 * len(orders)
         )
         await Chaos(client=client).orders_agree()
+        ordersaga("audit", environment=environment)
+        after = ordersaga("doctor", environment=environment)
         processes = client.stack.endpoints.processes.keys()
-        assert await find_kafka_problem(client.stack.settings, topics=TOPICS) is None
-        assert await find_temporal_problem(client.temporal) is None
 
     assert processes.isdisjoint(part.external for part in parts)
+    assert made == [
+        "temporal: namespace together made",
+        "temporal: search attributes added: OrderStatus, CustomerId, OrderAttention, OrderTotal",
+        *(f"kafka: topic {topic} made" for topic in ALL_TOPICS),
+    ]
+    assert [line for line in again if line.startswith(("temporal", "kafka"))] == [
+        "temporal: nothing to do",
+        "kafka: nothing to do",
+    ]
+    assert [line.split()[0] for line in (*before, *after)].count("wrong") == 0
     expected = [f"<order-{order['id']}-{seq}@ordersaga>" for order in orders for seq in (2, 3)]
     assert sorted(str(mail["Message-ID"]) for mail in mails) == sorted(expected)

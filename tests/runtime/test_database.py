@@ -188,7 +188,7 @@ async def test_a_database_that_can_be_used_has_no_problem_and_an_older_one_says_
     assert await database.find_problem(schema=SCHEMA) is None
     assert await database.find_problem(schema="0000") is None
     assert await database.find_problem(schema="9999") == (
-        f"its tables are of revision {SCHEMA}, and have to be of 9999; run `ordersaga setup`"
+        f"its tables are of revision {SCHEMA}, and have to be of 9999; run `ordersaga setup databases`"
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from runtime.health import Check, Health
+from runtime.health import Check, Checks, Health, NotSetUp, seldom
 from runtime.probes import probe_server
 from runtime.settings import Settings, SettingsError
 from sandbox.ports import free_port
@@ -24,9 +24,12 @@ def saying(problem: str | None) -> Check:
 
 
 def started(**needs: str | None) -> Health:
+    return watching(Checks(needs={name: saying(problem) for name, problem in needs.items()}))
+
+
+def watching(checks: Checks) -> Health:
     health = Health()
-    for name, problem in needs.items():
-        health.need(name, saying(problem))
+    health.watch(checks)
     health.has_started = True
     return health
 
@@ -60,13 +63,35 @@ async def test_one_part_that_lacks_what_it_needs_makes_it_unready_and_is_named()
 
 
 async def test_what_a_part_can_do_without_is_named_and_keeps_it_ready() -> None:
-    health = started(database=None)
-    health.use("temporal", saying("it is away"))
-    async with probes(order=health) as http:
+    checks = Checks(needs={"database": saying(None)}, uses={"temporal": saying("it is away")})
+    async with probes(order=watching(checks)) as http:
         answer = await http.get("/readyz")
 
     assert answer.status_code == 200
     assert answer.json()["parts"]["order"]["degraded"] == {"temporal": "it is away"}
+
+
+async def test_what_was_never_set_up_makes_it_unready_even_if_it_could_do_without() -> None:
+    checks = Checks(uses={"temporal": saying(NotSetUp("it has no namespace")), "kafka": saying("it is away")})
+
+    report = await watching(checks).report()
+
+    assert (report.ready, report.problems, report.degraded) == (
+        False,
+        {"temporal": "it has no namespace"},
+        {"kafka": "it is away"},
+    )
+
+
+async def test_what_is_seldom_asked_gives_its_answer_again_until_the_interval_is_over() -> None:
+    answers = iter(["it is away", None])
+
+    async def check() -> str | None:
+        return next(answers)
+
+    patient, eager = seldom(check, interval=3_600), seldom(check, interval=0)
+
+    assert [await patient(), await patient(), await eager()] == ["it is away", "it is away", None]
 
 
 async def test_it_is_not_ready_before_it_has_started_nor_when_it_stops() -> None:
@@ -93,9 +118,7 @@ async def test_a_check_that_breaks_or_never_answers_is_a_problem(monkeypatch: py
         await asyncio.Event().wait()
         return None
 
-    health = started()
-    health.need("one", breaks)
-    health.need("other", hangs)
+    health = watching(Checks(needs={"one": breaks, "other": hangs}))
 
     assert (await health.report()).problems == {"one": "KeyError: 'x'", "other": "no answer within 0 s"}
 
@@ -108,8 +131,7 @@ async def test_who_asks_often_costs_no_more() -> None:
         asked += 1
         return None
 
-    health = started()
-    health.need("database", count)
+    health = watching(Checks(needs={"database": count}))
     await asyncio.gather(*(health.report() for _ in range(20)))
 
     assert asked == 1

@@ -11,29 +11,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.testing import WorkflowEnvironment
 
-from domain.saga import (
-    CUSTOMER_ID_ATTRIBUTE,
-    ORDER_ATTENTION_ATTRIBUTE,
-    ORDER_STATUS_ATTRIBUTE,
-    ORDER_TOTAL_ATTRIBUTE,
-)
+from runtime.temporal_namespace import SEARCH_ATTRIBUTES
 from tests.saga.simulator.databases import open_databases
 from tests.saga.simulator.installation import SERVICES
 from tests.saga.simulator.simulator import Simulator
 from tests.support.saga_shop import Shop, open_shop
 from tests.support.shared_postgres import PostgresServer, unique_suffix
 from tests.support.step_harness import StepHarness, open_step_harness
-
-SEARCH_ATTRIBUTES = {
-    ORDER_STATUS_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    CUSTOMER_ID_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    ORDER_ATTENTION_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    ORDER_TOTAL_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_INT,
-}
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ from tests.support.identities import tls_settings
 from tests.support.payment_harness import payment_settings
 from tests.support.rpc import serving
 from tests.support.stripe_double import open_account, sdk
-from workers.order_worker import make_worker, open_activities, workflow_runner
+from workers.order_worker import activities_over, make_worker, open_channels, workflow_runner
 
 TASK_QUEUE = "saga-tests"
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
@@ -274,7 +274,7 @@ async def open_shop(
         worker_settings = settings.model_copy(update={**tls_settings(), **addresses})
         hooks = Hooks()
         activities: Sequence[Callable[..., Any]] = [
-            hooks.wrap(step) for step in await open_activities(stack, worker_settings)
+            hooks.wrap(step) for step in activities_over(await open_channels(stack, worker_settings))
         ]
         await stack.enter_async_context(
             make_worker(

@@ -9,6 +9,7 @@ from services.payment.stripe.errors import (
     StripeChargeDisputed,
     StripeDeclined,
     StripeKeySpent,
+    StripePermissionMissing,
     StripeRefused,
     StripeStoredRefusal,
     StripeUnavailable,
@@ -51,10 +52,14 @@ def test_a_failure_is_trouble_and_a_stored_one_a_spent_key() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(stripe.RateLimitError, 429), (stripe.AuthenticationError, 401), (stripe.PermissionError, 403)],
+    [(stripe.RateLimitError, 429), (stripe.AuthenticationError, 401)],
 )
 def test_what_no_order_can_help_is_trouble(error: type[stripe.StripeError], status: int) -> None:
     assert type(to_error(error("No.", http_status=status))) is StripeUnavailable
+
+
+def test_a_permission_that_our_key_lacks_is_trouble_of_its_own() -> None:
+    assert type(to_error(stripe.PermissionError("No.", http_status=403))) is StripePermissionMissing
 
 
 def test_a_key_that_stands_for_another_request_is_spent() -> None:

@@ -12,9 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import class_row, kwargs_row
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
+from psycopg.rows import class_row, kwargs_row, scalar_row
 
+from runtime.connecting import with_keepalives
 from runtime.database import encode_rows
+from runtime.health import NotSetUp
 from workers.relay.state import LEASE_SECONDS, Key
 
 
@@ -35,6 +38,11 @@ class OutboxRow:
 
 LEASE_NAME: Final = "outbox"
 
+_ALLOWED: Final = """
+    SELECT has_table_privilege('outbox', 'SELECT') AND has_column_privilege('outbox', 'published_at', 'UPDATE')
+       AND has_table_privilege('relay_lease', 'SELECT') AND has_table_privilege('relay_lease', 'INSERT')
+       AND has_table_privilege('relay_lease', 'UPDATE')
+"""
 _ACQUIRE: Final = """
     INSERT INTO relay_lease (name, holder, epoch, expires_at)
     VALUES (%(name)s, %(holder)s, 1, now() + make_interval(secs => %(seconds)s))
@@ -77,6 +85,21 @@ _MARK_AND_READ: Final = f"""
             ORDER BY id LIMIT %(limit)s) AS unpublished ON true
      ORDER BY id
 """  # noqa: S608 - put together from constants
+
+
+async def find_problem(dsn: str) -> str | None:
+    """Why a service's outbox cannot be relayed, in words: its database is away, or does not let the role do it."""
+    try:
+        async with await psycopg.AsyncConnection.connect(with_keepalives(dsn), autocommit=True) as connection:
+            cursor = await connection.cursor(row_factory=scalar_row).execute(_ALLOWED)
+            allowed = await cursor.fetchone()
+    except psycopg.OperationalError as error:
+        return f"it does not answer: {error}"
+    except (UndefinedTable, InsufficientPrivilege):
+        allowed = False
+    if allowed:
+        return None
+    return NotSetUp("the relay's role may not read and mark its outbox; run `ordersaga setup databases`")
 
 
 class OutboxDatabase:

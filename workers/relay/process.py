@@ -9,10 +9,12 @@ from functools import partial
 
 from domain.events import TOPICS
 from domain.ids import new_id
+from runtime.health import Checks
 from runtime.kafka import Publisher
-from runtime.kafka_connection import find_problem
+from runtime.kafka_topics import find_missing
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
+from workers.relay.database import find_problem
 from workers.relay.loop import DatabaseRelay
 
 
@@ -22,8 +24,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     Raises:
         SettingsError: no database is named.
     """
-    if not settings.relay_dsns:
-        raise SettingsError("ORDERSAGA_RELAY_DSNS is not set. It is: the databases whose outboxes are published")
+    lifecycle.health.watch(checks_of(settings))
     publisher = Publisher(settings)
     holder = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
     relays = [
@@ -40,12 +41,28 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.run(lifecycle.stopping))
-            lifecycle.health.use("kafka", partial(find_problem, settings, topics=TOPICS))
             ready = group.create_task(_report_when_reached(relays, lifecycle))
             await lifecycle.stopping.wait()
             ready.cancel()
     finally:
         await publisher.close()
+
+
+def checks_of(settings: Settings) -> Checks:
+    """What the relay looks at: Kafka, and each database, of which one that is away holds up no other.
+
+    Raises:
+        SettingsError: no database is named.
+    """
+    if not settings.relay_dsns:
+        raise SettingsError("ORDERSAGA_RELAY_DSNS is not set. It is: the databases whose outboxes are published")
+    return Checks(
+        needs={"kafka": partial(find_missing, settings, topics=TOPICS)},
+        uses={
+            f"database {service}": partial(find_problem, dsn.get_secret_value())
+            for service, dsn in settings.relay_dsns.items()
+        },
+    )
 
 
 async def _report_when_reached(relays: list[DatabaseRelay], lifecycle: Lifecycle) -> None:

@@ -13,6 +13,7 @@ from sandbox.stripe.api.auth import for_customers, is_customer
 from sandbox.stripe.api.idempotency import IdempotencyKeys
 from sandbox.stripe.api.params import Params
 from sandbox.stripe.clock import Clock
+from sandbox.stripe.endpoints import DeletedEndpoint
 from sandbox.stripe.errors import ApiError, invalid, too_many_calls, unknown_failure
 from sandbox.stripe.events import EventRequest
 from sandbox.stripe.faults import Draw, FaultSwitch, Operation
@@ -23,6 +24,9 @@ from sandbox.stripe.resources import Resource, new_id
 from sandbox.stripe.store import Answer, Page, Store
 
 _EXPANDABLE = frozenset({"charge", "latest_charge", "payment_intent", "payment_method"})
+
+
+Result = Done | Page[Any] | Resource | DeletedEndpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +41,12 @@ class Route:
     operation: Operation
     kind: type[Resource]
     parse: Callable[[Params], Any]
-    execute: Callable[[Ledger, str, Any, EventRequest], Done | Page[Any] | Resource]
+    execute: Callable[[Ledger, str, Any, EventRequest], Result]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """One request to the API. `parameters` is the query of a GET, else the body, form-encoded.
+    """One request to the API. `parameters` are the body of a POST, else the query, form-encoded.
 
     `headers` are looked up by their names in lower case.
     """
@@ -98,7 +102,8 @@ class Calls:
                 raise too_many_calls()
             if draw.error_before:
                 raise unknown_failure()
-            key = None if route.method == "GET" else request.headers.get("idempotency-key")
+            # Others do the same again without one (https://docs.stripe.com/api/idempotent_requests).
+            key = request.headers.get("idempotency-key") if route.method == "POST" else None
             answer = await (self._read(call, draw) if route.method == "GET" else self._write(call, draw, key))
         except ApiError as error:
             return Reply(status=error.status, body=msgspec.json.encode(error.body()), headers=sent_with)
@@ -158,7 +163,7 @@ class Calls:
             return call.refusal(result.error, at=at)
         return call.answer(200, self._shown(result, call), at=at)
 
-    def _shown(self, result: Done | Page[Any] | Resource, call: _Call) -> Any:
+    def _shown(self, result: Result, call: _Call) -> Any:
         if isinstance(result, Page):
             data = [self._expanded(item, call) for item in result.items]
             return {"object": "list", "data": data, "has_more": result.has_more, "url": call.route.path}
@@ -167,7 +172,7 @@ class Calls:
             return for_customers(resource)
         return self._expanded(resource, call)
 
-    def _expanded(self, resource: Resource, call: _Call) -> Any:
+    def _expanded(self, resource: Resource | DeletedEndpoint, call: _Call) -> Any:
         """https://docs.stripe.com/expand, one level deep."""
         if not call.expand:
             return resource

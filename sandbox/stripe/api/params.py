@@ -60,6 +60,17 @@ class Params:
             raise invalid(f"Invalid string: at most {limit} characters are allowed", param=name)
         return value
 
+    def clearable_text(self, name: str, *, limit: int = _MAX_TEXT) -> str | None:
+        """A string that may be empty, which removes the one that there is.
+
+        Raises:
+            ApiError: 400 when it is longer than `limit`.
+        """
+        if self._values.get(name) != "":
+            return self.text(name, limit=limit)
+        self._left.discard(name)
+        return ""
+
     def integer(self, name: str, *, least: int = 0, most: int = 2**63 - 1) -> int | None:
         """A whole number between two bounds.
 

@@ -49,7 +49,7 @@ def create_intent(params: Params) -> CreateIntent:
         payment_method_types=types,
         automatic=_automatic(params, explicit=bool(types)),
         capture_method=params.choice("capture_method", CaptureMethod) or CaptureMethod.AUTOMATIC_ASYNC,
-        metadata=_given(params.metadata()),
+        metadata=given(params.metadata()),
         description=params.text("description", limit=1_000),
         receipt_email=params.text("receipt_email", limit=800),
         statement_descriptor_suffix=params.text("statement_descriptor_suffix", limit=22),
@@ -98,7 +98,7 @@ def create_refund(params: Params) -> CreateRefund:
         charge=charge,
         amount=params.integer("amount", least=1),
         reason=params.choice("reason", RefundReason),
-        metadata=_given(params.metadata()),
+        metadata=given(params.metadata()),
     )
 
 
@@ -116,8 +116,8 @@ def retrieve_intent(params: Params) -> Retrieve:
     return Retrieve(client_secret=params.text("client_secret"))
 
 
-def list_intents(params: Params) -> ListPage:
-    """Read the parameters of a list of intents."""
+def list_unfiltered(params: Params) -> ListPage:
+    """Read the parameters of a list that has no filter of its own."""
     return _page(params)
 
 
@@ -141,7 +141,7 @@ def list_events(params: Params) -> ListPage:
     return _page(params, list_keys=(one,) if one else tuple(several))
 
 
-def _given(metadata: dict[str, str]) -> dict[str, str]:
+def given(metadata: dict[str, str]) -> dict[str, str]:
     """Metadata of a new object: an empty value leaves its key out."""
     return {key: value for key, value in metadata.items() if value}
 

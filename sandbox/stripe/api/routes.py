@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe.api import parsing
+from sandbox.stripe.api import endpoint_parsing, parsing
 from sandbox.stripe.api.calls import Route
 from sandbox.stripe.api.params import Params
 from sandbox.stripe.disputes import Dispute
+from sandbox.stripe.endpoints import WebhookEndpoint
 from sandbox.stripe.events import Event
 from sandbox.stripe.faults import Operation
 from sandbox.stripe.objects import Charge, Intent, Refund
@@ -94,16 +95,42 @@ _ROUTES = (
         parse=parsing.cancel_refund,
         execute=lambda ledger, target, command, cause: ledger.refunds.cancel(target, cause),
     ),
+    Route(
+        operation=Operation.ENDPOINT_CREATE,
+        method="POST",
+        path="/v1/webhook_endpoints",
+        kind=WebhookEndpoint,
+        parse=endpoint_parsing.create,
+        execute=lambda ledger, target, command, cause: ledger.endpoints.create(command),
+    ),
+    Route(
+        operation=Operation.ENDPOINT_UPDATE,
+        method="POST",
+        path="/v1/webhook_endpoints/{id}",
+        kind=WebhookEndpoint,
+        parse=endpoint_parsing.update,
+        execute=lambda ledger, target, command, cause: ledger.endpoints.update(target, command),
+    ),
+    Route(
+        operation=Operation.ENDPOINT_DELETE,
+        method="DELETE",
+        path="/v1/webhook_endpoints/{id}",
+        kind=WebhookEndpoint,
+        parse=endpoint_parsing.delete,
+        execute=lambda ledger, target, command, cause: ledger.endpoints.delete(target),
+    ),
     _retrieving(Operation.INTENT_RETRIEVE, "/v1/payment_intents/{id}", Intent),
     _retrieving(Operation.CHARGE_RETRIEVE, "/v1/charges/{id}", Charge),
     _retrieving(Operation.REFUND_RETRIEVE, "/v1/refunds/{id}", Refund),
     _retrieving(Operation.DISPUTE_RETRIEVE, "/v1/disputes/{id}", Dispute),
     _retrieving(Operation.EVENT_RETRIEVE, "/v1/events/{id}", Event),
-    _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, parsing.list_intents),
+    _retrieving(Operation.ENDPOINT_RETRIEVE, "/v1/webhook_endpoints/{id}", WebhookEndpoint),
+    _listing(Operation.INTENT_LIST, "/v1/payment_intents", Intent, parsing.list_unfiltered),
     _listing(Operation.CHARGE_LIST, "/v1/charges", Charge, parsing.list_charges),
     _listing(Operation.REFUND_LIST, "/v1/refunds", Refund, parsing.list_of_charge),
     _listing(Operation.DISPUTE_LIST, "/v1/disputes", Dispute, parsing.list_of_charge),
     _listing(Operation.EVENT_LIST, "/v1/events", Event, parsing.list_events),
+    _listing(Operation.ENDPOINT_LIST, "/v1/webhook_endpoints", WebhookEndpoint, parsing.list_unfiltered),
 )
 
 _BY_CALL = {(route.method, route.path): route for route in _ROUTES}

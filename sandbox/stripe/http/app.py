@@ -41,12 +41,12 @@ async def healthz() -> dict[str, str]:
 
 
 def _api(account: StripeAccount, hang_up: HangUp) -> HTTPRouteHandler:
-    @route("/v1/{path:path}", http_method=["GET", "POST"])
+    @route("/v1/{path:path}", http_method=["GET", "POST", "DELETE"])
     async def call(request: AnyRequest) -> Response[bytes]:
         asked = ApiRequest(
             method=request.method,
             path=request.url.path,
-            parameters=request.scope["query_string"] if request.method == "GET" else await request.body(),
+            parameters=await request.body() if request.method == "POST" else request.scope["query_string"],
             headers=request.headers,
         )
         reply = await account.answer(asked)

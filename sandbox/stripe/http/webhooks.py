@@ -1,4 +1,8 @@
-"""Webhooks over HTTP: sends what is due of an account's deliveries, up to 8 at a time, each signed at every attempt."""
+"""Webhooks over HTTP: sends what is due of an account's deliveries, up to 8 at a time, each signed at every attempt.
+
+What is due for an endpoint that was disabled or deleted meanwhile is not attempted any more
+(https://docs.stripe.com/webhooks).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,10 @@ _ATTEMPT_TIMEOUT = 20.0
 
 
 class Deliverer:
-    """Sends an account's webhooks to `url`; `wake` it when something new is outstanding."""
+    """Sends an account's webhooks to their endpoints; `wake` it when something new is outstanding."""
 
-    def __init__(self, deliveries: Deliveries, *, url: str, clock: Clock) -> None:
+    def __init__(self, deliveries: Deliveries, *, clock: Clock) -> None:
         self._deliveries = deliveries
-        self._url = url
         self._clock = clock
         self._woken = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
@@ -72,20 +75,22 @@ class Deliverer:
         self.wake()
 
     async def _deliver(self, client: aiohttp.ClientSession, delivery: Delivery) -> None:
-        if await self._accepted(client, delivery):
+        if not self._deliveries.is_wanted(delivery):
+            self._deliveries.dropped(delivery)
+        elif await self._accepted(client, delivery):
             self._deliveries.succeeded(delivery)
         else:
             self._deliveries.failed(delivery)
 
     async def _accepted(self, client: aiohttp.ClientSession, delivery: Delivery) -> bool:
-        signed = self._deliveries.sign(delivery.event_id)
+        signed = self._deliveries.sign(delivery)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "Stripe-Signature": signed.signature,
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
         try:
-            async with client.post(self._url, data=signed.body, headers=headers, allow_redirects=False) as answer:
+            async with client.post(signed.url, data=signed.body, headers=headers, allow_redirects=False) as answer:
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError) as error:
             log.info("webhook.undelivered", event_id=delivery.event_id, problem=type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +11,7 @@ from sandbox.stripe.clock import Clock
 from sandbox.stripe.errors import ApiError, missing
 from sandbox.stripe.events import Event, EventData, EventRequest
 from sandbox.stripe.faults import FaultSwitch
+from sandbox.stripe.ledger.endpoints import EndpointLedger
 from sandbox.stripe.objects import Charge
 from sandbox.stripe.resources import AnyResource, Resource, new_id
 from sandbox.stripe.rules.changes import Change, Subject
@@ -29,17 +29,17 @@ class Done:
 class Journal:
     """Reads and writes the objects of one account. Writes belong into a transaction of the store.
 
-    `enabled_events` are the types of event that the webhook endpoint receives, ``*`` for all of them, or none when
-    there is no endpoint. What does not end at once ends by itself `late_after` seconds later, or never for None.
+    Each event goes to those of the `endpoints` that want it. What does not end at once ends by itself `late_after`
+    seconds later, or never for None.
     """
 
     def __init__(
-        self, store: Store, *, faults: FaultSwitch, clock: Clock, enabled_events: Set[str], late_after: float | None
+        self, store: Store, *, faults: FaultSwitch, clock: Clock, endpoints: EndpointLedger, late_after: float | None
     ) -> None:
         self._store = store
         self._faults = faults
         self._clock = clock
-        self._enabled_events = enabled_events
+        self._endpoints = endpoints
         self._late_after = late_after
 
     def now(self) -> int:
@@ -73,7 +73,7 @@ class Journal:
         self._store.save(change.subject)
         now = self._clock.now()
         for event_type, subject in change.events:
-            is_wanted = not self._enabled_events.isdisjoint((event_type, "*"))
+            wanting = self._endpoints.wanting(event_type)
             event = Event(
                 id=new_id(Event.prefix),
                 created=int(now),
@@ -81,11 +81,12 @@ class Journal:
                 api_version=stripe.api_version,
                 data=EventData(object=msgspec.Raw(msgspec.json.encode(subject))),
                 request=cause,
-                pending_webhooks=int(is_wanted),
+                pending_webhooks=len(wanting),
             )
             self._store.save(event)
-            for due_at in self._faults.due_times(now) if is_wanted else ():
-                self._store.add_delivery(event.id, since=now, due_at=due_at)
+            for endpoint in wanting:
+                for due_at in self._faults.due_times(now):
+                    self._store.add_delivery(event.id, endpoint_id=endpoint.id, since=now, due_at=due_at)
         return Done(resource=change.subject, error=change.error)
 
     def plan(self, subject_id: str, change: RefundChange | DebitEnd, *, least_seconds: float = 0.0) -> None:

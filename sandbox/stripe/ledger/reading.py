@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from sandbox.stripe.commands import ListPage, Retrieve
+from sandbox.stripe.endpoints import WebhookEndpoint
 from sandbox.stripe.events import Event
 from sandbox.stripe.ledger.intents import IntentLedger
 from sandbox.stripe.ledger.journal import Journal
@@ -16,7 +18,7 @@ _EVENTS_ARE_LISTED = 30 * 24 * 3600
 
 
 class Reader:
-    """Answers look-ups; an event shows how many of its webhooks are outstanding."""
+    """Answers look-ups; an event shows how many of its webhooks are outstanding, an endpoint no secret."""
 
     def __init__(self, store: Store, journal: Journal, intents: IntentLedger) -> None:
         self._store = store
@@ -27,7 +29,7 @@ class Reader:
         """One object."""
         if command.client_secret is not None:
             self._intents.get(object_id, client_secret=command.client_secret)
-        return self._with_pending(self._journal.get(kind, object_id))
+        return self._shown(self._journal.get(kind, object_id))
 
     def page(self, kind: type[AnyResource], command: ListPage) -> Page[AnyResource]:
         """One page of a list; events are listed for 30 days."""
@@ -49,9 +51,11 @@ class Reader:
             after=command.starting_after,
             before=command.ending_before,
         )
-        return Page(items=[self._with_pending(item) for item in page.items], has_more=page.has_more)
+        return Page(items=[self._shown(item) for item in page.items], has_more=page.has_more)
 
-    def _with_pending(self, resource: AnyResource) -> AnyResource:
+    def _shown(self, resource: AnyResource) -> AnyResource:
+        if isinstance(resource, WebhookEndpoint):
+            return replace(resource, secret=UNSET)
         if isinstance(resource, Event):
             return replace(resource, pending_webhooks=self._store.count_deliveries(resource.id))
         return resource

@@ -7,19 +7,36 @@ Look-ups list and never search, because Stripe's search lags.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import aiohttp
 import stripe
 import structlog
 
+from runtime.settings import Settings
 from services.payment.stripe.amounts import to_stripe
-from services.payment.stripe.errors import StripeRefused, StripeUnavailable, UnreadableEvent
+from services.payment.stripe.errors import StripeKeySpent, StripeRefused, StripeUnavailable, UnreadableEvent
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
-from services.payment.stripe.messages import is_replayed, to_dispute, to_error, to_failed_charge, to_intent, to_refund
-from services.payment.stripe.model import FailedCharge, Intent, StripeDispute, StripeEvent, StripeRefund
+from services.payment.stripe.messages import (
+    is_replayed,
+    to_dispute,
+    to_endpoint,
+    to_error,
+    to_failed_charge,
+    to_intent,
+    to_refund,
+)
+from services.payment.stripe.model import (
+    FailedCharge,
+    Intent,
+    StripeDispute,
+    StripeEvent,
+    StripeRefund,
+    WebhookEndpoint,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,6 +44,34 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item", bound=stripe.StripeObject)
 
 _PAGE: Final = 100
+
+
+@asynccontextmanager
+async def open_stripe(
+    settings: Settings, *, http_client: stripe.HTTPClient | None = None
+) -> AsyncIterator[StripeClient]:
+    """The account that the settings name, as long as the context is open.
+
+    Args:
+        settings: of the process.
+        http_client: as `StripeClient` has it; whoever gives it closes it.
+
+    Raises:
+        SettingsError: there is no key.
+    """
+    client = StripeClient(
+        api_key=settings.required("stripe_api_key"),
+        api_base=settings.stripe_api_base,
+        timeout=settings.stripe_timeout,
+        payment_method_types=settings.stripe_payment_method_types,
+        app=settings.stripe_app,
+        http_client=http_client,
+    )
+    try:
+        yield client
+    finally:
+        if http_client is None:
+            await client.close()
 
 
 class StripeClient:
@@ -70,6 +115,18 @@ class StripeClient:
     async def close(self) -> None:
         """Close the connections."""
         await self.http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+
+    async def find_problem(self) -> str | None:
+        """Why it cannot be used, in words: it is away, or does not take our key."""
+        try:
+            await self._api.events.list_async({"limit": 1})
+        except stripe.AuthenticationError:
+            return "Stripe refuses our key; see ORDERSAGA_STRIPE_API_KEY"
+        except stripe.PermissionError as error:
+            return f"the key in ORDERSAGA_STRIPE_API_KEY lacks a permission: {error.user_message}"
+        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
+            return f"Stripe does not answer: {error or type(error).__name__}"
+        return None
 
     async def create_intent(self, *, payment_id: str, order_id: str, amount: int, currency: str, key: str) -> Intent:
         """Create an intent, unconfirmed. With the `key` of an earlier call, the intent that this one made."""
@@ -178,6 +235,48 @@ class StripeClient:
                 yield convert_event(listed.to_dict(for_json=True), app=self._app)
             except UnreadableEvent as error:
                 log.error("event.unreadable", event_id=listed.id, problem=str(error))
+
+    async def list_endpoints(self) -> list[WebhookEndpoint]:
+        """Every webhook endpoint of the account, whoever made it, newest first."""
+        page = await _read(self._api.webhook_endpoints.list_async({"limit": _PAGE}))
+        return [to_endpoint(endpoint) async for endpoint in _all(page)]
+
+    async def create_endpoint(self, *, url: str, key: str) -> WebhookEndpoint:
+        """Make a webhook endpoint that gets the handled events in our API version, with its secret.
+
+        With the `key` of an earlier call, the endpoint that this one made.
+
+        Raises:
+            StripeKeySpent: also when that endpoint is not there any more.
+        """
+        params = {
+            "url": url,
+            "enabled_events": list(HANDLED_EVENT_TYPES),
+            "api_version": stripe.api_version,
+            "metadata": {"app": self._app},
+        }
+        created = await _answer(
+            self._api.webhook_endpoints.create_async(
+                cast("stripe.params.WebhookEndpointCreateParams", params), {"idempotency_key": key}
+            )
+        )
+        if is_replayed(created):
+            try:
+                await _answer(self._api.webhook_endpoints.retrieve_async(created.id))
+            except StripeRefused as refused:
+                raise StripeKeySpent(f"Stripe: what this key made is gone: {refused}") from None
+        return to_endpoint(created)
+
+    async def update_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        """Have a webhook endpoint get the handled events and no others, and enable it."""
+        params = {"enabled_events": list(HANDLED_EVENT_TYPES), "disabled": False}
+        return to_endpoint(
+            await _answer(
+                self._api.webhook_endpoints.update_async(
+                    endpoint_id, cast("stripe.params.WebhookEndpointUpdateParams", params)
+                )
+            )
+        )
 
     async def _current(self, answered: stripe.PaymentIntent) -> Intent:
         """An answer that Stripe stored under the key shows the intent as it was then: read it again."""

@@ -16,6 +16,10 @@ class StripeUnavailable(Unavailable):
     """No usable answer; what the call did is unknown. The same call with the same key may be repeated."""
 
 
+class StripePermissionMissing(StripeUnavailable):
+    """Our key may not make this call: somebody has to give it the permission, and no order fails for it."""
+
+
 class StripeKeySpent(StripeUnavailable):
     """The idempotency key stands for a failure, or for another request: repeating is in vain.
 

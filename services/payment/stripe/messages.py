@@ -14,13 +14,14 @@ from services.payment.stripe.errors import (
     StripeChargeDisputed,
     StripeDeclined,
     StripeKeySpent,
+    StripePermissionMissing,
     StripeRefused,
     StripeSettingRefused,
     StripeStoredRefusal,
     StripeUnavailable,
     StripeUnexpectedState,
 )
-from services.payment.stripe.model import FailedCharge, Intent, StripeDispute, StripeRefund
+from services.payment.stripe.model import FailedCharge, Intent, StripeDispute, StripeRefund, WebhookEndpoint
 
 _INTENT_STATUS: Final = {
     "requires_payment_method": PaymentStatus.REQUIRES_PAYMENT_METHOD,
@@ -44,7 +45,11 @@ _REPLAYED: Final = "idempotent-replayed"
 """Header of an answer that Stripe had stored under the key."""
 
 
-def is_replayed(answered: stripe.APIResource[stripe.PaymentIntent] | stripe.APIResource[stripe.Refund]) -> bool:
+def is_replayed(
+    answered: stripe.APIResource[stripe.PaymentIntent]
+    | stripe.APIResource[stripe.Refund]
+    | stripe.APIResource[stripe.WebhookEndpoint],
+) -> bool:
     """Whether Stripe had stored this answer under the key: it shows what was made as it was then."""
     response = answered.last_response
     return response is not None and response.headers.get(_REPLAYED) == "true"
@@ -110,6 +115,18 @@ def to_dispute(dispute: stripe.Dispute) -> StripeDispute:
     )
 
 
+def to_endpoint(endpoint: stripe.WebhookEndpoint) -> WebhookEndpoint:
+    """A webhook endpoint."""
+    return WebhookEndpoint(
+        id=endpoint.id,
+        url=endpoint.url,
+        is_enabled=endpoint.status == "enabled",
+        enabled_events=frozenset(endpoint.enabled_events),
+        api_version=endpoint.api_version,
+        secret=getattr(endpoint, "secret", None),
+    )
+
+
 def _withdrawn(dispute: stripe.Dispute) -> int:
     """What Stripe holds or took because of it, in the dispute's currency.
 
@@ -140,7 +157,9 @@ def to_error(error: stripe.StripeError) -> Exception:
         return StripeStoredRefusal(f"Stripe repeats: {message}") if replayed else _refusal(error, message)
     if (error.http_status or 0) >= 500 and replayed:
         return StripeKeySpent(f"Stripe repeats its stored failure: {message}")
-    # Also 401 and 403, which mean that our key is wrong: somebody must fix it, and no order fails for it.
+    if isinstance(error, stripe.PermissionError):
+        return StripePermissionMissing(f"Stripe: {message}")
+    # Also 401, which means that our key is wrong: somebody must fix it, and no order fails for it.
     return StripeUnavailable(f"Stripe: {type(error).__name__}: {message}")
 
 

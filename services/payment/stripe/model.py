@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from domain.payments import PaymentStatus
@@ -60,6 +60,21 @@ class StripeDispute:
     """What Stripe holds or took because of it."""
     respond_by: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoint:
+    """Where Stripe sends events to, as it was when it was read."""
+
+    id: str
+    url: str
+    is_enabled: bool
+    enabled_events: frozenset[str]
+    """Types of event; ``*`` stands for all."""
+    api_version: str | None
+    """What its events are rendered for, for good; None is whatever the account has."""
+    secret: str | None = field(repr=False)
+    """What its events are signed with; Stripe shows it to whoever makes the endpoint, and never again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

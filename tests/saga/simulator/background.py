@@ -29,7 +29,7 @@ async def deliver(slot: Slot) -> list[str]:
     account, payment = slot.installation.account, slot.installation.payment
     outstanding = account.deliveries.outstanding()
     for delivery in outstanding:
-        event = account.deliveries.sign(delivery.event_id)
+        event = account.deliveries.sign(delivery)
         await payment.webhooks.receive(body=event.body, signature=event.signature)
         account.deliveries.succeeded(delivery)
     slot.stripe.forget()

@@ -13,6 +13,7 @@ from sandbox.stripe.clock import Clock
 from sandbox.stripe.in_process import InProcessClient
 from sandbox.stripe.server import StripeDouble
 from tests.support.stripe_double import START, Merchant, StartMerchant, in_process_sdk, merchant_starter, open_account
+from tests.support.webhook_endpoint import Endpoint, served_endpoint
 
 
 @pytest.fixture
@@ -63,3 +64,10 @@ def clock(merchant: Merchant) -> Clock:
 def start(tmp_path: Path) -> StartMerchant:
     """Starts a double on the same folder and clock each time."""
     return merchant_starter(tmp_path, Clock(start=START))
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    """The endpoint that an account is configured with."""
+    async with served_endpoint() as served:
+        yield served

@@ -32,7 +32,7 @@ _HEADERS = (
     "stripe-version",
 )
 _RANDOM = re.compile(
-    r"\b(pi|ch|re|evt|req|pm|txn|du)_[A-Za-z0-9]{14,}|_secret_[A-Za-z0-9]{25}|[0-9a-f]{8}(-[0-9a-f]{4,12}){4}"
+    r"\b(pi|ch|re|evt|req|pm|txn|du|we|whsec)_[A-Za-z0-9]{14,}|_secret_[A-Za-z0-9]{25}|[0-9a-f]{8}(-[0-9a-f]{4,12}){4}"
 )
 
 
@@ -138,6 +138,18 @@ async def what_is_wrong(observer: Observer) -> None:
     await observer.see(create(observer.with_key("pk_test_shop")))
 
 
+async def endpoints(observer: Observer) -> None:
+    service = observer.client.v1.webhook_endpoints
+    wanted: Any = {"url": "https://shop.example.test/", "enabled_events": ["payment_intent.succeeded"]}
+    made = await observer.see(service.create_async(wanted, {"idempotency_key": "made"}))
+    await observer.see(service.create_async(wanted, {"idempotency_key": "made"}))
+    await observer.see(service.update_async(made.id, {"disabled": True}))
+    await observer.see(service.list_async())
+    await observer.see(service.delete_async(made.id))
+    await observer.see(service.delete_async(made.id))
+    await observer.see(observer.with_key("pk_test_shop").v1.webhook_endpoints.list_async())
+
+
 async def faults(observer: Observer) -> None:
     for key, fault in {
         "429": ApiFaults(error_429=1.0),
@@ -162,7 +174,16 @@ async def a_concurrent_duplicate(observer: Observer) -> None:
         await observer.see(task)
 
 
-SCENARIOS = [paying, refunding, settling_late, holding, what_is_wrong, faults, a_concurrent_duplicate]
+SCENARIOS = [
+    paying,
+    refunding,
+    settling_late,
+    holding,
+    endpoints,
+    what_is_wrong,
+    faults,
+    a_concurrent_duplicate,
+]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -256,7 +277,7 @@ async def test_the_switches_are_methods_and_no_rule_binds_overwrite() -> None:
         [charge] = account.all(Charge, list_key=paid.id)
 
         [delivery] = account.deliveries.due()
-        signed = account.deliveries.sign(delivery.event_id)
+        signed = account.deliveries.sign(delivery)
         account.deliveries.failed(delivery)
         event = stripe.Webhook.construct_event(signed.body, signed.signature, WEBHOOK_SECRET)
         assert (event.type, account.deliveries.due()) == ("charge.refunded", [])

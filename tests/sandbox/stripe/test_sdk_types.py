@@ -12,6 +12,7 @@ import stripe
 
 from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.disputes import Dispute, DisputeReason, DisputeStatus
+from sandbox.stripe.endpoints import WebhookEndpoint
 from sandbox.stripe.errors import ApiError
 from sandbox.stripe.events import Event
 from sandbox.stripe.objects import Charge, Intent, Refund, RefundFailure, RefundStatus
@@ -29,6 +30,7 @@ KINDS: dict[type[Resource], type[stripe.StripeObject]] = {
     Dispute: stripe.Dispute,
     PaymentMethod: stripe.PaymentMethod,
     Event: stripe.Event,
+    WebhookEndpoint: stripe.WebhookEndpoint,
 }
 MANDATE = {"customer_acceptance": {"type": "offline"}}
 
@@ -99,6 +101,19 @@ async def test_debits_that_failed_fit_the_sdk(
     account.fail(intent.id, code)
 
     assert list(_mismatches(account)) == []
+
+
+async def test_webhook_endpoints_fit_the_sdk(account: StripeAccount, direct: stripe.StripeClient) -> None:
+    endpoints = direct.v1.webhook_endpoints
+    made = await endpoints.create_async(
+        {"url": "https://shop.example.test/", "enabled_events": ["*"], "metadata": {"a": "1"}, "description": "Shop"}
+    )
+    shown = [made, await endpoints.retrieve_async(made.id), await endpoints.update_async(made.id, {"disabled": True})]
+    shown += [*(await endpoints.list_async()).data, await endpoints.delete_async(made.id)]
+
+    bodies = [endpoint.to_dict() for endpoint in shown]
+    assert [body for body in bodies[:-1] for _ in find_mismatches(body, stripe.WebhookEndpoint)] == []
+    assert bodies[-1] == {"id": made.id, "object": "webhook_endpoint", "deleted": True}
 
 
 async def test_errors_fit_the_sdk(direct: stripe.StripeClient) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sandbox.stripe.endpoints import CONFIGURED_ENDPOINT
 from sandbox.stripe.objects import Charge, RefundFailure, RefundStatus
 from sandbox.stripe.payment_methods import PaymentMethod
 from sandbox.stripe.rules.tokens import TEST_METHODS, method_of
-from sandbox.stripe.store import DebitEnd, Plan, RefundChange, Store
+from sandbox.stripe.store import DebitEnd, Delivery, Plan, RefundChange, Store
 from tests.support.stripe_double import open_account
 
 
@@ -83,3 +84,20 @@ def test_what_an_account_shows_of_version_0_1_is_still_read(tmp_path: Path) -> N
 
     assert shown.details == paid.payment_method_details.details
     assert method_of(shown.details) is TEST_METHODS["pm_card_visa"]
+
+
+def test_what_was_outstanding_in_version_0_1_is_for_the_configured_endpoint(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "stripe.sqlite3")) as old, old:
+        old.execute(
+            "CREATE TABLE deliveries (seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, "
+            "since REAL NOT NULL, due_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0)"
+        )
+        old.execute("INSERT INTO deliveries (event_id, since, due_at) VALUES ('evt_1', 1.0, 2.0)")
+
+    for _ in range(2):
+        with closing(Store(tmp_path)) as store:
+            outstanding = store.deliveries(limit=10)
+
+    assert outstanding == [
+        Delivery(seq=1, event_id="evt_1", endpoint_id=CONFIGURED_ENDPOINT, since=1.0, due_at=2.0, attempts=0)
+    ]

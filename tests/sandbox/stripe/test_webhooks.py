@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -11,64 +10,11 @@ from typing import Any
 
 import pytest
 import stripe
-from litestar import Litestar, Request, Response, post
 
 from sandbox.stripe.clock import Clock
-from sandbox.stripe.http.serving import Connections, HttpServer
 from sandbox.stripe.server import StripeDouble
-from tests.support.stripe_double import START, WEBHOOK_SECRET, Merchant, create, open_account, sdk
-
-
-class Endpoint:
-    """The shop's webhook endpoint: keeps what it got and answers with the statuses it was given, then with 200."""
-
-    def __init__(self) -> None:
-        self.events: list[stripe.Event] = []
-        self.statuses: list[int] = []
-        self.url = ""
-        self._changed = asyncio.Condition()
-
-    async def receive(self, body: bytes, signature: str) -> int:
-        event = stripe.Webhook.construct_event(body, signature, WEBHOOK_SECRET)
-        status = self.statuses.pop(0) if self.statuses else 200
-        async with self._changed:
-            self.events.append(event)
-            self._changed.notify_all()
-        return status
-
-    async def received(self, count: int) -> list[stripe.Event]:
-        """Wait until that many arrived."""
-        async with asyncio.timeout(20), self._changed:
-            await self._changed.wait_for(lambda: len(self.events) >= count)
-        return self.events
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    made = Endpoint()
-
-    @post("/hook")
-    async def hook(request: Request[Any, Any, Any]) -> Response[None]:
-        status = await made.receive(await request.body(), request.headers["stripe-signature"])
-        return Response(None, status_code=status)
-
-    app = Litestar([hook], openapi_config=None, logging_config=None)
-    async with serving(app) as url:
-        made.url = f"{url}/hook"
-        yield made
-
-
-@asynccontextmanager
-async def serving(app: Litestar) -> AsyncIterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, Connections())
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    await server.listening.wait()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.stop()
-        await task
+from tests.support.stripe_double import START, Merchant, create, open_account, sdk
+from tests.support.webhook_endpoint import Endpoint
 
 
 class Stack:
@@ -175,6 +121,11 @@ async def test_a_retry_that_is_due_by_a_clock_moved_over_http_is_made(start: Sta
 async def test_an_account_without_endpoint_cannot_be_served_with_one(endpoint: Endpoint) -> None:
     with open_account() as account, pytest.raises(ValueError, match="no webhook endpoint"):
         StripeDouble(account, webhook_url=endpoint.url)
+
+
+async def test_an_account_with_an_endpoint_cannot_be_served_without_its_url() -> None:
+    with open_account(webhook_events=["*"]) as account, pytest.raises(ValueError, match="give it a URL"):
+        StripeDouble(account)
 
 
 async def test_an_undelivered_event_outlives_a_restart(start: Start, endpoint: Endpoint) -> None:

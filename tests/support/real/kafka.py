@@ -18,13 +18,13 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from domain.events import PARTITIONS, TOPICS
+from runtime import kafka_topics
 from runtime.kafka_connection import kafka_options
+from runtime.kafka_topics import KafkaUnusable
 from runtime.settings import Settings
 from sandbox.certificates import CertificateAuthority
 from sandbox.child import Child, Command, run_to_completion
 from sandbox.external import External
-from sandbox.kafka import DEAD_LETTERS
 from sandbox.ports import HOST, Ports, address
 from tests.support.real.programs import cached, needed, run
 
@@ -200,19 +200,27 @@ class KafkaCluster:
 
         await self._ask(create)
 
+    async def delete_topic(self, name: str) -> None:
+        """Delete a topic; return when it is gone."""
+
+        async def delete(admin: AIOKafkaAdminClient) -> None:
+            await admin.delete_topics([name])
+
+        await self._ask(delete)
+        async with asyncio.timeout(_READY_SECONDS):
+            while name in await self.topics():  # noqa: ASYNC110 - what is waited for happens in other processes
+                await asyncio.sleep(0.1)
+
     async def _create_topics(self) -> None:
-        """What `ordersaga setup` does in production."""
-
-        async def create(admin: AIOKafkaAdminClient) -> None:
-            await _create(
-                admin,
-                [
-                    NewTopic(name, num_partitions=PARTITIONS, replication_factor=REPLICAS)
-                    for name in (*TOPICS, *DEAD_LETTERS)
-                ],
-            )
-
-        await self._ask(create)
+        """Once the cluster has made up its mind who leads it."""
+        async with asyncio.timeout(_READY_SECONDS):
+            while True:
+                try:
+                    await kafka_topics.set_up(self.settings())
+                except KafkaUnusable:
+                    await asyncio.sleep(0.2)
+                else:
+                    return
 
     async def _partition(self, topic: str, partition: int) -> Mapping[str, Any]:
         [described] = [each for each in await self._describe() if each["topic"] == topic]

@@ -18,6 +18,8 @@ from sandbox.child import Child, Command
 from tests.support.real.programs import cached, go_install
 
 VERSION: Final = "v0.203.0"
+NEWEST_API_VERSION: Final = "2026-08-26.dahlia"
+"""The newest that this version knows, where a parameter is one."""
 PACKAGE: Final = "github.com/stripe/stripe-mock"
 _LISTENS = re.compile(r"Listening for HTTP at address: (127\.0\.0\.1:[0-9]+)")
 

@@ -18,14 +18,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import yaml
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
+from runtime import temporal_namespace
 from runtime.settings import Settings
-from runtime.temporal import SEARCH_ATTRIBUTES, connect_temporal, find_problem
+from runtime.temporal import connect_temporal
 from sandbox.certificates import CertificateAuthority
 from sandbox.child import Child, Command, run_to_completion
 from sandbox.external import External
@@ -145,14 +144,9 @@ class TemporalServer:
 
     async def _set_up(self) -> None:
         client = await connect_temporal(self.settings())
-        retention = Duration()
-        retention.FromTimedelta(RETENTION)
-        namespace = RegisterNamespaceRequest(namespace=NAMESPACE, workflow_execution_retention_period=retention)
-        await client.workflow_service.register_namespace(namespace, timeout=_CALL)
-        attributes = AddSearchAttributesRequest(namespace=NAMESPACE, search_attributes=SEARCH_ATTRIBUTES)
-        await _until_taken(client, attributes)
+        await temporal_namespace.set_up(client, retention=RETENTION)
         async with asyncio.timeout(_READY_SECONDS):
-            while await find_problem(client) is not None:  # noqa: ASYNC110 - it happens in another process
+            while await temporal_namespace.find_problem(client) is not None:  # noqa: ASYNC110 - in another process
                 await asyncio.sleep(0.2)
 
     # -- The server -------------------------------------------------------------------------------------------------

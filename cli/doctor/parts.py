@@ -1,0 +1,67 @@
+"""What one part looks at, wired as the part itself wires it, without its doing any work."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cli.doctor.finding import Finding, State, found
+from runtime.health import Checks, ask
+from runtime.identity import Credentials, Part
+from runtime.settings import Settings, SettingsError
+from runtime.tokens import TokenVerifier
+
+_SECONDS: Final = 15.0
+"""What each look gets: longer than a probe's, since here somebody waits for the cause."""
+_RENEW: Final = timedelta(days=7)
+_WORKERS: Final = ("order-worker", "relay")
+
+
+async def examine_part(part: str, settings: Settings) -> Sequence[Finding]:
+    """All that this part needs and uses, and its settings and certificate."""
+    try:
+        findings = [] if part == "relay" else [_examine_certificate(part, settings)]
+        async with _open_checks(part, settings) as checks:
+            looked_at = {**checks.needs, **checks.uses}
+            problems = await ask(looked_at, within=_SECONDS)
+    except SettingsError as error:
+        return [Finding(part, "settings", State.WRONG, line) for line in str(error).splitlines()]
+    findings.insert(0, Finding(part, "settings", State.OK))
+    return findings + [found(part, name, problems.get(name)) for name in looked_at]
+
+
+@asynccontextmanager
+async def _open_checks(part: str, settings: Settings) -> AsyncIterator[Checks]:
+    if part not in _WORKERS:
+        TokenVerifier(settings.required("jwt_public_keys"))
+    match part:
+        case "gateway":
+            from api.services import open_services
+
+            async with open_services(settings) as services:
+                yield Checks(uses=services.health)
+        case "order-worker":
+            from workers.order_worker import open_checks
+
+            async with open_checks(settings) as checks:
+                yield checks
+        case "relay":
+            from workers.relay.process import checks_of
+
+            yield checks_of(settings)
+        case _:
+            bootstrap = importlib.import_module(f"services.{part}.bootstrap").bootstrap
+            async with bootstrap(settings) as components:
+                yield components.checks
+
+
+def _examine_certificate(part: str, settings: Settings) -> Finding:
+    expires_at = Credentials.of(settings, Part(part)).pem.expires_at
+    left = expires_at - datetime.now(UTC)
+    if left < _RENEW:
+        when = f"{expires_at:%Y-%m-%d %H:%M} UTC"
+        return found(part, "certificate", f"it expires at {when}: put a new one into ORDERSAGA_TLS_CERTIFICATE_FILE")
+    return Finding(part, "certificate", State.OK)
