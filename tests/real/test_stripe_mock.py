@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,8 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 import stripe
 
+from runtime.settings import Settings
+from services.payment.bootstrap import bootstrap
+from services.payment.payments.errors import PaymentUnsettled
 from services.payment.stripe.client import StripeClient
+from tests.support.payment_harness import new_payment, payment_settings
 from tests.support.real.stripe_mock import NEWEST_API_VERSION, running_stripe_mock
+from tests.support.saga_recorder import SagaRecorder
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -95,6 +102,34 @@ async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str, mon
 
     assert recorder.answers
     assert [answer for answer in recorder.answers if answer[1] != 200] == []
+
+
+@pytest.mark.real
+@pytest.mark.needs("go")
+@pytest.mark.timeout(600)
+async def test_no_call_of_the_payment_service_is_refused(api_base: str, databases: Mapping[str, str]) -> None:
+    recorder = Recorder()
+    settings = Settings.model_validate(payment_settings(databases["payment"], stripe_api_base=api_base))
+    async with bootstrap(settings, stripe_http=recorder, sagas=SagaRecorder()) as components:
+        payments = components.payments
+        for payment_method in (None, "pm_card_visa"):
+            payment = await payments.open(new_payment(payment_method=payment_method))
+            await payments.check(payment.order_id, refresh=True)
+            with suppress(PaymentUnsettled):  # the mock server answers each call alike, whatever came before
+                await payments.close(payment.order_id)
+            with suppress(PaymentUnsettled):
+                await payments.void(payment.order_id)
+    await recorder.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+
+    calls = {re.sub(r"pi_[A-Za-z0-9]+", "{intent}", call) for call, _ in recorder.answers}
+    assert {status for _, status in recorder.answers} == {200}
+    assert calls == {
+        "POST /v1/payment_intents",
+        "GET /v1/payment_intents/{intent}",
+        "POST /v1/payment_intents/{intent}/confirm",
+        "POST /v1/payment_intents/{intent}/cancel",
+        "GET /v1/charges",
+    }
 
 
 @pytest.mark.real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import secrets
@@ -33,6 +34,7 @@ VERSION: Final = "4.1.1"
 USER: Final = "ordersaga"
 REPLICAS: Final = 3
 MIN_IN_SYNC: Final = 2
+_CLUSTER_ID: Final = base64.urlsafe_b64encode(b"ordersaga-kafka-").decode().rstrip("=")
 _JARS: Final = Path(__file__).with_name("kafka_jars")
 _SMALL: Final = ("-Xmx320m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _READY_SECONDS: Final = 120.0
@@ -92,16 +94,7 @@ class KafkaCluster:
             authority: whom the clients trust.
         """
         ports = iter(astuple(Ports.free()))
-        self._nodes = {
-            number: _Node(
-                id=number,
-                client=next(ports),
-                replication=next(ports),
-                controller=next(ports),
-                folder=folder / str(number),
-            )
-            for number in range(1, REPLICAS + 1)
-        }
+        self._nodes = {number: _Node.on(ports, number, folder / str(number)) for number in range(1, REPLICAS + 1)}
         self._children: dict[int, Child] = {}
         self._folder = folder
         self._password = secrets.token_urlsafe(18)
@@ -138,9 +131,8 @@ class KafkaCluster:
 
     async def __aenter__(self) -> Self:
         """Start it; return when every topic has all its replicas."""
-        jars = cached(f"kafka-{VERSION}", _download)
+        jars = await asyncio.to_thread(cached, f"kafka-{VERSION}", _download)
         self._java = [str(needed("java")), *_SMALL, "-cp", f"{jars}/*"]
-        self._cluster_id = run([*self._java, "kafka.tools.StorageTool", "random-uuid"]).strip()
         await asyncio.gather(*(self._format(node) for node in self._nodes.values()))
         try:
             await self.start(*self._nodes)
@@ -287,7 +279,7 @@ class KafkaCluster:
         node.folder.mkdir()
         node.config.write_text(self._properties(node))
         account = f"SCRAM-SHA-512=[name={USER},password={self._password}]"
-        options = ["--config", str(node.config), "--cluster-id", self._cluster_id, "--add-scram", account]
+        options = ["--config", str(node.config), "--cluster-id", _CLUSTER_ID, "--add-scram", account]
         command = self._command(node, "format", "kafka.tools.StorageTool", "format", *options)
         await run_to_completion(command, within=_FORMAT_SECONDS)
 
