@@ -12,19 +12,20 @@ import yaml
 
 from tests.support.compose import COMPOSE, DEPLOY
 from tests.support.manifests import BASE, EXAMPLE, render
-from tests.support.programs import go_program, need
+from tests.support.programs import cached, go_install, needed
 
 pytestmark = pytest.mark.more
 
+PACKAGE: Final = "sigs.k8s.io/kustomize/kustomize/v5"
 KUSTOMIZE: Final = "v5.7.1"
 
 
 @pytest.mark.needs("go")
 @pytest.mark.parametrize("folder", [BASE, EXAMPLE], ids=lambda folder: folder.name)
 def test_kustomize_renders_what_kubectl_does(folder: Path) -> None:
-    kustomize = go_program("kustomize", module="sigs.k8s.io/kustomize/kustomize/v5", version=KUSTOMIZE)
+    tools = cached(f"kustomize-{KUSTOMIZE}", lambda cache: go_install(cache, f"{PACKAGE}@{KUSTOMIZE}"))
 
-    done = subprocess.run([kustomize, "build", folder], capture_output=True, text=True)
+    done = subprocess.run([tools / "kustomize", "build", folder], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     assert list(yaml.safe_load_all(done.stdout)) == render(folder)
@@ -33,7 +34,7 @@ def test_kustomize_renders_what_kubectl_does(folder: Path) -> None:
 @pytest.mark.needs("docker-compose")
 def test_compose_understands_the_file() -> None:
     """Version 1 of it, which is the one that Debian has; the second reads more, and all of this."""
-    command = [need("docker-compose", package="docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config"]
+    command = [str(needed("docker-compose")), "--file", str(DEPLOY / "compose.yaml"), "config"]
 
     done = subprocess.run(
         command, env={**os.environ, "ORDERSAGA_JWT_PUBLIC_KEYS": '{"keys": []}'}, capture_output=True, text=True

@@ -29,7 +29,7 @@ from sandbox.postgres.databases import READERS
 from sandbox.postgres.temporary import temporary_postgres
 from tests.support.compose import COMPOSE, DEPLOY
 from tests.support.identities import authority
-from tests.support.programs import need
+from tests.support.programs import needed
 
 pytestmark = [pytest.mark.more, pytest.mark.needs("openssl")]
 
@@ -37,7 +37,7 @@ STRIPE: Final = {"STRIPE_API_KEY": "sk_test_key", "STRIPE_WEBHOOK_SECRET": "whse
 
 
 def prepare(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    need("openssl", package="openssl")
+    needed("openssl")
     others = {name: value for name, value in os.environ.items() if name not in STRIPE}
     return subprocess.run(
         ["sh", DEPLOY / "compose" / "prepare.sh", folder],

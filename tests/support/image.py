@@ -24,7 +24,7 @@ import pytest
 
 from sandbox.child import Command
 from sandbox.processes import ROOT
-from tests.support.programs import cache_folder, need
+from tests.support import programs
 
 SUITE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
@@ -91,7 +91,7 @@ def built_image() -> Iterator[Image]:
     """The image, as long as the context is open."""
     if os.geteuid() != 0:
         pytest.fail("images are built as root here; set ORDERSAGA_WITHOUT=buildah", pytrace=False)
-    buildah, base = need("buildah", package="buildah"), _base_system()
+    buildah, base = str(programs.needed("buildah")), programs.cached(f"base-{SUITE}", _make_base) / "rootfs.tar"
     with TemporaryDirectory(prefix="ordersaga-image-") as name:
         folder = Path(name)
         storage = ["--storage-driver=vfs", f"--root={folder / 'root'}", f"--runroot={folder / 'runroot'}"]
@@ -124,22 +124,13 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(folder)}
 
 
-def _base_system() -> Path:
-    """A Debian with Python as an archive, made where it is not there yet."""
-    cache = cache_folder(f"base-{SUITE}")
-    archive = cache / "rootfs.tar"
-    if archive.exists():
-        return archive
-    debootstrap = need("debootstrap", package="debootstrap")
-    with TemporaryDirectory(dir=cache) as folder:
-        system = Path(folder) / "system"
-        line = [debootstrap, "--variant=minbase", f"--include={PACKAGES}", SUITE, str(system)]
-        done = subprocess.run(line, capture_output=True, text=True)
-        assert done.returncode == 0, f"{' '.join(line)}:\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}"
-        for downloads in ("var/cache/apt", "var/lib/apt/lists"):
-            shutil.rmtree(system / downloads)
-            (system / downloads).mkdir()
-        with tarfile.open(made := Path(folder) / "rootfs.tar", "w") as packed:
-            packed.add(system, "/")
-        made.rename(archive)
-    return archive
+def _make_base(folder: Path) -> None:
+    """A Debian with Python, as an archive."""
+    system = folder / "system"
+    programs.run([programs.needed("debootstrap"), "--variant=minbase", f"--include={PACKAGES}", SUITE, system])
+    for downloads in ("var/cache/apt", "var/lib/apt/lists"):
+        shutil.rmtree(system / downloads)
+        (system / downloads).mkdir()
+    with tarfile.open(folder / "rootfs.tar", "w") as packed:
+        packed.add(system, "/")
+    shutil.rmtree(system)

@@ -1,47 +1,80 @@
-"""Programs of others that a test needs, and how whoever lacks one gets it."""
+"""Programs that nobody here wrote: found on this machine, or made once into a cache outside the tree."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final, NoReturn
 
 import pytest
 
+_INSTALL: Final = {
+    "java": ("java", "default-jre-headless"),
+    "mvn": ("java", "maven"),
+    "go": ("go", "golang-go"),
+    "exim4": ("exim", "exim4-daemon-light"),
+    "buildah": ("buildah", "buildah"),
+    "debootstrap": ("buildah", "debootstrap"),
+    "docker-compose": ("docker-compose", "docker-compose"),
+    "openssl": ("openssl", "openssl"),
+}
+"""Program to its name in ORDERSAGA_WITHOUT, and to Debian's package of it."""
+_OLDEST_GO: Final = 21
 
-def need(program: str, *, package: str) -> str:
-    """Where the program is; a test that wants it fails with the line that installs it.
 
-    Tests carry the mark `needs(program)`, so that ORDERSAGA_WITHOUT leaves them out.
-    """
-    found = shutil.which(program)
+def needed(program: str) -> Path:
+    """Where the program is; the test fails without it, and says how to get it or how to do without."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
-        pytest.fail(
-            f"{program} is missing: `apt-get install {package}`. Without it, set ORDERSAGA_WITHOUT={program}.",
-            pytrace=False,
-        )
-    return found
+        without, package = _INSTALL[program]
+        missing(program, f"apt-get install {package}", without=without)
+    return Path(found)
 
 
-def cache_folder(name: str) -> Path:
-    """A folder outside the tree for what is built once."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ordersaga" / name
-    folder.mkdir(parents=True, exist_ok=True)
+def missing(program: str, install: str, *, without: str) -> NoReturn:
+    """Fail the test for want of a program."""
+    message = f"{program} is missing: `{install}`. Without it, set ORDERSAGA_WITHOUT={without}."
+    pytest.fail(message, pytrace=False)
+
+
+def cached(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder in the cache, made by `make` where it is not there: whole or not at all, by one process at a time."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ordersaga"
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / name
+    with (home / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=home) as draft:
+                (made := Path(draft) / "made").mkdir()
+                make(made)
+                made.rename(folder)
     return folder
 
 
-def go_program(name: str, *, module: str, version: str) -> str:
-    """A program that Go builds once."""
-    cache = cache_folder(f"{name}-{version}")
-    program = cache / name
-    if program.exists():
-        return str(program)
-    install = [need("go", package="golang-go"), "install", f"{module}@{version}"]
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        built = subprocess.run(install, env={**os.environ, "GOBIN": folder}, capture_output=True, text=True)
-        if built.returncode != 0:
-            pytest.fail(f"`{' '.join(install)}` failed:\n{built.stderr[-2_000:]}", pytrace=False)
-        (Path(folder) / name).rename(program)  # whole at once, should two build it side by side
-    return str(program)
+def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> str:
+    """What a command that ends by itself prints; the test fails with its last words if it fails."""
+    done = subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    if done.returncode != 0:
+        words = (done.stdout + done.stderr)[-2_000:]
+        pytest.fail(f"`{' '.join(map(str, command))}` failed:\n{words}", pytrace=False)
+    return done.stdout
+
+
+def go_install(folder: Path, package: str) -> None:
+    """Have Go build a program into the folder; its module's checksum is Go's own to check."""
+    go = needed("go")
+    version = re.search(r"go1\.([0-9]+)", run([go, "version"]))
+    if version is None or int(version[1]) < _OLDEST_GO:
+        pytest.fail(
+            f"{go} is older than 1.{_OLDEST_GO}, which is the first that fetches the version a program wants: install "
+            "one from https://go.dev/dl. Without it, set ORDERSAGA_WITHOUT=go.",
+            pytrace=False,
+        )
+    run([go, "install", package], environment={"GOBIN": str(folder)})

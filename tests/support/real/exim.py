@@ -21,7 +21,7 @@ from sandbox.certificates import CertificateAuthority
 from sandbox.child import Child, Command
 from sandbox.external import External
 from sandbox.ports import HOST, POLL_SECONDS, free_port, wait_until_listening
-from tests.support.real.programs import needed
+from tests.support.programs import needed
 
 USER: Final = "shop"
 PASSWORD: Final = "correct horse"

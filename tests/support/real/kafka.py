@@ -26,7 +26,7 @@ from sandbox.certificates import CertificateAuthority
 from sandbox.child import Child, Command, run_to_completion
 from sandbox.external import External
 from sandbox.ports import HOST, Ports, address
-from tests.support.real.programs import cached, needed, run
+from tests.support.programs import cached, needed, run
 
 Answer = TypeVar("Answer")
 

@@ -23,7 +23,7 @@ from sandbox.files import write_private
 from sandbox.ports import HOST, free_port
 from sandbox.postgres.databases import SERVICES, Databases, database_name, describe, load_passwords, set_up
 from sandbox.postgres.launch import Launch
-from tests.support.real.programs import missing
+from tests.support.programs import missing
 
 OLDEST: Final = 15
 _HOME: Final = Path("/usr/lib/postgresql")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox.child import Child, Command
-from tests.support.real.programs import cached, go_install
+from tests.support.programs import cached, go_install
 
 VERSION: Final = "v0.203.0"
 NEWEST_API_VERSION: Final = "2026-08-26.dahlia"

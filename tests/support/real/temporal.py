@@ -29,8 +29,8 @@ from sandbox.certificates import CertificateAuthority
 from sandbox.child import Child, Command, run_to_completion
 from sandbox.external import External
 from sandbox.ports import HOST, Ports, address
+from tests.support.programs import cached, go_install, needed, run
 from tests.support.real.postgres import DebianPostgres
-from tests.support.real.programs import cached, go_install, needed, run
 
 VERSION: Final = "v1.30.4"
 NAMESPACE: Final = "shop"
