@@ -28,6 +28,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
         temporal_ui: empty where Temporal is external.
         grpc: service to its host:port.
         postgres: service to its database, as its owner.
+        probes: component to where its process answers /livez, /readyz and /metrics.
         accounts: role to the account that the stack made for it.
         processes: component or server to pid; components that share a process share it. Of a process that was started
             again it is the new one as soon as that is ready.
@@ -42,12 +43,19 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     mailbox: str
     grpc: Mapping[str, str]
     postgres: Mapping[str, str]
+    probes: Mapping[str, str]
     accounts: Mapping[str, Account]
     processes: Mapping[str, int]
 
     @classmethod
     def of(
-        cls, settings: Settings, ports: Ports, *, accounts: Mapping[str, Account], processes: Mapping[str, int]
+        cls,
+        settings: Settings,
+        ports: Ports,
+        *,
+        probes: Mapping[str, int],
+        accounts: Mapping[str, Account],
+        processes: Mapping[str, int],
     ) -> Self:
         """Of a stack with these settings on these ports. What may be external is where the settings say."""
         temporal = connect_options(settings)["target_host"]
@@ -61,6 +69,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             mailbox=f"http://{address(ports.mailbox)}",
             grpc={service: address(getattr(ports, service)) for service in SERVICES},
             postgres={service: settings.required(f"{service}_dsn") for service in SERVICES},
+            probes={name: f"http://{address(port)}" for name, port in probes.items()},
             accounts=accounts,
             processes=processes,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 from runtime.settings import SettingsError
@@ -63,13 +64,7 @@ class Ports:
             StackError: there are none.
         """
         names = [field.name for field in fields(cls)]
-        starts = list(FREE_RANGE[::BLOCK])
-        random.shuffle(starts)
-        for start in starts:
-            ports = dict(zip(names, range(start + 1, start + BLOCK), strict=False))
-            if _claim(start) and all(_is_free(port) for port in ports.values()):
-                return cls(**ports)
-        raise StackError(f"No {BLOCK} free ports in a row between {FREE_RANGE.start} and {FREE_RANGE.stop}.")
+        return cls(**dict(zip(names, free_ports(len(names)), strict=True)))
 
     def check(self) -> None:
         """See that nobody listens on them.
@@ -90,9 +85,24 @@ def _refuse_shared(ports: dict[str, int]) -> None:
             raise SettingsError(f"{port_setting(other)} and {port_setting(listener)}: both are {port}")
 
 
+def free_ports(count: int) -> Sequence[int]:
+    """So many ports, fewer than `BLOCK`, that nothing listens on, and that nobody else is given while we run.
+
+    Raises:
+        StackError: there are none.
+    """
+    starts = list(FREE_RANGE[::BLOCK])
+    random.shuffle(starts)
+    for start in starts:
+        ports = range(start + 1, start + 1 + count)
+        if _claim(start) and all(_is_free(port) for port in ports):
+            return ports
+    raise StackError(f"No {BLOCK} free ports in a row between {FREE_RANGE.start} and {FREE_RANGE.stop}.")
+
+
 def free_port() -> int:
     """One port that nothing listens on, for a single server that starts now."""
-    return Ports.free().postgres
+    return free_ports(1)[0]
 
 
 def address(port: int) -> str:

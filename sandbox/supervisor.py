@@ -24,7 +24,7 @@ from sandbox.external import External
 from sandbox.files import write_private
 from sandbox.folder import StackFolder
 from sandbox.kafka import Kafka
-from sandbox.ports import Ports
+from sandbox.ports import Ports, free_ports
 from sandbox.postgres.server import Postgres
 from sandbox.processes import GROUPED, SPLIT, Group, Tier, group_command, setup_command
 from sandbox.servers import Server, Servers
@@ -77,6 +77,7 @@ class Stack:
         self._restart = restart
         self._external = frozenset(external)
         self._on_update = on_update
+        self._probe_ports = dict(zip((group.name for group in groups), free_ports(len(groups)), strict=True))
         self._watchdogs: dict[str, Watchdog] = {}
         self._stop_task: asyncio.Task[None] | None = None
         self._is_up = False
@@ -215,7 +216,8 @@ class Stack:
         """What the group's process is given: no secret that it has no use for."""
         if group.tier is Tier.DOUBLE:
             return double_environment(self.settings, self._sandbox)
-        return process_environment(self.settings, *group.components)
+        environment = process_environment(self.settings, *group.components)
+        return environment | {"ORDERSAGA_PROBE_PORT": str(self._probe_ports[group.name])}
 
     # -- While it runs ----------------------------------------------------------------------------------------------
 
@@ -259,6 +261,12 @@ class Stack:
         self.endpoints = Endpoints.of(
             self.settings,
             self._ports,
+            probes={
+                name: self._probe_ports[group.name]
+                for group in self._groups
+                if group.tier is not Tier.DOUBLE
+                for name in group.components
+            },
             accounts={"admin": Account(email=ADMIN_EMAIL, password=self._credentials.admin_password)},
             processes={**self._servers.pids, **processes},
         )

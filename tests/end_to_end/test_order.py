@@ -337,13 +337,25 @@ def test_endpoints_json_says_where_everything_is(client: StackClient) -> None:
     addresses = [written.pop(name) for name in ("temporal", "kafka", "smtp")] + list(written["grpc"].values())
     assert [url for url in urls if not re.fullmatch(r"http://127\.0\.0\.1:\d+", url)] == []
     assert [address for address in addresses if not re.fullmatch(r"127\.0\.0\.1:\d+", address)] == []
-    assert written.keys() == {"grpc", "postgres", "accounts", "processes"}
+    assert written.keys() == {"grpc", "postgres", "probes", "accounts", "processes"}
     assert written["grpc"].keys() == written["postgres"].keys() == SERVICES
     assert [dsn for dsn in written["postgres"].values() if not dsn.startswith("postgresql://")] == []
     assert {role: account.keys() for role, account in written["accounts"].items()} == {"admin": {"email", "password"}}
     assert written["processes"].keys() == OUR_PROCESSES | {"postgres", "temporal", "kafka"}
     worker = written["processes"].pop("order-worker")
     assert worker not in written["processes"].values()
+
+
+async def test_every_part_answers_its_probes_off_the_public_port(client: StackClient) -> None:
+    probes = client.stack.endpoints.probes
+    assert probes.keys() == SERVICES | {"gateway", "relay", "order-worker"}
+    async with httpx.AsyncClient(trust_env=False) as http:
+        ready = {part: (await http.get(f"{url}/readyz")).json()["parts"][part] for part, url in probes.items()}
+        metrics = await http.get(f"{probes['order-worker']}/metrics")
+
+    assert {part: report for part, report in ready.items() if not report["ready"] or report["degraded"]} == {}
+    assert metrics.text.startswith("# HELP")
+    assert [(await client.gateway.get(path)).status_code for path in ("/livez", "/readyz", "/metrics")] == [404] * 3
 
 
 async def test_nothing_that_the_parts_use_has_a_problem_and_what_is_missing_is_named(client: StackClient) -> None:

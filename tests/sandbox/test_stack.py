@@ -89,7 +89,7 @@ async def test_a_started_stack_says_where_everything_is_and_leaves_nothing_runni
         written = json.loads((var / "endpoints.json").read_text())
         assert written.keys() == {
             *("gateway", "temporal", "temporal_ui", "kafka", "stripe", "smtp", "mailbox"),
-            *("grpc", "postgres", "accounts", "processes"),
+            *("grpc", "postgres", "probes", "accounts", "processes"),
         }
         assert written["processes"].keys() == {"postgres", "temporal", "kafka", *PARTS, *DOUBLES}
         assert written["grpc"].keys() == written["postgres"].keys()
@@ -239,6 +239,7 @@ async def test_what_a_killed_stack_left_is_cleared_once_its_processes_have_ended
         **dict.fromkeys(("gateway", "temporal", "temporal_ui", "kafka", "stripe", "smtp", "mailbox"), ""),
         grpc={},
         postgres={},
+        probes={},
         accounts={},
         processes={"order-worker": stopping.pid},
     )
