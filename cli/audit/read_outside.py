@@ -75,8 +75,11 @@ async def read_kafka(settings: Settings) -> Mapping[str, list[int]]:
 
 
 def _count(seqs: dict[str, list[int]], record: Any) -> None:
-    headers = dict(record.headers)
-    order_id, seq = record.key.decode(), int(headers["ce_seq"])
+    """Note an event; whatever else somebody has put there is none of ours, and our consumers dead-letter it."""
+    number: bytes = dict(record.headers).get("ce_seq", b"")
+    if record.key is None or not number.isdigit():
+        return
+    order_id, seq = record.key.decode(errors="replace"), int(number)
     if seq not in seqs[order_id]:
         seqs[order_id].append(seq)
 
