@@ -139,7 +139,7 @@ MECHANISMS: Final[Sequence[Mutation]] = (
         file="runtime/http_room.py",
         source="Phase.IDLE, Phase.BODY)",
         mutated="Phase.IDLE, Phase.BODY, Phase.ANSWER)",
-        tests=["tests/gateway/test_http_limits.py"],
+        tests=["tests/gateway/test_http_connections.py"],
     ),
     Mutation(
         breaks="a server stops without a farewell",
