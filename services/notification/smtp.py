@@ -267,10 +267,12 @@ def _error_of_connection(error: ssl.SSLError | aiosmtplib.SMTPException) -> Mess
                 f"no encrypted connection to the SMTP relay came about ({cause.reason}); see ORDERSAGA_SMTP_TLS"
             )
         cause = cause.__cause__ or cause.__context__
+    if "AUTH" in str(error):  # it advises STARTTLS, too
+        return MailRelayUnusable(
+            "the SMTP relay takes no login over this connection; see ORDERSAGA_SMTP_TLS and ORDERSAGA_SMTP_USER"
+        )
     if "STARTTLS" in str(error):
         return MailRelayUnusable("the SMTP relay has no STARTTLS; see ORDERSAGA_SMTP_TLS")
-    if "AUTH" in str(error):
-        return MailRelayUnusable("the SMTP relay takes no login over this connection; see ORDERSAGA_SMTP_TLS")
     return MessageDelayed(type(error).__name__)
 
 

@@ -254,6 +254,11 @@ async def test_a_relay_without_starttls_is_named_as_that(relay: Relay) -> None:
         await send(relay, smtp_tls="starttls")
 
 
+async def test_a_relay_without_logins_is_named_as_that(relay: Relay) -> None:
+    with pytest.raises(MailRelayUnusable, match="takes no login over this connection; see ORDERSAGA_SMTP_TLS"):
+        await send(relay, smtp_tls="none", smtp_user="shop", smtp_password="secret")
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
