@@ -94,17 +94,21 @@ class _Grants:
         self._schema = sql.Identifier(schema)
 
     def execute(self, statement: LiteralString, role: str = "") -> None:
-        """Execute a statement with {schema} and {role} in it."""
-        self._connection.execute(sql.SQL(statement).format(schema=self._schema, role=sql.Identifier(role)))
+        """Execute a statement with {database}, {schema} and {role} in it."""
+        database = sql.Identifier(self._connection.info.dbname)
+        self._connection.execute(
+            sql.SQL(statement).format(database=database, schema=self._schema, role=sql.Identifier(role))
+        )
 
     def shut_out(self, role: str) -> None:
-        """Take every right away."""
+        """Take every right in the schema away."""
         self.execute("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}", role)
         self.execute("REVOKE ALL ON SCHEMA {schema} FROM {role}", role)
 
     def let_in(self, role: str) -> None:
-        """Let the role see the schema, and nothing in it."""
+        """Let the role connect and see the schema, and nothing in it."""
         self.shut_out(role)
+        self.execute("GRANT CONNECT ON DATABASE {database} TO {role}", role)
         self.execute("GRANT USAGE ON SCHEMA {schema} TO {role}", role)
 
     def let_read(self, columns: Mapping[str, Sequence[str]], role: str) -> None:

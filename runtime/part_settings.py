@@ -11,9 +11,10 @@ _PROCESS: Final = ("log_level", "probe_host", "probe_port", "drain_delay", "shut
 _TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
 _DATABASE: Final = ("database_pool_size", "database_pooler")
 _GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")
+_PAYLOADS: Final = ("temporal_payload_keys", "temporal_encrypt")
 _TEMPORAL: Final = (
     *("temporal_config_file", "temporal_profile", "temporal_address", "temporal_namespace"),
-    "temporal_payload_keys",
+    *_PAYLOADS,
 )
 _KAFKA: Final = (
     *("kafka_bootstrap", "kafka_security_protocol", "kafka_sasl_mechanism", "kafka_username", "kafka_password"),
@@ -76,14 +77,21 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("product_address", "inventory_address", "payment_address", "order_address"),
     ),
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
-    "codec-server": (*_PROCESS, "temporal_payload_keys", "codec_host", "codec_port", "codec_origin"),
+    "codec-server": (
+        *_PROCESS,
+        "temporal_payload_keys",
+        "temporal_encrypt",
+        "codec_host",
+        "codec_port",
+        "codec_origin",
+    ),
     "setup databases": (*_DSNS, "owner_dsns", "relay_dsns", "audit_dsns", "relay_role", "audit_role"),
     "setup temporal": (*_TEMPORAL, "temporal_retention"),
     "setup kafka": (*_KAFKA, "kafka_replication", "kafka_min_in_sync", "kafka_retention"),
     "setup stripe": (*_STRIPE, "stripe_payment_method_types", "stripe_webhook_url"),
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
-    "replay": ("temporal_payload_keys",),
+    "replay": _PAYLOADS,
     "repair": (
         *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
         *("payment_attempts", "attention_after", "payment_event_timeout"),

@@ -221,6 +221,10 @@ class Settings(BaseSettings):
         description="JSON object: id to key (base64 of 32 bytes) that payloads in histories are encrypted with; the "
         "first one encrypts, all decrypt. Not encrypted when not set.",
     )
+    temporal_encrypt: bool = Field(
+        default=True,
+        description="Encrypt payloads, where there are keys; false only decrypts, until every process has the keys.",
+    )
     codec_host: str = Field(default="127.0.0.1", description="Address that the codec server binds.")
     codec_port: Port = Field(default=8234, description="Port that the codec server binds.")
     codec_origin: str | None = Field(

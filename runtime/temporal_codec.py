@@ -2,8 +2,9 @@
 
 A history of ours holds ids, amounts and what a person noted at an order, and no name or address. Where even that must
 not be readable at the server, `ORDERSAGA_TEMPORAL_PAYLOAD_KEYS` names keys: the first one encrypts (AES-256-GCM, each
-payload with a fresh nonce), all of them decrypt, so that one key can follow another. What was written before is read as
-it is. The Web UI shows payloads again with the help of the part `codec-server`.
+payload with a fresh nonce), all of them decrypt, so that one key can follow another. Before the very first one
+encrypts, every process has to know it: until then `ORDERSAGA_TEMPORAL_ENCRYPT` is false. What was written before is
+read as it is. The Web UI shows payloads again with the help of the part `codec-server`.
 """
 
 from __future__ import annotations
@@ -39,18 +40,20 @@ class EncryptionCodec(PayloadCodec):
 
     Args:
         keys: id to key, base64 of 32 bytes; at least one.
+        encrypts: or else only decrypts.
 
     Raises:
         SettingsError: a key is none.
     """
 
-    def __init__(self, keys: Mapping[str, SecretStr]) -> None:
+    def __init__(self, keys: Mapping[str, SecretStr], *, encrypts: bool = True) -> None:
+        self._encrypts = encrypts
         self._ciphers = {key_id: AESGCM(_key(key_id, key.get_secret_value())) for key_id, key in keys.items()}
         self._current = next(iter(self._ciphers))
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """See `PayloadCodec`."""
-        return [self._encrypt(payload) for payload in payloads]
+        return [self._encrypt(payload) for payload in payloads] if self._encrypts else list(payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """See `PayloadCodec`; what is not encrypted stays as it is.
@@ -85,7 +88,8 @@ def payload_codec(settings: Settings) -> EncryptionCodec | None:
     Raises:
         SettingsError: a key is none.
     """
-    return EncryptionCodec(settings.temporal_payload_keys) if settings.temporal_payload_keys else None
+    keys = settings.temporal_payload_keys
+    return EncryptionCodec(keys, encrypts=settings.temporal_encrypt) if keys else None
 
 
 def data_converter(settings: Settings) -> DataConverter:

@@ -221,6 +221,13 @@ class Stack:
 
     # -- While it runs ----------------------------------------------------------------------------------------------
 
+    @property
+    def administrator(self) -> str:
+        """DSN of our own PostgreSQL's administrator."""
+        if self._postgres is None:
+            raise LookupError("PostgreSQL is somebody else's, and so is its administrator")
+        return self._postgres.databases.admin
+
     async def take_down(self, name: str) -> None:
         """Kill the process of a component or a server on purpose: nobody starts it again until `bring_back`."""
         if name in self._servers.pids:

@@ -79,6 +79,14 @@ class Buyer:
                 return
             self.placed.append(await stories[number % len(stories)]())
 
+    async def until_placed(self, orders: int) -> None:
+        """Wait until so many have come to their end."""
+
+        async def count_orders() -> int:
+            return len(self.placed)
+
+        await until(count_orders, lambda placed: placed >= orders)
+
     async def _pay_at_once(self) -> Placed:
         order = await self._place(self.product, payment_method="pm_card_visa")
         return await self._until(order["id"], "PAID")
