@@ -26,7 +26,7 @@ def serving(channel: grpc.aio.Channel) -> Check:
         try:
             answer = await ask(HealthCheckRequest(), timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
-            return f"{error.code().name}: {error.details()}"
+            return f"it does not answer: {error.code().name}: {error.details()}"
         return None if answer.status == HealthCheckResponse.SERVING else "it does not serve"
 
     return find_problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -27,6 +28,7 @@ _NAMESPACE: Final = "default"
 RETRY_SECONDS: Final = 0.5
 RPC_TIMEOUT: Final = timedelta(seconds=2)
 """Limit of one call, for `rpc_timeout`."""
+_QUOTED: Final = re.compile(r'kind: \w+, message: "([^"]+)"')
 _CONNECT_SECONDS: Final = 1.0
 _REFUSALS: Final = frozenset(
     {
@@ -106,7 +108,14 @@ async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
         raise TemporalAway(message) from None
     except (WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, TimeoutError) as error:
         # RuntimeError is how the SDK says that a lazy client could not connect.
-        raise TemporalAway(f"Temporal: {str(error) or 'no answer'}") from None
+        raise TemporalAway(f"Temporal: {_in_words(error)}") from None
+
+
+def _in_words(error: Exception) -> str:
+    """What the SDK says, or of what it dumps of a connection's structures the operating system's own words."""
+    text = str(error) or "no answer"
+    quoted = _QUOTED.search(text)
+    return text if quoted is None else f"no connection: {quoted[1]}"
 
 
 async def wait_for_temporal(settings: Settings, lifecycle: Lifecycle) -> Client | None:

@@ -30,7 +30,25 @@ async def examine_part(part: str, settings: Settings) -> Sequence[Finding]:
     except SettingsError as error:
         return [Finding(part, "settings", State.WRONG, line) for line in str(error).splitlines()]
     findings.insert(0, Finding(part, "settings", State.OK))
-    return findings + [found(part, name, problems.get(name)) for name in looked_at]
+    return findings + [found(part, name, _with_setting(part, name, problems.get(name))) for name in looked_at]
+
+
+def _with_setting(part: str, name: str, problem: str | None) -> str | None:
+    """The problem, with the setting that says where the thing is, unless it tells already what mends it."""
+    if problem is None or "ORDERSAGA_" in problem or "`ordersaga " in problem:
+        return problem
+    what, _, of = name.partition(" ")
+    match what:
+        case "database":
+            return f"{problem}; see {'ORDERSAGA_RELAY_DSNS' if of else f'ORDERSAGA_{part.upper()}_DSN'}"
+        case "temporal":
+            return f"{problem}; see ORDERSAGA_TEMPORAL_ADDRESS, or the profile"
+        case "kafka":
+            return f"{problem}; see ORDERSAGA_KAFKA_BOOTSTRAP"
+        case "stripe":
+            return f"{problem}; see ORDERSAGA_STRIPE_API_BASE"
+        case _:
+            return f"{problem}; is `ordersaga serve {name}` running, and ORDERSAGA_{name.upper()}_ADDRESS where it is?"
 
 
 @asynccontextmanager

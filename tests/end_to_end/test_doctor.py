@@ -55,7 +55,7 @@ BROKEN: Mapping[str, tuple[Change, str, str, str]] = {
         lambda settings, _: {"order_dsn": dsn_with(settings.order_dsn, password="wrong")},
         "order",
         "database",
-        "it does not answer: connection failed:",
+        'password authentication failed for user "ordersaga_order"; see ORDERSAGA_ORDER_DSN',
     ),
     "no tables": (
         lambda settings, _: {"order_dsn": dsn_with(settings.order_dsn, options="-csearch_path=nowhere")},
@@ -85,7 +85,7 @@ BROKEN: Mapping[str, tuple[Change, str, str, str]] = {
         lambda _, __: {"temporal_address": f"127.0.0.1:{free_port()}"},
         "order",
         "temporal",
-        "Temporal: ",
+        "Temporal: no connection: Connection refused; see ORDERSAGA_TEMPORAL_ADDRESS, or the profile",
     ),
     "Kafka speaks no TLS": (
         lambda _, __: {"kafka_security_protocol": "SSL"},
@@ -127,7 +127,7 @@ BROKEN: Mapping[str, tuple[Change, str, str, str]] = {
         lambda _, __: {"product_address": f"127.0.0.1:{free_port()}"},
         "gateway",
         "product",
-        "UNAVAILABLE",
+        "Connection refused; is `ordersaga serve product` running, and ORDERSAGA_PRODUCT_ADDRESS where it is?",
     ),
     "another part's certificate": (
         lambda _, folder: certificate_of(Part.PRODUCT, folder),
