@@ -223,8 +223,11 @@ class PaymentHarness(StripeSide):
     async def postpone_follow_ups(self) -> None:
         """As if every open refund and dispute had just been looked after."""
         async with self.database.autocommit() as connection:
-            await connection.execute("UPDATE refunds SET next_attempt_at = now() + interval '1 h'")
-            await connection.execute("UPDATE disputes SET next_attempt_at = now() + interval '1 h'")
+            for table in ("refunds", "disputes"):
+                await connection.execute(
+                    f"UPDATE {table} SET next_attempt_at = now() + interval '1 h' "  # noqa: S608 - ours
+                    "WHERE next_attempt_at < now() + interval '30 min'"
+                )
 
     # What is stored
 
