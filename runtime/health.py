@@ -15,6 +15,8 @@ from typing import Final
 
 import structlog
 
+from runtime.settings import SettingsError
+
 log = structlog.stdlib.get_logger(__name__)
 
 CHECK_SECONDS: Final = 2.0
@@ -47,15 +49,18 @@ class Checks:
 
 
 def seldom(check: Check, *, interval: float) -> Check:
-    """The check, made once an `interval` of seconds: for what is not to be asked at each probe."""
+    """The check, made once an `interval` of seconds: for what is not to be asked at each probe.
+
+    One that is cut off because it takes too long is not made again sooner than any other.
+    """
     answer: str | None = None
     asked_at: float | None = None
 
     async def ask() -> str | None:
         nonlocal answer, asked_at
         if asked_at is None or monotonic() - asked_at > interval:
+            answer, asked_at = "it did not answer in time", monotonic()
             answer = await check()
-            asked_at = monotonic()
         return answer
 
     return ask
@@ -133,5 +138,7 @@ async def _answer(check: Check, seconds: float) -> str | None:
             return await check()
     except TimeoutError:
         return f"no answer within {seconds:.0f} s"
+    except SettingsError as error:
+        return str(error)
     except Exception as error:  # a check that breaks is no reason to be ready
         return f"{type(error).__name__}: {error}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -52,8 +53,12 @@ async def find_missing(settings: Settings, *, topics: Collection[str]) -> str | 
 
 
 async def find_faults(settings: Settings) -> str | None:
-    """What is wrong with the layout of the topics that are there, in words."""
-    async with _Admin(settings) as admin:
+    """What is wrong with the layout of the topics that are there, in words.
+
+    Raises:
+        KafkaUnusable: that cannot be asked.
+    """
+    async with _admin(settings) as admin:
         # of all topics, since one that is asked for by name may be made when it is missing
         described = {topic["topic"]: topic for topic in await admin.describe_topics()}
         configs = await _describe_configs(admin, [name for name in ALL_TOPICS if name in described])
@@ -73,7 +78,7 @@ async def set_up(settings: Settings) -> Iterator[str]:
     Raises:
         KafkaUnusable: no broker can be used, or it takes no part of it.
     """
-    async with _Admin(settings) as admin:
+    async with _admin(settings) as admin:
         wanted = {name: _layout(settings, name) for name in ALL_TOPICS}
         known = set(await admin.list_topics())
         missing = [topic for name, topic in wanted.items() if name not in known]
@@ -83,23 +88,17 @@ async def set_up(settings: Settings) -> Iterator[str]:
     return filter(None, [_outcome(wanted[name], code, *said) for name, code, *said in answer.topic_errors])
 
 
-class _Admin:
-    """An admin client as long as the context is open."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client = AIOKafkaAdminClient(**kafka_options(settings))
-
-    async def __aenter__(self) -> AIOKafkaAdminClient:
-        try:
-            await self._client.start()
-        except KafkaError as error:
-            await self._client.close()
-            raise KafkaUnusable(f"Kafka: {await diagnose(self._settings) or explain(error)}") from None
-        return self._client
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client as long as the context is open; what goes wrong there is `KafkaUnusable`."""
+    client = AIOKafkaAdminClient(**kafka_options(settings))
+    try:
+        await client.start()
+        yield client
+    except KafkaError as error:
+        raise KafkaUnusable(f"Kafka: {await diagnose(settings) or explain(error)}") from None
+    finally:
+        await client.close()
 
 
 def _layout(settings: Settings, name: str) -> NewTopic:

@@ -70,11 +70,11 @@ async def find_problem(client: Client) -> str | None:
 
 
 async def find_short_retention(client: Client, *, least: timedelta) -> str | None:
-    """Whether closed workflows are forgotten too soon, in words; None also where that cannot be asked now."""
+    """Whether closed workflows are forgotten too soon, in words, or why that cannot be asked."""
     try:
         kept = _retention(await _describe(client))
-    except (TemporalRefused, TemporalAway):
-        return None
+    except (TemporalRefused, TemporalAway) as error:
+        return f"cannot be asked: {error}"
     if kept >= least:
         return None
     return (

@@ -18,7 +18,10 @@ class External(StrEnum):
 
 _SETTINGS: Final[Mapping[External, Collection[str]]] = {
     External.TEMPORAL: ("temporal_address", "temporal_namespace"),
-    External.KAFKA: ("kafka_bootstrap", "kafka_idempotence", "kafka_session_timeout_ms"),
+    External.KAFKA: (
+        *("kafka_bootstrap", "kafka_idempotence", "kafka_session_timeout_ms"),
+        *("kafka_replication", "kafka_min_in_sync"),
+    ),
     External.SMTP: ("smtp_host", "smtp_port", "smtp_tls", "smtp_user", "smtp_password"),
 }
 """What the stack says of each of its own; of another, the environment does. (Of databases it says what it has.)"""

@@ -17,7 +17,7 @@ from runtime.tokens import TokenVerifier
 _SECONDS: Final = 15.0
 """What each look gets: longer than a probe's, since here somebody waits for the cause."""
 _RENEW: Final = timedelta(days=7)
-_WORKERS: Final = ("order-worker", "relay")
+_ACT_FOR_NO_USER: Final = ("order-worker", "relay")
 
 
 async def examine_part(part: str, settings: Settings) -> Sequence[Finding]:
@@ -53,7 +53,7 @@ def _with_setting(part: str, name: str, problem: str | None) -> str | None:
 
 @asynccontextmanager
 async def _open_checks(part: str, settings: Settings) -> AsyncIterator[Checks]:
-    if part not in _WORKERS:
+    if part not in _ACT_FOR_NO_USER:
         TokenVerifier(settings.required("jwt_public_keys"))
     match part:
         case "gateway":

@@ -58,8 +58,6 @@ async def test_half_sent_requests_keep_nobody_out(gateway: ServedPart, port: int
 
 async def test_connections_that_come_and_go_leave_nothing_behind(gateway: ServedPart, port: int) -> None:
     folder = Path(f"/proc/{gateway.process.pid}/fd")
-    if not folder.exists():
-        pytest.skip("wants Linux's /proc")
     for half in HALVES.values():
         async with AsyncExitStack() as attack:
             for _ in range(ATTACKERS):

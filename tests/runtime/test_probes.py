@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from runtime.health import Check, Checks, Health, NotSetUp, seldom
+from runtime.health import Check, Checks, Health, NotSetUp, ask, seldom
 from runtime.probes import probe_server
 from runtime.settings import Settings, SettingsError
 from sandbox.ports import free_port
@@ -92,6 +92,32 @@ async def test_what_is_seldom_asked_gives_its_answer_again_until_the_interval_is
     patient, eager = seldom(check, interval=3_600), seldom(check, interval=0)
 
     assert [await patient(), await patient(), await eager()] == ["it is away", "it is away", None]
+
+
+async def test_what_is_seldom_asked_and_was_cut_off_is_not_asked_again_at_once() -> None:
+    asked = 0
+
+    async def hangs() -> str | None:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        return None
+
+    checks = Checks(uses={"stripe": seldom(hangs, interval=3_600)})
+    first, second = [await ask(checks.uses, within=0.01) for _ in range(2)]
+
+    assert (asked, first, second) == (
+        1,
+        {"stripe": "no answer within 0 s"},
+        {"stripe": "it did not answer in time"},
+    )
+
+
+async def test_a_setting_that_does_not_fit_is_a_problem_in_its_own_words() -> None:
+    async def check() -> str | None:
+        raise SettingsError("ORDERSAGA_KAFKA_CA_FILE: nowhere cannot be used")
+
+    assert await ask({"kafka": check}) == {"kafka": "ORDERSAGA_KAFKA_CA_FILE: nowhere cannot be used"}
 
 
 async def test_it_is_not_ready_before_it_has_started_nor_when_it_stops() -> None:
