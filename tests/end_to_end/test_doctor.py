@@ -26,6 +26,7 @@ from sandbox.ports import free_port
 from sandbox.processes import ROOT
 from tests.support.client import StackClient, running_stack
 from tests.support.identities import authority
+from tests.support.served_part import served
 
 Change = Callable[[Settings, Path], Mapping[str, Any]]
 
@@ -240,6 +241,26 @@ def test_setup_makes_a_namespace_with_all_that_it_needs_and_never_shortens_its_r
     )
     assert prolonged.stdout == f"temporal: namespace {namespace} keeps closed workflows 60 days, not 30 days\n"
     assert (again.returncode, again.stdout) == (0, "temporal: nothing to do\n")
+
+
+def test_an_order_worker_without_its_namespace_is_alive_and_ready_once_that_is_set_up(
+    client: StackClient, tmp_path: Path
+) -> None:
+    settings = client.stack.settings.model_copy(update={"temporal_namespace": f"shop-{new_id()[-12:]}"})
+    worker = {
+        name: getattr(settings, name)
+        for name in SETTINGS["order-worker"]
+        if name.startswith(("tls_", "temporal_address", "temporal_namespace")) or name.endswith("_address")
+    }
+    with served("order-worker", tmp_path, worker) as part:
+        part.until(lambda: "temporal" in part.readiness()[1]["problems"])
+        status, report = part.readiness()
+        assert (status, part.is_alive()) == (503, True)
+        assert report["problems"]["temporal"].endswith("run `ordersaga setup temporal`")
+
+        run("setup", "temporal", settings=settings)
+
+        part.until(lambda: part.readiness()[0] == 200)
 
 
 def test_a_step_that_fails_is_named_and_holds_up_no_other(client: StackClient) -> None:
