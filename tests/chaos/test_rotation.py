@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +27,8 @@ from sandbox.certificates import CertificateAuthority
 from sandbox.environment import process_environment
 from sandbox.ports import Ports
 from sandbox.postgres.databases import SERVICES
-from sandbox.processes import ROOT
 from sandbox.supervisor import Stack
+from tests.support.command import ordersaga
 from tests.support.replicas import Replicas, two_of_each
 from tests.support.steady_load import TIMEOUT, add_product, open_door, sign_in, sign_up
 
@@ -77,15 +75,7 @@ async def new_roles(settings: Settings, admin: str) -> Mapping[str, Any]:
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'of-next'".encode())
     changed = settings.model_copy(update={**dsns, "relay_dsns": relays, "relay_role": "relay_next"})
     environment = process_environment(changed, "setup databases")
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "cli.main", "setup", "databases"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = await asyncio.to_thread(ordersaga, "setup", "databases", environment=environment)
     assert done.returncode == 0, done.stderr
     return {**dsns, "relay_dsns": relays}
 

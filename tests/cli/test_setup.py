@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from domain.ids import new_id
 from migrations.runner import SERVICES
+from tests.support.command import ordersaga as run_ordersaga
 from tests.support.shared_postgres import PostgresServer, unique_suffix
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +27,7 @@ NO_ROLES = {"ORDERSAGA_RELAY_ROLE": "none", "ORDERSAGA_AUDIT_ROLE": "none"}
 
 def ordersaga(*arguments: str, environment: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ORDERSAGA_")}
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        cwd=ROOT,
-        env={**kept, **environment},
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_ordersaga(*arguments, environment={**kept, **environment}, typed=typed)
 
 
 def settings(dsns: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from runtime.settings import Settings
 from runtime.tokens import make_private_key
 from sandbox.environment import process_environment
 from sandbox.ports import free_port
-from sandbox.processes import ROOT
 from tests.support.client import StackClient, running_stack
+from tests.support.command import ordersaga
 from tests.support.identities import authority
 from tests.support.served_part import served
 
@@ -188,17 +187,8 @@ async def test_a_role_that_may_do_too_much_is_advised_against(client: StackClien
     assert advice.text.endswith("may change tables: name an owner in ORDERSAGA_OWNER_DSNS")
 
 
-def run(command: str, *arguments: str, settings: Settings) -> subprocess.CompletedProcess[str]:
-    environment = process_environment(settings, *SETTINGS)
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", command, *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def run(*arguments: str, settings: Settings) -> subprocess.CompletedProcess[str]:
+    return ordersaga(*arguments, environment=process_environment(settings, *SETTINGS))
 
 
 def test_its_exit_code_tells_and_scripts_read_json(client: StackClient) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +11,9 @@ import pytest
 from domain.events import ALL_TOPICS
 from runtime.part_settings import SETTINGS
 from sandbox.environment import process_environment
-from sandbox.processes import ROOT
 from tests.chaos.conftest import Chaos
 from tests.support.client import until
+from tests.support.command import ordersaga
 from tests.support.real.exim import EximRelay
 from tests.support.real.kafka import KafkaCluster
 from tests.support.real.postgres import DebianPostgres
@@ -28,17 +26,9 @@ ORDERS = 100
 NAMESPACE = {"ORDERSAGA_TEMPORAL_NAMESPACE": "together"}
 
 
-def ordersaga(*arguments: str, environment: Mapping[str, str]) -> list[str]:
+def lines_of(*arguments: str, environment: Mapping[str, str]) -> list[str]:
     """What the command prints, line by line; it has to succeed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = ordersaga(*arguments, environment=environment)
     assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout.splitlines()
 
@@ -57,19 +47,19 @@ async def test_what_was_set_up_and_looked_at_sells_and_agrees(
     parts = (apache_kafka, temporal, debian_postgres, relay)
     given = {name: value for part in parts for name, value in part.environment.items()} | NAMESPACE
 
-    made = ordersaga("setup", "temporal", "kafka", environment={**os.environ, **given})
+    made = lines_of("setup", "temporal", "kafka", environment={**os.environ, **given})
     async with stack_on(tmp_path / "var", *parts, settings=NAMESPACE, split=True) as client:
         environment = process_environment(client.stack.settings, *SETTINGS)
-        again = ordersaga("setup", environment=environment)
-        before = ordersaga("doctor", environment=environment)
+        again = lines_of("setup", environment=environment)
+        before = lines_of("doctor", environment=environment)
         shopper = await Shopper.enter(client, units=ORDERS)
         orders = await shopper.buy(ORDERS)
         mails = await until(
             lambda: relay.received(to=shopper.customer.email), lambda mails: len(mails) >= 2 * len(orders)
         )
         await Chaos(client=client).orders_agree()
-        ordersaga("audit", environment=environment)
-        after = ordersaga("doctor", environment=environment)
+        lines_of("audit", environment=environment)
+        after = lines_of("doctor", environment=environment)
         processes = client.stack.endpoints.processes.keys()
 
     assert processes.isdisjoint(part.external for part in parts)
