@@ -26,6 +26,8 @@ class CallerRole(StrEnum):
     ANONYMOUS = "anonymous"
     CUSTOMER = "customer"
     ADMIN = "admin"
+    OPERATOR = "operator"
+    """A person on call, known by their certificate."""
     SERVICE = "service"
 
 
@@ -38,7 +40,8 @@ class PermissionDenied(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Identity and role; the id is a user's, or empty, and the token the one that proves it."""
+    """Identity and role; the id is a user's, an operator's name, or empty, and the token the one that proves a user's.
+    """
 
     role: CallerRole
     id: str = ""
@@ -49,11 +52,19 @@ class Caller:
         """As gRPC metadata: the token, if there is one."""
         return ((AUTHORIZATION, f"Bearer {self.token}"),) if self.token else ()
 
+    @property
+    def actor(self) -> str:
+        """Who it is in what is kept of their actions: ``operator:<name>``, ``admin:<user id>``, …"""
+        return f"{self.role.value}:{self.id}" if self.id else self.role.value
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether everybody's is shown to this caller."""
+        return self.role in (CallerRole.ADMIN, CallerRole.OPERATOR, CallerRole.SERVICE)
+
     def may_see(self, owner_id: str) -> bool:
         """Whether what belongs to `owner_id` may be shown to this caller."""
-        return self.role in (CallerRole.ADMIN, CallerRole.SERVICE) or (
-            self.role is CallerRole.CUSTOMER and self.id == owner_id
-        )
+        return self.sees_all or (self.role is CallerRole.CUSTOMER and self.id == owner_id)
 
     def require(self, *roles: CallerRole) -> None:
         """Refuse every other role.

@@ -2,11 +2,13 @@
 
 A part's certificate carries ``spiffe://ordersaga/<part>`` (the identity, by which the part that is called knows its
 caller) and the DNS name ``<part>.ordersaga`` (by which the caller knows whom it reached, whatever address that has).
+An operator's carries ``spiffe://ordersaga/operator/<name>``: a person with a name, who acts by the `ordersaga` command.
 It is signed by the CA of the installation, which signs for nobody else. Files are read again when they change.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from runtime.settings import Settings, SettingsError
 log = structlog.stdlib.get_logger(__name__)
 
 TRUST_DOMAIN: Final = "ordersaga"
+_OPERATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _CA, _CERTIFICATE, _KEY = (f"ORDERSAGA_TLS_{name}_FILE" for name in ("CA", "CERTIFICATE", "KEY"))
 
 
@@ -41,16 +44,26 @@ class Part(StrEnum):
     ORDER = "order"
     PAYMENT = "payment"
     NOTIFICATION = "notification"
+    OPERATOR = "operator"
+    """No process: a person on call."""
 
     @property
     def spiffe_id(self) -> str:
-        """The URI by which its certificate names it."""
+        """The URI by which its certificate names it; an operator's has ``/<name>`` behind it."""
         return f"spiffe://{TRUST_DOMAIN}/{self.value}"
 
     @property
     def server_name(self) -> str:
         """The DNS name for which its certificate is good, whatever its address."""
         return f"{self.value}.{TRUST_DOMAIN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a certificate names: a part, and which one of the operators."""
+
+    part: Part
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +159,13 @@ class Credentials:
         return [_stamp_of(path) for path in self._files.values()]
 
 
-def part_of(uri: str) -> Part | None:
-    """The part that a SPIFFE id names; None for any other name."""
-    prefix = f"spiffe://{TRUST_DOMAIN}/"
-    return next((part for part in Part if uri == f"{prefix}{part.value}"), None)
+def identity_of(uri: str) -> Identity | None:
+    """Whom a SPIFFE id names; None for anybody who is not ours."""
+    before, _, operator = uri.partition(f"{Part.OPERATOR.spiffe_id}/")
+    if not before and _OPERATOR_NAME.fullmatch(operator):
+        return Identity(Part.OPERATOR, operator)
+    parts = (part for part in Part if part is not Part.OPERATOR)
+    return next((Identity(part) for part in parts if uri == part.spiffe_id), None)
 
 
 def _stamp_of(path: Path) -> tuple[int, int, int] | None:
@@ -195,9 +211,11 @@ def _check_names(part: Part, certificate: x509.Certificate, files: Mapping[str, 
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if uris != [part.spiffe_id]:
-        raise SettingsError(f"{where} is for {', '.join(uris) or 'no part'}, not for {part.spiffe_id}")
-    if part.server_name not in names.get_values_for_type(x509.DNSName):
+    identity = identity_of(uris[0]) if len(uris) == 1 else None
+    if identity is None or identity.part is not part:
+        wanted = f"{part.spiffe_id}/<name>" if part is Part.OPERATOR else part.spiffe_id
+        raise SettingsError(f"{where} is for {', '.join(uris) or 'no part'}, not for {wanted}")
+    if part is not Part.OPERATOR and part.server_name not in names.get_values_for_type(x509.DNSName):
         raise SettingsError(f"{where} lacks the DNS name {part.server_name}")
     now = datetime.now(UTC)
     if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:

@@ -2,6 +2,7 @@
 
     @allow(Part.ORDER_WORKER)                 # as itself
     @allow(Part.GATEWAY, CallerRole.ADMIN)    # for a user with that role, whose access token comes with the call
+    @allow(Part.OPERATOR)                     # a person on call
     async def GetStock(self, request, context): …
 
 A method that declares nothing keeps its server from starting. Who calls is known from the certificate, and for whom
@@ -22,7 +23,7 @@ from grpc_reflection.v1alpha import reflection
 
 from domain.refusals import Refusal
 from runtime.caller import ANONYMOUS, AUTHORIZATION, SERVICE, Caller, CallerRole, PermissionDenied, read_bearer
-from runtime.identity import Part, part_of
+from runtime.identity import Identity, Part, identity_of
 from runtime.refusal import Refused
 from runtime.tokens import InvalidToken, TokenVerifier
 
@@ -91,12 +92,14 @@ class Permissions:
             PermissionDenied: the part may not call this, or not for this user.
             Unauthenticated: there is no valid token, and it takes one.
         """
-        part = _part_of(context)
+        identity = _identity_of(context)
         if method.startswith(_OPEN):
             return SERVICE
-        found = next((permission for permission in self._of.get(method, ()) if permission.part is part), None)
+        found = next((permission for permission in self._of.get(method, ()) if permission.part is identity.part), None)
         if found is None:
-            raise PermissionDenied(f"{part.value} may not call {method}")
+            raise PermissionDenied(f"{identity.part.value} may not call {method}")
+        if identity.operator:
+            return Caller(CallerRole.OPERATOR, id=identity.operator)
         token = read_bearer(dict(context.invocation_metadata() or ()).get(AUTHORIZATION, ""))
         if not found.roles:
             return SERVICE
@@ -124,14 +127,14 @@ def _declared(method: MethodDescriptor, servicer: object) -> Sequence[Permission
     return declared
 
 
-def _part_of(context: grpc.aio.ServicerContext[Any, Any]) -> Part:
-    """The part that the caller's certificate names.
+def _identity_of(context: grpc.aio.ServicerContext[Any, Any]) -> Identity:
+    """Whom the caller's certificate names.
 
     Raises:
-        PermissionDenied: it names none of ours.
+        PermissionDenied: nobody of ours.
     """
     names = [name.decode() for name in context.auth_context().get("peer_spiffe_id", ())]
-    part = part_of(names[0]) if len(names) == 1 else None
-    if part is None:
+    identity = identity_of(names[0]) if len(names) == 1 else None
+    if identity is None:
         raise PermissionDenied(f"the caller's certificate is for {', '.join(names) or 'nobody'}, no part of ours")
-    return part
+    return identity

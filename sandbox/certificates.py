@@ -24,6 +24,8 @@ from sandbox.files import write_private
 
 LIFE: Final = timedelta(days=90)
 RENEWED_BEFORE: Final = timedelta(days=30)
+OPERATOR: Final = "sandbox"
+"""The name of the one operator."""
 _SKEW: Final = timedelta(hours=1)
 """A certificate is good from so long ago: the clock may be set back."""
 
@@ -101,7 +103,8 @@ class CertificateAuthority:
             life: how long from now it is good.
             uri: names somebody else.
         """
-        names = [x509.DNSName(part.server_name), x509.UniformResourceIdentifier(uri or part.spiffe_id)]
+        own = f"{part.spiffe_id}/{OPERATOR}" if part is Part.OPERATOR else part.spiffe_id
+        names = [x509.DNSName(part.server_name), x509.UniformResourceIdentifier(uri or own)]
         return self._issue(part.value, names, life=life)
 
     def issue_for_host(self, host: str) -> tuple[bytes, bytes]:
