@@ -33,6 +33,11 @@ MAX_STEP: Final = 100
 MAX_ATTENTION_CAUSE: Final = 2_000
 """Of why it needs attention."""
 
+MAX_SUBJECT_ID: Final = 255
+"""Of what a concern is about."""
+MAX_CONCERNS: Final = 500
+"""Of one kind, that one answer lists."""
+
 MAX_PRODUCT_NAME: Final = 200
 MAX_DESCRIPTION: Final = 5_000
 """Of a product."""

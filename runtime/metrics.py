@@ -20,7 +20,10 @@ HTTP_REJECTED: Final = Counter(
 RPC_SECONDS: Final = Histogram("ordersaga_rpc_seconds", "gRPC calls that a service answered.", ["method", "code"])
 ORDER_TRANSITIONS: Final = Counter("ordersaga_order_transitions", "Orders that arrived in a status.", ["status"])
 ATTENTION_RAISED: Final = Counter(
-    "ordersaga_attention_raised", "Times that a step of an order was found to need a person.", ["step"]
+    "ordersaga_attention_raised", "Times that something was found to need a person.", ["kind", "step"]
+)
+ATTENTION_OPEN: Final = Gauge(
+    "ordersaga_attention_open", "What needs a person now; every order service says the same.", ["kind"]
 )
 PROVIDER_EVENTS: Final = Counter(
     "ordersaga_provider_events", "Stripe events by what became of them; RECEIVED: to be tried again.", ["outcome"]

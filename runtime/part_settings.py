@@ -52,7 +52,8 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("order"),
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
-        "saga_sweep_interval",
+        *("saga_sweep_interval", "watch_interval", "repair_automatically"),
+        *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
     "payment": (
         *_service("payment"),
@@ -60,7 +61,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_STRIPE,
         *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
-        *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period"),
+        *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
     ),
     "notification": (
         *_service("notification"),
@@ -92,10 +93,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
     "replay": _PAYLOADS,
-    "repair": (
-        *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
-        *("payment_attempts", "attention_after", "payment_event_timeout"),
-    ),
+    "operator": (*_TLS, *_ADDRESSES),
 }
 """Part, or command of `ordersaga`, to the names of its settings."""
 

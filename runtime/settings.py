@@ -245,6 +245,15 @@ class Settings(BaseSettings):
     payment_event_timeout: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
     )
+    watch_interval: Seconds = Field(
+        default=20,
+        description="How often the order service looks at all that is open, for what needs a person, seconds.",
+    )
+    repair_automatically: bool = Field(
+        default=False,
+        description="Start the saga of an open order again whose workflow is gone or was ended from outside, without a "
+        "person; else `ordersaga repair` does.",
+    )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
 
     # -- Kafka ------------------------------------------------------------------------------------------------------

@@ -187,6 +187,12 @@ class CancellationRequest(Value, CancellationRequestColumns):
     """Somebody wants an order cancelled; the `note` is kept for people, and goes nowhere else."""
 
 
+class StoredCancellationRequest(CancellationRequest):
+    """One as it is kept."""
+
+    requested_at: datetime
+
+
 class OpenCancellationRequest(CancellationRequest):
     """One that was not settled yet, and where its order stands."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, LiteralString
 
 from runtime.database import Connection, encode_rows
@@ -52,7 +51,7 @@ _MOVE: Final = with_events(f"""
     changed AS (
         UPDATE orders
            SET status = %(status)s, reason = %(reason)s, total = %(total)s, payment_id = %(payment_id)s,
-               payment_deadline = %(payment_deadline)s, seq = %(seq)s, updated_at = %(at)s
+               payment_deadline = %(payment_deadline)s, seq = %(seq)s, updated_at = %(at)s, moved_at = now()
          WHERE id = %(order_id)s AND status = %(from_status)s AND seq = %(seq)s - 1
         RETURNING id
     ),
@@ -180,18 +179,6 @@ class OrderRepository:
     async def find_accepted(self, order_id: str) -> AcceptedOrder | None:
         """The order as its customer asked for it."""
         return await self._connection.fetch_one(AcceptedOrder, _ACCEPTED, order_id=order_id)
-
-    async def find_open(self, order_ids: Sequence[str]) -> list[str]:
-        """Those of the orders that are open."""
-        rows: list[dict[str, str]] = await self._connection.fetch_all(
-            dict,
-            """
-            SELECT id FROM orders
-             WHERE id = ANY(%(order_ids)s::uuid[]) AND status IN ('RECEIVED', 'PENDING')
-            """,
-            order_ids=list(order_ids),
-        )
-        return [row["id"] for row in rows]
 
     async def set_saga_seen(self, order_id: str) -> None:
         """Note that the order has its workflow, so that nobody starts it again."""

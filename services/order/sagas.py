@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
 
-from temporalio.client import Client, WorkflowUpdateStage
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCStatusCode
 
 from domain.orders import CancelledBy, OrderStatus
 from domain.saga import (
@@ -18,7 +21,19 @@ from domain.saga import (
     OrderInput,
     order_workflow_id,
 )
-from runtime.temporal import RPC_TIMEOUT, ask_temporal
+from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
+from services.order.errors import NothingToDecide
+
+_DECISION_TIMEOUT: Final = timedelta(seconds=8)
+"""Limit of a call that waits for what comes of a decision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an operator's decision, in words."""
+
+    text: str
+    succeeded: bool
 
 
 class Sagas(Protocol):
@@ -31,11 +46,26 @@ class Sagas(Protocol):
     async def start(self, order: OrderInput) -> None:
         """Start it, unless it was started before."""
 
-    async def restart(self, order: OrderInput) -> bool:
-        """Start it again after its workflow was ended from outside; false when it runs, or ended by itself."""
+    async def restart(self, order: OrderInput, *, is_open: bool) -> bool:
+        """Start it again after its workflow was ended from outside; false when it runs, or there is nothing to do.
+
+        One that ended by itself is started again only if its order `is_open` all the same.
+        """
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         """Ask it to cancel the order; returns once it has the request, which it may turn down by ending otherwise."""
+
+    async def retry(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
+        """Let a step of a workflow that fails, or waits for a decision, run again at once; what came of it.
+
+        Raises `NothingToDecide` where no step does.
+        """
+
+    async def resolve(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
+        """Let a workflow go on without the step that waits for a decision: a person did its work.
+
+        Raises `NothingToDecide` where no step waits, or not for this.
+        """
 
 
 class TemporalSagas:
@@ -49,9 +79,10 @@ class TemporalSagas:
         """One workflow id per order and no reuse make a second start harmless."""
         await self._start(order, WorkflowIDReusePolicy.REJECT_DUPLICATE)
 
-    async def restart(self, order: OrderInput) -> bool:
-        """The id is used again where its last run failed, timed out, or was terminated or cancelled."""
-        return await self._start(order, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
+    async def restart(self, order: OrderInput, *, is_open: bool) -> bool:
+        """The id is used again where its last run is not known, failed, timed out, was terminated or cancelled."""
+        reuse = WorkflowIDReusePolicy
+        return await self._start(order, reuse.ALLOW_DUPLICATE if is_open else reuse.ALLOW_DUPLICATE_FAILED_ONLY)
 
     async def _start(self, order: OrderInput, reuse: WorkflowIDReusePolicy) -> bool:
         try:
@@ -83,6 +114,29 @@ class TemporalSagas:
                 rpc_timeout=RPC_TIMEOUT,
             )
         )
+
+    async def retry(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
+        """The update `retry`."""
+        return await self._decide(workflow_id, "retry")
+
+    async def resolve(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
+        """The update `resolve`."""
+        return await self._decide(workflow_id, "resolve")
+
+    async def _decide(self, workflow_id: str, update: str) -> Outcome:
+        workflow = self._client.get_workflow_handle(workflow_id)
+        try:
+            step = await ask_temporal(
+                lambda: workflow.execute_update(update, result_type=str, rpc_timeout=_DECISION_TIMEOUT),
+                limit=_DECISION_TIMEOUT,
+            )
+        except WorkflowUpdateFailedError as failed:
+            raise NothingToDecide(workflow_id, str(failed.cause)) from None
+        except TemporalRefused as refused:
+            if refused.status is RPCStatusCode.NOT_FOUND:
+                raise NothingToDecide(workflow_id, "no workflow of this id runs") from None
+            raise
+        return Outcome(text=step, succeeded=True)
 
 
 def _first_attributes(order: OrderInput) -> TypedSearchAttributes:
