@@ -6,14 +6,18 @@ Commands import what they need when they run, so that `ordersaga --help` answers
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.exiting import run_and_exit
+
+if TYPE_CHECKING:
+    from cli.on_call.actions import Act
+    from domain.concerns import ConcernKind
 
 app = typer.Typer(
     help="Ordersaga: orders and payments that agree at the end.",
@@ -215,25 +219,163 @@ def audit() -> None:
             raise typer.Exit(1)
 
 
-@app.command()
-def repair(
-    orders: Annotated[
-        list[str] | None,
-        typer.Argument(help="Ids of orders; without any, all whose workflow was ended from outside."),
-    ] = None,
-) -> None:
-    """Start the sagas of orders again whose workflows were terminated, or failed. Repeatable.
+Ids = Annotated[list[str] | None, typer.Argument(help="As `ordersaga attention` shows them.")]
+Orders = Annotated[list[str] | None, typer.Argument(help="Ids of orders.")]
+Matching = Annotated[
+    str | None,
+    typer.Option("--query", help="All that need a person and match: kind=order step=reserve cause=timeout older=5m."),
+]
+Note = Annotated[str, typer.Option(help="Why; kept with the action.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
-    A saga that starts again asks how far the order came and goes on from there; one whose order is closed only makes
-    sure that money and stock follow. Exit 1 when an order could not be repaired.
+
+@app.command()
+def attention(
+    query: Annotated[str, typer.Option(help="Only what matches: kind=order step=reserve cause=timeout older=5m.")] = "",
+    show_all: Annotated[bool, typer.Option("--all", help="Also all that is alike.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show all that needs a person: since when, why, what happens by itself, and what to do. Exit 1 if something does.
+
+    The settings name an operator's certificate, as those of all commands do that follow.
     """
     with _exit_on_wrong_setting():
         import asyncio
 
-        from cli.repair import repair as run_repair
+        from cli.on_call.attention import print_attention
         from runtime.settings import Settings
 
-        if not asyncio.run(run_repair(Settings.load(), orders or [])):
+        if not asyncio.run(print_attention(Settings.load(), query, show_all=show_all, as_json=json)):
+            raise typer.Exit(1)
+
+
+@app.command()
+def order(
+    order_id: Annotated[str, typer.Argument(help="Of an order.")],
+    json: AsJson = False,
+) -> None:
+    """Show all that is known of an order: lines, payment, stock, mails, events, its workflow, and what happened when.
+
+    Exit 1 when there is no such order, 3 when a service did not answer.
+    """
+    with _exit_on_wrong_setting():
+        import asyncio
+
+        from cli.on_call.order_page import NoSuchOrder, print_order
+        from runtime.settings import Settings
+
+        try:
+            is_whole = asyncio.run(print_order(Settings.load(), order_id, as_json=json))
+        except NoSuchOrder as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(1) from None
+        if not is_whole:
+            raise typer.Exit(3)
+
+
+@app.command()
+def retry(
+    ids: Ids = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Let what stands still run again at once: a step of an order, refund or dispute, an event of Stripe's, a mail.
+
+    Says what came of it. Exit 1 unless all got through.
+    """
+    from cli.on_call import actions
+
+    _act("retry", actions.retry(note), ids, query, kinds=actions.DECIDABLE, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def resolve(
+    ids: Ids = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Say that a person did by hand what stands still: a parked undo, a failed refund, a flagged event, a mail."""
+    from cli.on_call import actions
+
+    _act("resolve", actions.resolve(note), ids, query, kinds=actions.DECIDABLE, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def repair(
+    orders: Orders = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Start the sagas of orders again whose workflow is gone, or was ended from outside; all of them without any id.
+
+    A saga that starts again asks how far the order came and goes on from there; one whose order is closed only makes
+    sure that money and stock follow.
+    """
+    from cli.on_call import actions
+    from domain.concerns import WORKFLOW_STEP
+
+    if not orders and query is None:
+        query = f"kind=order step={WORKFLOW_STEP}"
+    _act("repair", actions.repair(note), orders, query, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def cancel(
+    orders: Orders = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Cancel orders that nobody has paid: payment closed, stock given back. Exit 1 unless all are CANCELLED."""
+    from cli.on_call import actions
+
+    _act("cancel", actions.cancel(note), orders, query, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def refund(
+    orders: Orders = None,
+    amount: Annotated[str | None, typer.Option(help="In the order's currency, such as 12.50; else all.")] = None,
+    restock: Annotated[bool, typer.Option("--restock", help="Put the order's units back into stock, too.")] = False,
+    key: Annotated[str | None, typer.Option(help="Names the refund: the same one again, or another one.")] = None,
+    query: Matching = None,
+    note: Note = "",
+    dry_run: DryRun = False,
+    json: AsJson = False,
+) -> None:
+    """Give the money of orders back. Repeatable: the same amount again is the same refund, unless --key names another.
+
+    Exit 1 unless all succeeded by now.
+    """
+    from cli.on_call import actions
+
+    act = actions.refund(note, amount=amount, restock=restock, key=key)
+    _act("refund", act, orders, query, dry_run=dry_run, as_json=json)
+
+
+def _act(
+    name: str,
+    act: Act,
+    ids: list[str] | None,
+    query: str | None,
+    *,
+    kinds: Sequence[ConcernKind] = (),
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run an action of an operator's; exit 1 when something was refused or waits, 3 when nobody answered."""
+    with _exit_on_wrong_setting():
+        import asyncio
+
+        from cli.on_call.actions import Request, State, run
+        from domain.concerns import ConcernKind
+        from runtime.settings import Settings
+
+        request = Request(
+            name=name,
+            act=act,
+            ids=ids or (),
+            query=query,
+            kinds=kinds or (ConcernKind.ORDER,),
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        states = {result.state for result in asyncio.run(run(Settings.load(), request))}
+        if State.UNKNOWN in states:
+            raise typer.Exit(3)
+        if states - {State.DONE}:
             raise typer.Exit(1)
 
 

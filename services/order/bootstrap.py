@@ -110,8 +110,9 @@ async def bootstrap(
         database = await stack.enter_async_context(open_database(settings, "order", given=database))
         client = temporal or await connect_temporal(settings, lazy=True)
         sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
-        others = peers or await stack.enter_async_context(open_peers(settings))
-        yield _components(settings, database, client, sagas, others, clock)
+        if peers is None:
+            peers = await stack.enter_async_context(open_peers(settings))
+        yield _components(settings, database, client, sagas, peers, clock)
 
 
 def _components(
