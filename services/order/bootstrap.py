@@ -59,6 +59,7 @@ class OrderComponents:
     Attributes:
         attention: what needs a person.
         desk: where operators act.
+        looks: what the watcher does.
         watcher: sees to it that nothing stands still without somebody called.
         repairs_itself: whether it starts lost sagas again.
         saga_starts: starts the sagas of orders that may have none.
@@ -74,6 +75,7 @@ class OrderComponents:
     attention: AttentionService
     desk: Desk
     on_call: OrderOnCall
+    looks: Mapping[str, Look]
     watcher: DueWorker[DueLook]
     repairs_itself: bool
     saga_starts: DueWorker[AcceptedOrder]
@@ -148,9 +150,10 @@ def _components(
 
     saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
     cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
+    looks = _looks(settings, database, client, peers, attention, desk, on_call, clock)
     watch = watcher(
         database,
-        _looks(settings, database, client, peers, attention, desk, on_call, clock),
+        looks,
         interval=timedelta(seconds=settings.watch_interval),
         poll=settings.saga_sweep_interval,
     )
@@ -163,6 +166,7 @@ def _components(
         attention=attention,
         desk=desk,
         on_call=on_call,
+        looks=looks,
         watcher=watch,
         repairs_itself=settings.repair_automatically,
         saga_starts=saga_starts,
