@@ -174,7 +174,9 @@ class OnCallServicer(OnCallServiceServicer):
         return pb.DescribeOrderResponse(
             sections=[_section_to_proto(section) for section in record.sections] if caller.sees_all else (),
             timeline=[
-                to_proto(pb.TimelineEntry, entry) for entry in record.timeline if caller.sees_all or entry.for_customer
+                to_proto(pb.TimelineEntry, entry if caller.sees_all else replace(entry, actor="", note=""))
+                for entry in record.timeline
+                if caller.sees_all or entry.for_customer
             ],
         )
 

@@ -134,7 +134,8 @@ def _components(
         repairs_itself=settings.repair_automatically,
         clock=clock,
     )
-    on_call = OrderOnCall(database, orders, cancellations, attention)
+    workflows = WorkflowReader(client)
+    on_call = OrderOnCall(database, orders, cancellations, attention, workflows)
 
     def worker(name: str, table: DueTable[Item], process: Process[Item]) -> DueWorker[Item]:
         return DueWorker(
@@ -150,7 +151,7 @@ def _components(
 
     saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
     cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
-    looks = _looks(settings, database, client, peers, attention, desk, on_call, clock)
+    looks = _looks(settings, database, client, workflows, peers, attention, desk, on_call, clock)
     watch = watcher(
         database,
         looks,
@@ -184,6 +185,7 @@ def _looks(
     settings: Settings,
     database: Database,
     client: Client,
+    workflows: WorkflowReader,
     peers: Peers,
     attention: AttentionService,
     desk: Desk,
@@ -191,7 +193,7 @@ def _looks(
     clock: Clock,
 ) -> Mapping[str, Look]:
     """What the watcher looks at, by the names of its rows."""
-    workflows, patience = WorkflowReader(client), timedelta(seconds=settings.attention_after)
+    patience = timedelta(seconds=settings.attention_after)
 
     def cases(kind: ConcernKind) -> Look:
         return OpenCases(kind, peers.payments, workflows, attention, clock=clock)

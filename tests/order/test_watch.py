@@ -1,4 +1,4 @@
-"""The watcher on a Temporal server: whatever becomes of an open order's workflow, somebody is called and can free it."""
+"""The watcher on a Temporal server: whatever becomes of an order's workflow, somebody is called and can free it."""
 
 from __future__ import annotations
 
