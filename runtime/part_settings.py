@@ -52,7 +52,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("order"),
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
-        "saga_sweep_interval",
+        *("acceptance_limit", "saga_sweep_interval"),
     ),
     "payment": (
         *_service("payment"),
@@ -94,7 +94,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "replay": _PAYLOADS,
     "repair": (
         *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
-        *("payment_attempts", "attention_after", "payment_event_timeout"),
+        *("payment_attempts", "attention_after", "payment_event_timeout", "acceptance_limit"),
     ),
 }
 """Part, or command of `ordersaga`, to the names of its settings."""

@@ -245,6 +245,12 @@ class Settings(BaseSettings):
     payment_event_timeout: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
     )
+    acceptance_limit: float = Field(
+        default=3_600,
+        ge=60,
+        description="An order that waited this long for its saga to begin FAILS as ACCEPTED_TOO_LATE, uncharged, "
+        "seconds.",
+    )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
 
     # -- Kafka ------------------------------------------------------------------------------------------------------

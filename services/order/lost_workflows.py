@@ -87,7 +87,8 @@ class LostWorkflows:
             order = await OrderRepository(connection).find_accepted(order_id)
         if order is None:
             raise OrderNotFound(order_id)
-        started = await self._sagas.restart(order.saga_input(order.id, self._policy, is_repair=True))
+        waited = self._clock() - order.created_at
+        started = await self._sagas.restart(order.saga_input(order.id, self._policy, waited=waited, is_repair=True))
         await self._orders.clear_attention(order_id=order_id, step=LOST_WORKFLOW_STEP)
         return started
 

@@ -113,7 +113,7 @@ class OrderService:
     async def start_due(self, claimed: Claimed[AcceptedOrder]) -> None:
         """Start the saga of an order that may have none: it was accepted, so it has to run."""
         order = claimed.item
-        await self._sagas.start(order.saga_input(order.id, self._policy))
+        await self._sagas.start(order.saga_input(order.id, self._policy, waited=self._clock() - order.created_at))
         async with self._database.autocommit() as connection:
             await OrderRepository(connection).set_saga_seen(order.id)
 
