@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from typing import Final, Protocol
 
 from temporalio.client import Client, WorkflowUpdateStage
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCStatusCode
 
 from domain.orders import CancelledBy, OrderStatus
 from domain.saga import (
@@ -18,7 +20,10 @@ from domain.saga import (
     OrderInput,
     order_workflow_id,
 )
-from runtime.temporal import RPC_TIMEOUT, ask_temporal
+from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
+
+_PAUSES: Final = (0, 0.05, 0.2)
+"""Between the attempts at a request that was lost with its workflow task, seconds."""
 
 
 class Sagas(Protocol):
@@ -72,7 +77,23 @@ class TemporalSagas:
         return True
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
-        """One update id per order makes a repeat harmless."""
+        """One update id per order makes a repeat harmless.
+
+        A request is lost with the workflow task that it came in, which Temporal fails when an event of the payment
+        arrives before the task could close the workflow. It says so, and takes the request for the next task.
+        """
+        for pause in _PAUSES:
+            try:
+                await self._request_cancellation(order_id, cancelled_by)
+            except TemporalRefused as refused:
+                if refused.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._request_cancellation(order_id, cancelled_by)
+
+    async def _request_cancellation(self, order_id: str, cancelled_by: CancelledBy) -> None:
         workflow = self._client.get_workflow_handle(order_workflow_id(order_id))
         await ask_temporal(
             lambda: workflow.start_update(
