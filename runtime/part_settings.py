@@ -52,7 +52,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("order"),
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
-        *("saga_sweep_interval", "watch_interval", "repair_automatically"),
+        *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
         *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
     "payment": (

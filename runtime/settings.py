@@ -254,6 +254,12 @@ class Settings(BaseSettings):
         description="Start the saga of an open order again whose workflow is gone or was ended from outside, without a "
         "person; else `ordersaga repair` does.",
     )
+    acceptance_limit: float = Field(
+        default=3_600,
+        ge=60,
+        description="An order that waited this long for its saga to begin FAILS as ACCEPTED_TOO_LATE, uncharged, "
+        "seconds.",
+    )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
 
     # -- Kafka ------------------------------------------------------------------------------------------------------

@@ -227,4 +227,5 @@ def saga_policy(settings: Settings) -> SagaPolicy:
         payment_attempts=settings.payment_attempts,
         attention_after_seconds=settings.attention_after,
         payment_event_patience_seconds=settings.payment_event_timeout,
+        acceptance_limit_seconds=settings.acceptance_limit,
     )

@@ -75,7 +75,7 @@ _SUMMARIES: Final[LiteralString] = f"""
 def _request_of(order: LiteralString) -> LiteralString:
     """What an order was asked for, from the row of that name."""
     return f"""
-        {order}.id, {columns(RequestColumns, of=order)},
+        {order}.id, {order}.created_at, {columns(RequestColumns, of=order)},
         (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY product_id)
            FROM order_items WHERE order_id = {order}.id) AS lines
     """  # noqa: S608 - put together from constants

@@ -112,7 +112,7 @@ class OrderService:
     async def start_due(self, claimed: Claimed[AcceptedOrder]) -> None:
         """Start the saga of an order that may have none: it was accepted, so it has to run."""
         order = claimed.item
-        await self._sagas.start(order.saga_input(order.id, self._policy))
+        await self._sagas.start(order.saga_input(order.id, self._policy, waited=self._clock() - order.created_at))
         async with self._database.autocommit() as connection:
             await OrderRepository(connection).set_saga_seen(order.id)
 
@@ -216,8 +216,9 @@ class OrderService:
             order, state = await repository.find_accepted(order_id), await repository.find_state(order_id)
         if order is None or state is None:
             raise OrderNotFound(order_id)
+        waited = self._clock() - order.created_at
         return await self._sagas.restart(
-            order.saga_input(order.id, self._policy, is_repair=True), is_open=state.status.is_open
+            order.saga_input(order.id, self._policy, waited=waited, is_repair=True), is_open=state.status.is_open
         )
 
     async def is_open(self, order_id: str) -> bool:

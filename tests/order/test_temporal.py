@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCStatusCode
@@ -16,7 +16,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from domain.ids import new_id
 from domain.orders import CancelledBy
-from domain.saga import ORDER_SAGA, OrderInput, order_workflow_id
+from domain.saga import (
+    CANCEL_UPDATE,
+    ORDER_SAGA,
+    PAYMENT_CHANGED_SIGNAL,
+    CancelRequest,
+    OrderInput,
+    order_workflow_id,
+)
 from runtime.settings import Settings
 from runtime.temporal import TemporalAway, TemporalRefused
 from services.order.bootstrap import saga_policy
@@ -36,6 +43,27 @@ class Saga:
     async def run(self, order: OrderInput) -> None:
         if order.is_repair:
             raise ApplicationError("a defect", non_retryable=True)
+
+
+@workflow.defn(name=ORDER_SAGA)
+class ClosingSaga:
+    """A workflow under the saga's name that closes in the task in which it is asked to cancel the order."""
+
+    def __init__(self) -> None:
+        self._is_cancelled = False
+
+    @workflow.update(name=CANCEL_UPDATE)
+    async def cancel(self, request: CancelRequest) -> None:
+        self._is_cancelled = True
+
+    @workflow.signal(name=PAYMENT_CHANGED_SIGNAL)
+    def payment_changed(self, event_id: str) -> None:
+        """One that comes during the task keeps it from closing the workflow: Temporal fails the task."""
+
+    @workflow.run
+    async def run(self, order: OrderInput) -> None:
+        await workflow.wait_condition(lambda: self._is_cancelled)
+        await workflow.execute_local_activity("close", start_to_close_timeout=timedelta(seconds=4))
 
 
 def saga_input(order_id: str, *, is_repair: bool = False) -> OrderInput:
@@ -123,6 +151,26 @@ async def test_a_saga_that_is_not_there_refuses_alone(sagas: TemporalSagas) -> N
         await sagas.cancel(new_id(), CancelledBy.ADMIN)
 
     assert refused.value.status is RPCStatusCode.NOT_FOUND
+
+
+async def test_a_request_to_cancel_that_is_lost_with_its_workflow_task_is_made_again(temporal: Client) -> None:
+    queue, order_id = f"order-tests-{new_id()}", new_id()
+    sagas, closings = TemporalSagas(temporal, task_queue=queue), 0
+
+    @activity.defn(name="close")
+    async def close() -> None:
+        nonlocal closings
+        closings += 1
+        if closings == 1:
+            await handle(temporal, order_id).signal(PAYMENT_CHANGED_SIGNAL, "evt_1")
+
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(temporal, task_queue=queue, workflows=[ClosingSaga], activities=[close], workflow_runner=runner):
+        await sagas.start(saga_input(order_id))
+        await sagas.cancel(order_id, CancelledBy.ADMIN)
+        await handle(temporal, order_id).result()
+
+    assert closings == 2  # the first request got as far, and was lost
 
 
 async def test_a_temporal_that_hangs_does_not_hold_up_the_answer(hung_server: str) -> None:

@@ -77,9 +77,7 @@ def test_a_task_that_fails_again_and_again_is_a_defect_and_one_that_was_lost_onc
     assert diagnose(pending(-LONG), was_lost) == []
 
 
-@pytest.mark.parametrize(
-    ("order", "words"), [(received(LONG), "RECEIVED"), (pending(LONG), "past its deadline")]
-)
+@pytest.mark.parametrize(("order", "words"), [(received(LONG), "RECEIVED"), (pending(LONG), "past its deadline")])
 def test_an_order_that_is_late_says_whether_anybody_works_at_it(order: OpenOrder, words: str) -> None:
     [waits] = diagnose(order, RUNS)
     [nobody] = diagnose(order, WorkflowState(status=Status.RUNNING, task_attempts=1))
