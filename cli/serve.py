@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runtime.process import ComponentRunner
+from runtime.settings import SettingsError
 
 PARTS: Final = {
     "gateway": "api.server:run",
@@ -29,7 +30,7 @@ DOUBLES: Final = {
 """What the embedded stack has in place of others' servers."""
 
 
-class UnknownPart(Exception):
+class UnknownPart(SettingsError):
     """There is no such part; the message names those that there are."""
 
 
