@@ -13,6 +13,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NoReturn
 
+import typer
+
 
 class ExitCode(IntEnum):
     """What a command's exit code tells a script.
@@ -45,7 +47,9 @@ def run_and_exit(command: Callable[[], object]) -> NoReturn:
         command()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if code == ExitCode.INTERRUPTED:
+        if isinstance(end.__context__, typer.Abort):  # Ctrl-C where something is asked for, of which it has told
+            code = ExitCode.INTERRUPTED
+        elif code == ExitCode.INTERRUPTED:
             print("Interrupted.", file=sys.stderr)
     except BaseException as error:  # the border of the process: whatever it was becomes an exit code
         code = _report(error)

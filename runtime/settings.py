@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, get_origin
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as NotParsedError
 
@@ -50,6 +51,11 @@ class Pooler(StrEnum):
 
 class SettingsError(Exception):
     """A setting is missing or does not fit; the message names it and says what it wants."""
+
+
+def _line(violation: ErrorDetails) -> str:
+    name = "_".join(str(part) for part in violation["loc"]).upper()
+    return f"ORDERSAGA_{name}: {violation['msg'].removeprefix('Value error, ')}"
 
 
 def not_parsed(prefix: str, error: NotParsedError) -> str:
@@ -392,11 +398,7 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            lines = [
-                f"ORDERSAGA_{'_'.join(str(part) for part in violation['loc']).upper()}: {violation['msg'].removeprefix('Value error, ')}"
-                for violation in error.errors()
-            ]
-            raise SettingsError("\n".join(lines)) from None
+            raise SettingsError("\n".join(_line(violation) for violation in error.errors())) from None
         except NotParsedError as error:
             raise SettingsError(not_parsed("ORDERSAGA_", error)) from None
 

@@ -11,7 +11,7 @@ from runtime.refusal import Unavailable
 
 Answer = TypeVar("Answer")
 
-SECONDS: Final = 5.0
+SECONDS: Final = 8.0
 """For which one thing is asked again."""
 _BACKOFF: Final = Backoff(first=0.1, longest=0.5)
 

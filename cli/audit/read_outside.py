@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from cli.audit.facts import IntentFact, RunFact
 from cli.audit.patience import Unreadable, patiently
 from domain.events import ORDER_EVENTS
+from domain.ids import is_id
 from domain.orders import EVENT_TYPES, REFUND_FAILED_EVENT, REFUNDED_EVENT
 from domain.saga import DISPUTE_CASE, ORDER_SAGA, REFUND_SAGA
 from runtime.cloudevents import EventHeaders, NotAnEvent
@@ -154,8 +155,8 @@ def _event_in(record: ConsumerRecord) -> EventHeaders | None:
         headers = EventHeaders.from_kafka(record.headers)
     except NotAnEvent:
         return None
-    is_ours = headers.type in _EVENT_TYPES and (record.key or b"") == headers.subject.encode()
-    return headers if is_ours else None
+    is_keyed = is_id(headers.subject) and record.key == headers.subject.encode()
+    return headers if is_keyed and headers.type in _EVENT_TYPES else None
 
 
 async def _every(ask: Callable[[], Awaitable[stripe.ListObject[Item]]]) -> AsyncIterator[Item]:

@@ -137,5 +137,6 @@ def _counts(facts: Facts) -> str:
 
 
 def _foreign(count: int) -> str:
-    records, are = ("record", "is no event") if count == 1 else ("records", "are no events")
-    return f"{count} foreign {records} on {ORDER_EVENTS}, which {are} of ours and change nothing"
+    if count == 1:
+        return f"1 foreign record on {ORDER_EVENTS}, which is no event of ours and changes nothing"
+    return f"{count} foreign records on {ORDER_EVENTS}, which are no events of ours and change nothing"

@@ -166,7 +166,7 @@ def to_error(error: stripe.StripeError) -> Exception:
 def _words(error: stripe.StripeError) -> str:
     """What it says, in one line; of a connection that failed what the connection says, not whom to write to."""
     if isinstance(error, stripe.APIConnectionError) and error.__cause__ is not None:
-        return f"{type(error.__cause__).__name__}: {error.__cause__}"
+        return f"{type(error.__cause__).__name__}: {str(error.__cause__) or 'no answer'}"
     return " ".join((error.user_message or type(error).__name__).split())
 
 
