@@ -21,7 +21,7 @@ PARTS: Final = {
     "relay": "workers.relay.process:run",
 }
 """Part to the function that runs it; imported only when named, so that a process carries what it runs."""
-OPTIONAL: Final = {"codec-server": "workers.codec_server:run"}
+OPTIONAL: Final = {"codec-server": "workers.codec.process:run"}
 """What an installation may have besides."""
 DOUBLES: Final = {
     "stripe-double": "sandbox.stripe.server:run",

@@ -261,7 +261,8 @@ class Settings(BaseSettings):
     codec_port: Port = Field(default=8234, description="Port that the codec server binds.")
     codec_origin: str | None = Field(
         default=None,
-        description="Origin of the Web UI, whose pages may ask the codec server, such as http://host:8233.",
+        description="Origin of the Web UI, whose pages may ask the codec server for those who signed in there, such as "
+        "http://host:8233.",
     )
     temporal_retention: Seconds = Field(
         default=30 * 86_400, description="How long closed workflows are to be kept, at least, seconds."
