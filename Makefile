@@ -33,7 +33,7 @@ up: generate ## Start the embedded stack and leave it running; Ctrl-C stops it
 	@$(BIN)/ordersaga up $(ARGS)
 
 audit: generate ## Check that money, stock and orders of the stack that `make up` runs agree
-	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 1; }
+	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 3; }
 	@set -a; . var/environment; $(BIN)/ordersaga audit
 
 test: generate $(VENV)/.with-deploy ## Run the test suite

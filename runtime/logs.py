@@ -38,5 +38,6 @@ def configure_logging(level: str) -> None:
     root.setLevel(level.upper())
     # aiokafka repeats, as error, each attempt to reach a broker that is away: our own lines say so once
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").setLevel(max(root.level, logging.WARNING))  # it has a level of its own
     for chatty in ("httpx", "httpcore", "stripe", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

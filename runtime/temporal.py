@@ -91,7 +91,7 @@ def connect_options(settings: Settings) -> ClientConnectConfig:
 
 
 async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, limit: timedelta = RPC_TIMEOUT) -> Answer:
-    """Make a call, which has this `limit` of its own, too.
+    """Make a call whose own limit is this one.
 
     Raises:
         TemporalAway: repeat.

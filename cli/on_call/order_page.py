@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.exiting import CommandFailed
 from cli.on_call.attention import print_concern, to_data
 from cli.on_call.operator import DEADLINE, open_operator
 from cli.on_call.selection import Query, find_attention
@@ -21,16 +22,12 @@ from runtime.order_records import CollectedRecord, collect_order_record
 from runtime.settings import Settings, SettingsError
 
 
-class NoSuchOrder(Exception):
-    """There is no order of this id."""
-
-
 async def print_order(settings: Settings, order_id: str, *, as_json: bool) -> bool:
     """Print what every service knows of the order; whether all of them answered.
 
     Raises:
         SettingsError: it is no id, or there is no operator's certificate.
-        NoSuchOrder: the order service knows of none.
+        CommandFailed: the order service knows of none.
         ServiceUnavailable: the order service does not answer.
     """
     if not is_id(order_id):
@@ -39,7 +36,7 @@ async def print_order(settings: Settings, order_id: str, *, as_json: bool) -> bo
         attention = await find_attention(operator, Query(about=order_id))
         record = await collect_order_record(operator.on_call, order_id, caller=SERVICE, deadline=DEADLINE)
     if not record.sections and not record.missing:
-        raise NoSuchOrder(f"there is no order {order_id}")
+        raise CommandFailed(f"there is no order {order_id}")
     if as_json:
         print(msgspec.json.encode(_to_data(order_id, record, attention)).decode())
     else:
