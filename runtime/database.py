@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from runtime.connecting import with_keepalives
 from runtime.deadline import time_to_wait
 from runtime.health import NotSetUp
 from runtime.listener import Listener
+from runtime.metrics import POOL_TIMEOUTS
 from runtime.refusal import Unavailable
 from runtime.settings import Pooler, Settings, SettingsError
 from runtime.turns import Turns
@@ -61,6 +63,27 @@ def sqlalchemy_url(dsn: str) -> URL:
 
 class DatabaseAway(Unavailable):
     """PostgreSQL does not answer, or broke off. Whether a transaction was committed is not known: repeat it."""
+
+
+class _PoolExhausted(DatabaseAway):
+    """Others have all connections, and kept them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUse:
+    """Connections of a pool right now.
+
+    Attributes:
+        used: in use.
+        idle: open, and not in use.
+        most: that there may be.
+        waiting: callers who wait for one.
+    """
+
+    used: int
+    idle: int
+    most: int
+    waiting: int
 
 
 class Connection:
@@ -107,13 +130,22 @@ class Database:
     """One service's database."""
 
     def __init__(
-        self, dsn: str, *, pool_size: int, pooler: Pooler = Pooler.NONE, listen_dsn: str | None = None
+        self,
+        dsn: str,
+        *,
+        pool_size: int,
+        pooler: Pooler = Pooler.NONE,
+        listen_dsn: str | None = None,
+        name: str = "database",
     ) -> None:
-        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode."""
+        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode; the `name`
+        is for metrics."""
         self.dsn = dsn
         self.listen_dsn = listen_dsn or (None if pooler is Pooler.TRANSACTION else dsn)
         self._pooler = pooler
-        self._turns = Turns(pool_size, of="connection", error=DatabaseAway)
+        self._timeouts = POOL_TIMEOUTS.labels(name)
+        self._most = pool_size
+        self._turns = Turns(pool_size, of="connection", error=_PoolExhausted)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             with_keepalives(dsn),
             min_size=1,
@@ -197,6 +229,12 @@ class Database:
             )
         return None
 
+    @property
+    def pool_use(self) -> PoolUse:
+        """The pool's connections."""
+        used, opened = self._turns.taken, self._pool.get_stats()["pool_size"]
+        return PoolUse(used=used, idle=max(opened - used, 0), most=self._most, waiting=self._turns.waiting)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._pool.close()
@@ -213,6 +251,9 @@ class Database:
                 self._pool.connection() as connection,
             ):
                 yield connection
+        except _PoolExhausted:
+            self._timeouts.inc()
+            raise
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
 
@@ -244,6 +285,7 @@ async def open_database(settings: Settings, service: str, *, given: Database | N
             pool_size=settings.database_pool_size,
             pooler=settings.database_pooler,
             listen_dsn=None if listen_dsn is None else listen_dsn.get_secret_value(),
+            name=service,
         )
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"{name} is no libpq connection URI: {error}") from None

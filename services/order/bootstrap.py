@@ -15,18 +15,22 @@ from domain.saga import SagaPolicy
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
 from runtime.health import Checks
 from runtime.listener import Listener
+from runtime.measuring import Measurement
 from runtime.periodic import repeat
 from runtime.settings import Settings
+from runtime.task_queue import task_queue_measurement
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
 from services.order.lost_workflows import LostWorkflows
+from services.order.measuring import read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
 from services.order.sagas import Sagas, TemporalSagas
@@ -63,6 +67,7 @@ class OrderComponents:
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -129,6 +134,15 @@ def _components(settings: Settings, database: Database, client: Client, sagas: S
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
             uses={"temporal": partial(find_temporal_problem, client)},
         ),
+        measurements=[
+            *database_measurements(
+                "order",
+                database,
+                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS},
+                reads=[read_open_orders],
+            ),
+            task_queue_measurement(client, settings.temporal_task_queue),
+        ],
     )
 
 

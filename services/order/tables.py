@@ -18,7 +18,7 @@ from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 
@@ -76,6 +76,7 @@ class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, t
         Index(
             "ix_orders_unstarted", "next_attempt_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"
         ),
+        Index("ix_orders_open", "status", "created_at", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
     )
 
     shipping_address: dict[str, str] = Field(sa_type=JSONB)

@@ -1,0 +1,41 @@
+"""How many orders have not ended, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from domain.orders import OPEN_STATUSES
+from runtime.database import Connection
+from runtime.measuring import Reading
+from runtime.metrics import ORDERS_OLDEST_SECONDS, ORDERS_OPEN, ORDERS_OVERDUE_SECONDS
+
+# By the partial index ix_orders_open: 100,000 open orders among millions take some 30 ms.
+_OPEN: Final = """
+    SELECT status, count(*) AS orders, extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds,
+           coalesce(extract(epoch FROM greatest(now() - min(payment_deadline), '0')), 0)::float8 AS overdue_seconds
+      FROM orders WHERE status IN ('RECEIVED', 'PENDING') GROUP BY status
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenOrders:
+    """The open orders in one status."""
+
+    status: str
+    orders: int
+    oldest_seconds: float
+    overdue_seconds: float
+
+
+async def read_open_orders(connection: Connection) -> list[Reading]:
+    """Orders that have not ended, by status, and the one that waits for longest."""
+    found = {row.status: row for row in await connection.fetch_all(_OpenOrders, _OPEN)}
+    readings = [Reading(ORDERS_OVERDUE_SECONDS, max((row.overdue_seconds for row in found.values()), default=0))]
+    for status in OPEN_STATUSES:
+        row = found.get(status)
+        readings += [
+            Reading(ORDERS_OPEN, row.orders if row else 0, (status.value,)),
+            Reading(ORDERS_OLDEST_SECONDS, row.oldest_seconds if row else 0, (status.value,)),
+        ]
+    return readings
