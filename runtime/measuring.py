@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import nan
 from time import monotonic
 from typing import Final
 
@@ -32,12 +31,12 @@ class Reading:
     """What a gauge is to show.
 
     Attributes:
-        labels: the values of the gauge's labels, in their order.
+        labels: the values of the gauge's labels, in their order; it has some, for one without is always there.
     """
 
     gauge: Gauge
     value: float
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +97,7 @@ class _Watched:
     def _show(self, readings: Iterable[Reading]) -> None:
         before, self._shown = self._shown, set()
         for reading in readings:
-            _child(reading.gauge, reading.labels).set(reading.value)
+            reading.gauge.labels(*reading.labels).set(reading.value)
             self._shown.add((reading.gauge, reading.labels))
         for gauge, labels in before - self._shown:
-            if labels:
-                gauge.remove(*labels)
-            else:
-                gauge.set(nan)  # one without labels is always there
-
-
-def _child(gauge: Gauge, labels: tuple[str, ...]) -> Gauge:
-    return gauge.labels(*labels) if labels else gauge
+            gauge.remove(*labels)

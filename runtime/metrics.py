@@ -59,7 +59,9 @@ ORDERS_OLDEST_SECONDS: Final = Gauge(
     "ordersaga_orders_oldest_open_age_seconds", "Age of the oldest order that has not ended; 0 without one.", ["status"]
 )
 ORDERS_OVERDUE_SECONDS: Final = Gauge(
-    "ordersaga_orders_overdue_seconds", "How long ago the deadline of an order that is still PENDING passed; 0 if none."
+    "ordersaga_orders_overdue_seconds",
+    "How long an open order is past its deadline; 0 if none is.",
+    ["status"],
 )
 ATTENTION_RAISED: Final = Counter(
     "ordersaga_attention_raised", "Times that a step of an order was found to need a person.", ["step"]
@@ -115,11 +117,13 @@ DEAD_LETTERS: Final = Counter("ordersaga_dead_letters", "Records that no retry c
 PROVIDER_EVENTS: Final = Counter(
     "ordersaga_provider_events", "Stripe events by what became of them; RECEIVED: to be tried again.", ["outcome"]
 )
-PROVIDER_EVENTS_WAITING: Final = Gauge(
-    "ordersaga_provider_events_waiting", "Stripe events that are stored and not processed; counted up to 10,000."
+PROVIDER_EVENTS_OPEN: Final = Gauge(
+    "ordersaga_provider_events_open",
+    "Stripe events that are stored and not processed; state: waiting, or failing; counted up to 10,000.",
+    ["state"],
 )
 PROVIDER_EVENTS_OLDEST_SECONDS: Final = Gauge(
-    "ordersaga_provider_events_oldest_waiting_age_seconds", "Since when the oldest of them is stored; 0 without one."
+    "ordersaga_provider_events_oldest_open_age_seconds", "Since when the oldest of them is stored.", ["state"]
 )
 MESSAGES: Final = Counter(
     "ordersaga_messages", "Mails and SMS by what became of them; PENDING: to be tried again.", ["channel", "status"]

@@ -23,19 +23,20 @@ class _OpenOrders:
     """The open orders in one status."""
 
     status: str
-    orders: int
-    oldest_seconds: float
-    overdue_seconds: float
+    orders: int = 0
+    oldest_seconds: float = 0
+    overdue_seconds: float = 0
 
 
 async def read_open_orders(connection: Connection) -> list[Reading]:
     """Orders that have not ended, by status, and the one that waits for longest."""
     found = {row.status: row for row in await connection.fetch_all(_OpenOrders, _OPEN)}
-    readings = [Reading(ORDERS_OVERDUE_SECONDS, max((row.overdue_seconds for row in found.values()), default=0))]
+    readings = []
     for status in OPEN_STATUSES:
-        row = found.get(status)
+        row = found.get(status) or _OpenOrders(status=status)
         readings += [
-            Reading(ORDERS_OPEN, row.orders if row else 0, (status.value,)),
-            Reading(ORDERS_OLDEST_SECONDS, row.oldest_seconds if row else 0, (status.value,)),
+            Reading(ORDERS_OPEN, row.orders, (status.value,)),
+            Reading(ORDERS_OLDEST_SECONDS, row.oldest_seconds, (status.value,)),
+            Reading(ORDERS_OVERDUE_SECONDS, row.overdue_seconds, (status.value,)),
         ]
     return readings

@@ -37,7 +37,7 @@ from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
-from services.payment.webhooks.measuring import read_waiting_events
+from services.payment.webhooks.measuring import read_open_events
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 from services.payment.webhooks.repository import DUE_EVENTS
@@ -196,7 +196,7 @@ def _wire(
                 refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
                 dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
             },
-            reads=[read_waiting_events],
+            reads=[read_open_events],
         ),
         background=(
             listener.run,

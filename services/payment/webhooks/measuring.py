@@ -8,27 +8,35 @@ from typing import Final
 from runtime.database import Connection
 from runtime.database_measuring import MOST
 from runtime.measuring import Reading
-from runtime.metrics import PROVIDER_EVENTS_OLDEST_SECONDS, PROVIDER_EVENTS_WAITING
+from runtime.metrics import PROVIDER_EVENTS_OLDEST_SECONDS, PROVIDER_EVENTS_OPEN
 
-_WAITING: Final = """
-    SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_seconds
-      FROM (SELECT received_at FROM provider_events
-             WHERE status = 'RECEIVED' ORDER BY next_attempt_at LIMIT %(most)s) AS waiting
+_STATES: Final = ("waiting", "failing")
+_OPEN: Final = """
+    SELECT CASE WHEN last_error IS NULL THEN 'waiting' ELSE 'failing' END AS state,
+           count(*) AS events, extract(epoch FROM now() - min(received_at))::float8 AS oldest_seconds
+      FROM (SELECT received_at, last_error FROM provider_events
+             WHERE status = 'RECEIVED' ORDER BY next_attempt_at LIMIT %(most)s) AS received
+     GROUP BY state
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
-    events: int
-    oldest_seconds: float
+class _OpenEvents:
+    """The open events in one state."""
+
+    state: str
+    events: int = 0
+    oldest_seconds: float = 0
 
 
-async def read_waiting_events(connection: Connection) -> list[Reading]:
+async def read_open_events(connection: Connection) -> list[Reading]:
     """Events that are stored and not processed, and the one that waits for longest."""
-    waiting = await connection.fetch_one(_Waiting, _WAITING, most=MOST)
-    if waiting is None:
-        return []
-    return [
-        Reading(PROVIDER_EVENTS_WAITING, waiting.events),
-        Reading(PROVIDER_EVENTS_OLDEST_SECONDS, waiting.oldest_seconds),
-    ]
+    found = {row.state: row for row in await connection.fetch_all(_OpenEvents, _OPEN, most=MOST)}
+    readings = []
+    for state in _STATES:
+        row = found.get(state) or _OpenEvents(state=state)
+        readings += [
+            Reading(PROVIDER_EVENTS_OPEN, row.events, (state,)),
+            Reading(PROVIDER_EVENTS_OLDEST_SECONDS, row.oldest_seconds, (state,)),
+        ]
+    return readings
