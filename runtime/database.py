@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
 
 import msgspec
@@ -69,23 +68,6 @@ class _PoolExhausted(DatabaseAway):
     """Others have all connections, and kept them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolUse:
-    """Connections of a pool right now.
-
-    Attributes:
-        used: in use.
-        idle: open, and not in use.
-        most: that there may be.
-        waiting: callers who wait for one.
-    """
-
-    used: int
-    idle: int
-    most: int
-    waiting: int
-
-
 class Connection:
     """A connection that statements run on.
 
@@ -127,7 +109,11 @@ def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:
 
 
 class Database:
-    """One service's database."""
+    """One service's database.
+
+    Attributes:
+        turns: at its connections.
+    """
 
     def __init__(
         self,
@@ -144,8 +130,7 @@ class Database:
         self.listen_dsn = listen_dsn or (None if pooler is Pooler.TRANSACTION else dsn)
         self._pooler = pooler
         self._timeouts = POOL_TIMEOUTS.labels(name)
-        self._most = pool_size
-        self._turns = Turns(pool_size, of="connection", error=_PoolExhausted)
+        self.turns = Turns(pool_size, of="connection", error=_PoolExhausted)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             with_keepalives(dsn),
             min_size=1,
@@ -230,10 +215,9 @@ class Database:
         return None
 
     @property
-    def pool_use(self) -> PoolUse:
-        """The pool's connections."""
-        used, opened = self._turns.taken, self._pool.get_stats()["pool_size"]
-        return PoolUse(used=used, idle=max(opened - used, 0), most=self._most, waiting=self._turns.waiting)
+    def connections(self) -> int:
+        """Open ones, in use or not."""
+        return int(self._pool.get_stats()["pool_size"])
 
     async def close(self) -> None:
         """Close every connection."""
@@ -247,7 +231,7 @@ class Database:
             # As long as the caller waits, and never less than that: a handler finishes what it began when its caller
             # has gone. The pool itself waits for PostgreSQL, and gives up sooner: no server is not the same as a crowd.
             async with (
-                self._turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
+                self.turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
                 self._pool.connection() as connection,
             ):
                 yield connection

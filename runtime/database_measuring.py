@@ -56,12 +56,12 @@ def database_measurements(
         return readings
 
     async def ask_pool() -> list[Reading]:
-        use = database.pool_use
+        used = database.turns.taken
         return [
-            Reading(POOL_CONNECTIONS, use.used, (service, "used")),
-            Reading(POOL_CONNECTIONS, use.idle, (service, "idle")),
-            Reading(POOL_MAX, use.most, (service,)),
-            Reading(POOL_PENDING, use.waiting, (service,)),
+            Reading(POOL_CONNECTIONS, used, (service, "used")),
+            Reading(POOL_CONNECTIONS, max(database.connections - used, 0), (service, "idle")),
+            Reading(POOL_MAX, database.turns.at_once, (service,)),
+            Reading(POOL_PENDING, database.turns.waiting, (service,)),
         ]
 
     return [Measurement(f"pool/{service}", ask_pool), Measurement(f"database/{service}", ask)]

@@ -74,6 +74,8 @@ class Consumer:
         self._attempts: dict[tuple[TopicPartition, int], int] = {}
         self._retries = Retries(_BACKOFF)
         self._lag = ConsumerLag(subscription.group)
+        for topic in subscription.topics:
+            DEAD_LETTERS.labels(topic)  # from 0 on, for the first one to be an increase
 
     @property
     def measurement(self) -> Measurement:

@@ -26,6 +26,7 @@ class Turns:
         self._of = of
         self._error = error
         self._most_waiting = most_waiting
+        self.at_once = at_once
         self._waiting = 0
         self._taken = 0
 
