@@ -23,6 +23,7 @@ from runtime.connecting import with_keepalives
 from runtime.deadline import time_to_wait
 from runtime.health import NotSetUp
 from runtime.listener import Listener
+from runtime.metrics import POOL_TIMEOUTS
 from runtime.refusal import Unavailable
 from runtime.settings import Pooler, Settings, SettingsError
 from runtime.turns import Turns
@@ -61,6 +62,10 @@ def sqlalchemy_url(dsn: str) -> URL:
 
 class DatabaseAway(Unavailable):
     """PostgreSQL does not answer, or broke off. Whether a transaction was committed is not known: repeat it."""
+
+
+class _PoolExhausted(DatabaseAway):
+    """Others have all connections, and kept them."""
 
 
 class Connection:
@@ -104,16 +109,28 @@ def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:
 
 
 class Database:
-    """One service's database."""
+    """One service's database.
+
+    Attributes:
+        turns: at its connections.
+    """
 
     def __init__(
-        self, dsn: str, *, pool_size: int, pooler: Pooler = Pooler.NONE, listen_dsn: str | None = None
+        self,
+        dsn: str,
+        *,
+        pool_size: int,
+        pooler: Pooler = Pooler.NONE,
+        listen_dsn: str | None = None,
+        name: str = "database",
     ) -> None:
-        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode."""
+        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode; the `name`
+        is for metrics."""
         self.dsn = dsn
         self.listen_dsn = listen_dsn or (None if pooler is Pooler.TRANSACTION else dsn)
         self._pooler = pooler
-        self._turns = Turns(pool_size, of="connection", error=DatabaseAway)
+        self._timeouts = POOL_TIMEOUTS.labels(name)
+        self.turns = Turns(pool_size, of="connection", error=_PoolExhausted)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             with_keepalives(dsn),
             min_size=1,
@@ -197,6 +214,11 @@ class Database:
             )
         return None
 
+    @property
+    def connections(self) -> int:
+        """Open ones, in use or not."""
+        return int(self._pool.get_stats()["pool_size"])
+
     async def close(self) -> None:
         """Close every connection."""
         await self._pool.close()
@@ -209,10 +231,13 @@ class Database:
             # As long as the caller waits, and never less than that: a handler finishes what it began when its caller
             # has gone. The pool itself waits for PostgreSQL, and gives up sooner: no server is not the same as a crowd.
             async with (
-                self._turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
+                self.turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
                 self._pool.connection() as connection,
             ):
                 yield connection
+        except _PoolExhausted:
+            self._timeouts.inc()
+            raise
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
 
@@ -244,6 +269,7 @@ async def open_database(settings: Settings, service: str, *, given: Database | N
             pool_size=settings.database_pool_size,
             pooler=settings.database_pooler,
             listen_dsn=None if listen_dsn is None else listen_dsn.get_secret_value(),
+            name=service,
         )
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"{name} is no libpq connection URI: {error}") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, LiteralString, TypeVar
+from typing import Final, Generic, LiteralString, TypeVar
 
 from sqlalchemy import Text
 from sqlmodel import Field, SQLModel
@@ -50,6 +50,24 @@ class Claimed(Generic[Item]):
     def parameters(self) -> Mapping[str, object]:
         """The parameters of `DueTable.still_claimed`."""
         return {"claimed_key": self.key, "claimed_until": self.lease_ends_at}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueBacklog:
+    """What a table has still to be processed.
+
+    Attributes:
+        waiting: rows that are not done, whether due or not.
+        failing: those of them whose last attempt failed.
+        late_seconds: how long that one has been due which was due first; 0 if none is.
+    """
+
+    waiting: int
+    failing: int
+    late_seconds: float
+
+
+_NOTHING: Final = DueBacklog(waiting=0, failing=0, late_seconds=0)
 
 
 class DueTable(Generic[Item]):
@@ -118,6 +136,12 @@ class DueTable(Generic[Item]):
             self._dead_letter = f"""
                 UPDATE {table} SET {dead_letter}, last_error = %(error)s WHERE {self.still_claimed}
             """  # noqa: S608 - put together from constants
+        self._backlog: LiteralString = f"""
+            SELECT count(*) AS waiting, count(last_error) AS failing,
+                   coalesce(extract(epoch FROM greatest(now() - min(next_attempt_at), '0')), 0)::float8 AS late_seconds
+              FROM (SELECT last_error, next_attempt_at FROM {table}
+                     WHERE {pending} ORDER BY next_attempt_at LIMIT %(most)s) AS open
+        """  # noqa: S608 - put together from constants
         self._release: LiteralString = f"""
             UPDATE {table} SET next_attempt_at = now(), attempts = attempts - 1 WHERE {self.still_claimed}
         """  # noqa: S608 - put together from constants
@@ -147,6 +171,10 @@ class DueTable(Generic[Item]):
     async def release(self, connection: Connection, claimed: Claimed[Item]) -> None:
         """End the claim, as if there had been none."""
         await self._change(connection, self._release, claimed)
+
+    async def find_backlog(self, connection: Connection, *, most: int) -> DueBacklog:
+        """What is still to be processed, counted up to `most` rows."""
+        return await connection.fetch_one(DueBacklog, self._backlog, most=most) or _NOTHING
 
     async def _change(
         self, connection: Connection, statement: LiteralString, claimed: Claimed[Item], **parameters: object

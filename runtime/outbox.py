@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from sqlalchemy import BigInteger, Identity, Index, Text
 from sqlmodel import Field, SQLModel
 
-from runtime.database import encode_rows, timestamp
+from runtime.database import Connection, encode_rows, timestamp
 from runtime.rows import columns, recordset
 from runtime.tracing import traceparent
 
@@ -118,3 +118,24 @@ def encode_events(events: Sequence[Event]) -> str:
         }
         for event in events
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxBacklog:
+    """What is not published yet."""
+
+    events: int
+    oldest_seconds: float
+    """Age of the one that was written first, 0 without one."""
+
+
+_NOTHING: Final = OutboxBacklog(events=0, oldest_seconds=0)
+_BACKLOG: Final = """
+    SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(at)), 0)::float8 AS oldest_seconds
+      FROM (SELECT at FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT %(most)s) AS unpublished
+"""
+
+
+async def find_backlog(connection: Connection, *, most: int) -> OutboxBacklog:
+    """What is not published yet, counted up to `most` events."""
+    return await connection.fetch_one(OutboxBacklog, _BACKLOG, most=most) or _NOTHING

@@ -20,6 +20,7 @@ import uvloop
 
 from runtime.health import Health
 from runtime.logs import configure_logging
+from runtime.measuring import Measurements
 from runtime.probes import probe_server
 from runtime.settings import Settings, SettingsError
 
@@ -31,12 +32,14 @@ class Lifecycle:
 
     Attributes:
         health: what the component says that it needs, and uses.
+        measurements: what it has to ask somebody for when its metrics are read.
     """
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self.stopping = stopping
         self.started = asyncio.Event()
         self.health = Health()
+        self.measurements = Measurements()
 
     def ready(self) -> None:
         """Signal that the component has begun its work."""
@@ -74,7 +77,8 @@ async def _run_all(components: Mapping[str, ComponentRunner], settings: Settings
     health = {name: lifecycle.health for name, lifecycle in lifecycles.items()}
     code = 0
     try:
-        async with probe_server(settings, health), asyncio.TaskGroup() as group:
+        measurements = [lifecycle.measurements for lifecycle in lifecycles.values()]
+        async with probe_server(settings, health, measurements), asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_run_component(name, run, settings, lifecycles[name]))
                 for name, run in components.items()

@@ -21,6 +21,7 @@ from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
 from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
+from runtime.measuring import Measurement
 from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
 from runtime.process import Lifecycle
@@ -227,11 +228,13 @@ async def serve(
     *,
     on_call: GrpcService,
     checks: Checks,
+    measurements: Sequence[Measurement] = (),
     background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
-    It is ready once it has what it needs by the `checks`. Beside it is served what people on call ask of it.
+    It is ready once it has what it needs by the `checks`. Beside it is served what people on call ask of it. Its metrics
+    include the `measurements`.
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
 
@@ -255,6 +258,7 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
         lifecycle.health.watch(checks)
+        lifecycle.measurements.watch(measurements)
         async with server:
             if await wait_for_needs(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()

@@ -30,6 +30,7 @@ from runtime.rpc_health import serving
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal, wait_for_temporal
 from runtime.temporal_namespace import find_problem
+from workers.measured_steps import MeasuredSteps
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
 from workflows.refund_saga import RefundSaga
@@ -58,6 +59,7 @@ def make_worker(
         workflows=WORKFLOWS,
         activities=activities,
         workflow_runner=runner,
+        interceptors=[MeasuredSteps()],
         max_cached_workflows=MAX_CACHED,
         max_concurrent_workflow_tasks=MAX_CONCURRENT,
         max_concurrent_activities=MAX_CONCURRENT,

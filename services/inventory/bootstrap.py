@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
 from runtime.settings import Settings
 from services.inventory.service import InventoryService
 from services.inventory.tables import SCHEMA
@@ -21,6 +23,7 @@ class InventoryComponents:
     database: Database
     inventory: InventoryService
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -39,4 +42,5 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             database=opened,
             inventory=InventoryService(opened),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("inventory", opened),
         )

@@ -101,4 +101,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             lifecycle,
             grpc_service(components),
             checks=components.checks,
+            measurements=components.measurements,
         )

@@ -99,5 +99,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             lifecycle,
             grpc_service(components),
             checks=components.checks,
+            measurements=components.measurements,
             background=components.background,
         )

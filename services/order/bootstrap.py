@@ -16,14 +16,16 @@ from domain.saga import SagaPolicy
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
 from runtime.health import Checks
 from runtime.identity import Part
 from runtime.listener import Listener
+from runtime.measuring import Measurement
 from runtime.on_call import OnCallServicer
-from runtime.periodic import repeat
 from runtime.settings import Settings
+from runtime.task_queue import task_queue_measurement
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
@@ -35,6 +37,7 @@ from services.order.attention.watcher import DueLook, watcher
 from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
+from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.on_call import OrderOnCall
 from services.order.peers import Peers, open_peers
@@ -83,6 +86,7 @@ class OrderComponents:
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -158,7 +162,6 @@ def _components(
         interval=timedelta(seconds=settings.watch_interval),
         poll=settings.saga_sweep_interval,
     )
-    count = partial(repeat, attention.count, interval=settings.watch_interval, name="attention_count")
     return OrderComponents(
         database=database,
         sagas=sagas,
@@ -173,11 +176,20 @@ def _components(
         saga_starts=saga_starts,
         cancellation_requests=cancellation_requests,
         listener=listener,
-        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run, count),
+        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run),
         checks=Checks(
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
             uses={"temporal": partial(find_temporal_problem, client)},
         ),
+        measurements=[
+            *database_measurements(
+                "order",
+                database,
+                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS},
+                reads=[read_open_orders, read_attention],
+            ),
+            task_queue_measurement(client, settings.temporal_task_queue),
+        ],
     )
 
 

@@ -16,7 +16,7 @@ from runtime.clock import Clock
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
-from runtime.metrics import ORDER_TRANSITIONS
+from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
 from runtime.wakeups import Wakeups, wait_until
 from services.order.errors import OrderNotFound
@@ -165,6 +165,9 @@ class OrderService:
                 event = transition_event(found.status, moved)
                 if await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
+                    ORDER_SECONDS.labels(moved.status.value).observe(
+                        (moved.updated_at - moved.created_at).total_seconds()
+                    )
                     return moved
 
     async def mark_refunded(self, update: RefundUpdate) -> OrderState:

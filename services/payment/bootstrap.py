@@ -15,9 +15,11 @@ from temporalio.client import Client
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
 from runtime.listener import Listener
+from runtime.measuring import Measurement
 from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
@@ -28,13 +30,14 @@ from services.payment.order_turns import OrderTurns
 from services.payment.payments.follow_ups import follow_up_worker
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import FollowUp
-from services.payment.payments.repository import FOLLOW_UPS_CHANNEL
+from services.payment.payments.repository import DUE_FOLLOW_UPS, FOLLOW_UPS_CHANNEL
 from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
+from services.payment.webhooks.measuring import read_open_events
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 from services.payment.webhooks.repository import DUE_EVENTS
@@ -78,6 +81,7 @@ class PaymentComponents:
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -184,6 +188,16 @@ def _wire(
         dispute_follow_ups=dispute_follow_ups,
         listener=listener,
         checks=checks,
+        measurements=database_measurements(
+            "payment",
+            database,
+            due={
+                inbox.name: DUE_EVENTS,
+                refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
+                dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+            },
+            reads=[read_open_events],
+        ),
         background=(
             listener.run,
             inbox.run,

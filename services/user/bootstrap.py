@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.passwords import Passwords
@@ -33,6 +35,7 @@ class UserComponents(Accounts):
     refresh_tokens: RefreshTokens
     signer: TokenSigner
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -54,6 +57,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
             signer=signer,
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("user", accounts.database),
         )
 
 

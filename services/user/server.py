@@ -84,4 +84,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             lifecycle,
             grpc_service(components),
             checks=components.checks,
+            measurements=components.measurements,
         )

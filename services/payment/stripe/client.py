@@ -20,6 +20,7 @@ from services.payment.stripe.amounts import to_stripe
 from services.payment.stripe.errors import StripeKeySpent, StripeRefused, StripeUnavailable, UnreadableEvent
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
+from services.payment.stripe.measured_http import MeasuredHttp
 from services.payment.stripe.messages import (
     is_replayed,
     to_dispute,
@@ -104,7 +105,7 @@ class StripeClient:
         self._api = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base is not None else None,
-            http_client=self.http,
+            http_client=MeasuredHttp(self.http),
             max_network_retries=0,
         ).v1
         self._payment_method_types = list(payment_method_types)

@@ -65,6 +65,7 @@ class EventProcessor:
         self._sagas = sagas
         self._turns = turns
         self._grace_period = grace_period
+        PROVIDER_EVENTS.labels(EventStatus.FLAGGED.value)  # from 0 on, for the first one to be an increase
 
     async def process(self, claimed: Claimed[ProviderEvent]) -> Record:
         """Process an event; see `runtime.due_worker.Process`."""
