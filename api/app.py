@@ -13,17 +13,24 @@ from api.measuring import measured
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.services import Services
+from api.tracing import Tracing
 from runtime.tokens import TokenVerifier
 
 MAX_BODY: Final = 1 << 20
 """Largest request body, bytes: ten times an order of 1,000 lines."""
 
 
-def create_app(services: Services, verifier: TokenVerifier) -> Litestar:
-    """The application in front of `services`; it trusts the tokens that `verifier` does."""
+def create_app(services: Services, verifier: TokenVerifier, *, joins_clients: bool = True) -> Litestar:
+    """The application in front of `services`.
+
+    Args:
+        services: what it calls.
+        verifier: of the tokens that it trusts.
+        joins_clients: whether it goes on with traces that clients name.
+    """
     return Litestar(
         route_handlers=HANDLERS,
-        middleware=[measured],
+        middleware=[Tracing(joins_clients=joins_clients), measured],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         state=State({"verifier": verifier}),
         exception_handlers=EXCEPTION_HANDLERS,

@@ -25,8 +25,10 @@ from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
 from runtime.process import Lifecycle
 from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
+from runtime.rpc_tracing import called
 from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
+from runtime.tracing import note_order
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -79,7 +81,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return found
         # the request is parsed in here: gRPC would answer UNKNOWN, with a traceback in the log, to what is no protobuf
         return grpc.unary_unary_rpc_method_handler(
-            self.wrap(found.unary_unary, handler_call_details.method, found.request_deserializer),
+            called(
+                self.wrap(found.unary_unary, handler_call_details.method, found.request_deserializer),
+                handler_call_details.method,
+            ),
             request_deserializer=None,
             response_serializer=found.response_serializer,
         )
@@ -125,9 +130,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
     try:
-        return body if parse is None else parse(body)
+        request = body if parse is None else parse(body)
     except DecodeError:
         raise InvalidArgument("the request is no message of this method's type") from None
+    note_order(request)
+    return request
 
 
 def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:

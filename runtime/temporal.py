@@ -18,6 +18,7 @@ from runtime.process import Lifecycle
 from runtime.refusal import OtherSideAway, Unavailable
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import data_converter
+from runtime.temporal_tracing import client_interceptors
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -66,7 +67,12 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         SettingsError: the profile is missing, or does not fit.
         RuntimeError: nobody answers, or the other side is not trusted or does not trust us, which the message says.
     """
-    return await Client.connect(**connect_options(settings), data_converter=data_converter(settings), lazy=lazy)
+    return await Client.connect(
+        **connect_options(settings),
+        data_converter=data_converter(settings),
+        interceptors=client_interceptors(),
+        lazy=lazy,
+    )
 
 
 def connect_options(settings: Settings) -> ClientConnectConfig:

@@ -62,6 +62,11 @@ class AcceptedOrder(OrderRequest):
 
     id: str
 
+    @property
+    def order_id(self) -> str:
+        """Its id."""
+        return self.id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:

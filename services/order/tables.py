@@ -18,7 +18,7 @@ from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0005"
 """Revision of the migrations that makes these tables."""
 
 
