@@ -13,7 +13,7 @@ from api.measuring import measured
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.services import Services
-from api.tracing import Tracing
+from api.tracing import traced
 from runtime.tokens import TokenVerifier
 
 MAX_BODY: Final = 1 << 20
@@ -28,9 +28,9 @@ def create_app(services: Services, verifier: TokenVerifier, *, joins_clients: bo
         verifier: of the tokens that it trusts.
         joins_clients: whether it goes on with traces that clients name.
     """
-    return Litestar(
+    app = Litestar(
         route_handlers=HANDLERS,
-        middleware=[Tracing(joins_clients=joins_clients), measured],
+        middleware=[measured],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         state=State({"verifier": verifier}),
         exception_handlers=EXCEPTION_HANDLERS,
@@ -39,3 +39,5 @@ def create_app(services: Services, verifier: TokenVerifier, *, joins_clients: bo
         return_dto=None,
         logging_config=None,
     )
+    app.asgi_handler = traced(app.asgi_handler, joins_clients=joins_clients)  # around the router: middleware is inside
+    return app

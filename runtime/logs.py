@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
 
 import structlog
 
 from runtime import tracing, work_context
+
+
+_QUOTED: Final = (
+    # PostgreSQL quotes rows and parameters behind these words, up to the end of its message
+    (re.compile(r"\b(DETAIL|CONTEXT):.*?(?=\n\n|\Z)", re.DOTALL), r"\1: left out"),
+    # pydantic quotes what does not fit
+    (re.compile(r"\binput_value=.*?, input_type=", re.DOTALL), "input_value=left out, input_type="),
+)
+
+
+def _leave_out_data(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let an error's text, which may quote what somebody entered, not get into the log with it."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            for quoted, left_out in _QUOTED:
+                value = quoted.sub(left_out, value)
+            line[name] = value
+    return line
 
 
 def configure_logging(level: str) -> None:
@@ -32,6 +53,7 @@ def configure_logging(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _leave_out_data,
                 structlog.processors.JSONRenderer(),
             ],
         )

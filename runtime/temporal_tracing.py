@@ -17,7 +17,6 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from runtime import tracing
 from runtime.refusal import Unavailable
-from runtime.work_context import set_order_of_workflow
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,8 +40,8 @@ class StepLog(Interceptor):
 class _LoggedSteps(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's
         info = activity.info()
-        set_order_of_workflow(info.workflow_id or "")
-        if input.args:
+        tracing.note_order(info.workflow_id)
+        if input.args and not isinstance(input.args[0], str):  # a string may as well be a refund's id
             tracing.note_order(input.args[0])
         try:
             return await super().execute_activity(input)

@@ -151,9 +151,9 @@ def fail(span: Span, error_type: str) -> None:
     span.set_status(StatusCode.ERROR)
 
 
-def note_order(subject: object) -> None:
+def note_order(named: object) -> None:
     """Note in the log, and in the span that is around, at which order is worked; see `work_context.set_order`."""
-    if work_context.set_order(subject) and _tracer_of is not None:
+    if work_context.set_order(named) and _tracer_of is not None:
         trace.get_current_span().set_attribute(ORDER_ID, work_context.order_id.get())
 
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from domain.ids import is_id, new_id
+from domain.saga import order_workflow_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 """Name of the header, and key of the gRPC metadata, in which a request's id travels."""
@@ -23,7 +24,8 @@ order_id: Final[ContextVar[str]] = ContextVar("order_id", default="")
 
 _LOGGED: Final = (component, request_id, order_id)
 _SANE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/-]{0,127}")
-_ORDER_WORKFLOW: Final = re.compile(r"\border-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
+_WORKFLOW_PREFIX: Final = order_workflow_id("")
+_ORDER_WORKFLOW: Final = re.compile(rf"\b{_WORKFLOW_PREFIX}([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\b")
 
 
 def choose_request_id(given: str) -> str:
@@ -31,23 +33,20 @@ def choose_request_id(given: str) -> str:
     return given if _SANE.fullmatch(given) else new_id()
 
 
-def set_order(subject: object) -> bool:
-    """Note at which order is worked: at the one that `subject`, such as a request, has as its ``order_id``.
+def set_order(named: object) -> bool:
+    """Note at which order is worked.
+
+    Args:
+        named: its id, or what has it as its ``order_id``, such as a request; or the id of its workflow.
 
     Returns:
-        False, and nothing is noted, if it has none.
+        False, and nothing is noted, if no order is named.
     """
-    named = getattr(subject, "order_id", None)
-    if not isinstance(named, str) or not is_id(named):
+    found = named if isinstance(named, str) else getattr(named, "order_id", None)
+    if not isinstance(found, str) or not is_id(found := found.removeprefix(_WORKFLOW_PREFIX)):
         return False
-    order_id.set(named)
+    order_id.set(found)
     return True
-
-
-def set_order_of_workflow(workflow_id: str) -> None:
-    """Note at which order is worked, if it is the order's workflow that works at it."""
-    if (found := _ORDER_WORKFLOW.fullmatch(workflow_id)) is not None:
-        order_id.set(found[1])
 
 
 def add_to_line(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -18,6 +18,7 @@ from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
+from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
 from services.order.attention_repository import AttentionRepository
 from services.order.errors import OrderNotFound
@@ -228,6 +229,8 @@ class OrderService:
         event = transition_event(None, _received(new, acceptance))
         async with self._database.autocommit() as connection:
             if await OrderRepository(connection).accept(new, acceptance, event=event):
+                note_order(acceptance.order_id)
+                log.info("order.accepted", order_id=acceptance.order_id)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
                 return request.as_first(acceptance.order_id)
             return await IdempotencyKeys(connection).get_first(request)
