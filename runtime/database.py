@@ -26,6 +26,7 @@ from runtime.listener import Listener
 from runtime.metrics import POOL_TIMEOUTS
 from runtime.refusal import Unavailable
 from runtime.settings import Pooler, Settings, SettingsError
+from runtime.tracing import TRACEPARENT, current_traceparent
 from runtime.turns import Turns
 
 log = structlog.stdlib.get_logger(__name__)
@@ -72,7 +73,8 @@ class Connection:
     """A connection that statements run on.
 
     Statements are SQL with placeholders like ``%(name)s``. Where rows come back, `make` is called for each with its
-    columns as keyword arguments. UUIDs are strings on both sides.
+    columns as keyword arguments. UUIDs are strings on both sides. ``%(traceparent)s``, which a statement may name as
+    well, is that of the span around it, or NULL.
     """
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -80,24 +82,29 @@ class Connection:
 
     async def execute(self, statement: LiteralString, /, **parameters: object) -> int:
         """Run a statement; the number of rows that it changed."""
-        return (await self._connection.execute(statement, parameters)).rowcount
+        return (await self._connection.execute(statement, _with_context(parameters))).rowcount
 
     async def fetch_one(
         self, make: Callable[..., Row], statement: LiteralString, /, **parameters: object
     ) -> Row | None:
         """The first row, if there is one."""
         cursor = self._connection.cursor(row_factory=kwargs_row(make))
-        return await (await cursor.execute(statement, parameters)).fetchone()
+        return await (await cursor.execute(statement, _with_context(parameters))).fetchone()
 
     async def fetch_all(self, make: Callable[..., Row], statement: LiteralString, /, **parameters: object) -> list[Row]:
         """Every row."""
         cursor = self._connection.cursor(row_factory=kwargs_row(make))
-        return await (await cursor.execute(statement, parameters)).fetchall()
+        return await (await cursor.execute(statement, _with_context(parameters))).fetchall()
 
     async def fetch_value(self, statement: LiteralString, /, **parameters: object) -> Any:
         """The first column of the first row; None without a row."""
         cursor = self._connection.cursor(row_factory=scalar_row)
-        return await (await cursor.execute(statement, parameters)).fetchone()
+        return await (await cursor.execute(statement, _with_context(parameters))).fetchone()
+
+
+def _with_context(parameters: dict[str, object]) -> dict[str, object]:
+    parameters[TRACEPARENT] = current_traceparent()
+    return parameters
 
 
 def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:

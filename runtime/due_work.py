@@ -29,6 +29,8 @@ class DueColumns(SQLModel):
     """When it is due; while it is being processed, the end of the lease."""
     last_error: str | None = Field(default=None, sa_type=Text)
     """Why the last attempt failed, in words."""
+    traceparent: str | None = Field(default=None, sa_type=Text)
+    """Of the span in which it became due, while traces are on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +41,14 @@ class Claimed(Generic[Item]):
         key: of its row.
         attempt: number of this attempt, from 1.
         lease_ends_at: by PostgreSQL's clock; no other claim of the same row has the same.
+        traceparent: of the span in which it became due.
     """
 
     key: str
     item: Item
     attempt: int
     lease_ends_at: datetime
+    traceparent: str | None = None
 
     @property
     def parameters(self) -> Mapping[str, object]:
@@ -119,7 +123,7 @@ class DueTable(Generic[Item]):
                 RETURNING *
             )
             SELECT claimed.{key}::text AS claimed_key, claimed.attempts AS claimed_attempt,
-                   claimed.next_attempt_at AS claimed_until, {columns}
+                   claimed.next_attempt_at AS claimed_until, claimed.traceparent AS claimed_traceparent, {columns}
               FROM claimed {joined}
         """  # noqa: S608 - put together from constants
         self.still_claimed: LiteralString = (
@@ -182,8 +186,18 @@ class DueTable(Generic[Item]):
         return await connection.execute(statement, **claimed.parameters, **parameters) == 1
 
     def _to_claimed(
-        self, *, claimed_key: str, claimed_attempt: int, claimed_until: datetime, **columns: object
+        self,
+        *,
+        claimed_key: str,
+        claimed_attempt: int,
+        claimed_until: datetime,
+        claimed_traceparent: str | None,
+        **columns: object,
     ) -> Claimed[Item]:
         return Claimed(
-            key=claimed_key, item=self._make(**columns), attempt=claimed_attempt, lease_ends_at=claimed_until
+            key=claimed_key,
+            item=self._make(**columns),
+            attempt=claimed_attempt,
+            lease_ends_at=claimed_until,
+            traceparent=claimed_traceparent,
         )

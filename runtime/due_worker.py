@@ -10,7 +10,9 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 import structlog
+from opentelemetry.trace import SpanKind, get_current_span
 
+from runtime import tracing
 from runtime.backoff import Backoff, Retries
 from runtime.database import Database, DatabaseAway
 from runtime.due_work import Claimed, DueTable
@@ -26,6 +28,8 @@ GRACE: Final = 5.0
 """Seconds that what is in progress gets at a stop, before its claim is released."""
 RECORD_INTERVAL: Final = 0.5
 """Seconds from one attempt to record how an item ended to the next."""
+_ATTEMPT: Final = "ordersaga.attempt"
+"""Attribute of spans: the number of an attempt, from 1."""
 _ATTEMPT_SHARE: Final = 5 / 6
 """Of its lease, what an attempt may take; the rest is for recording how it ended."""
 _AWAY: Final = Backoff(first=0.5, longest=10)
@@ -162,6 +166,14 @@ class DueWorker(Generic[Item]):
             self.wake()
 
     async def _work_at(self, claimed: Claimed[Item], *, claimed_at: float) -> None:
+        """Process the item, and record how that ended, in the trace in which it became due."""
+        parent = {} if claimed.traceparent is None else {tracing.TRACEPARENT: claimed.traceparent}
+        with tracing.span(f"process {self._name}", SpanKind.CONSUMER, parent=parent) as span:
+            tracing.note_order(claimed.item)
+            span.set_attribute(_ATTEMPT, claimed.attempt)
+            await self._process_and_record(claimed, claimed_at=claimed_at)
+
+    async def _process_and_record(self, claimed: Claimed[Item], *, claimed_at: float) -> None:
         lease = self._lease.total_seconds()
         try:
             record = await self._attempt(claimed, break_off_at=claimed_at + _ATTEMPT_SHARE * lease)
@@ -177,6 +189,7 @@ class DueWorker(Generic[Item]):
             async with asyncio.timeout_at(break_off_at) as limit:
                 outcome = await self._process(claimed)
         except DeadLetter as problem:
+            tracing.fail(get_current_span(), type(problem).__name__)
             return partial(self._dead_letter, claimed, str(problem))
         except Exception as problem:  # one bad item must not stop all others
             broken_off = Unavailable("broken off, because its lease was about to end")
@@ -185,6 +198,7 @@ class DueWorker(Generic[Item]):
         return partial(self._reschedule, claimed, outcome, None) if isinstance(outcome, timedelta) else outcome
 
     def _failed(self, claimed: Claimed[Item], problem: Exception) -> Record:
+        tracing.fail(get_current_span(), type(problem).__name__)
         now = asyncio.get_running_loop().time()
         if isinstance(problem, OtherSideAway) and now >= self._not_before:  # those that were in progress count once
             self._not_before = now + self._away.failed()

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from opentelemetry.trace import Span
 
 from domain.events import DEAD_LETTER_SUFFIX
 from runtime.backoff import Backoff, Retries
@@ -17,8 +18,10 @@ from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
 from runtime.kafka_lag import ConsumerLag
 from runtime.measuring import Measurement
+from runtime.messaging_spans import processing
 from runtime.metrics import DEAD_LETTERS
 from runtime.settings import Settings, SettingsError
+from runtime.tracing import fail
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -147,15 +150,22 @@ class Consumer:
 
     async def _handle(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
         """Whether the record is done with; if not, it is to be fetched again, after a while."""
+        with processing(record, group=self._subscription.group) as span:
+            return await self._process(partition, record, span)
+
+    async def _process(self, partition: TopicPartition, record: ConsumerRecord, span: Span) -> bool:
         place = (partition, record.offset)
         try:
             await self._subscription.handle(record)
         except Unprocessable as error:
+            fail(span, type(error).__name__)
             return await self._dead_letter(record, reason=str(error))
         except self._subscription.transient as error:
+            fail(span, type(error).__name__)
             log.warning("record.delayed", topic=record.topic, offset=record.offset, error=repr(error))
             return False
         except Exception as error:  # the border of the loop: one bad record must not stop all others for good
+            fail(span, type(error).__name__)
             attempts = self._attempts.get(place, 0) + 1
             log.exception("record.failed", topic=record.topic, offset=record.offset, attempt=attempts)
             if attempts < ATTEMPTS:

@@ -18,7 +18,7 @@ from sqlmodel import Field, SQLModel
 
 from runtime.database import Connection, encode_rows, timestamp
 from runtime.rows import columns, recordset
-from runtime.tracing import traceparent
+from runtime.tracing import event_traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
 
@@ -113,7 +113,7 @@ def encode_events(events: Sequence[Event]) -> str:
             "ce_type": event.type,
             "ce_seq": event.seq,
             "data": MessageToJson(event.data, indent=None, always_print_fields_with_no_presence=True),
-            "traceparent": traceparent(cause_id=event.cause_id, step=event.id),
+            "traceparent": event_traceparent(cause_id=event.cause_id, event_id=event.id),
             "at": event.at,
         }
         for event in events

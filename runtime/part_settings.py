@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.settings import Settings
 
-_PROCESS: Final = ("log_level", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
+_PROCESS: Final = ("log_level", "tracing", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
 _TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
 _DATABASE: Final = ("database_pool_size", "database_pooler")
 _GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")
@@ -40,7 +40,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_ADDRESSES,
         *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
         *("http_head_bytes", "http_headers", "http_head_timeout", "http_body_timeout", "http_idle_timeout"),
-        "http_connections",
+        *("http_connections", "tracing_joins_clients"),
     ),
     "user": (
         *_service("user"),

@@ -23,6 +23,8 @@ from runtime.logs import configure_logging
 from runtime.measuring import Measurements
 from runtime.probes import probe_server
 from runtime.settings import Settings, SettingsError
+from runtime.tracing import exported
+from runtime.work_context import component
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -62,7 +64,12 @@ def run_process(components: Mapping[str, ComponentRunner]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     configure_logging(settings.log_level)
-    code = uvloop.run(_run_all(components, settings))
+    try:
+        with exported(settings):
+            code = uvloop.run(_run_all(components, settings))
+    except SettingsError as error:
+        log.error("process.settings", problem=str(error))
+        code = 2
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -110,6 +117,7 @@ async def _stop_when_asked(
 
 
 async def _run_component(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:
+    component.set(name)
     try:
         await run(settings, lifecycle)
     except SettingsError as error:

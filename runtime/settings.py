@@ -109,6 +109,17 @@ class Settings(BaseSettings):
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
 
+    tracing: bool = Field(
+        default=False,
+        description="Export traces by OTLP, whereto and how many by OpenTelemetry's own variables, such as "
+        "OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_TRACES_SAMPLER.",
+    )
+    tracing_joins_clients: bool = Field(
+        default=True,
+        description="Go on with the trace that a client's traceparent names, and whether it is recorded; else each "
+        "request is a trace of its own, linked with the client's.",
+    )
+
     probe_host: str = Field(default="127.0.0.1", description="Address that the probe port is bound on.")
     probe_port: Port | None = Field(
         default=None, description="Port on which the process answers /livez, /readyz and /metrics; none when not set."

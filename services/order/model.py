@@ -66,6 +66,11 @@ class AcceptedOrder(OrderRequest):
     id: str
     created_at: datetime
 
+    @property
+    def order_id(self) -> str:
+        """Its id."""
+        return self.id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:

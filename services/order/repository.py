@@ -19,9 +19,9 @@ _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
     received AS (
         INSERT INTO orders ({columns(RequestColumns)}, id, status, refunded, shipping_address, seq, created_at,
-                            updated_at, attempts, next_attempt_at)
+                            updated_at, attempts, next_attempt_at, traceparent)
         SELECT {parameters(RequestColumns)}, subject_id, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1, %(at)s,
-               %(at)s, 0, now() + %(start_after)s
+               %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
           FROM changed
     ),
     item AS (

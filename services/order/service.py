@@ -18,6 +18,7 @@ from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
+from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
@@ -238,6 +239,8 @@ class OrderService:
         event = transition_event(None, _received(new, acceptance))
         async with self._database.autocommit() as connection:
             if await OrderRepository(connection).accept(new, acceptance, event=event):
+                note_order(acceptance.order_id)
+                log.info("order.accepted", order_id=acceptance.order_id)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
                 return request.as_first(acceptance.order_id)
             return await IdempotencyKeys(connection).get_first(request)

@@ -38,6 +38,7 @@ from services.payment.stripe.model import (
     StripeRefund,
     WebhookEndpoint,
 )
+from services.payment.stripe.traced_http import TracedHttpClient
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -101,7 +102,7 @@ class StripeClient:
         http_client: stripe.HTTPClient | None = None,
     ) -> None:
         # aiohttp, because a call over the SDK's other client, httpx, takes twice the CPU (docs/decisions/0010).
-        self.http = http_client or stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout))
+        self.http = http_client or TracedHttpClient(timeout=aiohttp.ClientTimeout(total=timeout))
         self._api = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base is not None else None,
