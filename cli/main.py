@@ -239,18 +239,28 @@ def repair(
 
 @app.command()
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Histories, from `temporal workflow show --output json`.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Histories, from `temporal workflow show --output json`, and folders of them."),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Visibility query, such as 'ExecutionStatus=\"Running\"', in place of files.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most histories of a query, the newest first.")] = 1_000,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are CPUs without it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array instead of lines.")] = False,
 ) -> None:
-    """Replay workflow histories on the workflow code as it is.
+    """Replay workflow histories on the workflow code as it is: those of files, or of what a query finds.
 
-    Exit 1 when one does not replay, 2 when a file holds no history.
+    Of one that does not replay the first difference is told; of one whose pending workflow task fails, the error.
+
+    Exit 0 when all replay, 1 when one does not or cannot be told, 2 when a file holds no history or a setting does not
+    fit, 3 when Temporal does not answer.
     """
     with _exit_on_wrong_setting():
-        from cli.replay import replay_files
-        from runtime.settings import Settings
-        from runtime.temporal_codec import data_converter
+        from cli.replay.run import replay as run_replay
 
-        raise typer.Exit(replay_files(files, data_converter(Settings.load())))
+        raise typer.Exit(run_replay(paths or [], query, limit=limit, jobs=jobs, as_json=json))
 
 
 @app.command()

@@ -91,7 +91,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "setup stripe": (*_STRIPE, "stripe_payment_method_types", "stripe_webhook_url"),
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
-    "replay": _PAYLOADS,
+    "replay": _TEMPORAL,
     "repair": (
         *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
         *("payment_attempts", "attention_after", "payment_event_timeout"),

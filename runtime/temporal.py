@@ -90,8 +90,8 @@ def connect_options(settings: Settings) -> ClientConnectConfig:
     return profile
 
 
-async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Make a call whose own limit is `RPC_TIMEOUT`.
+async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, within: timedelta = RPC_TIMEOUT) -> Answer:
+    """Make a call whose own limit is `within`.
 
     Raises:
         TemporalAway: repeat.
@@ -99,7 +99,7 @@ async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
     """
     try:
         # The limit of the call does not limit how long a lazy client connects.
-        async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + _CONNECT_SECONDS):
+        async with asyncio.timeout(within.total_seconds() + _CONNECT_SECONDS):
             return await call()
     except RPCError as error:
         message = f"Temporal: {error.status.name}: {error.message}"
