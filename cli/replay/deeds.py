@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType
@@ -154,14 +154,14 @@ def _of_command(command: WorkflowCommand) -> Deed | None:
             answer = command.update_response.WhichOneof("response")
             return {"accepted": Deed("accepts an update"), "completed": Deed("answers an update")}.get(answer or "")
         case kind:
-            return Deed(_COMMANDS[kind]) if kind in _COMMANDS else None
+            return Deed(_COMMANDS[kind]) if kind is not None and kind in _COMMANDS else None
 
 
 def _search_attributes(names: Iterable[str]) -> Deed:
     return Deed("sets search attributes", ", ".join(sorted(names)))
 
 
-def _data(details: Mapping[str, Payloads], name: str) -> Mapping[str, object]:
+def _data(details: Mapping[str, Payloads], name: str) -> Mapping[str, Any]:
     """What the SDK wrote into a marker, in JSON."""
     for payload in details[name].payloads if name in details else ():
         found = _json(payload)

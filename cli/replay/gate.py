@@ -61,7 +61,9 @@ class Gate:
         history = source.history()
         kind = history.events[0].workflow_execution_started_event_attributes.workflow_type.name
         if kind not in _WORKFLOW_NAMES:
-            return Outcome(source.name, Verdict.DIFFERS, 1, [f"event 1: a {kind} starts; this code has no such workflow"])
+            return Outcome(
+                source.name, Verdict.DIFFERS, 1, [f"event 1: a {kind} starts; this code has no such workflow"]
+            )
         self._runner.begin()
         try:
             failure = await self._run(history)

@@ -13,10 +13,10 @@ from typing import Final
 from google.protobuf.json_format import ParseError
 from temporalio.api.history.v1 import History
 from temporalio.client import Client, WorkflowHistory
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCStatusCode
 
-from runtime.temporal import ask_temporal
 from runtime.temporal import TemporalRefused as Refused
+from runtime.temporal import ask_temporal
 
 FETCHED_AT_ONCE: Final = 8
 """Histories that are asked for ahead of their replay."""

@@ -28,7 +28,7 @@ async def replay_all(sources: AsyncIterator[Source], settings: Settings, *, jobs
     """
     converter = data_converter(settings)
     first = [batch async for batch in _batches(sources, most=2)]
-    if jobs == 1 or len(first) < 2:  # noqa: PLR2004
+    if jobs == 1 or len(first) < 2:
         async with Gate(converter) as gate:
             for batch in first:
                 for source in batch:
