@@ -30,6 +30,13 @@ users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
 keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+deployment = typer.Typer(
+    help="Versions of the order worker: which gets new orders, what still runs on which.\n\n"
+    "Exit 0 when all is well, 1 when something is to be done, 2 when a setting or version does not fit, 3 when "
+    "Temporal could not be asked.",
+    no_args_is_help=True,
+)
+app.add_typer(deployment, name="deployment")
 
 
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
@@ -351,16 +358,27 @@ def _act(
 
 @app.command()
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Histories, from `temporal workflow show --output json`.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Histories, from `temporal workflow show --output json`, and folders of them."),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Visibility query, such as 'ExecutionStatus=\"Running\"', in place of files.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most histories of a query, the newest first.")] = 1_000,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are CPUs without it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array instead of lines.")] = False,
 ) -> None:
-    """Replay workflow histories on the workflow code as it is.
+    """Replay workflow histories on the workflow code as it is: those of files, or of what a query finds.
 
-    Exit 1 when one does not replay, 2 when a file holds no history.
+    Of one that does not replay the first difference is told; of one whose pending workflow task fails, the error.
+
+    Exit 0 when all replay, 1 when one does not or cannot be told, 2 when a file holds no history or a setting does not
+    fit, 3 when Temporal does not answer.
     """
-    from cli.replay import replay_files
-    from runtime.temporal_codec import data_converter
+    from cli.replay.run import replay as run_replay
 
-    raise typer.Exit(replay_files(files, data_converter(_settings())))
+    raise typer.Exit(run_replay(paths or [], query, limit=limit, jobs=jobs, as_json=json))
 
 
 @app.command()
@@ -387,6 +405,55 @@ def show_public_keys(
     from cli.keys import public_keys
 
     typer.echo(public_keys(private_keys))
+
+
+BuildId = Annotated[str, typer.Argument(metavar="VERSION", help="Build id, as `ordersaga deployment show` lists it.")]
+
+
+@deployment.command("show")
+def show_deployment(json: AsJson = False) -> None:
+    """Show each version: its share of new orders, its workers, and the open workflows on it."""
+    from cli.deployment.run import run, show
+
+    raise typer.Exit(run(show(as_json=json)))
+
+
+@deployment.command("current")
+def set_current_version(build_id: BuildId, json: AsJson = False) -> None:
+    """Give all new orders to a version, and end a ramp. Orders that wait stay with theirs."""
+    from cli.deployment.run import run, set_current
+
+    raise typer.Exit(run(set_current(build_id, as_json=json)))
+
+
+@deployment.command("ramp")
+def ramp_version(
+    build_id: BuildId,
+    percentage: Annotated[float, typer.Argument(min=0, max=100, help="Of new orders; 0 ends the ramp.")],
+    json: AsJson = False,
+) -> None:
+    """Give a share of the new orders to a version; the current one keeps the rest."""
+    from cli.deployment.run import ramp, run
+
+    raise typer.Exit(run(ramp(build_id, percentage, as_json=json)))
+
+
+@deployment.command("drain")
+def drain_version(
+    build_id: BuildId,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Move its open workflows there, once their histories replay there."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """See a version off that gets no new orders: exit 1 as long as there is anything left of it.
+
+    Once its orders are closed and its workers stopped, it is forgotten.
+    """
+    from cli.deployment.run import drain, run
+
+    raise typer.Exit(run(drain(build_id, to=to, as_json=json)))
 
 
 def main() -> None:

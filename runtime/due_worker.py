@@ -168,7 +168,7 @@ class DueWorker(Generic[Item]):
     async def _work_at(self, claimed: Claimed[Item], *, claimed_at: float) -> None:
         """Process the item, and record how that ended, in the trace in which it became due."""
         parent = {} if claimed.traceparent is None else {tracing.TRACEPARENT: claimed.traceparent}
-        with tracing.span(f"process {self._name}", SpanKind.CONSUMER, parent=parent) as span:
+        with tracing.span(f"process {self.name}", SpanKind.CONSUMER, parent=parent) as span:
             tracing.note_order(claimed.item)
             span.set_attribute(_ATTEMPT, claimed.attempt)
             await self._process_and_record(claimed, claimed_at=claimed_at)

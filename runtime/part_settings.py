@@ -16,6 +16,7 @@ _TEMPORAL: Final = (
     *("temporal_config_file", "temporal_profile", "temporal_address", "temporal_namespace"),
     *_PAYLOADS,
 )
+_VERSION: Final = ("deployment_name", "build_id")
 _KAFKA: Final = (
     *("kafka_bootstrap", "kafka_security_protocol", "kafka_sasl_mechanism", "kafka_username", "kafka_password"),
     *("kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
@@ -74,7 +75,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_PROCESS,
         *_TLS,
         *_TEMPORAL,
-        *("temporal_task_queue", "workflow_sandbox"),
+        *("temporal_task_queue", "workflow_sandbox", *_VERSION),
         *("product_address", "inventory_address", "payment_address", "order_address"),
     ),
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
@@ -91,7 +92,8 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "setup stripe": (*_STRIPE, "stripe_payment_method_types", "stripe_webhook_url"),
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
-    "replay": _PAYLOADS,
+    "replay": _TEMPORAL,
+    "deployment": (*_TEMPORAL, "temporal_task_queue", "deployment_name"),
     "operator": (*_TLS, *_ADDRESSES),
 }
 """Part, or command of `ordersaga`, to the names of its settings."""

@@ -279,6 +279,17 @@ class Settings(BaseSettings):
         default=30 * 86_400, description="How long closed workflows are to be kept, at least, seconds."
     )
     temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
+    deployment_name: str = Field(
+        default="ordersaga",
+        pattern=r"^[^.:\s]+$",
+        description="Temporal's name for all versions of the order worker together, its worker deployment.",
+    )
+    build_id: str | None = Field(
+        default=None,
+        pattern=r"^[^:\s]+$",
+        description="Version of the order worker; the release's number when not set. An order stays with the version "
+        "that it began on. The same word for all releases where each takes the place of the one before it.",
+    )
     workflow_sandbox: bool = Field(
         default=False, description="Run workflow code in the SDK's sandbox, as the tests do; docs/decisions/0009."
     )

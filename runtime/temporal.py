@@ -100,8 +100,8 @@ def connect_options(settings: Settings) -> ClientConnectConfig:
     return profile
 
 
-async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, limit: timedelta = RPC_TIMEOUT) -> Answer:
-    """Make a call whose own limit is this one.
+async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, within: timedelta = RPC_TIMEOUT) -> Answer:
+    """Make a call whose own limit is `within`.
 
     Raises:
         TemporalAway: repeat.
@@ -109,7 +109,7 @@ async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, limit: timedelt
     """
     try:
         # The limit of the call does not limit how long a lazy client connects.
-        async with asyncio.timeout(limit.total_seconds() + _CONNECT_SECONDS):
+        async with asyncio.timeout(within.total_seconds() + _CONNECT_SECONDS):
             return await call()
     except RPCError as error:
         message = f"Temporal: {error.status.name}: {error.message}"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from domain.orders import SOLD_STATUSES, CancelledBy, OrderStatus, Reason
 from domain.refusals import Refusal
@@ -47,7 +48,8 @@ UNDO: Final[Sequence[tuple[Step[str, None], str]]] = (
 """Undoes every step of the saga, the last one first; each leaves a tombstone where there is nothing to undo."""
 
 
-@workflow.defn(name=ORDER_SAGA)
+# It ends within its payment window and what is undone after it: it stays with the release that it began with.
+@workflow.defn(name=ORDER_SAGA, versioning_behavior=VersioningBehavior.PINNED)
 class OrderSaga(ParkableWorkflow):
     """One order. Money is taken and stock is sold, or neither; the order's status says which."""
 

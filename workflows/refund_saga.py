@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from domain.refunds import RefundOrigin, RefundStatus
 from domain.refusals import Refusal
@@ -34,7 +35,8 @@ REPLACE: Final = SHIELDED.answering({Refusal.PAYMENT_DISPUTED.value, Refusal.REF
 FAILED: Final = {RefundStatus.FAILED: "the refund failed", RefundStatus.CANCELLED: "the refund was canceled"}
 
 
-@workflow.defn(name=REFUND_SAGA)
+# It may run for weeks, longer than the workers of its release: it goes on with the next ones, by `workflow.patched`.
+@workflow.defn(name=REFUND_SAGA, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RefundSaga(ParkableWorkflow):
     """One refund. What the payment service knows of it is what counts; this makes order and stock agree with that.
 

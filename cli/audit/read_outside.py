@@ -86,7 +86,7 @@ async def read_temporal(client: Client) -> Mapping[str, RunFact]:
 
     async def fetch() -> None:
         try:
-            await ask_temporal(listed.fetch_next_page, limit=_TEMPORAL_PAGE)
+            await ask_temporal(listed.fetch_next_page, within=_TEMPORAL_PAGE)
         except TemporalRefused as refused:
             raise Unreadable(str(refused)) from None
 

@@ -147,7 +147,7 @@ class TemporalSagas:
         try:
             step = await ask_temporal(
                 lambda: workflow.execute_update(update, result_type=str, rpc_timeout=_DECISION_TIMEOUT),
-                limit=_DECISION_TIMEOUT,
+                within=_DECISION_TIMEOUT,
             )
         except WorkflowUpdateFailedError as failed:
             raise NothingToDecide(workflow_id, str(failed.cause)) from None

@@ -109,7 +109,9 @@ async def test_an_order_that_waited_too_long_for_a_worker_fails_uncharged(shop: 
     await asyncio.sleep(0.5)  # the server skips no time while a workflow waits for its worker
 
     runner = workflow_runner(sandbox=True)
-    async with make_worker(shop.env.client, shop.activities, task_queue=NOBODYS_QUEUE, runner=runner, grace=1):
+    async with make_worker(
+        shop.env.client, shop.activities, task_queue=NOBODYS_QUEUE, runner=runner, grace=1, version=None
+    ):
         result = await shop.result(run)
 
     assert (result.status, result.reason) == ("FAILED", "ACCEPTED_TOO_LATE")
@@ -127,7 +129,7 @@ async def test_a_pending_order_keeps_its_payment_deadline_however_late_its_saga_
     await shop.pay(run)
 
     async with order_service(shop, at=pending.created_at + timedelta(hours=20)) as order:
-        assert await order.lost_workflows.repair(pending.id)
+        assert await order.desk.repair(pending.id, actor="operator:test", note="")
     await shop.deliver_events()
     repaired = shop.env.client.get_workflow_handle(run.id, result_type=OrderResult)
 
@@ -145,7 +147,7 @@ async def test_an_order_that_never_became_pending_is_not_charged_by_a_repair_tha
     order_id = await accept(shop, product, at=accepted_at)
 
     async with order_service(shop, at=accepted_at + timedelta(days=3)) as order:
-        assert await order.lost_workflows.repair(order_id)
+        assert await order.desk.repair(order_id, actor="operator:test", note="")
     run: Run = shop.env.client.get_workflow_handle(order_workflow_id(order_id), result_type=OrderResult)
 
     assert (await shop.result(run)).reason == "ACCEPTED_TOO_LATE"

@@ -280,7 +280,12 @@ async def open_shop(
         ]
         await stack.enter_async_context(
             make_worker(
-                env.client, activities, task_queue=task_queue, runner=runner or workflow_runner(sandbox=True), grace=1
+                env.client,
+                activities,
+                task_queue=task_queue,
+                runner=runner or workflow_runner(sandbox=True),
+                grace=1,
+                version=None,
             )
         )
         yield Shop(
