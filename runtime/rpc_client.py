@@ -46,12 +46,15 @@ class ServiceUnavailable(Unavailable):
 
     Attributes:
         service: which one, such as ``user``.
+        code: gRPC's.
+        message: the service's own words, or gRPC's.
     """
 
     def __init__(self, service: str, code: grpc.StatusCode, message: str) -> None:
         super().__init__(f"the {service} service: {code.name}: {message}")
         self.service = service
         self.code = code
+        self.message = message
 
 
 def open_channel(part: Part, hosts: str, credentials: Credentials) -> AbstractAsyncContextManager[grpc.aio.Channel]:

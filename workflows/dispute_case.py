@@ -50,6 +50,7 @@ class DisputeCase(ParkableWorkflow):
     async def run(self, dispute: DisputeInput) -> DisputeStatus:
         """Run until the dispute is decided, also when somebody cancels the workflow; answers with how it ended."""
         status, _ = await run_shielded(self._process(), on_cancel=lambda: None)
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return status
 
     async def _process(self) -> DisputeStatus:

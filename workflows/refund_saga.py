@@ -23,10 +23,10 @@ from domain.saga import (
 from workflows import web_ui
 from workflows.activity_calls import step_name
 from workflows.parkable_workflow import ParkableWorkflow
-from workflows.parked_step import Decision
 from workflows.shield import run_shielded
 from workflows.step_runner import SHIELDED, StepRefused
 from workflows.steps import OrderSteps, RefundSteps, StockSteps
+from workflows.stuck_step import Remedy
 
 PENDING_REREAD: Final = timedelta(hours=1)
 """How often a refund that Stripe is still processing is read when no event comes."""
@@ -110,10 +110,10 @@ class RefundSaga(ParkableWorkflow):
             match await self._park(note, resolvable=True):
                 case None:
                     return
-                case Decision.RESOLVE:
+                case Remedy.RESOLVE:
                     await self._resolve()
                     return
-                case Decision.RETRY:
+                case Remedy.RETRY:
                     try:
                         await self._replace()
                     except StepRefused as refused:
@@ -121,8 +121,8 @@ class RefundSaga(ParkableWorkflow):
                     else:
                         return
 
-    async def _park(self, note: str, *, resolvable: bool) -> Decision | None:
-        return await self._parked.wait(
+    async def _park(self, note: str, *, resolvable: bool) -> Remedy | None:
+        return await self._stuck.wait(
             step_name(RefundSteps.carry_out_refund),
             note,
             resolvable=resolvable,
