@@ -9,7 +9,9 @@ from functools import partial
 
 from runtime.database import Database, open_database
 from runtime.health import Checks
+from runtime.on_call import OnCall
 from runtime.settings import Settings
+from services.inventory.on_call import InventoryOnCall
 from services.inventory.service import InventoryService
 from services.inventory.tables import SCHEMA
 
@@ -20,6 +22,7 @@ class InventoryComponents:
 
     database: Database
     inventory: InventoryService
+    on_call: OnCall
     checks: Checks
 
 
@@ -38,5 +41,6 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         yield InventoryComponents(
             database=opened,
             inventory=InventoryService(opened),
+            on_call=InventoryOnCall(opened),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
         )

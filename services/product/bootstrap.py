@@ -9,6 +9,7 @@ from functools import partial
 
 from runtime.database import Database, open_database
 from runtime.health import Checks
+from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from services.product.service import ProductService
 from services.product.tables import SCHEMA
@@ -20,6 +21,7 @@ class ProductComponents:
 
     database: Database
     products: ProductService
+    on_call: OnCall
     checks: Checks
 
 
@@ -38,5 +40,6 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         yield ProductComponents(
             database=opened,
             products=ProductService(opened),
+            on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
         )

@@ -10,6 +10,7 @@ from functools import partial
 
 from runtime.database import Database, open_database
 from runtime.health import Checks
+from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.passwords import Passwords
@@ -32,6 +33,7 @@ class UserComponents(Accounts):
 
     refresh_tokens: RefreshTokens
     signer: TokenSigner
+    on_call: OnCall
     checks: Checks
 
 
@@ -53,6 +55,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             users=accounts.users,
             refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
             signer=signer,
+            on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
         )
 
