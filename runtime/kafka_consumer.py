@@ -10,12 +10,18 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from opentelemetry.trace import Span
 
 from domain.events import DEAD_LETTER_SUFFIX
 from runtime.backoff import Backoff, Retries
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
+from runtime.kafka_lag import ConsumerLag
+from runtime.measuring import Measurement
+from runtime.messaging_spans import processing
+from runtime.metrics import DEAD_LETTERS
 from runtime.settings import Settings, SettingsError
+from runtime.tracing import fail
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -70,6 +76,14 @@ class Consumer:
         self._dead_letters = Publisher(settings)
         self._attempts: dict[tuple[TopicPartition, int], int] = {}
         self._retries = Retries(_BACKOFF)
+        self._lag = ConsumerLag(subscription.group)
+        for topic in subscription.topics:
+            DEAD_LETTERS.labels(topic)  # from 0 on, for the first one to be an increase
+
+    @property
+    def measurement(self) -> Measurement:
+        """Asks how far it is behind."""
+        return self._lag.measurement
 
     async def run(self) -> None:
         """Consume until cancelled. While the broker is away, it is tried again and again."""
@@ -83,11 +97,13 @@ class Consumer:
                     continue
                 try:
                     await consumer.start()
+                    self._lag.consumer = consumer
                     await self._consume(consumer)
                 except KafkaError as error:
                     problem = await diagnose(self._settings) or repr(error)
                     log.warning("consumer.lost", group=self._subscription.group, problem=problem)
                 finally:
+                    self._lag.consumer = None
                     await _stop(consumer)
                 await self._back_off()
         finally:
@@ -117,11 +133,14 @@ class Consumer:
             offsets: dict[TopicPartition, int] = {}
             for partition, records in fetched.items():
                 for record in records:
+                    self._lag.begin(partition, record)
                     if not await self._handle(partition, record):
                         failed = True
                         _seek(consumer, partition, record.offset)
                         break
                     offsets[partition] = record.offset + 1
+                else:
+                    self._lag.end(partition)
             if offsets:
                 await _commit(consumer, offsets)
             if failed:
@@ -131,15 +150,22 @@ class Consumer:
 
     async def _handle(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
         """Whether the record is done with; if not, it is to be fetched again, after a while."""
+        with processing(record, group=self._subscription.group) as span:
+            return await self._process(partition, record, span)
+
+    async def _process(self, partition: TopicPartition, record: ConsumerRecord, span: Span) -> bool:
         place = (partition, record.offset)
         try:
             await self._subscription.handle(record)
         except Unprocessable as error:
+            fail(span, type(error).__name__)
             return await self._dead_letter(record, reason=str(error))
         except self._subscription.transient as error:
+            fail(span, type(error).__name__)
             log.warning("record.delayed", topic=record.topic, offset=record.offset, error=repr(error))
             return False
         except Exception as error:  # the border of the loop: one bad record must not stop all others for good
+            fail(span, type(error).__name__)
             attempts = self._attempts.get(place, 0) + 1
             log.exception("record.failed", topic=record.topic, offset=record.offset, attempt=attempts)
             if attempts < ATTEMPTS:
@@ -168,6 +194,7 @@ class Consumer:
             log.error("record.not_dead_lettered", topic=topic, offset=record.offset, error=repr(error))
             return False
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        DEAD_LETTERS.labels(record.topic).inc()
         log.error("record.dead_lettered", **place, reason=reason)
         return True
 

@@ -14,8 +14,10 @@ from domain.limits import MAX_CONCERNS
 from ordersaga.oncall.v1 import on_call_pb2 as pb
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceServicer, add_OnCallServiceServicer_to_server
 from runtime.caller import current_caller
+from runtime.clock import utc_now
 from runtime.database import Connection, Database
 from runtime.identity import Part
+from runtime.outbox import find_backlog
 from runtime.permissions import USERS, allow
 from runtime.protos import to_proto
 from runtime.rpc_server import GrpcService
@@ -25,11 +27,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _COUNTED: Final = 10_000
 """Unpublished events that are counted, at most."""
-_OUTBOX: Final = """
-    SELECT count(*) AS waiting, min(at) AS since
-      FROM (SELECT at FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT %(most)s) AS unpublished
-    HAVING min(at) < now() - %(older_than)s::interval
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +171,9 @@ class OnCallServicer(OnCallServiceServicer):
         return pb.DescribeOrderResponse(
             sections=[_section_to_proto(section) for section in record.sections] if caller.sees_all else (),
             timeline=[
-                to_proto(pb.TimelineEntry, entry) for entry in record.timeline if caller.sees_all or entry.for_customer
+                to_proto(pb.TimelineEntry, entry if caller.sees_all else replace(entry, actor="", note=""))
+                for entry in record.timeline
+                if caller.sees_all or entry.for_customer
             ],
         )
 
@@ -186,17 +185,20 @@ class OnCallServicer(OnCallServiceServicer):
 
     async def _find_standing_outbox(self, older_than: timedelta) -> list[Concern]:
         async with self._database.autocommit() as connection:
-            return await connection.fetch_all(self._outbox_concern, _OUTBOX, older_than=older_than, most=_COUNTED)
-
-    def _outbox_concern(self, *, waiting: int, since: datetime) -> Concern:
-        count = f"{waiting:,}" if waiting < _COUNTED else f"{waiting:,} or more"
-        return Concern(
-            kind=ConcernKind.PART,
-            subject_id="relay",
-            step=f"{OUTBOX_STEP} {self._part.value}",
-            cause=f"{count} event(s) of the {self._part.value} service wait for Kafka",
-            since=since,
-        )
+            backlog = await find_backlog(connection, most=_COUNTED)
+        age = timedelta(seconds=backlog.oldest_seconds)
+        if not backlog.events or age <= older_than:
+            return []
+        count = f"{backlog.events:,}" if backlog.events < _COUNTED else f"{backlog.events:,} or more"
+        return [
+            Concern(
+                kind=ConcernKind.PART,
+                subject_id="relay",
+                step=f"{OUTBOX_STEP} {self._part.value}",
+                cause=f"{count} event(s) of the {self._part.value} service wait for Kafka",
+                since=utc_now() - age,
+            )
+        ]
 
 
 def on_call_service(part: Part, database: Database, on_call: OnCall) -> GrpcService:

@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.settings import Settings
 
-_PROCESS: Final = ("log_level", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
+_PROCESS: Final = ("log_level", "tracing", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
 _TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
 _DATABASE: Final = ("database_pool_size", "database_pooler")
 _GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")
@@ -40,7 +40,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_ADDRESSES,
         *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
         *("http_head_bytes", "http_headers", "http_head_timeout", "http_body_timeout", "http_idle_timeout"),
-        "http_connections",
+        *("http_connections", "tracing_joins_clients"),
     ),
     "user": (
         *_service("user"),
@@ -52,7 +52,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("order"),
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
-        *("saga_sweep_interval", "watch_interval", "repair_automatically"),
+        *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
         *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
     "payment": (
@@ -80,11 +80,10 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
     "codec-server": (
         *_PROCESS,
-        "temporal_payload_keys",
-        "temporal_encrypt",
-        "codec_host",
-        "codec_port",
-        "codec_origin",
+        *_TLS,
+        *_PAYLOADS,
+        *("codec_host", "codec_port", "codec_origin"),
+        *("jwt_public_keys", "user_address", "grpc_deadline", "password_deadline"),
     ),
     "setup databases": (*_DSNS, "owner_dsns", "relay_dsns", "audit_dsns", "relay_role", "audit_role"),
     "setup temporal": (*_TEMPORAL, "temporal_retention"),

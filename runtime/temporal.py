@@ -16,8 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.process import Lifecycle
 from runtime.refusal import OtherSideAway, Unavailable
+from runtime.sdk_metrics import measured_runtime
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import data_converter
+from runtime.temporal_tracing import client_interceptors
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,6 +60,8 @@ class TemporalRefused(Unavailable):
 async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
     """A client of the Temporal that the settings and the profile name; every client of ours is made here.
 
+    A process that shows its metrics has what the SDK counts among them.
+
     Args:
         settings: of the process.
         lazy: connects on its first use, so that a process starts while Temporal is away.
@@ -66,7 +70,13 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         SettingsError: the profile is missing, or does not fit.
         RuntimeError: nobody answers, or the other side is not trusted or does not trust us, which the message says.
     """
-    return await Client.connect(**connect_options(settings), data_converter=data_converter(settings), lazy=lazy)
+    return await Client.connect(
+        **connect_options(settings),
+        data_converter=data_converter(settings),
+        interceptors=client_interceptors(),
+        lazy=lazy,
+        runtime=None if settings.probe_port is None else measured_runtime(),
+    )
 
 
 def connect_options(settings: Settings) -> ClientConnectConfig:
@@ -91,7 +101,7 @@ def connect_options(settings: Settings) -> ClientConnectConfig:
 
 
 async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, limit: timedelta = RPC_TIMEOUT) -> Answer:
-    """Make a call, which has this `limit` of its own, too.
+    """Make a call whose own limit is this one.
 
     Raises:
         TemporalAway: repeat.

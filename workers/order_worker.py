@@ -30,6 +30,8 @@ from runtime.rpc_health import serving
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal, wait_for_temporal
 from runtime.temporal_namespace import find_problem
+from runtime.temporal_tracing import StepLog
+from workers.measured_steps import MeasuredSteps
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
 from workflows.refund_saga import RefundSaga
@@ -45,7 +47,8 @@ def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
     """How workflow code is run: guarded against non-deterministic calls, or unguarded and faster."""
     if not sandbox:
         return UnsandboxedWorkflowRunner()
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("domain"))
+    shared = SandboxRestrictions.default.with_passthrough_modules("domain", "opentelemetry")
+    return SandboxedWorkflowRunner(restrictions=shared)
 
 
 def make_worker(
@@ -58,6 +61,7 @@ def make_worker(
         workflows=WORKFLOWS,
         activities=activities,
         workflow_runner=runner,
+        interceptors=[MeasuredSteps(), StepLog()],
         max_cached_workflows=MAX_CACHED,
         max_concurrent_workflow_tasks=MAX_CONCURRENT,
         max_concurrent_activities=MAX_CONCURRENT,

@@ -102,6 +102,7 @@ class OrderSaga(ParkableWorkflow):
         """
         web_ui.show_received(len(self._order.lines))
         try:
+            await self._check_acceptance()
             quote = await self._resume() if self._order.is_repair else None
             quote = quote or await self._quote()
             await self._reserve()
@@ -119,6 +120,19 @@ class OrderSaga(ParkableWorkflow):
             for step, summary in UNDO:
                 await self._undo(step, summary=summary)
             return await self._mark(end.status, end.reason)
+
+    async def _check_acceptance(self) -> None:
+        """End an order that waited for too long, unless an earlier run brought it further than RECEIVED.
+
+        Two clocks are asked for what each knows alone: the order service's, how long Temporal did not take the order;
+        Temporal's, how long no worker did. So it does not matter how far they are apart.
+        """
+        limit = self._order.policy.acceptance_limit_seconds
+        waited = workflow.now() - workflow.info().workflow_start_time + timedelta(seconds=self._order.waited_seconds)
+        if limit is None or waited.total_seconds() <= limit:
+            return
+        if (await self._read_order()).status is OrderStatus.RECEIVED:
+            raise OrderEnds(Ending.failed(Reason.ACCEPTED_TOO_LATE))
 
     async def _resume(self) -> Quote | None:
         """Find out how far an earlier run came; the price that the order is sold at, if it came to one.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
 from runtime.on_call import OnCall
 from runtime.settings import Settings
 from services.inventory.on_call import InventoryOnCall
@@ -24,6 +26,7 @@ class InventoryComponents:
     inventory: InventoryService
     on_call: OnCall
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -43,4 +46,5 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             inventory=InventoryService(opened),
             on_call=InventoryOnCall(opened),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("inventory", opened),
         )

@@ -104,4 +104,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             grpc_service(components),
             on_call=on_call_service(Part.INVENTORY, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
         )

@@ -14,10 +14,12 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.backoff import Backoff
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Check, Checks, seldom
 from runtime.identity import Credentials, Part
 from runtime.kafka_topics import find_missing as find_missing_topics
+from runtime.measuring import Measurement
 from runtime.on_call import OnCall
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
@@ -60,6 +62,7 @@ class NotificationComponents:
     on_call: OnCall
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -121,4 +124,8 @@ async def bootstrap(
             on_call=NotificationOnCall(opened),
             background=(sender.run, consumer.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
+            measurements=[
+                *database_measurements("notification", opened, due={sender.name: DUE_NOTIFICATIONS}),
+                consumer.measurement,
+            ],
         )

@@ -16,6 +16,7 @@ from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.database import DatabaseAway
 from runtime.kafka_consumer import Consumer, Subscription, Unprocessable
 from runtime.settings import Settings
+from runtime.tracing import note_order
 from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
 from services.notification.service import NotificationService
 
@@ -32,6 +33,8 @@ def order_events_consumer(
 
     async def handle(record: ConsumerRecord) -> None:
         event = to_order_event(record)
+        if event is not None:
+            note_order(event.data)
         if event is not None and await notifications.receive(event):
             on_due()
 

@@ -28,17 +28,17 @@ _RECEIVE: Final = """
     )
     INSERT INTO notifications
            (id, user_id, channel, status, attempts, next_attempt_at, created_at,
-            order_id, template, ce_id, order_seq, event)
+            order_id, template, ce_id, order_seq, event, traceparent)
     SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
-           %(order_id)s, %(template)s, ce_id, %(order_seq)s, %(event)s
+           %(order_id)s, %(template)s, ce_id, %(order_seq)s, %(event)s, %(traceparent)s::text
       FROM received
 """
 _ADD_WRITTEN: Final = """
     INSERT INTO notifications
            (id, user_id, channel, status, attempts, next_attempt_at, created_at,
-            recipient, subject, body, fingerprint)
+            recipient, subject, body, fingerprint, traceparent)
     VALUES (%(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
-            %(recipient)s, %(subject)s, %(body)s, %(fingerprint)s)
+            %(recipient)s, %(subject)s, %(body)s, %(fingerprint)s, %(traceparent)s::text)
     ON CONFLICT DO NOTHING
 """
 # A number is only read here, so somebody else may take it first; then it is read again.

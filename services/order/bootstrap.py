@@ -16,14 +16,16 @@ from domain.saga import SagaPolicy
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
 from runtime.health import Checks
 from runtime.identity import Part
 from runtime.listener import Listener
+from runtime.measuring import Measurement
 from runtime.on_call import OnCallServicer
-from runtime.periodic import repeat
 from runtime.settings import Settings
+from runtime.task_queue import task_queue_measurement
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
@@ -35,6 +37,7 @@ from services.order.attention.watcher import DueLook, watcher
 from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
+from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.on_call import OrderOnCall
 from services.order.peers import Peers, open_peers
@@ -59,6 +62,7 @@ class OrderComponents:
     Attributes:
         attention: what needs a person.
         desk: where operators act.
+        looks: what the watcher does.
         watcher: sees to it that nothing stands still without somebody called.
         repairs_itself: whether it starts lost sagas again.
         saga_starts: starts the sagas of orders that may have none.
@@ -74,6 +78,7 @@ class OrderComponents:
     attention: AttentionService
     desk: Desk
     on_call: OrderOnCall
+    looks: Mapping[str, Look]
     watcher: DueWorker[DueLook]
     repairs_itself: bool
     saga_starts: DueWorker[AcceptedOrder]
@@ -81,6 +86,7 @@ class OrderComponents:
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -110,8 +116,9 @@ async def bootstrap(
         database = await stack.enter_async_context(open_database(settings, "order", given=database))
         client = temporal or await connect_temporal(settings, lazy=True)
         sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
-        others = peers or await stack.enter_async_context(open_peers(settings))
-        yield _components(settings, database, client, sagas, others, clock)
+        if peers is None:
+            peers = await stack.enter_async_context(open_peers(settings))
+        yield _components(settings, database, client, sagas, peers, clock)
 
 
 def _components(
@@ -131,7 +138,8 @@ def _components(
         repairs_itself=settings.repair_automatically,
         clock=clock,
     )
-    on_call = OrderOnCall(database, orders, cancellations, attention)
+    workflows = WorkflowReader(client)
+    on_call = OrderOnCall(database, orders, cancellations, attention, workflows)
 
     def worker(name: str, table: DueTable[Item], process: Process[Item]) -> DueWorker[Item]:
         return DueWorker(
@@ -147,13 +155,13 @@ def _components(
 
     saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
     cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
+    looks = _looks(settings, database, client, workflows, peers, attention, desk, on_call, clock)
     watch = watcher(
         database,
-        _looks(settings, database, client, peers, attention, desk, on_call, clock),
+        looks,
         interval=timedelta(seconds=settings.watch_interval),
         poll=settings.saga_sweep_interval,
     )
-    count = partial(repeat, attention.count, interval=settings.watch_interval, name="attention_count")
     return OrderComponents(
         database=database,
         sagas=sagas,
@@ -162,16 +170,26 @@ def _components(
         attention=attention,
         desk=desk,
         on_call=on_call,
+        looks=looks,
         watcher=watch,
         repairs_itself=settings.repair_automatically,
         saga_starts=saga_starts,
         cancellation_requests=cancellation_requests,
         listener=listener,
-        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run, count),
+        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run),
         checks=Checks(
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
             uses={"temporal": partial(find_temporal_problem, client)},
         ),
+        measurements=[
+            *database_measurements(
+                "order",
+                database,
+                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS},
+                reads=[read_open_orders, read_attention],
+            ),
+            task_queue_measurement(client, settings.temporal_task_queue),
+        ],
     )
 
 
@@ -179,6 +197,7 @@ def _looks(
     settings: Settings,
     database: Database,
     client: Client,
+    workflows: WorkflowReader,
     peers: Peers,
     attention: AttentionService,
     desk: Desk,
@@ -186,7 +205,7 @@ def _looks(
     clock: Clock,
 ) -> Mapping[str, Look]:
     """What the watcher looks at, by the names of its rows."""
-    workflows, patience = WorkflowReader(client), timedelta(seconds=settings.attention_after)
+    patience = timedelta(seconds=settings.attention_after)
 
     def cases(kind: ConcernKind) -> Look:
         return OpenCases(kind, peers.payments, workflows, attention, clock=clock)
@@ -220,4 +239,5 @@ def saga_policy(settings: Settings) -> SagaPolicy:
         payment_attempts=settings.payment_attempts,
         attention_after_seconds=settings.attention_after,
         payment_event_patience_seconds=settings.payment_event_timeout,
+        acceptance_limit_seconds=settings.acceptance_limit,
     )

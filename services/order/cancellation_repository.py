@@ -16,8 +16,9 @@ _ADD: Final = f"""
     WITH claimed AS ({CLAIM_KEY}),
     request AS (
         INSERT INTO cancellation_requests ({columns(CancellationRequestColumns)}, requested_at, attempts,
-                                           next_attempt_at)
-        SELECT {parameters(CancellationRequestColumns)}, now(), 0, now() + %(ask_after)s
+                                           next_attempt_at, traceparent)
+        SELECT {parameters(CancellationRequestColumns)}, now(), 0, now() + %(ask_after)s,
+               %(traceparent)s::text
           FROM orders JOIN claimed ON claimed.subject_id = orders.id
          WHERE orders.status IN ('RECEIVED', 'PENDING')
         ON CONFLICT DO NOTHING

@@ -87,11 +87,7 @@ class CancellationService:
         )
         first, open_request = await self._store(new, request)
         with self._wakeups.subscribe(order_id) as moved:
-            if open_request is not None:
-                try:
-                    await self._sagas.cancel(order_id, open_request.cancelled_by)
-                except Unavailable as problem:
-                    log.warning("order.saga_not_asked_to_cancel", order_id=order_id, problem=str(problem))
+            problem = None if open_request is None else await self._ask(open_request)
             order = await wait_until(
                 lambda order: order.closed_at is not None,
                 lambda: self._orders.get(order_id, caller=caller),
@@ -99,6 +95,8 @@ class CancellationService:
                 wait=first.seconds_to_wait(wait, at=self._clock()),
                 check_first=True,
             )
+        if problem is not None and order.closed_at is None:
+            log.warning("order.saga_not_asked_to_cancel", order_id=order_id, problem=problem)
         accepted_only = not first.answered_with(order.closed_at, at=self._clock())
         if not accepted_only and order.status is not OrderStatus.CANCELLED:
             raise OrderNotCancellable(order_id, order.status)
@@ -118,6 +116,14 @@ class CancellationService:
             return None
         await self._sagas.cancel(request.order_id, request.cancelled_by)
         return ASK_AGAIN_AFTER
+
+    async def _ask(self, request: CancellationRequest) -> str | None:
+        """Ask the saga to cancel its order; why it could not be asked, which is mostly that it has just closed."""
+        try:
+            await self._sagas.cancel(request.order_id, request.cancelled_by)
+        except Unavailable as problem:
+            return str(problem)
+        return None
 
     async def _store(
         self, new: CancellationRequest, request: IdempotentRequest

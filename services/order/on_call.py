@@ -8,10 +8,14 @@ from typing import Final
 from domain.concerns import CANCEL_STEP, ConcernKind
 from domain.money import format_money
 from domain.orders import EVENT_TYPES, REFUNDED_EVENT
+from domain.saga import order_workflow_id
 from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.on_call import Concern, OrderRecord, Section, TimelineEntry, events_section, read_events
+from runtime.refusal import Unavailable
+from services.order.attention.model import WorkflowState
 from services.order.attention.service import AttentionService
+from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_service import CancellationService
 from services.order.errors import OrderNotFound
 from services.order.model import Order, StoredCancellationRequest, Transition
@@ -33,16 +37,24 @@ class OrderOnCall:
         orders: OrderService,
         cancellations: CancellationService,
         attention: AttentionService,
+        workflows: WorkflowReader,
     ) -> None:
         self._database = database
         self._orders = orders
         self._cancellations = cancellations
         self._attention = attention
+        self._workflows = workflows
 
     async def find_concerns(self, *, older_than: timedelta, most: int) -> list[Concern]:
         """Cancellations that the sagas cannot be asked for; all else about orders the watcher finds."""
         async with self._database.autocommit() as connection:
             return await connection.fetch_all(_to_concern, _STANDING_REQUESTS, older_than=older_than, most=most + 1)
+
+    async def _read(self, workflow_id: str) -> WorkflowState | str:
+        try:
+            return await self._workflows.read_one(workflow_id)
+        except Unavailable as problem:
+            return str(problem)
 
     async def describe_order(self, order_id: str) -> OrderRecord | None:
         """Its lines and history, what needed a person, and what persons did."""
@@ -82,8 +94,26 @@ class OrderOnCall:
             )
             for action in actions
         ]
-        sections = [_of_order(order), _of_lines(order), events_section(events)]
+        workflow = order_workflow_id(order_id)
+        sections = [
+            _of_order(order),
+            _of_lines(order),
+            events_section(events),
+            *_of_workflow(workflow, await self._read(workflow)),
+        ]
         return OrderRecord(user_id=order.user_id, sections=sections, timeline=timeline)
+
+
+def _of_workflow(workflow_id: str, state: WorkflowState | str) -> list[Section]:
+    """Where the order's workflow stands, and its steps that fail; a text says why that is not known."""
+    if isinstance(state, str):
+        return [Section("workflow", ("id", "problem"), [(workflow_id, f"it cannot be asked: {state}")])]
+    status = "gone" if state.status is None else state.status.name
+    steps = [(name, step.attempts, step.error) for name, step in state.failing.items()]
+    return [
+        Section("workflow", ("id", "status", "problem"), [(workflow_id, status, state.task_error)]),
+        Section("failing steps", ("step", "attempts", "last_error"), steps),
+    ]
 
 
 def _event_id(order_id: str, seq: int) -> str:

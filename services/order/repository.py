@@ -19,9 +19,9 @@ _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
     received AS (
         INSERT INTO orders ({columns(RequestColumns)}, id, status, refunded, shipping_address, seq, created_at,
-                            updated_at, attempts, next_attempt_at)
+                            updated_at, attempts, next_attempt_at, traceparent)
         SELECT {parameters(RequestColumns)}, subject_id, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1, %(at)s,
-               %(at)s, 0, now() + %(start_after)s
+               %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
           FROM changed
     ),
     item AS (
@@ -75,7 +75,7 @@ _SUMMARIES: Final[LiteralString] = f"""
 def _request_of(order: LiteralString) -> LiteralString:
     """What an order was asked for, from the row of that name."""
     return f"""
-        {order}.id, {columns(RequestColumns, of=order)},
+        {order}.id, {order}.created_at, {columns(RequestColumns, of=order)},
         (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY product_id)
            FROM order_items WHERE order_id = {order}.id) AS lines
     """  # noqa: S608 - put together from constants

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -24,6 +25,8 @@ from domain.saga import (
 from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
 from services.order.errors import NothingToDecide
 
+_PAUSES: Final = (0, 0.05, 0.2)
+"""Between the attempts at a request that was lost with its workflow task, seconds."""
 _DECISION_TIMEOUT: Final = timedelta(seconds=8)
 """Limit of a call that waits for what comes of a decision."""
 
@@ -103,7 +106,23 @@ class TemporalSagas:
         return True
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
-        """One update id per order makes a repeat harmless."""
+        """One update id per order makes a repeat harmless.
+
+        A request is lost with the workflow task that it came in, which Temporal fails when an event of the payment
+        arrives before the task could close the workflow. It says so, and takes the request for the next task.
+        """
+        for pause in _PAUSES:
+            try:
+                await self._request_cancellation(order_id, cancelled_by)
+            except TemporalRefused as refused:
+                if refused.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._request_cancellation(order_id, cancelled_by)
+
+    async def _request_cancellation(self, order_id: str, cancelled_by: CancelledBy) -> None:
         workflow = self._client.get_workflow_handle(order_workflow_id(order_id))
         await ask_temporal(
             lambda: workflow.start_update(

@@ -16,8 +16,9 @@ from runtime.clock import Clock
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
-from runtime.metrics import ORDER_TRANSITIONS
+from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
+from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
@@ -112,7 +113,7 @@ class OrderService:
     async def start_due(self, claimed: Claimed[AcceptedOrder]) -> None:
         """Start the saga of an order that may have none: it was accepted, so it has to run."""
         order = claimed.item
-        await self._sagas.start(order.saga_input(order.id, self._policy))
+        await self._sagas.start(order.saga_input(order.id, self._policy, waited=self._clock() - order.created_at))
         async with self._database.autocommit() as connection:
             await OrderRepository(connection).set_saga_seen(order.id)
 
@@ -165,6 +166,9 @@ class OrderService:
                 event = transition_event(found.status, moved)
                 if await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
+                    ORDER_SECONDS.labels(moved.status.value).observe(
+                        (moved.updated_at - moved.created_at).total_seconds()
+                    )
                     return moved
 
     async def mark_refunded(self, update: RefundUpdate) -> OrderState:
@@ -216,8 +220,9 @@ class OrderService:
             order, state = await repository.find_accepted(order_id), await repository.find_state(order_id)
         if order is None or state is None:
             raise OrderNotFound(order_id)
+        waited = self._clock() - order.created_at
         return await self._sagas.restart(
-            order.saga_input(order.id, self._policy, is_repair=True), is_open=state.status.is_open
+            order.saga_input(order.id, self._policy, waited=waited, is_repair=True), is_open=state.status.is_open
         )
 
     async def is_open(self, order_id: str) -> bool:
@@ -234,6 +239,8 @@ class OrderService:
         event = transition_event(None, _received(new, acceptance))
         async with self._database.autocommit() as connection:
             if await OrderRepository(connection).accept(new, acceptance, event=event):
+                note_order(acceptance.order_id)
+                log.info("order.accepted", order_id=acceptance.order_id)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
                 return request.as_first(acceptance.order_id)
             return await IdempotencyKeys(connection).get_first(request)

@@ -16,10 +16,12 @@ from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
 from runtime.identity import Credentials, Part
 from runtime.listener import Listener
+from runtime.measuring import Measurement
 from runtime.on_call import OnCall
 from runtime.periodic import repeat
 from runtime.rpc_client import open_channel
@@ -34,7 +36,7 @@ from services.payment.orders import Orders
 from services.payment.payments.follow_ups import follow_up_worker
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import FollowUp
-from services.payment.payments.repository import FOLLOW_UPS_CHANNEL
+from services.payment.payments.repository import DUE_FOLLOW_UPS, FOLLOW_UPS_CHANNEL
 from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
@@ -42,6 +44,7 @@ from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
 from services.payment.webhooks.desk import EventDesk
+from services.payment.webhooks.measuring import read_open_events
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 from services.payment.webhooks.repository import DUE_EVENTS
@@ -88,6 +91,7 @@ class PaymentComponents:
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -206,6 +210,16 @@ def _wire(
         on_call=PaymentOnCall(database),
         listener=listener,
         checks=checks,
+        measurements=database_measurements(
+            "payment",
+            database,
+            due={
+                inbox.name: DUE_EVENTS,
+                refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
+                dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+            },
+            reads=[read_open_events],
+        ),
         background=(
             listener.run,
             inbox.run,

@@ -45,5 +45,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             grpc_service(components),
             on_call=on_call_service(Part.PAYMENT, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
             background=components.background,
         )

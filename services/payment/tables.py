@@ -70,6 +70,8 @@ class PaymentColumns(SQLModel):
     """Number of the payment's last event."""
     version: int = Field(default=0, sa_type=BigInteger)
     """Number of the row's last change, and of every re-read that changed nothing: see `payments.store`."""
+    traceparent: str | None = Field(default=None, sa_type=Text)
+    """Of the span in which it was opened, while traces are on."""
     created_at: datetime = timestamp()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from services.product.service import ProductService
@@ -23,6 +25,7 @@ class ProductComponents:
     products: ProductService
     on_call: OnCall
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -42,4 +45,5 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             products=ProductService(opened),
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("product", opened),
         )

@@ -125,4 +125,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             grpc_service(components),
             on_call=on_call_service(Part.PRODUCT, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
@@ -35,6 +37,7 @@ class UserComponents(Accounts):
     signer: TokenSigner
     on_call: OnCall
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -57,6 +60,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             signer=signer,
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("user", accounts.database),
         )
 
 

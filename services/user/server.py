@@ -39,6 +39,7 @@ class UserServicer(UserServiceServicer):
         return pb.RegisterUserResponse(user=to_user(user))
 
     @allow(Part.GATEWAY)
+    @allow(Part.CODEC_SERVER)
     async def AuthenticateUser(
         self, request: pb.AuthenticateUserRequest, context: Context
     ) -> pb.AuthenticateUserResponse:
@@ -54,6 +55,7 @@ class UserServicer(UserServiceServicer):
         return to_tokens(pb.RefreshTokenResponse, user, access=self._signer.sign(user.caller), refresh=refresh)
 
     @allow(Part.GATEWAY)
+    @allow(Part.CODEC_SERVER)
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
         check_refresh_token(request.refresh_token)
         await self._refresh_tokens.revoke(request.refresh_token)
@@ -84,4 +86,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             grpc_service(components),
             on_call=on_call_service(Part.USER, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
         )

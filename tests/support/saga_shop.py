@@ -104,6 +104,8 @@ class Shop:
 
     env: WorkflowEnvironment
     settings: Settings
+    activities: Sequence[Callable[..., Any]]
+    """The steps, with their hooks: for a worker besides the shop's own."""
     hooks: Hooks
     databases: Mapping[str, str]
     products: ProductService
@@ -284,6 +286,7 @@ async def open_shop(
         yield Shop(
             env=env,
             settings=settings,
+            activities=activities,
             hooks=hooks,
             databases=databases,
             products=product.products,

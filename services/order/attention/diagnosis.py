@@ -136,7 +136,7 @@ def is_late(order: OpenOrder, patience: timedelta) -> bool:
 def _stands(order: OpenOrder) -> str:
     if order.overdue is None:
         return "it is still RECEIVED"
-    return "it is still PENDING, past its payment deadline"
+    return "it is still PENDING, past its deadline"
 
 
 def _lost(status: WorkflowExecutionStatus | None) -> str:

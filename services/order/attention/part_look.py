@@ -31,6 +31,9 @@ MOST: Final = 200
 """Concerns of one kind that a part is asked for."""
 _DEADLINE: Final = 5.0
 """Of a call to a part, seconds."""
+_LONGEST_POLL: Final = 75.0
+"""Seconds within which every worker that is there asks for work again: Temporal answers after 60 at the latest, and
+remembers who asked for minutes."""
 _KINDS: Final = (ConcernKind.EVENT, ConcernKind.MAIL, ConcernKind.PART)
 TEMPORAL: Final = "temporal"
 
@@ -70,6 +73,8 @@ class Parts:
         self._clock = clock
         self._monotonic = monotonic
         self._away_since: dict[str, float] = {}
+        self._last_poll: tuple[int | None, float] = None, monotonic()
+        """When somebody last asked for work, by Temporal's clock, and when that was first seen, by ours."""
 
     async def look(self, after: str | None) -> str | None:
         """See `looks.Look`; there is one batch."""
@@ -119,10 +124,14 @@ class Parts:
                 cause=f"order workers do not take up {waiting:,} task(s) of workflows",
                 since=self._clock() - age,
             )
-        if queue.pollers:
-            self._away_since.pop(worker, None)
-            return None
-        return self._is_away(worker, "no order worker asks Temporal for work", None)
+        asked_at = max((poller.last_access_time.ToNanoseconds() for poller in queue.pollers), default=None)
+        now = self._monotonic()
+        if asked_at != self._last_poll[0]:
+            self._last_poll = asked_at, now
+        if asked_at is None or now - self._last_poll[1] > _LONGEST_POLL:
+            return self._is_away(worker, "no order worker asks Temporal for work", None)
+        self._away_since.pop(worker, None)
+        return None
 
     def _is_away(self, name: str, cause: str, error: str | None) -> Concern | None:
         now = self._monotonic()

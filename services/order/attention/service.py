@@ -11,7 +11,7 @@ from domain.concerns import ConcernKind
 from domain.limits import MAX_CONCERNS
 from runtime.clock import Clock
 from runtime.database import Database
-from runtime.metrics import ATTENTION_OPEN, ATTENTION_RAISED
+from runtime.metrics import ATTENTION_RAISED
 from runtime.on_call import Concern
 from services.order.attention.model import SAGA, WATCHER, Action, OpenConcern, OpenOrder, PastConcern, Wanted
 from services.order.attention.repository import AttentionRepository
@@ -73,13 +73,6 @@ class AttentionService:
             repository = AttentionRepository(connection)
             for kind, step in await repository.reconcile(found, raised_by=raised_by, kinds=kinds, subjects=subjects):
                 _count_raised(kind, step)
-
-    async def count(self) -> None:
-        """Let the metrics say how much needs a person."""
-        async with self._database.autocommit() as connection:
-            counted = await AttentionRepository(connection).count_open()
-        for kind in ConcernKind:
-            ATTENTION_OPEN.labels(kind.value).set(counted.get(kind, 0))
 
     async def list_open(self, wanted: Wanted, *, page_size: int) -> ConcernPage:
         """A page of what needs a person, in the order in which it was raised."""

@@ -23,7 +23,7 @@ FOLLOW_UPS_CHANNEL: Final = "payment_follow_ups"
 _JUST_NOW: Final[LiteralString] = "interval '10 s'"
 _NOT_OF_VALUE: Final = {"payment_id", "updated_at", *FollowedColumns.model_fields}
 """Columns of refunds and disputes that their changes are not made of."""
-_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "created_at"}
+_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "traceparent", "created_at"}
 """Columns of a payment that never change."""
 _NOT_SAID: Final = {*_FIXED, "version", "updated_at"}
 """Columns whose value a change does not say."""
@@ -47,8 +47,8 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
     """
     names, written = (columns(table, without=_NOT_OF_VALUE, of=alias) for alias in ("", "written"))
     return f"""
-        INSERT INTO {of} ({names}, payment_id, attempts, next_attempt_at, updated_at)
-        SELECT {written}, changed.id, 0, now(), now()
+        INSERT INTO {of} ({names}, payment_id, attempts, next_attempt_at, updated_at, traceparent)
+        SELECT {written}, changed.id, 0, now(), now(), %(traceparent)s::text
           FROM changed, json_to_recordset(%({rows})s::json)
             AS {recordset(table, alias="written", without=_NOT_OF_VALUE)}
         ON CONFLICT (id) DO UPDATE
@@ -56,6 +56,8 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
                notified_version = greatest({of}.notified_version, excluded.notified_version),
                next_attempt_at = CASE WHEN excluded.version > greatest({of}.version, excluded.notified_version)
                                       THEN now() ELSE {of}.next_attempt_at END,
+               traceparent = CASE WHEN excluded.version > greatest({of}.version, excluded.notified_version)
+                                  THEN excluded.traceparent ELSE {of}.traceparent END,
                updated_at = now()
         RETURNING pg_notify('{FOLLOW_UPS_CHANNEL}', id::text)
     """  # noqa: S608 - put together from constants
@@ -215,5 +217,5 @@ class PaymentRepository:
 
 
 def _columns(payment: Payment) -> dict[str, object]:
-    """The payment's own columns."""
-    return payment.model_dump(exclude={"failed_charges", "refunds", "disputes"})
+    """The payment's own columns, but for its context, which is that of the statement that adds it."""
+    return payment.model_dump(exclude={"failed_charges", "refunds", "disputes", "traceparent"})

@@ -13,6 +13,7 @@ from domain.ids import new_id
 from domain.refunds import RefundStatus
 from runtime.clock import Clock
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
+from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
 from services.payment.disputes.service import DisputeService
 from services.payment.order_turns import OrderTurns
@@ -216,4 +217,5 @@ class RefundService:
         payment = await self._store.find_by_refund(refund_id)
         if payment is None:
             raise RefundNotFound(refund_id)
+        note_order(payment)
         return payment

@@ -26,6 +26,7 @@ from services.payment.stripe.errors import (
 )
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
+from services.payment.stripe.measured_http import MeasuredHttp
 from services.payment.stripe.messages import (
     is_replayed,
     to_dispute,
@@ -43,6 +44,7 @@ from services.payment.stripe.model import (
     StripeRefund,
     WebhookEndpoint,
 )
+from services.payment.stripe.traced_http import TracedHttpClient
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -106,11 +108,11 @@ class StripeClient:
         http_client: stripe.HTTPClient | None = None,
     ) -> None:
         # aiohttp, because a call over the SDK's other client, httpx, takes twice the CPU (docs/decisions/0010).
-        self.http = http_client or stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout))
+        self.http = http_client or TracedHttpClient(timeout=aiohttp.ClientTimeout(total=timeout))
         self._api = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base is not None else None,
-            http_client=self.http,
+            http_client=MeasuredHttp(self.http),
             max_network_retries=0,
         ).v1
         self._payment_method_types = list(payment_method_types)

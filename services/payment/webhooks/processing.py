@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from domain.payments import PaymentStatus
+from runtime import tracing
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import DeadLetter, Record
@@ -67,6 +68,7 @@ class EventProcessor:
         self._sagas = sagas
         self._turns = turns
         self._grace_period = grace_period
+        PROVIDER_EVENTS.labels(EventStatus.FLAGGED.value)  # from 0 on, for the first one to be an increase
 
     async def process(self, claimed: Claimed[ProviderEvent]) -> Record:
         """Process an event; see `runtime.due_worker.Process`."""
@@ -94,6 +96,8 @@ class EventProcessor:
         async with self._turns.turn(order_id):
             # Read in the turn, because an event mostly comes while the call is answered that it is about.
             payment = await self._find(event)
+            tracing.note_order(payment)
+            tracing.link(payment.traceparent)
             if payment.closing and payment.status is PaymentStatus.CANCELLED:
                 # The saga that asked for it has the answer; a signal would only make it repeat its last workflow task.
                 return "cancelled by our own request"

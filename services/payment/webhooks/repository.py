@@ -27,8 +27,8 @@ _SWEEP: Final = "stripe"
 _SET_BY_US: Final = {"received_at", "processed_at", *DueColumns.model_fields}
 _GIVEN: Final = columns(ProviderEventRow, without=_SET_BY_US)
 _ADD: Final = f"""
-    INSERT INTO provider_events ({_GIVEN}, received_at, attempts, next_attempt_at, processed_at)
-    SELECT {_GIVEN}, now(), 0, now(), CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END
+    INSERT INTO provider_events ({_GIVEN}, received_at, attempts, next_attempt_at, processed_at, traceparent)
+    SELECT {_GIVEN}, now(), 0, now(), CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END, %(traceparent)s::text
       FROM json_to_recordset(%(events)s::json) AS {recordset(ProviderEventRow, alias="event", without=_SET_BY_US)}
     ON CONFLICT DO NOTHING
 """  # noqa: S608 - put together from constants

@@ -1,0 +1,94 @@
+"""`ordersaga order ID`: all that is known of one order, on one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.exiting import CommandFailed
+from cli.on_call.attention import print_concern, to_data
+from cli.on_call.operator import DEADLINE, open_operator
+from cli.on_call.selection import Query, find_attention
+from domain.ids import is_id
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.caller import SERVICE
+from runtime.on_call import Section
+from runtime.order_records import CollectedRecord, collect_order_record
+from runtime.settings import Settings, SettingsError
+
+
+async def print_order(settings: Settings, order_id: str, *, as_json: bool) -> bool:
+    """Print what every service knows of the order; whether all of them answered.
+
+    Raises:
+        SettingsError: it is no id, or there is no operator's certificate.
+        CommandFailed: the order service knows of none.
+        ServiceUnavailable: the order service does not answer.
+    """
+    if not is_id(order_id):
+        raise SettingsError(f"{order_id!r} is no id of an order, which is a UUID")
+    async with open_operator(settings) as operator:
+        attention = await find_attention(operator, Query(about=order_id))
+        record = await collect_order_record(operator.on_call, order_id, caller=SERVICE, deadline=DEADLINE)
+    if not record.sections and not record.missing:
+        raise CommandFailed(f"there is no order {order_id}")
+    if as_json:
+        print(msgspec.json.encode(_to_data(order_id, record, attention)).decode())
+    else:
+        _print(order_id, record, attention)
+    return not record.missing
+
+
+def _to_data(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> dict[str, Any]:
+    return {
+        "id": order_id,
+        "attention": [to_data(each) for each in attention],
+        **{
+            section.title: [dict(zip(section.columns, row, strict=True)) for row in section.rows]
+            for section in record.sections
+        },
+        "timeline": [
+            {"at": entry.at, "type": entry.type, "text": entry.text, "actor": entry.actor, "note": entry.note}
+            for entry in record.timeline
+        ],
+        "missing": {part.value: problem for part, problem in record.missing.items()},
+    }
+
+
+def _print(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]Order {order_id}[/]\n")
+    for each in attention:
+        print_concern(console, each)
+    for section in record.sections:
+        if section.rows:
+            _print_section(console, section)
+    table = Table("at (UTC)", "what", "text", "who, why", title="timeline", **_LOOK)
+    for entry in record.timeline:
+        by = ": ".join(part for part in (entry.actor, entry.note) if part)
+        table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], entry.type, escape(entry.text), escape(by))
+    console.print(table)
+    for part, problem in record.missing.items():
+        console.print(f"[bold red]the {part.value} service did not answer:[/] {escape(problem)}")
+
+
+_LOOK: dict[str, Any] = {"box": box.SIMPLE, "title_justify": "left", "title_style": "bold", "pad_edge": False}
+
+
+def _print_section(console: Console, section: Section) -> None:
+    """One row as a list of names and values, several as a table; columns that are empty everywhere are left out."""
+    filled = [index for index in range(len(section.columns)) if any(row[index] for row in section.rows)]
+    if len(section.rows) == 1:
+        table = Table(show_header=False, title=section.title, **_LOOK)
+        for index in filled:
+            table.add_row(section.columns[index].replace("_", " "), escape(str(section.rows[0][index])))
+    else:
+        table = Table(*(section.columns[index].replace("_", " ") for index in filled), title=section.title, **_LOOK)
+        for row in section.rows:
+            table.add_row(*(escape(str(row[index])) for index in filled))
+    console.print(table)
