@@ -13,6 +13,8 @@ DEFAULT_PAGE_SIZE: Final = 50
 
 MAX_NOTE: Final = 500
 """Of a person, about what they did."""
+MAX_ACTION_NOTE: Final = MAX_NOTE + 100
+"""Of the same with the person in front of it, where it is kept with what was acted on."""
 MAX_PAYMENT_METHOD: Final = 255
 """Of the id of a payment method at Stripe."""
 MAX_DISPUTE_ID: Final = 255

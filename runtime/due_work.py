@@ -88,6 +88,8 @@ class DueTable(Generic[Item]):
         joined: what is joined with ``claimed`` to read them, such as ``JOIN payments ON …``.
         dead_letter: the SET clause that ends a row which can never be processed; None where there is no such end, and
             the row is tried for ever.
+        failing_since: whether the table has a column of that name, which says when the first attempt failed of those
+            since the last one that did not; whoever records that a row is done for now sets it to NULL.
 
     Attributes:
         still_claimed: SQL condition that a row is claimed as it was, and not done, for the statement of a service that
@@ -106,6 +108,7 @@ class DueTable(Generic[Item]):
         ready: LiteralString = "true",
         joined: LiteralString = "",
         dead_letter: LiteralString | None = None,
+        failing_since: bool = False,
     ) -> None:
         self._make = make
         # MATERIALIZED: a subquery may be run once per row of the table, and find others each time, since those that
@@ -129,9 +132,14 @@ class DueTable(Generic[Item]):
         self.still_claimed: LiteralString = (
             f"{key} = %(claimed_key)s AND {pending} AND next_attempt_at = %(claimed_until)s"
         )
+        note_since: LiteralString = (
+            ", failing_since = CASE WHEN %(error)s::text IS NULL THEN NULL ELSE coalesce(failing_since, now()) END"
+            if failing_since
+            else ""
+        )
         self._reschedule: LiteralString = f"""
             UPDATE {table}
-               SET next_attempt_at = now() + %(delay)s, last_error = %(error)s,
+               SET next_attempt_at = now() + %(delay)s, last_error = %(error)s{note_since},
                    attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
              WHERE {self.still_claimed}
         """  # noqa: S608 - put together from constants

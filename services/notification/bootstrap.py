@@ -20,13 +20,16 @@ from runtime.health import Check, Checks, seldom
 from runtime.identity import Credentials, Part
 from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.measuring import Measurement
+from runtime.on_call import OnCall
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
 from runtime.settings import Settings
+from services.notification.desk import NotificationDesk
 from services.notification.directory import Directory
 from services.notification.intake import order_events_consumer
 from services.notification.messenger import Messenger
 from services.notification.model import DueNotification
+from services.notification.on_call import NotificationOnCall
 from services.notification.repository import DUE_NOTIFICATIONS
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
@@ -48,12 +51,15 @@ class NotificationComponents:
 
     Attributes:
         sender: sends what is due; to be woken when something has become due.
+        desk: where operators act on what does not get out.
         background: what runs beside the server, each until cancelled.
     """
 
     database: Database
     notifications: NotificationService
     sender: DueWorker[DueNotification]
+    desk: NotificationDesk
+    on_call: OnCall
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
     measurements: Sequence[Measurement]
@@ -114,6 +120,8 @@ async def bootstrap(
             database=opened,
             notifications=notifications,
             sender=sender,
+            desk=NotificationDesk(opened, on_due=sender.wake),
+            on_call=NotificationOnCall(opened),
             background=(sender.run, consumer.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
             measurements=[

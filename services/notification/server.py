@@ -7,6 +7,7 @@ from typing import Any
 import grpc.aio
 
 from domain.emails import MAX_EMAIL, is_email
+from domain.limits import MAX_ACTION_NOTE
 from domain.notifications import (
     MAX_BODY,
     MAX_SMS,
@@ -21,6 +22,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
 )
 from runtime.caller import CallerRole
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import allow
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
@@ -39,6 +41,7 @@ class NotificationServicer(NotificationServiceServicer):
     def __init__(self, components: NotificationComponents) -> None:
         self._service = components.notifications
         self._sender = components.sender
+        self._desk = components.desk
 
     @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def SendEmail(self, request: pb.SendEmailRequest, context: Context) -> pb.SendEmailResponse:
@@ -60,6 +63,25 @@ class NotificationServicer(NotificationServiceServicer):
                 violations.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
             _check_written(violations, "message", request.message, longest=MAX_SMS)
         return pb.SendSmsResponse(notification=await self._queue(request.notification_id, to_sms(request)))
+
+    @allow(Part.ORDER)
+    async def RetryNotification(
+        self, request: pb.RetryNotificationRequest, context: Context
+    ) -> pb.RetryNotificationResponse:
+        with Violations() as violations:
+            violations.check_id("notification_id", request.notification_id)
+        retried = await self._desk.retry(request.notification_id)
+        return pb.RetryNotificationResponse(done=retried.done, outcome=retried.outcome)
+
+    @allow(Part.ORDER)
+    async def DismissNotification(
+        self, request: pb.DismissNotificationRequest, context: Context
+    ) -> pb.DismissNotificationResponse:
+        with Violations() as violations:
+            violations.check_id("notification_id", request.notification_id)
+            violations.check_text("note", request.note, longest=MAX_ACTION_NOTE)
+        await self._desk.dismiss(request.notification_id, note=request.note)
+        return pb.DismissNotificationResponse()
 
     async def _queue(self, notification_id: str, message: WrittenMessage) -> pb.Notification:
         status = await self._service.queue(notification_id, message)
@@ -98,6 +120,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.NOTIFICATION, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
             background=components.background,

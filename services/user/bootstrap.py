@@ -12,6 +12,7 @@ from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.health import Checks
 from runtime.measuring import Measurement
+from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.passwords import Passwords
@@ -34,6 +35,7 @@ class UserComponents(Accounts):
 
     refresh_tokens: RefreshTokens
     signer: TokenSigner
+    on_call: OnCall
     checks: Checks
     measurements: Sequence[Measurement]
 
@@ -56,6 +58,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             users=accounts.users,
             refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
             signer=signer,
+            on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
             measurements=database_measurements("user", accounts.database),
         )

@@ -10,6 +10,7 @@ from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from runtime.caller import current_caller
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import USERS, allow
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
@@ -83,6 +84,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.USER, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
         )

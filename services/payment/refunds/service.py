@@ -49,7 +49,7 @@ class RefundService:
         self._clock = clock
 
     async def request(self, new: NewRefund, *, idempotency_key: str, wait: float) -> RequestedRefund:
-        """Ask for a refund, once per admin and key, and wait up to `wait` seconds for what becomes of it.
+        """Ask for a refund, once per admin or operator and key, and wait up to `wait` seconds for what becomes of it.
 
         It is stored, and due to be followed up by its saga, before anything waits.
 

@@ -17,7 +17,13 @@ import structlog
 
 from runtime.settings import Settings
 from services.payment.stripe.amounts import to_stripe
-from services.payment.stripe.errors import StripeKeySpent, StripeRefused, StripeUnavailable, UnreadableEvent
+from services.payment.stripe.errors import (
+    StripeKeySpent,
+    StripeLookupRefused,
+    StripeRefused,
+    StripeUnavailable,
+    UnreadableEvent,
+)
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
 from services.payment.stripe.measured_http import MeasuredHttp
@@ -297,11 +303,16 @@ async def _answer(call: Awaitable[Answer]) -> Answer:
 
 
 async def _read(call: Awaitable[Answer]) -> Answer:
-    """The answer to a look-up of ours. No order fails for one that Stripe refuses: it is our account that is wrong."""
+    """The answer to a look-up of ours. No order fails for one that Stripe refuses: it is our account that is wrong.
+
+    Raises:
+        StripeLookupRefused: it is refused.
+        StripeUnavailable: repeat.
+    """
     try:
         return await _answer(call)
     except StripeRefused as refused:
-        raise StripeUnavailable(f"Stripe: {refused}") from None
+        raise StripeLookupRefused(f"Stripe: {refused}") from None
 
 
 async def _all(page: stripe.ListObject[Item]) -> AsyncIterator[Item]:
