@@ -12,7 +12,6 @@ import structlog
 
 from runtime import tracing, work_context
 
-
 _QUOTED: Final = (
     # PostgreSQL quotes rows and parameters behind these words, up to the end of its message
     (re.compile(r"\b(DETAIL|CONTEXT):.*?(?=\n\n|\Z)", re.DOTALL), r"\1: left out"),
