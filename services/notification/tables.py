@@ -18,7 +18,7 @@ from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 from services.notification.model import Template
 
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0004"
 """Revision of the migrations that makes these tables."""
 
 

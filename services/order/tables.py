@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 

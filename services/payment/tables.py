@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 
