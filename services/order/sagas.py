@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -22,6 +23,7 @@ from domain.saga import (
     OrderInput,
     order_workflow_id,
 )
+from domain.stuck_steps import RESOLVE_UPDATE, RETRY_UPDATE, Decision, StepAnswer, StepOutcome
 from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
 from services.order.errors import NothingToDecide
 
@@ -29,6 +31,17 @@ _PAUSES: Final = (0, 0.05, 0.2)
 """Between the attempts at a request that was lost with its workflow task, seconds."""
 _DECISION_TIMEOUT: Final = timedelta(seconds=8)
 """Limit of a call that waits for what comes of a decision."""
+
+
+_SUCCESSES: Final = frozenset({StepOutcome.DONE, StepOutcome.RESOLVED})
+_OUTCOMES: Final[Mapping[StepOutcome, str]] = {
+    StepOutcome.DONE: "got through",
+    StepOutcome.RESOLVED: "is done by hand: the workflow goes on",
+    StepOutcome.REFUSED: "was refused again",
+    StepOutcome.FAILED: "failed again, and is tried again by itself",
+    StepOutcome.STOPPED: "was ended by a request to cancel the order",
+    StepOutcome.UNKNOWN: "runs again; its workflow is of a version that does not say what came of it",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +149,19 @@ class TemporalSagas:
 
     async def retry(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
         """The update `retry`."""
-        return await self._decide(workflow_id, "retry")
+        return await self._decide(workflow_id, RETRY_UPDATE, Decision(actor=actor, note=note))
 
     async def resolve(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
         """The update `resolve`."""
-        return await self._decide(workflow_id, "resolve")
+        return await self._decide(workflow_id, RESOLVE_UPDATE, Decision(actor=actor, note=note))
 
-    async def _decide(self, workflow_id: str, update: str) -> Outcome:
+    async def _decide(self, workflow_id: str, update: str, decision: Decision) -> Outcome:
         workflow = self._client.get_workflow_handle(workflow_id)
         try:
-            step = await ask_temporal(
-                lambda: workflow.execute_update(update, result_type=str, rpc_timeout=_DECISION_TIMEOUT),
+            answer = await ask_temporal(
+                lambda: workflow.execute_update(
+                    update, decision, result_type=StepAnswer, rpc_timeout=_DECISION_TIMEOUT
+                ),
                 within=_DECISION_TIMEOUT,
             )
         except WorkflowUpdateFailedError as failed:
@@ -155,7 +170,12 @@ class TemporalSagas:
             if refused.status is RPCStatusCode.NOT_FOUND:
                 raise NothingToDecide(workflow_id, "no workflow of this id runs") from None
             raise
-        return Outcome(text=step, succeeded=True)
+        return Outcome(text=_in_words(answer), succeeded=answer.outcome in _SUCCESSES)
+
+
+def _in_words(answer: StepAnswer) -> str:
+    why = ": ".join(part for part in (answer.refusal, answer.message) if part)
+    return f"{answer.step} {_OUTCOMES[answer.outcome]}{f': {why}' if why else ''}"
 
 
 def _first_attributes(order: OrderInput) -> TypedSearchAttributes:

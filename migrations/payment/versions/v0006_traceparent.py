@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0006"
+down_revision = "0005"
 
-_TABLES = ("notifications",)
+_TABLES = ("payments", "refunds", "disputes", "provider_events")
 
 
 def upgrade() -> None:

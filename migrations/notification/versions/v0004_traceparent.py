@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0004"
+down_revision = "0003"
 
-_TABLES = ("payments", "refunds", "disputes", "provider_events")
+_TABLES = ("notifications",)
 
 
 def upgrade() -> None:
