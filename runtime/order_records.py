@@ -64,7 +64,18 @@ async def collect_order_record(
     answers = dict(zip(ORDER_PARTS, await asyncio.gather(*map(ask, ORDER_PARTS)), strict=True))
     records = [answer for answer in answers.values() if isinstance(answer, OrderRecord)]
     return CollectedRecord(
-        sections=[section for record in records for section in record.sections],
+        sections=_together([section for record in records for section in record.sections]),
         timeline=sorted((entry for record in records for entry in record.timeline), key=lambda entry: entry.at),
         missing={part: answer for part, answer in answers.items() if isinstance(answer, str)},
     )
+
+
+def _together(sections: Sequence[Section]) -> list[Section]:
+    """The sections, those of several services that are alike as one, where the last of them was."""
+    found: dict[tuple[str, ...], Section] = {}
+    for section in sections:
+        key = (section.title, *section.columns)
+        before = found.pop(key, None)
+        rows = section.rows if before is None else [*before.rows, *section.rows]
+        found[key] = Section(section.title, section.columns, rows)
+    return list(found.values())

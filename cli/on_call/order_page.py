@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from cli.on_call.selection import Query, find_attention
 from domain.ids import is_id
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import SERVICE
-from runtime.on_call import Section
+from runtime.on_call import Section, TimelineEntry
 from runtime.order_records import CollectedRecord, collect_order_record
 from runtime.settings import Settings, SettingsError
 
@@ -65,30 +66,46 @@ def _print(order_id: str, record: CollectedRecord, attention: list[pb.Attention]
     console.print(f"[bold]Order {order_id}[/]\n")
     for each in attention:
         print_concern(console, each)
-    for section in record.sections:
+    for section in record.sections[:1]:
+        _print_section(console, section)
+    _print_timeline(console, record.timeline)
+    for section in record.sections[1:]:
         if section.rows:
             _print_section(console, section)
-    table = Table("at (UTC)", "what", "text", "who, why", title="timeline", **_LOOK)
-    for entry in record.timeline:
-        by = ": ".join(part for part in (entry.actor, entry.note) if part)
-        table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], entry.type, escape(entry.text), escape(by))
-    console.print(table)
     for part, problem in record.missing.items():
         console.print(f"[bold red]the {part.value} service did not answer:[/] {escape(problem)}")
 
 
-_LOOK: dict[str, Any] = {"box": box.SIMPLE, "title_justify": "left", "title_style": "bold", "pad_edge": False}
+def _print_timeline(console: Console, timeline: Sequence[TimelineEntry]) -> None:
+    table = _table("timeline", "at (UTC)", "what", "text", "who, why")
+    for entry in timeline:
+        by = ": ".join(part for part in (entry.actor, entry.note) if part)
+        table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], entry.type, escape(entry.text), escape(by))
+    console.print(table)
 
 
 def _print_section(console: Console, section: Section) -> None:
     """One row as a list of names and values, several as a table; columns that are empty everywhere are left out."""
     filled = [index for index in range(len(section.columns)) if any(row[index] for row in section.rows)]
     if len(section.rows) == 1:
-        table = Table(show_header=False, title=section.title, **_LOOK)
+        table = _table(section.title)
         for index in filled:
             table.add_row(section.columns[index].replace("_", " "), escape(str(section.rows[0][index])))
     else:
-        table = Table(*(section.columns[index].replace("_", " ") for index in filled), title=section.title, **_LOOK)
+        table = _table(section.title, *(section.columns[index].replace("_", " ") for index in filled))
         for row in section.rows:
             table.add_row(*(escape(str(row[index])) for index in filled))
     console.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """One without lines; without columns it has no head either."""
+    return Table(
+        *columns,
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if columns else None,
+        show_header=bool(columns),
+        pad_edge=False,
+    )

@@ -33,7 +33,7 @@ from services.order.attention.desk import Desk
 from services.order.attention.looks import Look, OpenCases, OpenOrders
 from services.order.attention.part_look import Parts
 from services.order.attention.service import AttentionService
-from services.order.attention.watcher import DueLook, watcher
+from services.order.attention.watcher import DUE_LOOKS, DueLook, watcher
 from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
@@ -185,7 +185,7 @@ def _components(
             *database_measurements(
                 "order",
                 database,
-                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS},
+                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS, watch.name: DUE_LOOKS},
                 reads=[read_open_orders, read_attention],
             ),
             task_queue_measurement(client, settings.temporal_task_queue),

@@ -34,6 +34,7 @@ from tests.support.client import until
 from tests.support.identities import tls_settings
 from tests.support.order_shop import OrderShop, new_order
 from tests.support.recorded_sagas import RecordedSagas
+from tests.support.rows import fetch_rows
 
 NOBODYS_QUEUE = "nobody"
 """Where workflows stay as they were started."""
@@ -299,3 +300,15 @@ async def test_that_no_order_worker_asks_for_work_is_called_for(shop: OrderShop,
             workflow_runner=UnsandboxedWorkflowRunner(),
         ):
             assert await until(away, lambda steps: steps == set()) == set()
+
+
+async def test_every_look_is_due_again_after_it_was_done(shop: OrderShop, temporal: Client) -> None:
+    async with watching(shop, temporal, watch_interval=3_600) as (_, components):
+        async with shop.database.autocommit() as connection:
+            await connection.execute("UPDATE looks SET next_attempt_at = now(), attempts = 0")
+        assert await components.watcher.process_due() >= len(components.looks)
+        rows = await fetch_rows(
+            shop.database, "SELECT name, last_error IS NULL OR name <> 'orders', next_attempt_at > now() FROM looks"
+        )
+
+    assert sorted(rows) == [(name, True, True) for name in sorted(components.looks)]
