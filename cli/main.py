@@ -25,7 +25,10 @@ users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
 keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-
+events = typer.Typer(help="Events that go through Kafka.", no_args_is_help=True)
+app.add_typer(events, name="events")
+dlq = typer.Typer(help="Dead letters: records that a consumer of ours refused.", no_args_is_help=True)
+app.add_typer(dlq, name="dlq")
 
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
 Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
@@ -42,6 +45,18 @@ def _exit_on_wrong_setting() -> Iterator[None]:
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
+
+
+@contextmanager
+def _exit_on_no_answer() -> Iterator[None]:
+    """Around commands that ask somebody: who does not answer is named, exit 3."""
+    from runtime.refusal import Unavailable
+
+    try:
+        yield
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(3) from None
 
 
 @contextmanager
@@ -259,6 +274,119 @@ def settings() -> None:
     from cli.settings_page import to_markdown
 
     typer.echo(to_markdown(), nl=False)
+
+
+@events.command()
+def tail(
+    topics: Annotated[
+        list[str] | None, typer.Argument(help="order-events, …, order-events.dlq; all of ours without any.")
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Only what is about this order; its stock, too.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--type", help="Only events of this type: order.paid, refund*.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From when on: 10m, 2h, 2026-11-30T03:00 (UTC), beginning; else what comes.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    follow: Annotated[bool, typer.Option(help="Wait for more once all that is there is shown.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Show events as they come: a line each, and what it says.
+
+    It joins no consumer group, so that it takes nothing from anybody. Ctrl-C ends it.
+
+    Exit 0 after --limit or with --no-follow, 130 after Ctrl-C, 2 when a setting does not fit,
+    3 when Kafka cannot be asked.
+    """
+    with _exit_on_wrong_setting(), _exit_on_no_answer():
+        from datetime import UTC, datetime
+
+        from cli.events.record import Wanted
+        from cli.events.since import parse_since
+        from cli.events.tail import Tail, run
+        from runtime.settings import Settings
+
+        shown = Tail(
+            topics=topics or (),
+            wanted=Wanted(order=order, key=key, types=kinds or ()),
+            since=None if since is None else parse_since(since, now=datetime.now(UTC)),
+            limit=limit,
+            follow=follow,
+            as_json=json,
+        )
+        raise typer.Exit(run(Settings.load(), shown))
+
+
+Letters = Annotated[list[str], typer.Argument(help="Ids of dead letters, topic/partition/offset, as `list` has them.")]
+Note = Annotated[str, typer.Option(help="Why; kept with your name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+
+@dlq.command("list")
+def list_dead_letters(
+    everything: Annotated[bool, typer.Option("--all", help="Those that somebody was done with, too.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the dead letters that wait for a person, the oldest first.
+
+    Exit 0 when there is none, 1 when there are some, 2 when a setting does not fit,
+    3 when the notification service cannot be asked.
+    """
+    with _exit_on_wrong_setting(), _exit_on_no_answer():
+        from cli.dlq.run import list_letters
+        from runtime.settings import Settings
+
+        raise typer.Exit(list_letters(Settings.load(), closed_too=everything, as_json=json))
+
+
+@dlq.command("show")
+def show_dead_letter(
+    letter: Annotated[str, typer.Argument(help="Its id, topic/partition/offset, as `list` has it.")],
+    json: AsJson = False,
+) -> None:
+    """Show a dead letter: the record, why it was refused, and what was done about it.
+
+    Exit 0 when it is closed, 1 when it is open or there is none, 2 and 3 as with `list`.
+    """
+    with _exit_on_wrong_setting(), _exit_on_no_answer():
+        from cli.dlq.run import show_letter
+        from runtime.settings import Settings
+
+        raise typer.Exit(show_letter(Settings.load(), letter, as_json=json))
+
+
+@dlq.command("retry")
+def retry_dead_letters(
+    letters: Letters | None = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
+    note: Note = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which ones.")] = False,
+) -> None:
+    """Have the consumer that refused them, and nobody else, handle records again; say what came of each. Repeatable.
+
+    Exit 0 when it took them all, 1 when one was refused again, 2 and 3 as with `list`.
+    """
+    with _exit_on_wrong_setting(), _exit_on_no_answer():
+        from cli.dlq.run import retry_letters
+        from runtime.settings import Settings
+
+        code = retry_letters(Settings.load(), letters or [], everything=everything, note=note, dry_run=dry_run)
+        raise typer.Exit(code)
+
+
+@dlq.command("resolve")
+def resolve_dead_letters(letters: Letters, note: Note = "") -> None:
+    """Say of dead letters that nothing has to be done about them any more. Repeatable.
+
+    Exit 0 when they are closed, 1 when there is no such one, 2 and 3 as with `list`.
+    """
+    with _exit_on_wrong_setting(), _exit_on_no_answer():
+        from cli.dlq.run import resolve_letters
+        from runtime.settings import Settings
+
+        raise typer.Exit(resolve_letters(Settings.load(), letters, note=note))
 
 
 @keys.command("new")

@@ -56,13 +56,13 @@ class EventHeaders:
         return [(name, text.encode()) for name, text in texts.items()]
 
     @classmethod
-    def from_kafka(cls, headers: Iterable[tuple[str, bytes]]) -> EventHeaders:
+    def from_kafka(cls, headers: Iterable[tuple[str, bytes | None]]) -> EventHeaders:
         """Read the headers of a record.
 
         Raises:
             NotAnEvent: one is missing or does not fit.
         """
-        values = dict(headers)
+        values = {name: value for name, value in headers if value is not None}
         try:
             texts = {name: value.decode() for name, value in values.items() if name.startswith(("ce_", "traceparent"))}
             if texts["ce_specversion"] != SPEC_VERSION:

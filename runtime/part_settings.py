@@ -92,6 +92,8 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
     "replay": _PAYLOADS,
+    "events": _KAFKA,
+    "dlq": (*_TLS, "notification_address", "grpc_deadline"),
     "repair": (
         *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
         *("payment_attempts", "attention_after", "payment_event_timeout"),

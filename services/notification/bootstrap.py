@@ -17,12 +17,14 @@ from runtime.database import Database, open_database
 from runtime.due_worker import DueWorker
 from runtime.health import Check, Checks, seldom
 from runtime.identity import Credentials, Part
+from runtime.kafka_consumer import Consumer
 from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
 from runtime.settings import Settings
+from services.notification.dead_letters.service import DeadLetters
 from services.notification.directory import Directory
-from services.notification.intake import order_events_consumer
+from services.notification.intake import order_event_handler, order_events_consumer
 from services.notification.messenger import Messenger
 from services.notification.model import DueNotification
 from services.notification.repository import DUE_NOTIFICATIONS
@@ -46,12 +48,16 @@ class NotificationComponents:
 
     Attributes:
         sender: sends what is due; to be woken when something has become due.
+        consumer: takes in the events of orders; `Consumer.standing` says whether it moves.
+        dead_letters: what it refused; `DeadLetters.count_open` says how many wait for a person.
         background: what runs beside the server, each until cancelled.
     """
 
     database: Database
     notifications: NotificationService
     sender: DueWorker[DueNotification]
+    consumer: Consumer
+    dead_letters: DeadLetters
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
 
@@ -106,11 +112,15 @@ async def bootstrap(
             backoff=BACKOFF,
             grace=settings.shutdown_grace,
         )
-        consumer = order_events_consumer(settings, notifications, on_due=sender.wake)
+        handle = order_event_handler(notifications, on_due=sender.wake)
+        dead_letters = DeadLetters(opened, handle=handle)
+        consumer = order_events_consumer(settings, handle, dead_letters)
         yield NotificationComponents(
             database=opened,
             notifications=notifications,
             sender=sender,
+            consumer=consumer,
+            dead_letters=dead_letters,
             background=(sender.run, consumer.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
         )
