@@ -359,7 +359,7 @@ def show_dead_letter(
 
 @dlq.command("retry")
 def retry_dead_letters(
-    letters: Letters | None = None,
+    letters: Annotated[list[str] | None, typer.Argument(help="Ids of dead letters, as `list` has them.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
     note: Note = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which ones.")] = False,

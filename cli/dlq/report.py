@@ -23,7 +23,7 @@ _COLUMNS: Final = ("id", "refused (UTC)", "state", "key", "type", "why")
 _LONGEST_VALUE: Final = 4_000
 
 
-def print_list(letters: Sequence[pb.DeadLetter], *, closed_too: bool) -> None:
+def print_list(letters: Sequence[pb.DeadLetter], *, open_ones: int, closed_too: bool) -> None:
     """A line for each, the oldest first."""
     console = Console(highlight=False, soft_wrap=True)
     if not letters:
@@ -38,6 +38,8 @@ def print_list(letters: Sequence[pb.DeadLetter], *, closed_too: bool) -> None:
         cells = [escape(f"{text:{width}}") for text, width in zip(row, widths, strict=True)]
         cells[2] = f"[{_COLOURS[row[2]]}]{cells[2]}[/]"
         console.print("  ".join(cells).rstrip())
+    if open_ones:
+        console.print(f"{open_ones} open. To read one: ordersaga dlq show {rows[0][0]}")
 
 
 def print_letter(letter: pb.DeadLetter) -> None:
@@ -53,7 +55,7 @@ def print_letter(letter: pb.DeadLetter) -> None:
 
 
 def to_json(letter: pb.DeadLetter) -> dict[str, Any]:
-    """One, for scripts: `value` is there where the whole record was asked for, `data` where that is an event of ours."""
+    """One, for scripts; in a list without its value."""
     seen = _seen(letter)
     return {
         "id": to_id(letter.place),
@@ -89,11 +91,17 @@ def describe_action(action: pb.DeadLetterAction) -> str:
 
 
 def _row(letter: pb.DeadLetter) -> tuple[str, ...]:
-    seen = _seen(letter)
-    last = letter.actions[-1] if letter.actions else None
-    why = printable(letter.reason) if last is None else f"{printable(letter.reason)}; {describe_action(last)}"
     key = readable(letter.key, longest=36) or "-"
-    return to_id(letter.place), _second(letter.refused_at), _state(letter), key, printable(seen.type) or "-", why
+    kind = printable(_seen(letter).type) or "-"
+    return to_id(letter.place), _second(letter.refused_at), _state(letter), key, kind, printable(_why(letter))
+
+
+def _why(letter: pb.DeadLetter) -> str:
+    """Why it is there as things stand: what it was refused for last, or who closed it."""
+    if not letter.actions:
+        return letter.reason
+    last = letter.actions[-1]
+    return f"{last.refusal} (again at {_second(last.at)}, {last.actor})" if last.refusal else describe_action(last)
 
 
 def _facts(letter: pb.DeadLetter) -> Iterator[tuple[str, str]]:
@@ -105,8 +113,10 @@ def _facts(letter: pb.DeadLetter) -> Iterator[tuple[str, str]]:
     yield "written", f"{_second(letter.recorded_at)} UTC"
     yield "key", seen.key or "(none)"
     for header in letter.headers:
-        yield "header", f"{printable(header.name)}: {readable(header.value, longest=200)}"
-    yield "says", in_words(seen) if seen.data is not None else seen.problem
+        value = readable(header.value, longest=200) if header.HasField("value") else "(null)"
+        yield "header", f"{printable(header.name)}: {value}"
+    if seen.data is not None:
+        yield "says", in_words(seen)
     yield "value", _value(letter.value)
     for action in letter.actions:
         yield "done", describe_action(action)

@@ -15,6 +15,8 @@ from cli.dlq.client import DeadLetterClient, NoSuchLetter, open_client, parse_id
 from cli.dlq.report import describe_action, print_letter, print_list, to_json
 from ordersaga.notification.v1 import dead_letters_pb2 as pb
 from runtime.logs import configure_logging
+from runtime.refusal import Unavailable
+from runtime.rpc_client import ServiceUnavailable
 from runtime.settings import Settings, SettingsError
 
 _QUIET: Final = "critical"
@@ -33,7 +35,7 @@ def list_letters(settings: Settings, *, closed_too: bool, as_json: bool) -> int:
         if as_json:
             print(msgspec.json.encode([to_json(letter) for letter in letters]).decode())
         else:
-            print_list(letters, closed_too=closed_too)
+            print_list(letters, open_ones=pages[-1].open, closed_too=closed_too)
         return _FINDING if pages[-1].open else _WELL
 
     return _run(settings, ask)
@@ -112,7 +114,7 @@ async def _act(places: Sequence[pb.RecordPlace], act: Act) -> int:
             code = _FINDING
             continue
         done = describe_action(letter.actions[-1]) if letter.actions else "nobody has touched it"
-        print(f"{to_id(place)}: {'' if acted else 'nothing to do: '}{done}", flush=True)
+        print(f"{to_id(place)}: {'' if acted else 'closed already: '}{done}", flush=True)
         if letter.status == pb.DEAD_LETTER_STATUS_OPEN:
             code = _FINDING
     return code
@@ -121,7 +123,11 @@ async def _act(places: Sequence[pb.RecordPlace], act: Act) -> int:
 def _run(settings: Settings, ask: Callable[[DeadLetterClient], Coroutine[Any, Any, int]]) -> int:
     async def run() -> int:
         async with open_client(settings) as client:
-            return await ask(client)
+            try:
+                return await ask(client)
+            except ServiceUnavailable as error:
+                where = f"asked at {settings.notification_address}; see ORDERSAGA_NOTIFICATION_ADDRESS"
+                raise Unavailable(f"{error} ({where})") from None
 
     configure_logging(_QUIET)  # what keeps it from its work is said in words
     try:

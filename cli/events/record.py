@@ -48,7 +48,7 @@ class Seen:
     """What was read.
 
     Attributes:
-        time: of the event, or else when the record was written.
+        time: of the event; when the record was written for one that is foreign, or was refused.
         key: as text; empty without one.
         event: what its CloudEvents headers say; None for a foreign record.
         data: of an event; None where it cannot be read.
@@ -137,11 +137,12 @@ def read(record: ConsumerRecord) -> Seen:
     except (ParseError, UnicodeDecodeError):
         problem = f"the data is not the JSON of {_with_article(kind.DESCRIPTOR.name)}"
     refused = dict(record.headers).get(REASON_HEADER) or b""
+    written_at = datetime.fromtimestamp(record.timestamp / 1_000, UTC)
     return Seen(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        time=datetime.fromtimestamp(record.timestamp / 1_000, UTC) if event is None else _in_utc(event.time),
+        time=written_at if event is None or refused else _in_utc(event.time),
         key=printable((record.key or b"").decode(errors="backslashreplace")),
         event=event,
         data=data,

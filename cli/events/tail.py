@@ -108,11 +108,19 @@ def _show_json(seen: Seen) -> None:
     print(msgspec.json.encode(seen.to_json()).decode(), flush=True)
 
 
+class _Console(Console):
+    """One that leaves it to us what becomes of the process when nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where the error is handled."""
+        raise
+
+
 class _Lines:
     """Lines of columns: time, topic, key, type, number, and what it says."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = _Console(highlight=False, soft_wrap=True)
         self._width = max(map(len, ALL_TOPICS))
 
     def __call__(self, seen: Seen) -> None:

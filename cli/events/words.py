@@ -21,13 +21,11 @@ from ordersaga.events.v1.user_events_pb2 import UserCreated
 
 def in_words(seen: Seen) -> str:
     """One line for people about any record, whatever is in it."""
-    if seen.event is None:
-        said = f"FOREIGN: {seen.problem}: {readable(seen.value)}"
-    elif seen.data is None:
-        said = f"UNREADABLE: {seen.problem}: {readable(seen.value)}"
-    else:
+    if seen.data is not None:
         said = "; ".join(part for part in _parts(seen.data) if part)
-    return printable(f"REFUSED: {seen.refused}; it was: {said}" if seen.refused else said)
+        return printable(f"REFUSED: {seen.refused}: {said}" if seen.refused else said)
+    what = "REFUSED" if seen.refused else "FOREIGN" if seen.event is None else "UNREADABLE"
+    return printable(f"{what}: {seen.refused or seen.problem}: {readable(seen.value)}")
 
 
 @singledispatch
@@ -46,7 +44,7 @@ def _(order: OrderTransitioned) -> Iterator[str]:
         yield _money(order.total, order.currency)
     if order.to_status == "PENDING" and order.HasField("payment_deadline"):
         yield f"to be paid by {_minute(order.payment_deadline)}"
-    if not order.from_status:
+    if order.lines and not order.from_status:
         yield f"{len(order.lines)} {'line' if len(order.lines) == 1 else 'lines'}, customer {order.user_id}"
 
 

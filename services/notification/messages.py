@@ -10,6 +10,7 @@ from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
 from ordersaga.notification.v1 import dead_letters_pb2 as letters_pb
 from ordersaga.notification.v1 import notification_pb2 as pb
+from runtime.cloudevents import EVENT_HEADERS
 from runtime.outbox import Event
 from runtime.protos import enum_mapping, to_proto, to_timestamp
 from services.notification.dead_letters.model import Place, StoredLetter
@@ -68,9 +69,9 @@ def to_dead_letter(stored: StoredLetter) -> letters_pb.DeadLetter:
 def to_listed(stored: StoredLetter) -> letters_pb.DeadLetter:
     """A dead letter in a list, which holds no more of each than a line has room for."""
     listed = to_dead_letter(stored)
-    events = [header for header in listed.headers if header.name.startswith("ce_") and len(header.value) <= _LISTED]
+    of_event = [each for each in listed.headers if each.name in EVENT_HEADERS and len(each.value) <= _LISTED]
     del listed.headers[:], listed.actions[:-1]
-    listed.headers.extend(events)
+    listed.headers.extend(of_event)
     listed.key = listed.key[:_LISTED]
     listed.ClearField("value")
     return listed
