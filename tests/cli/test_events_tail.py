@@ -125,7 +125,8 @@ def says(line: str) -> str:
 
 
 async def test_what_is_stored_is_shown_in_the_order_of_time_whatever_is_among_it(settings: Settings) -> None:
-    shown = await tail(settings, "--since", "beginning", "--no-follow")
+    topics = sorted({topic for topic, *_ in EVENTS})
+    shown = await tail(settings, *topics, "--since", "beginning", "--no-follow")
 
     lines = shown.stdout.splitlines()
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -194,7 +195,7 @@ async def test_it_follows_until_ctrl_c_and_then_ends_without_a_word(settings: Se
         assert await process.stderr.readline() == b"(all that is there is shown; Ctrl-C ends)\n"
         publisher = Publisher(settings)
         product = ProductChanged(name="Mug", unit_price=1250, currency="EUR", active=True)
-        await publish(publisher, "product-events", PRODUCT, "product.created", product, seq=1)
+        await publish(publisher, "product-events", new_id(), "product.created", product, seq=1)
         await publisher.close()
         line = (await process.stdout.readline()).decode().rstrip()
         process.send_signal(signal.SIGINT)

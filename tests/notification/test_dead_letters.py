@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -82,9 +83,9 @@ class World:
         environment = process_environment(self.settings.model_copy(update=changes), "dlq")
         return await asyncio.to_thread(partial(ordersaga, "dlq", *arguments, environment=environment))
 
-    async def letters(self, *arguments: str) -> list[dict[str, object]]:
+    async def letters(self, *arguments: str) -> list[dict[str, Any]]:
         """What `dlq list --json` says."""
-        listed: list[dict[str, object]] = json.loads((await self.dlq("list", "--json", *arguments)).stdout)
+        listed: list[dict[str, Any]] = json.loads((await self.dlq("list", "--json", *arguments)).stdout)
         return listed
 
     async def refused(self, *, at_least: int = 1) -> list[str]:
@@ -210,9 +211,7 @@ async def test_what_a_defect_refused_has_its_effect_once_when_it_is_retried_afte
     listed, shown = await world.dlq("list"), await world.dlq("show", letter_id)
 
     assert too_early.returncode == 1
-    assert (
-        f'retried by operator:sandbox "perhaps": refused again: KeyError in {Path(__file__).name}:' in too_early.stdout
-    )
+    assert 'retried by operator:sandbox "perhaps": refused again: KeyError in test_dead_letters.py:' in too_early.stdout
     assert "secret" not in shown.stdout
     assert (dry.returncode, dry.stdout, before) == (0, f"{letter_id}: would be tried again\n", 0)
     assert [done.returncode for done in (*at_once, again)] == [0, 0, 0]
@@ -257,7 +256,9 @@ async def test_all_that_are_open_are_tried_whatever_becomes_of_each(world: World
 async def test_more_letters_than_a_page_are_all_listed(world: World) -> None:
     await keep(world, *(letter(offset=number) for number in range(205)))
 
-    assert [listed["id"] for listed in await world.letters()] == [f"{ORDER_EVENTS}/0/{number}" for number in range(205)]
+    listed = [letter["id"] for letter in await world.letters()]
+    assert len(listed) == 205
+    assert set(listed) == {f"{ORDER_EVENTS}/0/{number}" for number in range(205)}
 
 
 async def test_a_record_that_is_refused_again_is_the_same_letter_and_stays_closed(world: World) -> None:
