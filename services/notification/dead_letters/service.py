@@ -34,7 +34,7 @@ class DeadLetters:
             return await DeadLetterRepository(connection).count_open()
 
     async def list(self, *, closed_too: bool, after: str | None, page_size: int) -> Page:
-        """Those that follow the one with the id `after`, in the order in which they were refused, to the millisecond."""
+        """Those that follow the one with the id `after`, in the order of their refusal, to the millisecond."""
         async with self._database.autocommit() as connection:
             repository = DeadLetterRepository(connection)
             letters = await repository.list(closed_too=closed_too, after=after, limit=page_size + 1)
