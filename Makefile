@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore bench settings check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore bench alerts settings check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,7 +33,7 @@ up: generate ## Start the embedded stack and leave it running; Ctrl-C stops it
 	@$(BIN)/ordersaga up $(ARGS)
 
 audit: generate ## Check that money, stock and orders of the stack that `make up` runs agree
-	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 1; }
+	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 3; }
 	@set -a; . var/environment; $(BIN)/ordersaga audit
 
 test: generate $(VENV)/.with-deploy ## Run the test suite
@@ -55,6 +55,13 @@ $(VENV)/.with-%: requirements-%.lock $(STAMP)
 
 bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.with-plot) ## Measure whole orders beside bare Temporal sagas
 	@$(BIN)/python -m bench $(ARGS)
+
+RULES := deploy/kubernetes/components/prometheus/rules.yaml
+
+alerts: ## Write the alerts of deploy/prometheus as Kubernetes has them
+	{ printf '# Made by `make alerts` from deploy/prometheus/alerts.yaml.\napiVersion: monitoring.coreos.com/v1\n'; \
+	  printf 'kind: PrometheusRule\nmetadata:\n  name: ordersaga\nspec:\n'; \
+	  sed -n '/^groups:/,$$p' deploy/prometheus/alerts.yaml | sed 's/^./  &/'; } > $(RULES)
 
 settings: generate ## Write docs/settings.md
 	$(BIN)/ordersaga settings > docs/settings.md

@@ -13,15 +13,22 @@ from api.measuring import measured
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.services import Services
+from api.tracing import traced
 from runtime.tokens import TokenVerifier
 
 MAX_BODY: Final = 1 << 20
 """Largest request body, bytes: ten times an order of 1,000 lines."""
 
 
-def create_app(services: Services, verifier: TokenVerifier) -> Litestar:
-    """The application in front of `services`; it trusts the tokens that `verifier` does."""
-    return Litestar(
+def create_app(services: Services, verifier: TokenVerifier, *, joins_clients: bool = True) -> Litestar:
+    """The application in front of `services`.
+
+    Args:
+        services: what it calls.
+        verifier: of the tokens that it trusts.
+        joins_clients: whether it goes on with traces that clients name.
+    """
+    app = Litestar(
         route_handlers=HANDLERS,
         middleware=[measured],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
@@ -32,3 +39,5 @@ def create_app(services: Services, verifier: TokenVerifier) -> Litestar:
         return_dto=None,
         logging_config=None,
     )
+    app.asgi_handler = traced(app.asgi_handler, joins_clients=joins_clients)  # around the router: middleware is inside
+    return app

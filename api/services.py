@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
+from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.health import Check
 from runtime.identity import Credentials, Part
+from runtime.order_records import ORDER_PARTS
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
 from runtime.settings import Settings
@@ -24,6 +26,7 @@ class Services:
     """What the gateway calls.
 
     Attributes:
+        on_call: says what each service knows of an order.
         health: asks each service whether it serves.
         deadline: what a call gets, seconds.
         password_deadline: what a call gets that has a password hashed.
@@ -35,6 +38,7 @@ class Services:
     order: OrderServiceStub
     payment: PaymentServiceStub
     notification: NotificationServiceStub
+    on_call: Mapping[Part, OnCallServiceStub]
     health: Mapping[str, Check]
     deadline: float
     password_deadline: float
@@ -67,6 +71,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             order=OrderServiceStub(channels[Part.ORDER]),
             payment=PaymentServiceStub(channels[Part.PAYMENT]),
             notification=NotificationServiceStub(channels[Part.NOTIFICATION]),
+            on_call={part: OnCallServiceStub(channels[part]) for part in ORDER_PARTS},
             health={part.value: serving(channel) for part, channel in channels.items()},
             deadline=settings.grpc_deadline,
             password_deadline=settings.password_deadline,

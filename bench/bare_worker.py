@@ -25,7 +25,10 @@ class BareWorker:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.bare_saga", self._temporal, stdin=PIPE, stdout=PIPE
+            *(sys.executable, "-m", "bench.bare_saga", self._temporal),
+            stdin=PIPE,
+            stdout=PIPE,
+            start_new_session=True,  # Ctrl-C is for us: this one ends with its standard input
         )
         await self._lines().readline()
         self._listening = asyncio.create_task(self._listen())

@@ -1,19 +1,26 @@
 """The `ordersaga` command.
 
-Commands import what they need when they run, so that `ordersaga --help` answers at once.
+Commands import what they need when they run, so that `ordersaga --help` answers at once. What they raise, `cli.exiting`
+turns into words and an exit code: 0 all well, 1 finding, 2 usage or setting, 3 could not be asked, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.exiting import run_and_exit
+from cli.dlq.commands import dlq
+from cli.events.commands import events
+from cli.exiting import ExitCode, run_and_exit
+
+if TYPE_CHECKING:
+    from cli.on_call.actions import Act
+    from domain.concerns import ConcernKind
+    from runtime.settings import Settings
 
 app = typer.Typer(
     help="Ordersaga: orders and payments that agree at the end.",
@@ -25,51 +32,33 @@ users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
 keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-events = typer.Typer(help="Events that go through Kafka.", no_args_is_help=True)
+deployment = typer.Typer(
+    help="Versions of the order worker: which gets new orders, what still runs on which.\n\n"
+    "Exit 0 when all is well, 1 when something is to be done, 2 when a setting or version does not fit, 3 when "
+    "Temporal could not be asked.",
+    no_args_is_help=True,
+)
+app.add_typer(deployment, name="deployment")
 app.add_typer(events, name="events")
-dlq = typer.Typer(help="Dead letters: records that a consumer of ours refused.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
+
 
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
 Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
 DEFAULT_NAME = "Admin"
 
 
-@contextmanager
-def _exit_on_wrong_setting() -> Iterator[None]:
-    """Around every command: a wrong setting is named, exit 2."""
-    from runtime.settings import SettingsError
+def _settings() -> Settings:
+    """The settings of a command that runs beside the parts: what goes wrong it says itself, and our logs are silent.
 
-    try:
-        yield
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
+    Raises:
+        SettingsError: one does not fit.
+    """
+    from runtime.logs import configure_logging
+    from runtime.settings import Settings
 
-
-@contextmanager
-def _exit_on_no_answer() -> Iterator[None]:
-    """Around commands that ask somebody: who does not answer is named, exit 3."""
-    from runtime.refusal import Unavailable
-
-    try:
-        yield
-    except Unavailable as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(3) from None
-
-
-@contextmanager
-def _exit_on_stack_trouble() -> Iterator[None]:
-    """Around commands that run the stack: what went wrong is said in words, exit 1."""
-    from cli.demo.shop import DemoError
-    from sandbox.errors import StackError
-
-    try:
-        yield
-    except (StackError, DemoError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
+    configure_logging("critical")
+    return Settings.load()
 
 
 @app.command()
@@ -81,14 +70,10 @@ def serve(
 
     Settings come from the environment. Exit 0 after a clean stop, 1 when a part failed, 2 when a setting does not fit.
     """
-    from cli.serve import UnknownPart, load
+    from cli.serve import load
     from runtime.process import run_process
 
-    try:
-        runners = load(parts)
-    except UnknownPart as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
+    runners = load(parts)
     if held:
         sys.stdin.read()
     run_process(runners)
@@ -109,17 +94,15 @@ def setup(
     databases: roles, tables, rights. temporal: namespace, retention, search attributes. kafka: topics.
     stripe: the webhook endpoint. admin: the first admin.
 
-    What somebody else has to do is printed as a command. Exit 1 when a step failed, 2 when a setting does not fit.
+    What somebody else has to do is printed as a command. Exit 1 when a step failed, 2 when a setting does not fit,
+    3 when somebody does not answer.
     """
-    with _exit_on_wrong_setting():
-        from cli.setup.run import run, steps_of
-        from runtime.settings import Settings
+    from cli.setup.run import run, steps_of
 
-        chosen = steps_of(steps or [])
-        if held:
-            sys.stdin.read()
-        if not run(Settings.load(), chosen, secret_file=stripe_secret_file):
-            raise typer.Exit(1)
+    chosen = steps_of(steps or [])
+    if held:
+        sys.stdin.read()
+    raise typer.Exit(run(_settings(), chosen, secret_file=stripe_secret_file))
 
 
 @app.command()
@@ -133,14 +116,12 @@ def doctor(
 
     Exit 0 when all is well, 1 when something is wrong, 2 when a setting does not fit.
     """
-    with _exit_on_wrong_setting():
-        from cli.doctor.report import print_findings
-        from cli.doctor.run import examine
-        from runtime.settings import Settings
+    from cli.doctor.report import print_findings
+    from cli.doctor.run import examine
 
-        findings = examine(Settings.load(), parts or [])
-        if not print_findings(findings, as_json=json):
-            raise typer.Exit(1)
+    findings = examine(_settings(), parts or [])
+    if not print_findings(findings, as_json=json):
+        raise typer.Exit(ExitCode.FINDING)
 
 
 @users.command()
@@ -159,12 +140,10 @@ def create_admin(
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Make an admin, or give the account that has the e-mail the role and the password. Repeatable."""
-    with _exit_on_wrong_setting():
-        from cli.setup.admin import create_admin
-        from runtime.settings import Settings
+    from cli.setup.admin import create_admin
 
-        user_id = create_admin(Settings.load(), email=email, password=password, name=name)
-        print(f"admin ready: {user_id}")
+    user_id = create_admin(_settings(), email=email, password=password, name=name)
+    print(f"admin ready: {user_id}")
 
 
 @app.command()
@@ -172,7 +151,7 @@ def up(
     var: Annotated[Path, typer.Option(help="Folder of the stack's data, logs and secrets.")] = Path("var"),
     split: Annotated[bool, typer.Option("--split", help="Give each component a process of its own.")] = False,
 ) -> None:
-    """Start the embedded stack and leave it running; Ctrl-C stops it.
+    """Start the embedded stack and leave it running; Ctrl-C stops it, exit 0.
 
     A service, worker or double that dies is started again.
     When PostgreSQL, Temporal or the broker dies, the stack stops, exit 1.
@@ -188,14 +167,13 @@ def up(
     one that somebody else runs is used, as the settings of the product say.
     It takes postgres, temporal, kafka and smtp.
     """
-    with _exit_on_wrong_setting(), _exit_on_stack_trouble():
-        import asyncio
+    import asyncio
 
-        from sandbox.ports import Ports
-        from sandbox.settings import SandboxSettings
-        from sandbox.up import up as run_up
+    from sandbox.ports import Ports
+    from sandbox.settings import SandboxSettings
+    from sandbox.up import up as run_up
 
-        asyncio.run(run_up(var, Ports.load(), split=split, external=SandboxSettings.load().external))
+    asyncio.run(run_up(var, Ports.load(), split=split, external=SandboxSettings.load().external))
 
 
 @app.command()
@@ -205,67 +183,206 @@ def demo(
     var: Annotated[Path, typer.Option(help="Folder of the demo's stack; emptied first.")] = Path("var/demo"),
 ) -> None:
     """Drive real orders through a fresh embedded stack on free ports, audit what became of them, stop."""
-    with _exit_on_wrong_setting(), _exit_on_stack_trouble():
-        from cli.demo.run import run_demo
+    from cli.demo.run import run_demo
 
-        if not run_demo(var, json_file=json, histories=histories):
-            raise typer.Exit(1)
+    if not run_demo(var, json_file=json, histories=histories):
+        raise typer.Exit(ExitCode.FINDING)
 
 
 @app.command()
-def audit() -> None:
-    """Check that money, stock and orders agree, from the databases, Stripe, Temporal and Kafka; exit 1 if not."""
-    with _exit_on_wrong_setting():
-        import asyncio
+def audit(json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False) -> None:
+    """Check that money, stock and orders agree, from the databases, Stripe, Temporal and Kafka.
 
-        from rich.console import Console
+    What does not answer is asked again for a few seconds, then named; all that needs none of it is checked.
 
-        from cli.audit.report import print_invariants
-        from cli.audit.run import audit as run_audit
-        from runtime.settings import Settings
+    Exit 0 when all holds, 1 when something is broken, 2 when a setting does not fit, 3 when nothing was found broken,
+    and something could not be read.
+    """
+    import asyncio
 
-        facts, breaches = asyncio.run(run_audit(Settings.load()))
-        print_invariants(Console(highlight=False), facts, breaches)
-        if breaches:
-            raise typer.Exit(1)
+    from cli.audit.report import print_audit
+    from cli.audit.run import examine
+
+    facts, breaches = asyncio.run(examine(_settings()))
+    print_audit(facts, breaches, as_json=json)
+    if breaches:
+        raise typer.Exit(ExitCode.FINDING)
+    if facts.unread:
+        raise typer.Exit(ExitCode.NOT_ASKED)
+
+
+Ids = Annotated[list[str] | None, typer.Argument(help="As `ordersaga attention` shows them.")]
+Orders = Annotated[list[str] | None, typer.Argument(help="Ids of orders.")]
+Matching = Annotated[
+    str | None,
+    typer.Option("--query", help="All that need a person and match: kind=order step=reserve cause=timeout older=5m."),
+]
+Note = Annotated[str, typer.Option(help="Why; kept with the action.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+@app.command()
+def attention(
+    query: Annotated[str, typer.Option(help="Only what matches: kind=order step=reserve cause=timeout older=5m.")] = "",
+    show_all: Annotated[bool, typer.Option("--all", help="Also all that is alike.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show all that needs a person: since when, why, what happens by itself, and what to do. Exit 1 if something does.
+
+    The settings name an operator's certificate, as those of all commands do that follow.
+    """
+    import asyncio
+
+    from cli.on_call.attention import print_attention
+
+    if not asyncio.run(print_attention(_settings(), query, show_all=show_all, as_json=json)):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def order(
+    order_id: Annotated[str, typer.Argument(help="Of an order.")],
+    json: AsJson = False,
+) -> None:
+    """Show all that is known of an order: lines, payment, stock, mails, events, its workflow, and what happened when.
+
+    Exit 1 when there is no such order, 3 when a service did not answer.
+    """
+    import asyncio
+
+    from cli.on_call.order_page import print_order
+
+    if not asyncio.run(print_order(_settings(), order_id, as_json=json)):
+        raise typer.Exit(ExitCode.NOT_ASKED)
+
+
+@app.command()
+def retry(
+    ids: Ids = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Let what stands still run again at once: a step of an order, refund or dispute, an event of Stripe's, a mail.
+
+    Says what came of it. Exit 1 unless all got through.
+    """
+    from cli.on_call import actions
+
+    _act("retry", actions.retry(note), ids, query, kinds=actions.DECIDABLE, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def resolve(
+    ids: Ids = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Say that a person did by hand what stands still: a parked undo, a failed refund, a flagged event, a mail."""
+    from cli.on_call import actions
+
+    _act("resolve", actions.resolve(note), ids, query, kinds=actions.DECIDABLE, dry_run=dry_run, as_json=json)
 
 
 @app.command()
 def repair(
-    orders: Annotated[
-        list[str] | None,
-        typer.Argument(help="Ids of orders; without any, all whose workflow was ended from outside."),
-    ] = None,
+    orders: Orders = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
 ) -> None:
-    """Start the sagas of orders again whose workflows were terminated, or failed. Repeatable.
+    """Start the sagas of orders again whose workflow is gone, or was ended from outside; all of them without any id.
 
     A saga that starts again asks how far the order came and goes on from there; one whose order is closed only makes
-    sure that money and stock follow. Exit 1 when an order could not be repaired.
+    sure that money and stock follow.
     """
-    with _exit_on_wrong_setting():
-        import asyncio
+    from cli.on_call import actions
+    from domain.concerns import WORKFLOW_STEP
 
-        from cli.repair import repair as run_repair
-        from runtime.settings import Settings
+    if not orders and query is None:
+        query = f"kind=order step={WORKFLOW_STEP}"
+    _act("repair", actions.repair(note), orders, query, dry_run=dry_run, as_json=json)
 
-        if not asyncio.run(run_repair(Settings.load(), orders or [])):
-            raise typer.Exit(1)
+
+@app.command()
+def cancel(
+    orders: Orders = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
+) -> None:
+    """Cancel orders that nobody has paid: payment closed, stock given back. Exit 1 unless all are CANCELLED."""
+    from cli.on_call import actions
+
+    _act("cancel", actions.cancel(note), orders, query, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def refund(
+    orders: Orders = None,
+    amount: Annotated[str | None, typer.Option(help="In the order's currency, such as 12.50; else all.")] = None,
+    restock: Annotated[bool, typer.Option("--restock", help="Put the order's units back into stock, too.")] = False,
+    key: Annotated[str | None, typer.Option(help="Names the refund: the same one again, or another one.")] = None,
+    query: Matching = None,
+    note: Note = "",
+    dry_run: DryRun = False,
+    json: AsJson = False,
+) -> None:
+    """Give the money of orders back. Repeatable: the same amount again is the same refund, unless --key names another.
+
+    Exit 1 unless all succeeded by now.
+    """
+    from cli.on_call import actions
+
+    act = actions.refund(note, amount=amount, restock=restock, key=key)
+    _act("refund", act, orders, query, dry_run=dry_run, as_json=json)
+
+
+def _act(
+    name: str,
+    act: Act,
+    ids: list[str] | None,
+    query: str | None,
+    *,
+    kinds: Sequence[ConcernKind] = (),
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run an action of an operator's; exit 1 when something was refused or waits, 3 when nobody answered."""
+    import asyncio
+
+    from cli.on_call.actions import Request, State, run
+    from domain.concerns import ConcernKind
+
+    request = Request(
+        name=name,
+        act=act,
+        ids=ids or (),
+        query=query,
+        kinds=kinds or (ConcernKind.ORDER,),
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    states = {result.state for result in asyncio.run(run(_settings(), request))}
+    if State.UNKNOWN in states:
+        raise typer.Exit(ExitCode.NOT_ASKED)
+    if states - {State.DONE}:
+        raise typer.Exit(ExitCode.FINDING)
 
 
 @app.command()
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Histories, from `temporal workflow show --output json`.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Histories, from `temporal workflow show --output json`, and folders of them."),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Visibility query, such as 'ExecutionStatus=\"Running\"', in place of files.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most histories of a query, the newest first.")] = 1_000,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are CPUs without it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array instead of lines.")] = False,
 ) -> None:
-    """Replay workflow histories on the workflow code as it is.
+    """Replay workflow histories on the workflow code as it is: those of files, or of what a query finds.
 
-    Exit 1 when one does not replay, 2 when a file holds no history.
+    Of one that does not replay the first difference is told; of one whose pending workflow task fails, the error.
+
+    Exit 0 when all replay, 1 when one does not or cannot be told, 2 when a file holds no history or a setting does not
+    fit, 3 when Temporal does not answer.
     """
-    with _exit_on_wrong_setting():
-        from cli.replay import replay_files
-        from runtime.settings import Settings
-        from runtime.temporal_codec import data_converter
+    from cli.replay.run import replay as run_replay
 
-        raise typer.Exit(replay_files(files, data_converter(Settings.load())))
+    raise typer.Exit(run_replay(paths or [], query, limit=limit, jobs=jobs, as_json=json))
 
 
 @app.command()
@@ -274,119 +391,6 @@ def settings() -> None:
     from cli.settings_page import to_markdown
 
     typer.echo(to_markdown(), nl=False)
-
-
-@events.command()
-def tail(
-    topics: Annotated[
-        list[str] | None, typer.Argument(help="order-events, …, order-events.dlq; all of ours without any.")
-    ] = None,
-    order: Annotated[str | None, typer.Option(help="Only what is about this order; its stock, too.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
-    kinds: Annotated[
-        list[str] | None, typer.Option("--type", help="Only events of this type: order.paid, refund*.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="From when on: 10m, 2h, 2026-11-30T03:00 (UTC), beginning; else what comes.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
-    follow: Annotated[bool, typer.Option(help="Wait for more once all that is there is shown.")] = True,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-) -> None:
-    """Show events as they come: a line each, and what it says.
-
-    It joins no consumer group, so that it takes nothing from anybody. Ctrl-C ends it.
-
-    Exit 0 after --limit or with --no-follow, 130 after Ctrl-C, 2 when a setting does not fit,
-    3 when Kafka cannot be asked.
-    """
-    with _exit_on_wrong_setting(), _exit_on_no_answer():
-        from datetime import UTC, datetime
-
-        from cli.events.record import Wanted
-        from cli.events.since import parse_since
-        from cli.events.tail import Tail, run
-        from runtime.settings import Settings
-
-        shown = Tail(
-            topics=topics or (),
-            wanted=Wanted(order=order, key=key, types=kinds or ()),
-            since=None if since is None else parse_since(since, now=datetime.now(UTC)),
-            limit=limit,
-            follow=follow,
-            as_json=json,
-        )
-        raise typer.Exit(run(Settings.load(), shown))
-
-
-Letters = Annotated[list[str], typer.Argument(help="Ids of dead letters, topic/partition/offset, as `list` has them.")]
-Note = Annotated[str, typer.Option(help="Why; kept with your name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-
-
-@dlq.command("list")
-def list_dead_letters(
-    everything: Annotated[bool, typer.Option("--all", help="Those that somebody was done with, too.")] = False,
-    json: AsJson = False,
-) -> None:
-    """List the dead letters that wait for a person, the oldest first.
-
-    Exit 0 when there is none, 1 when there are some, 2 when a setting does not fit,
-    3 when the notification service cannot be asked.
-    """
-    with _exit_on_wrong_setting(), _exit_on_no_answer():
-        from cli.dlq.run import list_letters
-        from runtime.settings import Settings
-
-        raise typer.Exit(list_letters(Settings.load(), closed_too=everything, as_json=json))
-
-
-@dlq.command("show")
-def show_dead_letter(
-    letter: Annotated[str, typer.Argument(help="Its id, topic/partition/offset, as `list` has it.")],
-    json: AsJson = False,
-) -> None:
-    """Show a dead letter: the record, why it was refused, and what was done about it.
-
-    Exit 0 when it is closed, 1 when it is open or there is none, 2 and 3 as with `list`.
-    """
-    with _exit_on_wrong_setting(), _exit_on_no_answer():
-        from cli.dlq.run import show_letter
-        from runtime.settings import Settings
-
-        raise typer.Exit(show_letter(Settings.load(), letter, as_json=json))
-
-
-@dlq.command("retry")
-def retry_dead_letters(
-    letters: Annotated[list[str] | None, typer.Argument(help="Ids of dead letters, as `list` has them.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
-    note: Note = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which ones.")] = False,
-) -> None:
-    """Have the consumer that refused them, and nobody else, handle records again; say what came of each. Repeatable.
-
-    Exit 0 when it took them all, 1 when one was refused again, 2 and 3 as with `list`.
-    """
-    with _exit_on_wrong_setting(), _exit_on_no_answer():
-        from cli.dlq.run import retry_letters
-        from runtime.settings import Settings
-
-        code = retry_letters(Settings.load(), letters or [], everything=everything, note=note, dry_run=dry_run)
-        raise typer.Exit(code)
-
-
-@dlq.command("resolve")
-def resolve_dead_letters(letters: Letters, note: Note = "") -> None:
-    """Say of dead letters that nothing has to be done about them any more. Repeatable.
-
-    Exit 0 when they are closed, 1 when there is no such one, 2 and 3 as with `list`.
-    """
-    with _exit_on_wrong_setting(), _exit_on_no_answer():
-        from cli.dlq.run import resolve_letters
-        from runtime.settings import Settings
-
-        raise typer.Exit(resolve_letters(Settings.load(), letters, note=note))
 
 
 @keys.command("new")
@@ -402,10 +406,58 @@ def show_public_keys(
     private_keys: Annotated[list[Path], typer.Argument(help="Private keys in PEM: the new one, and the last.")],
 ) -> None:
     """Print the public halves of private keys for ORDERSAGA_JWT_PUBLIC_KEYS, as a JWK set (RFC 7517)."""
-    with _exit_on_wrong_setting():
-        from cli.keys import public_keys
+    from cli.keys import public_keys
 
-        typer.echo(public_keys(private_keys))
+    typer.echo(public_keys(private_keys))
+
+
+BuildId = Annotated[str, typer.Argument(metavar="VERSION", help="Build id, as `ordersaga deployment show` lists it.")]
+
+
+@deployment.command("show")
+def show_deployment(json: AsJson = False) -> None:
+    """Show each version: its share of new orders, its workers, and the open workflows on it."""
+    from cli.deployment.run import run, show
+
+    raise typer.Exit(run(show(as_json=json)))
+
+
+@deployment.command("current")
+def set_current_version(build_id: BuildId, json: AsJson = False) -> None:
+    """Give all new orders to a version, and end a ramp. Orders that wait stay with theirs."""
+    from cli.deployment.run import run, set_current
+
+    raise typer.Exit(run(set_current(build_id, as_json=json)))
+
+
+@deployment.command("ramp")
+def ramp_version(
+    build_id: BuildId,
+    percentage: Annotated[float, typer.Argument(min=0, max=100, help="Of new orders; 0 ends the ramp.")],
+    json: AsJson = False,
+) -> None:
+    """Give a share of the new orders to a version; the current one keeps the rest."""
+    from cli.deployment.run import ramp, run
+
+    raise typer.Exit(run(ramp(build_id, percentage, as_json=json)))
+
+
+@deployment.command("drain")
+def drain_version(
+    build_id: BuildId,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Move its open workflows there, once their histories replay there."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """See a version off that gets no new orders: exit 1 as long as there is anything left of it.
+
+    Once its orders are closed and its workers stopped, it is forgotten.
+    """
+    from cli.deployment.run import drain, run
+
+    raise typer.Exit(run(drain(build_id, to=to, as_json=json)))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runtime.process import ComponentRunner
+from runtime.settings import SettingsError
 
 PARTS: Final = {
     "gateway": "api.server:run",
@@ -20,7 +21,7 @@ PARTS: Final = {
     "relay": "workers.relay.process:run",
 }
 """Part to the function that runs it; imported only when named, so that a process carries what it runs."""
-OPTIONAL: Final = {"codec-server": "workers.codec_server:run"}
+OPTIONAL: Final = {"codec-server": "workers.codec.process:run"}
 """What an installation may have besides."""
 DOUBLES: Final = {
     "stripe-double": "sandbox.stripe.server:run",
@@ -29,7 +30,7 @@ DOUBLES: Final = {
 """What the embedded stack has in place of others' servers."""
 
 
-class UnknownPart(Exception):
+class UnknownPart(SettingsError):
     """There is no such part; the message names those that there are."""
 
 

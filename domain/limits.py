@@ -13,6 +13,8 @@ DEFAULT_PAGE_SIZE: Final = 50
 
 MAX_NOTE: Final = 500
 """Of a person, about what they did."""
+MAX_ACTION_NOTE: Final = MAX_NOTE + 100
+"""Of the same with the person in front of it, where it is kept with what was acted on."""
 MAX_PAYMENT_METHOD: Final = 255
 """Of the id of a payment method at Stripe."""
 MAX_DISPUTE_ID: Final = 255
@@ -32,6 +34,11 @@ MAX_STEP: Final = 100
 """Of the name of a step that needs attention."""
 MAX_ATTENTION_CAUSE: Final = 2_000
 """Of why it needs attention."""
+
+MAX_SUBJECT_ID: Final = 255
+"""Of what a concern is about."""
+MAX_CONCERNS: Final = 500
+"""Of one kind, that one answer lists."""
 
 MAX_PRODUCT_NAME: Final = 200
 MAX_DESCRIPTION: Final = 5_000

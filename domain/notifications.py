@@ -24,7 +24,7 @@ class Channel(StrEnum):
 
 
 class NotificationStatus(StrEnum):
-    """What became of a notification. Only PENDING moves."""
+    """What became of a notification. Only PENDING moves, unless a person lets a mail that FAILED be tried again."""
 
     PENDING = "PENDING"
     SENT = "SENT"

@@ -43,6 +43,8 @@ class Reason(StrEnum):
     PAYMENT_REJECTED = "PAYMENT_REJECTED"
     PAYMENT_CANCELLED = "PAYMENT_CANCELLED"
     PAYMENT_MISMATCH = "PAYMENT_MISMATCH"
+    ACCEPTED_TOO_LATE = "ACCEPTED_TOO_LATE"
+    """Its saga could begin only when nobody expected it to be charged any more."""
 
 
 class CancelledBy(StrEnum):

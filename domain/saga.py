@@ -60,6 +60,8 @@ class SagaPolicy:
 
     A timeout; histories have it under this name.
     """
+    acceptance_limit_seconds: float | None = None
+    """An order that waited for its saga for longer than this FAILS, uncharged. None, as in old histories: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ class OrderInput:
     policy: SagaPolicy
     is_repair: bool = False
     """Whether an earlier run was terminated or failed: how far it came is read at the order service."""
+    waited_seconds: float = 0
+    """How long the order had waited by then, by the clock that says when it was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

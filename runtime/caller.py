@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+from uuid import UUID, uuid5
 
 import grpc
 
@@ -18,6 +19,8 @@ from runtime.refusal import Refused
 AUTHORIZATION: Final = "authorization"
 """Key of the gRPC metadata, and name of the header, in which an access token travels (RFC 6750)."""
 _BEARER: Final = "bearer"
+_OPERATORS: Final = UUID("7d0f2f2e-5d0c-5b7e-9a35-2c9a1f6e4b10")
+"""Namespace (RFC 9562) of the ids that stand for operators' names."""
 
 
 class CallerRole(StrEnum):
@@ -40,8 +43,7 @@ class PermissionDenied(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Identity and role; the id is a user's, an operator's name, or empty, and the token the one that proves a user's.
-    """
+    """Identity and role; the id is a user's, an operator's name, or empty, and the token what proves a user's."""
 
     role: CallerRole
     id: str = ""
@@ -56,6 +58,11 @@ class Caller:
     def actor(self) -> str:
         """Who it is in what is kept of their actions: ``operator:<name>``, ``admin:<user id>``, …"""
         return f"{self.role.value}:{self.id}" if self.id else self.role.value
+
+    @property
+    def key(self) -> str:
+        """A UUID that stands for who it is where idempotency keys are kept: a user's id, or one made of the name."""
+        return self.id if self.role is not CallerRole.OPERATOR else str(uuid5(_OPERATORS, self.id))
 
     @property
     def sees_all(self) -> bool:

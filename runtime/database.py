@@ -23,8 +23,10 @@ from runtime.connecting import with_keepalives
 from runtime.deadline import time_to_wait
 from runtime.health import NotSetUp
 from runtime.listener import Listener
+from runtime.metrics import POOL_TIMEOUTS
 from runtime.refusal import Unavailable
 from runtime.settings import Pooler, Settings, SettingsError
+from runtime.tracing import TRACEPARENT, current_traceparent
 from runtime.turns import Turns
 
 log = structlog.stdlib.get_logger(__name__)
@@ -63,11 +65,16 @@ class DatabaseAway(Unavailable):
     """PostgreSQL does not answer, or broke off. Whether a transaction was committed is not known: repeat it."""
 
 
+class _PoolExhausted(DatabaseAway):
+    """Others have all connections, and kept them."""
+
+
 class Connection:
     """A connection that statements run on.
 
     Statements are SQL with placeholders like ``%(name)s``. Where rows come back, `make` is called for each with its
-    columns as keyword arguments. UUIDs are strings on both sides.
+    columns as keyword arguments. UUIDs are strings on both sides. ``%(traceparent)s``, which a statement may name as
+    well, is that of the span around it, or NULL.
     """
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -75,24 +82,29 @@ class Connection:
 
     async def execute(self, statement: LiteralString, /, **parameters: object) -> int:
         """Run a statement; the number of rows that it changed."""
-        return (await self._connection.execute(statement, parameters)).rowcount
+        return (await self._connection.execute(statement, _with_context(parameters))).rowcount
 
     async def fetch_one(
         self, make: Callable[..., Row], statement: LiteralString, /, **parameters: object
     ) -> Row | None:
         """The first row, if there is one."""
         cursor = self._connection.cursor(row_factory=kwargs_row(make))
-        return await (await cursor.execute(statement, parameters)).fetchone()
+        return await (await cursor.execute(statement, _with_context(parameters))).fetchone()
 
     async def fetch_all(self, make: Callable[..., Row], statement: LiteralString, /, **parameters: object) -> list[Row]:
         """Every row."""
         cursor = self._connection.cursor(row_factory=kwargs_row(make))
-        return await (await cursor.execute(statement, parameters)).fetchall()
+        return await (await cursor.execute(statement, _with_context(parameters))).fetchall()
 
     async def fetch_value(self, statement: LiteralString, /, **parameters: object) -> Any:
         """The first column of the first row; None without a row."""
         cursor = self._connection.cursor(row_factory=scalar_row)
-        return await (await cursor.execute(statement, parameters)).fetchone()
+        return await (await cursor.execute(statement, _with_context(parameters))).fetchone()
+
+
+def _with_context(parameters: dict[str, object]) -> dict[str, object]:
+    parameters[TRACEPARENT] = current_traceparent()
+    return parameters
 
 
 def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:
@@ -104,16 +116,28 @@ def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:
 
 
 class Database:
-    """One service's database."""
+    """One service's database.
+
+    Attributes:
+        turns: at its connections.
+    """
 
     def __init__(
-        self, dsn: str, *, pool_size: int, pooler: Pooler = Pooler.NONE, listen_dsn: str | None = None
+        self,
+        dsn: str,
+        *,
+        pool_size: int,
+        pooler: Pooler = Pooler.NONE,
+        listen_dsn: str | None = None,
+        name: str = "database",
     ) -> None:
-        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode."""
+        """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode; the `name`
+        is for metrics."""
         self.dsn = dsn
         self.listen_dsn = listen_dsn or (None if pooler is Pooler.TRANSACTION else dsn)
         self._pooler = pooler
-        self._turns = Turns(pool_size, of="connection", error=DatabaseAway)
+        self._timeouts = POOL_TIMEOUTS.labels(name)
+        self.turns = Turns(pool_size, of="connection", error=_PoolExhausted)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             with_keepalives(dsn),
             min_size=1,
@@ -197,6 +221,11 @@ class Database:
             )
         return None
 
+    @property
+    def connections(self) -> int:
+        """Open ones, in use or not."""
+        return int(self._pool.get_stats()["pool_size"])
+
     async def close(self) -> None:
         """Close every connection."""
         await self._pool.close()
@@ -209,10 +238,13 @@ class Database:
             # As long as the caller waits, and never less than that: a handler finishes what it began when its caller
             # has gone. The pool itself waits for PostgreSQL, and gives up sooner: no server is not the same as a crowd.
             async with (
-                self._turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
+                self.turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
                 self._pool.connection() as connection,
             ):
                 yield connection
+        except _PoolExhausted:
+            self._timeouts.inc()
+            raise
         except psycopg.OperationalError as error:
             raise DatabaseAway(f"the database does not answer: {error}") from error
 
@@ -244,6 +276,7 @@ async def open_database(settings: Settings, service: str, *, given: Database | N
             pool_size=settings.database_pool_size,
             pooler=settings.database_pooler,
             listen_dsn=None if listen_dsn is None else listen_dsn.get_secret_value(),
+            name=service,
         )
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"{name} is no libpq connection URI: {error}") from None

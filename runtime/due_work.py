@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, LiteralString, TypeVar
+from typing import Final, Generic, LiteralString, TypeVar
 
 from sqlalchemy import Text
 from sqlmodel import Field, SQLModel
@@ -29,6 +29,8 @@ class DueColumns(SQLModel):
     """When it is due; while it is being processed, the end of the lease."""
     last_error: str | None = Field(default=None, sa_type=Text)
     """Why the last attempt failed, in words."""
+    traceparent: str | None = Field(default=None, sa_type=Text)
+    """Of the span in which it became due, while traces are on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +41,37 @@ class Claimed(Generic[Item]):
         key: of its row.
         attempt: number of this attempt, from 1.
         lease_ends_at: by PostgreSQL's clock; no other claim of the same row has the same.
+        traceparent: of the span in which it became due.
     """
 
     key: str
     item: Item
     attempt: int
     lease_ends_at: datetime
+    traceparent: str | None = None
 
     @property
     def parameters(self) -> Mapping[str, object]:
         """The parameters of `DueTable.still_claimed`."""
         return {"claimed_key": self.key, "claimed_until": self.lease_ends_at}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueBacklog:
+    """What a table has still to be processed.
+
+    Attributes:
+        waiting: rows that are not done, whether due or not.
+        failing: those of them whose last attempt failed.
+        late_seconds: how long that one has been due which was due first; 0 if none is.
+    """
+
+    waiting: int
+    failing: int
+    late_seconds: float
+
+
+_NOTHING: Final = DueBacklog(waiting=0, failing=0, late_seconds=0)
 
 
 class DueTable(Generic[Item]):
@@ -66,6 +88,8 @@ class DueTable(Generic[Item]):
         joined: what is joined with ``claimed`` to read them, such as ``JOIN payments ON …``.
         dead_letter: the SET clause that ends a row which can never be processed; None where there is no such end, and
             the row is tried for ever.
+        failing_since: whether the table has a column of that name, which says when the first attempt failed of those
+            since the last one that did not; whoever records that a row is done for now sets it to NULL.
 
     Attributes:
         still_claimed: SQL condition that a row is claimed as it was, and not done, for the statement of a service that
@@ -84,6 +108,7 @@ class DueTable(Generic[Item]):
         ready: LiteralString = "true",
         joined: LiteralString = "",
         dead_letter: LiteralString | None = None,
+        failing_since: bool = False,
     ) -> None:
         self._make = make
         # MATERIALIZED: a subquery may be run once per row of the table, and find others each time, since those that
@@ -101,15 +126,20 @@ class DueTable(Generic[Item]):
                 RETURNING *
             )
             SELECT claimed.{key}::text AS claimed_key, claimed.attempts AS claimed_attempt,
-                   claimed.next_attempt_at AS claimed_until, {columns}
+                   claimed.next_attempt_at AS claimed_until, claimed.traceparent AS claimed_traceparent, {columns}
               FROM claimed {joined}
         """  # noqa: S608 - put together from constants
         self.still_claimed: LiteralString = (
             f"{key} = %(claimed_key)s AND {pending} AND next_attempt_at = %(claimed_until)s"
         )
+        note_since: LiteralString = (
+            ", failing_since = CASE WHEN %(error)s::text IS NULL THEN NULL ELSE coalesce(failing_since, now()) END"
+            if failing_since
+            else ""
+        )
         self._reschedule: LiteralString = f"""
             UPDATE {table}
-               SET next_attempt_at = now() + %(delay)s, last_error = %(error)s,
+               SET next_attempt_at = now() + %(delay)s, last_error = %(error)s{note_since},
                    attempts = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE attempts END
              WHERE {self.still_claimed}
         """  # noqa: S608 - put together from constants
@@ -118,6 +148,12 @@ class DueTable(Generic[Item]):
             self._dead_letter = f"""
                 UPDATE {table} SET {dead_letter}, last_error = %(error)s WHERE {self.still_claimed}
             """  # noqa: S608 - put together from constants
+        self._backlog: LiteralString = f"""
+            SELECT count(*) AS waiting, count(last_error) AS failing,
+                   coalesce(extract(epoch FROM greatest(now() - min(next_attempt_at), '0')), 0)::float8 AS late_seconds
+              FROM (SELECT last_error, next_attempt_at FROM {table}
+                     WHERE {pending} ORDER BY next_attempt_at LIMIT %(most)s) AS open
+        """  # noqa: S608 - put together from constants
         self._release: LiteralString = f"""
             UPDATE {table} SET next_attempt_at = now(), attempts = attempts - 1 WHERE {self.still_claimed}
         """  # noqa: S608 - put together from constants
@@ -148,14 +184,28 @@ class DueTable(Generic[Item]):
         """End the claim, as if there had been none."""
         await self._change(connection, self._release, claimed)
 
+    async def find_backlog(self, connection: Connection, *, most: int) -> DueBacklog:
+        """What is still to be processed, counted up to `most` rows."""
+        return await connection.fetch_one(DueBacklog, self._backlog, most=most) or _NOTHING
+
     async def _change(
         self, connection: Connection, statement: LiteralString, claimed: Claimed[Item], **parameters: object
     ) -> bool:
         return await connection.execute(statement, **claimed.parameters, **parameters) == 1
 
     def _to_claimed(
-        self, *, claimed_key: str, claimed_attempt: int, claimed_until: datetime, **columns: object
+        self,
+        *,
+        claimed_key: str,
+        claimed_attempt: int,
+        claimed_until: datetime,
+        claimed_traceparent: str | None,
+        **columns: object,
     ) -> Claimed[Item]:
         return Claimed(
-            key=claimed_key, item=self._make(**columns), attempt=claimed_attempt, lease_ends_at=claimed_until
+            key=claimed_key,
+            item=self._make(**columns),
+            attempt=claimed_attempt,
+            lease_ends_at=claimed_until,
+            traceparent=claimed_traceparent,
         )

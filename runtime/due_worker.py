@@ -10,7 +10,9 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 import structlog
+from opentelemetry.trace import SpanKind, get_current_span
 
+from runtime import tracing
 from runtime.backoff import Backoff, Retries
 from runtime.database import Database, DatabaseAway
 from runtime.due_work import Claimed, DueTable
@@ -26,6 +28,8 @@ GRACE: Final = 5.0
 """Seconds that what is in progress gets at a stop, before its claim is released."""
 RECORD_INTERVAL: Final = 0.5
 """Seconds from one attempt to record how an item ended to the next."""
+_ATTEMPT: Final = "ordersaga.attempt"
+"""Attribute of spans: the number of an attempt, from 1."""
 _ATTEMPT_SHARE: Final = 5 / 6
 """Of its lease, what an attempt may take; the rest is for recording how it ended."""
 _AWAY: Final = Backoff(first=0.5, longest=10)
@@ -58,7 +62,7 @@ class DueWorker(Generic[Item]):
     No attempt outlives its lease: it is broken off while there is time left to record that.
 
     Args:
-        name: of the work, for the log.
+        name: of the work, for the log and for metrics.
         database: where the table is.
         table: what is due.
         process: processes one item; it may run in several processes at once, and again after it took effect.
@@ -82,7 +86,7 @@ class DueWorker(Generic[Item]):
         poll: float = POLL,
         grace: float = GRACE,
     ) -> None:
-        self._name = name
+        self.name = name
         self._database = database
         self._table = table
         self._process = process
@@ -110,9 +114,9 @@ class DueWorker(Generic[Item]):
                 try:
                     await self._start_due()
                 except DatabaseAway as problem:
-                    log.warning("due.database_away", work=self._name, problem=str(problem))
+                    log.warning("due.database_away", work=self.name, problem=str(problem))
                 except Exception:  # the border of a loop that must go on
-                    log.exception("due.failed", work=self._name)
+                    log.exception("due.failed", work=self.name)
                 await self._wait()
         finally:
             await self._stop()
@@ -157,11 +161,19 @@ class DueWorker(Generic[Item]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_progress.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("due.broken", work=self._name, exc_info=error)
+            log.error("due.broken", work=self.name, exc_info=error)
         if self._more_due:  # else a look would find nothing: who adds something wakes us
             self.wake()
 
     async def _work_at(self, claimed: Claimed[Item], *, claimed_at: float) -> None:
+        """Process the item, and record how that ended, in the trace in which it became due."""
+        parent = {} if claimed.traceparent is None else {tracing.TRACEPARENT: claimed.traceparent}
+        with tracing.span(f"process {self.name}", SpanKind.CONSUMER, parent=parent) as span:
+            tracing.note_order(claimed.item)
+            span.set_attribute(_ATTEMPT, claimed.attempt)
+            await self._process_and_record(claimed, claimed_at=claimed_at)
+
+    async def _process_and_record(self, claimed: Claimed[Item], *, claimed_at: float) -> None:
         lease = self._lease.total_seconds()
         try:
             record = await self._attempt(claimed, break_off_at=claimed_at + _ATTEMPT_SHARE * lease)
@@ -177,6 +189,7 @@ class DueWorker(Generic[Item]):
             async with asyncio.timeout_at(break_off_at) as limit:
                 outcome = await self._process(claimed)
         except DeadLetter as problem:
+            tracing.fail(get_current_span(), type(problem).__name__)
             return partial(self._dead_letter, claimed, str(problem))
         except Exception as problem:  # one bad item must not stop all others
             broken_off = Unavailable("broken off, because its lease was about to end")
@@ -185,14 +198,15 @@ class DueWorker(Generic[Item]):
         return partial(self._reschedule, claimed, outcome, None) if isinstance(outcome, timedelta) else outcome
 
     def _failed(self, claimed: Claimed[Item], problem: Exception) -> Record:
+        tracing.fail(get_current_span(), type(problem).__name__)
         now = asyncio.get_running_loop().time()
         if isinstance(problem, OtherSideAway) and now >= self._not_before:  # those that were in progress count once
             self._not_before = now + self._away.failed()
         if isinstance(problem, Unavailable):
-            log.info("due.postponed", work=self._name, key=claimed.key, attempt=claimed.attempt, problem=str(problem))
+            log.info("due.postponed", work=self.name, key=claimed.key, attempt=claimed.attempt, problem=str(problem))
             error = str(problem)
         else:
-            log.error("due.item_failed", work=self._name, key=claimed.key, attempt=claimed.attempt, exc_info=problem)
+            log.error("due.item_failed", work=self.name, key=claimed.key, attempt=claimed.attempt, exc_info=problem)
             error = f"{type(problem).__name__}: {problem}"
         return partial(self._reschedule, claimed, self._backoff.timedelta(claimed.attempt), error)
 
@@ -203,7 +217,7 @@ class DueWorker(Generic[Item]):
             try:
                 return await record()
             except DatabaseAway as problem:
-                log.warning("due.not_recorded", work=self._name, key=claimed.key, problem=str(problem))
+                log.warning("due.not_recorded", work=self.name, key=claimed.key, problem=str(problem))
                 if asyncio.get_running_loop().time() >= lease_ends_at:
                     return False
             await asyncio.sleep(RECORD_INTERVAL)
@@ -211,11 +225,11 @@ class DueWorker(Generic[Item]):
     async def _reschedule(self, claimed: Claimed[Item], delay: timedelta, error: str | None) -> bool:
         async with self._database.autocommit() as connection:
             if not await self._table.reschedule(connection, claimed, delay=delay, error=error):
-                log.warning("due.claim_lost", work=self._name, key=claimed.key)
+                log.warning("due.claim_lost", work=self.name, key=claimed.key)
         return delay <= timedelta(0)
 
     async def _dead_letter(self, claimed: Claimed[Item], error: str) -> bool:
-        log.error("due.dead_lettered", work=self._name, key=claimed.key, attempt=claimed.attempt, error=error)
+        log.error("due.dead_lettered", work=self.name, key=claimed.key, attempt=claimed.attempt, error=error)
         async with self._database.autocommit() as connection:
             if not await self._table.dead_letter(connection, claimed, error=error):
                 delay = self._backoff.timedelta(claimed.attempt)

@@ -38,6 +38,7 @@ class Part(StrEnum):
 
     GATEWAY = "gateway"
     ORDER_WORKER = "order-worker"
+    CODEC_SERVER = "codec-server"
     USER = "user"
     PRODUCT = "product"
     INVENTORY = "inventory"

@@ -10,14 +10,20 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from opentelemetry.trace import Span
 
 from runtime.backoff import Backoff, Retries
 from runtime.dead_letters import DeadLetter, locate
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
+from runtime.kafka_lag import ConsumerLag
 from runtime.kafka_standing import Progress, Standing, read_offsets
 from runtime.kafka_topics import find_missing
+from runtime.measuring import Measurement
+from runtime.messaging_spans import processing
+from runtime.metrics import DEAD_LETTERS
 from runtime.settings import Settings, SettingsError
+from runtime.tracing import fail
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -77,15 +83,22 @@ class Consumer:
         self._attempts: dict[tuple[TopicPartition, int], int] = {}
         self._retries = Retries(_BACKOFF)
         self._progress = Progress(subscription.group)
-        self._member: AIOKafkaConsumer | None = None
+        self._lag = ConsumerLag(subscription.group)
+        for topic in subscription.topics:
+            DEAD_LETTERS.labels(topic)  # from 0 on, for the first one to be an increase
+
+    @property
+    def measurement(self) -> Measurement:
+        """Asks how far it is behind."""
+        return self._lag.measurement
 
     async def standing(self) -> Standing:
         """Whether the group moves; cheap, but it asks the broker."""
         waiting = None
-        if self._member is not None:
+        if (member := self._lag.consumer) is not None:
             try:
                 async with asyncio.timeout(_STANDING_SECONDS):
-                    committed, waiting = await read_offsets(self._member, self._subscription.topics)
+                    committed, waiting = await read_offsets(member, self._subscription.topics)
                 self._progress.saw(committed, waiting=waiting)
             except (KafkaError, TimeoutError):
                 problem = await find_missing(self._settings, topics=self._subscription.topics)
@@ -104,13 +117,13 @@ class Consumer:
                     continue
                 try:
                     await consumer.start()
-                    self._member = consumer
                     self._progress.connected()
+                    self._lag.consumer = consumer
                     await self._consume(consumer)
                 except KafkaError as error:
                     self._lost(await diagnose(self._settings) or repr(error))
                 finally:
-                    self._member = None
+                    self._lag.consumer = None
                     await _stop(consumer)
                 await self._back_off()
         finally:
@@ -144,11 +157,14 @@ class Consumer:
             offsets: dict[TopicPartition, int] = {}
             for partition, records in fetched.items():
                 for record in records:
+                    self._lag.begin(partition, record)
                     if not await self._handle(partition, record):
                         failed = True
                         _seek(consumer, partition, record.offset)
                         break
                     offsets[partition] = record.offset + 1
+                else:
+                    self._lag.end(partition)
             if offsets:
                 await _commit(consumer, offsets)
             if failed:
@@ -158,14 +174,23 @@ class Consumer:
 
     async def _handle(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
         """Whether the record is done with; if not, it is to be fetched again, after a while."""
+        with processing(record, group=self._subscription.group) as span:
+            return await self._process(partition, record, span)
+
+    async def _process(self, partition: TopicPartition, record: ConsumerRecord, span: Span) -> bool:
         place = (partition, record.offset)
         try:
             await self._subscription.handle(record)
         except Unprocessable as error:
+            fail(span, type(error).__name__)
             return await self._dead_letter(record, reason=str(error))
         except self._subscription.transient as error:
-            return self._delay(record, repr(error))
+            fail(span, type(error).__name__)
+            log.warning("record.delayed", topic=record.topic, offset=record.offset, error=repr(error))
+            self._failed(record, repr(error))
+            return False
         except Exception as error:  # the border of the loop: one bad record must not stop all others for good
+            fail(span, type(error).__name__)
             attempts = self._attempts.get(place, 0) + 1
             log.exception("record.failed", topic=record.topic, offset=record.offset, attempt=attempts)
             self._failed(record, locate(error))
@@ -193,13 +218,9 @@ class Consumer:
             self._failed(record, f"not put to the dead letters: {type(problem).__name__}")
             return False
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        DEAD_LETTERS.labels(record.topic).inc()
         log.error("record.dead_lettered", **place, reason=reason)
         return True
-
-    def _delay(self, record: ConsumerRecord, error: str) -> bool:
-        log.warning("record.delayed", topic=record.topic, offset=record.offset, error=error)
-        self._failed(record, error)
-        return False
 
     def _failed(self, record: ConsumerRecord, error: str) -> None:
         self._progress.failed(f"{record.topic}/{record.partition}/{record.offset}: {error}")

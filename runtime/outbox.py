@@ -16,9 +16,9 @@ from google.protobuf.message import Message
 from sqlalchemy import BigInteger, Identity, Index, Text
 from sqlmodel import Field, SQLModel
 
-from runtime.database import encode_rows, timestamp
+from runtime.database import Connection, encode_rows, timestamp
 from runtime.rows import columns, recordset
-from runtime.tracing import traceparent
+from runtime.tracing import event_traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
 
@@ -113,8 +113,29 @@ def encode_events(events: Sequence[Event]) -> str:
             "ce_type": event.type,
             "ce_seq": event.seq,
             "data": MessageToJson(event.data, indent=None, always_print_fields_with_no_presence=True),
-            "traceparent": traceparent(cause_id=event.cause_id, step=event.id),
+            "traceparent": event_traceparent(cause_id=event.cause_id, event_id=event.id),
             "at": event.at,
         }
         for event in events
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxBacklog:
+    """What is not published yet."""
+
+    events: int
+    oldest_seconds: float
+    """Age of the one that was written first, 0 without one."""
+
+
+_NOTHING: Final = OutboxBacklog(events=0, oldest_seconds=0)
+_BACKLOG: Final = """
+    SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(at)), 0)::float8 AS oldest_seconds
+      FROM (SELECT at FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT %(most)s) AS unpublished
+"""
+
+
+async def find_backlog(connection: Connection, *, most: int) -> OutboxBacklog:
+    """What is not published yet, counted up to `most` events."""
+    return await connection.fetch_one(OutboxBacklog, _BACKLOG, most=most) or _NOTHING

@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.settings import Settings
 
-_PROCESS: Final = ("log_level", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
+_PROCESS: Final = ("log_level", "tracing", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
 _TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
 _DATABASE: Final = ("database_pool_size", "database_pooler")
 _GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")
@@ -16,6 +16,7 @@ _TEMPORAL: Final = (
     *("temporal_config_file", "temporal_profile", "temporal_address", "temporal_namespace"),
     *_PAYLOADS,
 )
+_VERSION: Final = ("deployment_name", "build_id")
 _KAFKA: Final = (
     *("kafka_bootstrap", "kafka_security_protocol", "kafka_sasl_mechanism", "kafka_username", "kafka_password"),
     *("kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
@@ -40,7 +41,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_ADDRESSES,
         *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
         *("http_head_bytes", "http_headers", "http_head_timeout", "http_body_timeout", "http_idle_timeout"),
-        "http_connections",
+        *("http_connections", "tracing_joins_clients"),
     ),
     "user": (
         *_service("user"),
@@ -52,7 +53,8 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("order"),
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
-        "saga_sweep_interval",
+        *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
+        *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
     "payment": (
         *_service("payment"),
@@ -60,7 +62,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_STRIPE,
         *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
-        *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period"),
+        *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
     ),
     "notification": (
         *_service("notification"),
@@ -73,17 +75,16 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_PROCESS,
         *_TLS,
         *_TEMPORAL,
-        *("temporal_task_queue", "workflow_sandbox"),
+        *("temporal_task_queue", "workflow_sandbox", *_VERSION),
         *("product_address", "inventory_address", "payment_address", "order_address"),
     ),
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),
     "codec-server": (
         *_PROCESS,
-        "temporal_payload_keys",
-        "temporal_encrypt",
-        "codec_host",
-        "codec_port",
-        "codec_origin",
+        *_TLS,
+        *_PAYLOADS,
+        *("codec_host", "codec_port", "codec_origin"),
+        *("jwt_public_keys", "user_address", "grpc_deadline", "password_deadline"),
     ),
     "setup databases": (*_DSNS, "owner_dsns", "relay_dsns", "audit_dsns", "relay_role", "audit_role"),
     "setup temporal": (*_TEMPORAL, "temporal_retention"),
@@ -91,13 +92,10 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "setup stripe": (*_STRIPE, "stripe_payment_method_types", "stripe_webhook_url"),
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
-    "replay": _PAYLOADS,
     "events": _KAFKA,
-    "dlq": (*_TLS, "notification_address", "grpc_deadline"),
-    "repair": (
-        *("order_dsn", "listen_dsns", *_DATABASE, *_TEMPORAL, "temporal_task_queue"),
-        *("payment_attempts", "attention_after", "payment_event_timeout"),
-    ),
+    "replay": _TEMPORAL,
+    "deployment": (*_TEMPORAL, "temporal_task_queue", "deployment_name"),
+    "operator": (*_TLS, *_ADDRESSES),
 }
 """Part, or command of `ordersaga`, to the names of its settings."""
 

@@ -7,7 +7,7 @@ the body, and takes nobody out of a load balancer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,9 +15,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from runtime.health import Health
+from runtime.health import Health, Report
 from runtime.http_server import http_server
-from runtime.metrics import CONTENT_TYPE, render_metrics
+from runtime.measuring import Measurements
+from runtime.metrics import CONTENT_TYPE, PART_DEGRADED, PART_READY, render_metrics
+from runtime.sdk_metrics import read_sdk_metrics
 from runtime.settings import Settings, SettingsError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -26,8 +28,15 @@ _JSON: Final = "application/json"
 
 
 @asynccontextmanager
-async def probe_server(settings: Settings, parts: Mapping[str, Health]) -> AsyncIterator[None]:
+async def probe_server(
+    settings: Settings, parts: Mapping[str, Health], measurements: Iterable[Measurements] = ()
+) -> AsyncIterator[None]:
     """Answer probes as long as the context is open, if the settings name a port.
+
+    Args:
+        settings: of the process.
+        parts: how each of its parts is.
+        measurements: what they have to ask for when metrics are read.
 
     Raises:
         SettingsError: the port is taken.
@@ -36,7 +45,7 @@ async def probe_server(settings: Settings, parts: Mapping[str, Health]) -> Async
         yield
         return
     where = f"{settings.probe_host}:{settings.probe_port}"
-    server = http_server(Probes(parts), host=settings.probe_host, port=settings.probe_port, grace=1)
+    server = http_server(Probes(parts, measurements), host=settings.probe_host, port=settings.probe_port, grace=1)
     try:
         await server.__aenter__()
     except OSError as error:
@@ -51,8 +60,9 @@ async def probe_server(settings: Settings, parts: Mapping[str, Health]) -> Async
 class Probes:
     """The application, as ASGI has it."""
 
-    def __init__(self, parts: Mapping[str, Health]) -> None:
+    def __init__(self, parts: Mapping[str, Health], measurements: Iterable[Measurements] = ()) -> None:
         self._parts = parts
+        self._measurements = tuple(measurements)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -71,16 +81,29 @@ class Probes:
             case "/readyz":
                 return await self._readiness()
             case "/metrics":
-                return HTTPStatus.OK, CONTENT_TYPE, render_metrics()
+                return HTTPStatus.OK, CONTENT_TYPE, await self._metrics()
         return HTTPStatus.NOT_FOUND, _JSON, b'{"error":"there are /livez, /readyz and /metrics"}'
 
     async def _readiness(self) -> tuple[int, str, bytes]:
-        reports = dict(
-            zip(self._parts, await asyncio.gather(*(health.report() for health in self._parts.values())), strict=True)
-        )
+        reports = await self._reports()
         ready = all(report.ready for report in reports.values())
         body = msgspec.json.encode({"ready": ready, "parts": reports})
         return HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body
+
+    async def _reports(self) -> Mapping[str, Report]:
+        answers = await asyncio.gather(*(health.report() for health in self._parts.values()))
+        return dict(zip(self._parts, answers, strict=True))
+
+    async def _measure(self) -> None:
+        await asyncio.gather(*(measurements.refresh() for measurements in self._measurements))
+
+    async def _metrics(self) -> bytes:
+        """Whatever is away, what is known is shown."""
+        reports, sdk, _ = await asyncio.gather(self._reports(), read_sdk_metrics(), self._measure())
+        for part, report in reports.items():
+            PART_READY.labels(part).set(report.ready)
+            PART_DEGRADED.labels(part).set(len(report.degraded))
+        return render_metrics() + sdk
 
 
 async def _live(receive: Any, send: Any) -> None:

@@ -20,8 +20,11 @@ import uvloop
 
 from runtime.health import Health
 from runtime.logs import configure_logging
+from runtime.measuring import Measurements
 from runtime.probes import probe_server
 from runtime.settings import Settings, SettingsError
+from runtime.tracing import exported
+from runtime.work_context import component
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,12 +34,14 @@ class Lifecycle:
 
     Attributes:
         health: what the component says that it needs, and uses.
+        measurements: what it has to ask somebody for when its metrics are read.
     """
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self.stopping = stopping
         self.started = asyncio.Event()
         self.health = Health()
+        self.measurements = Measurements()
 
     def ready(self) -> None:
         """Signal that the component has begun its work."""
@@ -59,7 +64,12 @@ def run_process(components: Mapping[str, ComponentRunner]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     configure_logging(settings.log_level)
-    code = uvloop.run(_run_all(components, settings))
+    try:
+        with exported(settings):
+            code = uvloop.run(_run_all(components, settings))
+    except SettingsError as error:
+        log.error("process.settings", problem=str(error))
+        code = 2
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -74,7 +84,8 @@ async def _run_all(components: Mapping[str, ComponentRunner], settings: Settings
     health = {name: lifecycle.health for name, lifecycle in lifecycles.items()}
     code = 0
     try:
-        async with probe_server(settings, health), asyncio.TaskGroup() as group:
+        measurements = [lifecycle.measurements for lifecycle in lifecycles.values()]
+        async with probe_server(settings, health, measurements), asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(_run_component(name, run, settings, lifecycles[name]))
                 for name, run in components.items()
@@ -106,6 +117,7 @@ async def _stop_when_asked(
 
 
 async def _run_component(name: str, run: ComponentRunner, settings: Settings, lifecycle: Lifecycle) -> int:
+    component.set(name)
     try:
         await run(settings, lifecycle)
     except SettingsError as error:

@@ -16,6 +16,7 @@ import grpc.aio
 from runtime.caller import Caller
 from runtime.identity import Credentials, Part
 from runtime.refusal import Unavailable, from_rpc_error
+from runtime.rpc_tracing import calling
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -45,12 +46,15 @@ class ServiceUnavailable(Unavailable):
 
     Attributes:
         service: which one, such as ``user``.
+        code: gRPC's.
+        message: the service's own words, or gRPC's.
     """
 
     def __init__(self, service: str, code: grpc.StatusCode, message: str) -> None:
         super().__init__(f"the {service} service: {code.name}: {message}")
         self.service = service
         self.code = code
+        self.message = message
 
 
 def open_channel(part: Part, hosts: str, credentials: Credentials) -> AbstractAsyncContextManager[grpc.aio.Channel]:
@@ -154,7 +158,7 @@ class _Method:
 
     def __init__(self, channel: _PartChannel, path: str, serialize: Any, deserialize: Any) -> None:
         self._channel = channel
-        self._path = path
+        self.path = path
         self._serialize = serialize
         self._deserialize = deserialize
 
@@ -180,12 +184,12 @@ class _Method:
             await asyncio.sleep(_PAUSE)
 
     def _at(self, connection: _Connection) -> Any:
-        method = connection.methods.get(self._path)
+        method = connection.methods.get(self.path)
         if method is None:
             method = connection.channel.unary_unary(
-                self._path, request_serializer=self._serialize, response_deserializer=self._deserialize
+                self.path, request_serializer=self._serialize, response_deserializer=self._deserialize
             )
-            connection.methods[self._path] = method
+            connection.methods[self.path] = method
         return method
 
 
@@ -211,8 +215,9 @@ async def call(
         ServiceUnavailable: anything else; whether the call took effect is not known.
     """
     try:
-        metadata: Any = caller.metadata
-        return await method(request, timeout=deadline, metadata=metadata)
+        with calling(method) as context:
+            metadata: Any = (*caller.metadata, *context)
+            return await method(request, timeout=deadline, metadata=metadata)
     except grpc.aio.AioRpcError as error:
         refused = from_rpc_error(error)
         if refused is not None:

@@ -21,12 +21,15 @@ from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
 from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
+from runtime.measuring import Measurement
 from runtime.metrics import RPC_SECONDS
 from runtime.permissions import Permissions
 from runtime.process import Lifecycle
 from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
+from runtime.rpc_tracing import called
 from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
+from runtime.tracing import note_order
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -79,7 +82,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return found
         # the request is parsed in here: gRPC would answer UNKNOWN, with a traceback in the log, to what is no protobuf
         return grpc.unary_unary_rpc_method_handler(
-            self.wrap(found.unary_unary, handler_call_details.method, found.request_deserializer),
+            called(
+                self.wrap(found.unary_unary, handler_call_details.method, found.request_deserializer),
+                handler_call_details.method,
+            ),
             request_deserializer=None,
             response_serializer=found.response_serializer,
         )
@@ -125,9 +131,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
     try:
-        return body if parse is None else parse(body)
+        request = body if parse is None else parse(body)
     except DecodeError:
         raise InvalidArgument("the request is no message of this method's type") from None
+    note_order(request)
+    return request
 
 
 def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:
@@ -225,12 +233,15 @@ async def serve(
     lifecycle: Lifecycle,
     service: GrpcService,
     *,
+    on_call: GrpcService,
     checks: Checks,
+    measurements: Sequence[Measurement] = (),
     background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
-    It is ready once it has what it needs by the `checks`.
+    It is ready once it has what it needs by the `checks`. Beside it is served what people on call ask of it.
+    Its metrics include the `measurements`.
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
 
@@ -240,7 +251,7 @@ async def serve(
     setting = f"{service.part.value}_listen"
     server = RpcServer(
         getattr(settings, setting),
-        [service],
+        [service, on_call],
         credentials=Credentials.of(settings, service.part),
         verifier=TokenVerifier(settings.required("jwt_public_keys")),
         grace=settings.shutdown_grace,
@@ -254,6 +265,7 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_run(work)) for work in background]
         lifecycle.health.watch(checks)
+        lifecycle.measurements.watch(measurements)
         async with server:
             if await wait_for_needs(service.part, checks, lifecycle.stopping):
                 lifecycle.ready()

@@ -8,18 +8,35 @@ setting's name. The defaults are those of the embedded stack (`make up`).
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Final, get_origin
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as NotParsedError
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+_LAST_PORT: Final = 65535
+Port = Annotated[int, Field(ge=1, le=_LAST_PORT)]
 Seconds = Annotated[float, Field(gt=0)]
-Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")]
+
+
+def _check_ports(hosts: str) -> str:
+    for host in hosts.split(","):
+        if not 1 <= int(host.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError(f"{host} has no port from 1 to {_LAST_PORT}")
+    return hosts
+
+
+Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$"), AfterValidator(_check_ports)]
+
+
+_FIELD: Final = re.compile(r'field "(\w+)"')
+"""How pydantic names the setting that it could not parse."""
 
 
 class Pooler(StrEnum):
@@ -34,6 +51,17 @@ class Pooler(StrEnum):
 
 class SettingsError(Exception):
     """A setting is missing or does not fit; the message names it and says what it wants."""
+
+
+def _line(violation: ErrorDetails) -> str:
+    name = "_".join(str(part) for part in violation["loc"]).upper()
+    return f"ORDERSAGA_{name}: {violation['msg'].removeprefix('Value error, ')}"
+
+
+def not_parsed(prefix: str, error: NotParsedError) -> str:
+    """In a line which variable holds no JSON, though its setting wants some. Its value may be secret."""
+    named = _FIELD.search(str(error))
+    return f"{prefix}{named[1].upper()}: must be JSON: {error.__cause__}" if named else str(error)
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
@@ -65,8 +93,12 @@ class _SecretFiles(PydanticBaseSettingsSource):
         values = {}
         for name, field in self.settings_cls.model_fields.items():
             value, key, is_complex = self.get_field_value(field, name)
-            if value is not None:
+            if value is None:
+                continue
+            try:
                 values[key] = self.prepare_field_value(name, field, value, is_complex)
+            except ValueError as error:
+                raise SettingsError(f"ORDERSAGA_{name.upper()}_FILE: its contents must be JSON: {error}") from None
         return values
 
 
@@ -76,6 +108,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged.")
+
+    tracing: bool = Field(
+        default=False,
+        description="Export traces by OTLP, whereto and how many by OpenTelemetry's own variables, such as "
+        "OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_TRACES_SAMPLER.",
+    )
+    tracing_joins_clients: bool = Field(
+        default=True,
+        description="Go on with the trace that a client's traceparent names, and whether it is recorded; else each "
+        "request is a trace of its own, linked with the client's.",
+    )
 
     probe_host: str = Field(default="127.0.0.1", description="Address that the probe port is bound on.")
     probe_port: Port | None = Field(
@@ -229,12 +272,24 @@ class Settings(BaseSettings):
     codec_port: Port = Field(default=8234, description="Port that the codec server binds.")
     codec_origin: str | None = Field(
         default=None,
-        description="Origin of the Web UI, whose pages may ask the codec server, such as http://host:8233.",
+        description="Origin of the Web UI, whose pages may ask the codec server for those who signed in there, such as "
+        "http://host:8233.",
     )
     temporal_retention: Seconds = Field(
         default=30 * 86_400, description="How long closed workflows are to be kept, at least, seconds."
     )
     temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
+    deployment_name: str = Field(
+        default="ordersaga",
+        pattern=r"^[^.:\s]+$",
+        description="Temporal's name for all versions of the order worker together, its worker deployment.",
+    )
+    build_id: str | None = Field(
+        default=None,
+        pattern=r"^[^:\s]+$",
+        description="Version of the order worker; the release's number when not set. An order stays with the version "
+        "that it began on. The same word for all releases where each takes the place of the one before it.",
+    )
     workflow_sandbox: bool = Field(
         default=False, description="Run workflow code in the SDK's sandbox, as the tests do; docs/decisions/0009."
     )
@@ -245,10 +300,25 @@ class Settings(BaseSettings):
     payment_event_timeout: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
     )
+    watch_interval: Seconds = Field(
+        default=20,
+        description="How often the order service looks at all that is open, for what needs a person, seconds.",
+    )
+    repair_automatically: bool = Field(
+        default=False,
+        description="Start the saga of an open order again whose workflow is gone or was ended from outside, without a "
+        "person; else `ordersaga repair` does.",
+    )
+    acceptance_limit: float = Field(
+        default=3_600,
+        ge=60,
+        description="An order that waited this long for its saga to begin FAILS as ACCEPTED_TOO_LATE, uncharged, "
+        "seconds.",
+    )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
 
     # -- Kafka ------------------------------------------------------------------------------------------------------
-    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")
+    kafka_bootstrap: Hosts = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")
     kafka_security_protocol: str = Field(
         default="PLAINTEXT",
         pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
@@ -366,11 +436,9 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            lines = [
-                f"ORDERSAGA_{'_'.join(str(part) for part in violation['loc']).upper()}: {violation['msg']}"
-                for violation in error.errors()
-            ]
-            raise SettingsError("\n".join(lines)) from None
+            raise SettingsError("\n".join(_line(violation) for violation in error.errors())) from None
+        except NotParsedError as error:
+            raise SettingsError(not_parsed("ORDERSAGA_", error)) from None
 
     def required(self, name: str) -> str:
         """The value of a setting that has no default.

@@ -16,8 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.process import Lifecycle
 from runtime.refusal import OtherSideAway, Unavailable
+from runtime.sdk_metrics import measured_runtime
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import data_converter
+from runtime.temporal_tracing import client_interceptors
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,6 +60,8 @@ class TemporalRefused(Unavailable):
 async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
     """A client of the Temporal that the settings and the profile name; every client of ours is made here.
 
+    A process that shows its metrics has what the SDK counts among them.
+
     Args:
         settings: of the process.
         lazy: connects on its first use, so that a process starts while Temporal is away.
@@ -66,7 +70,13 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         SettingsError: the profile is missing, or does not fit.
         RuntimeError: nobody answers, or the other side is not trusted or does not trust us, which the message says.
     """
-    return await Client.connect(**connect_options(settings), data_converter=data_converter(settings), lazy=lazy)
+    return await Client.connect(
+        **connect_options(settings),
+        data_converter=data_converter(settings),
+        interceptors=client_interceptors(),
+        lazy=lazy,
+        runtime=None if settings.probe_port is None else measured_runtime(),
+    )
 
 
 def connect_options(settings: Settings) -> ClientConnectConfig:
@@ -90,8 +100,8 @@ def connect_options(settings: Settings) -> ClientConnectConfig:
     return profile
 
 
-async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Make a call whose own limit is `RPC_TIMEOUT`.
+async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, within: timedelta = RPC_TIMEOUT) -> Answer:
+    """Make a call whose own limit is `within`.
 
     Raises:
         TemporalAway: repeat.
@@ -99,7 +109,7 @@ async def ask_temporal(call: Callable[[], Awaitable[Answer]]) -> Answer:
     """
     try:
         # The limit of the call does not limit how long a lazy client connects.
-        async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + _CONNECT_SECONDS):
+        async with asyncio.timeout(within.total_seconds() + _CONNECT_SECONDS):
             return await call()
     except RPCError as error:
         message = f"Temporal: {error.status.name}: {error.message}"

@@ -26,7 +26,19 @@ class Turns:
         self._of = of
         self._error = error
         self._most_waiting = most_waiting
+        self.at_once = at_once
         self._waiting = 0
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many are in."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return self._waiting
 
     @asynccontextmanager
     async def take(self, *, wait: float | None) -> AsyncIterator[None]:
@@ -48,7 +60,9 @@ class Turns:
             raise self._error(f"no {self._of} came free in {wait:.2f} s: too many callers") from None
         finally:
             self._waiting -= 1
+        self._taken += 1
         try:
             yield
         finally:
+            self._taken -= 1
             self._turns.release()

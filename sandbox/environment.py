@@ -36,6 +36,9 @@ _KNOWN_TO_DOUBLES: Final = (
     *("stripe_api_key", "stripe_webhook_secret", "twilio_account_sid", "twilio_auth_token", "twilio_sender"),
 )
 
+BUILD_ID = "embedded"
+"""All releases are one version of the order worker: each takes the place of the one before it, at its start."""
+
 KAFKA_SESSION_MS = 4_000
 """Joining a group takes half of it here."""
 
@@ -56,7 +59,7 @@ def stack_settings(
     Raises:
         SettingsError: a setting in our environment does not fit, or lacks a database of an external PostgreSQL.
     """
-    Settings.load()
+    ours = Settings.load()
     own: dict[str, Any] = dict(
         **({} if databases is None else _dsns(databases)),
         user_address=address(ports.user),
@@ -81,6 +84,7 @@ def stack_settings(
         tls_key_file=certificates.key_file,
         temporal_address=address(ports.temporal),
         temporal_namespace=namespace,
+        build_id=ours.build_id or BUILD_ID,
         kafka_bootstrap=address(ports.kafka),
         kafka_replication=1,
         kafka_min_in_sync=1,

@@ -11,8 +11,9 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as NotParsedError
 
-from runtime.settings import Port, SettingsError
+from runtime.settings import Port, SettingsError, not_parsed
 from sandbox.external import External
 
 PREFIX: Final = "ORDERSAGA_SANDBOX_"
@@ -75,3 +76,5 @@ class SandboxSettings(BaseSettings):
                 f"{PREFIX}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in error.errors()
             ]
             raise SettingsError("\n".join(lines)) from None
+        except NotParsedError as error:
+            raise SettingsError(not_parsed(PREFIX, error)) from None

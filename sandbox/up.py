@@ -21,9 +21,11 @@ async def up(var: Path, ports: Ports, *, split: bool = False, external: Collecti
 
     Raises:
         StackError: it did not start, or cannot go on; everything is stopped again.
+        SignalledError: Ctrl-C or SIGTERM came before it was ready; everything is stopped again.
     """
     console = Console()
     began = time.monotonic()
+    was_ready = False
     try:
         with interrupted_by_signals(), console.status("Starting the stack") as status:
             stack = Stack(
@@ -35,6 +37,7 @@ async def up(var: Path, ports: Ports, *, split: bool = False, external: Collecti
                 on_update=lambda update: console.print(str(update), highlight=False),
             )
             async with stack:
+                was_ready = True
                 status.stop()
                 console.print(_table(stack.endpoints, var))
                 console.print(f"Ready after {time.monotonic() - began:.1f} s. Ctrl-C stops it.")
@@ -45,6 +48,8 @@ async def up(var: Path, ports: Ports, *, split: bool = False, external: Collecti
                     status.update("Stopping the stack")
                     status.start()
     except SignalledError:
+        if not was_ready:
+            raise
         console.print(f"Stopped in {time.monotonic() - began:.1f} s.")
 
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import grpc.aio
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.order import OrderActivities
@@ -25,11 +26,15 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.process import Lifecycle
+from runtime.release import worker_version
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal, wait_for_temporal
 from runtime.temporal_namespace import find_problem
+from runtime.temporal_tracing import StepLog
+from workers.first_version import take_over_if_first
+from workers.measured_steps import MeasuredSteps
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
 from workflows.refund_saga import RefundSaga
@@ -45,24 +50,36 @@ def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
     """How workflow code is run: guarded against non-deterministic calls, or unguarded and faster."""
     if not sandbox:
         return UnsandboxedWorkflowRunner()
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("domain"))
+    shared = SandboxRestrictions.default.with_passthrough_modules("domain", "opentelemetry")
+    return SandboxedWorkflowRunner(restrictions=shared)
 
 
 def make_worker(
-    client: Client, activities: Sequence[Callable[..., Any]], *, task_queue: str, runner: WorkflowRunner, grace: float
+    client: Client,
+    activities: Sequence[Callable[..., Any]],
+    *,
+    task_queue: str,
+    runner: WorkflowRunner,
+    grace: float,
+    version: WorkerDeploymentVersion | None,
 ) -> Worker:
-    """The worker, alike in production and in tests; at a stop running activities get `grace` seconds to end."""
+    """The worker, alike in production and in tests; at a stop running activities get `grace` seconds to end.
+
+    Without a `version` it takes what comes; only a server that knows nothing of versions lets such a worker do so.
+    """
     return Worker(
         client,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=activities,
         workflow_runner=runner,
+        interceptors=[MeasuredSteps(), StepLog()],
         max_cached_workflows=MAX_CACHED,
         max_concurrent_workflow_tasks=MAX_CONCURRENT,
         max_concurrent_activities=MAX_CONCURRENT,
         max_concurrent_local_activities=MAX_CONCURRENT,
         graceful_shutdown_timeout=timedelta(seconds=grace),
+        deployment_config=None if version is None else WorkerDeploymentConfig(version, use_worker_versioning=True),
     )
 
 
@@ -172,7 +189,9 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             task_queue=settings.temporal_task_queue,
             runner=runner,
             grace=settings.shutdown_grace,
+            version=worker_version(settings),
         )
         async with worker:
+            await take_over_if_first(client, settings, lifecycle.stopping)
             lifecycle.ready()
             await lifecycle.stopping.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -30,24 +29,33 @@ class Attention:
         self._order_id = order_id
         self._qualifier = qualifier
 
+        self._action = ""
+
     async def raise_for(self, step: str, note: str) -> None:
         """Raise attention until it is cleared. Where it is raised already, it stays as it is."""
-        web_ui.show_attention(step, note)
-        await _finish(self._start(step, note))
+        self.show(step, note)
+        await finish(self.start(step, note))
 
     async def clear(self, step: str) -> None:
         """The step needs nobody any more."""
-        web_ui.show_attention_cleared()
-        await _finish(self._start(step, None))
+        web_ui.show_attention_cleared(self._action)
+        await finish(self._start(step, None))
 
-    async def hold(self, step: str, note: str, *, until: Callable[[], bool]) -> None:
-        """Raise attention, wait until the condition holds, and clear it."""
-        note = note[:MAX_NOTE_LENGTH]
-        web_ui.show_attention(step, note)
-        raised = self._start(step, note)
-        await workflow.wait_condition(until)
-        await _finish(raised)  # else it could be overtaken by the clearing, and attention would stay for good
-        await self.clear(step)
+    def hold(self, step: str, note: str) -> HeldAttention:
+        """Raise attention until what is answered is cleared."""
+        return HeldAttention(self, step, note)
+
+    def show_action(self, action: str) -> None:
+        """A person did something about the step, in words; it is shown until something else is."""
+        self._action = action
+
+    def show(self, step: str, note: str) -> None:
+        """Show that the step needs a person, and what was done about it before."""
+        web_ui.show_attention(step, note[:MAX_NOTE_LENGTH], self._action)
+
+    def start(self, step: str, note: str) -> workflow.ActivityHandle[None]:
+        """Begin to raise it."""
+        return self._start(step, note[:MAX_NOTE_LENGTH])
 
     def _start(self, step: str, note: str | None) -> workflow.ActivityHandle[None]:
         qualified = f"{step} {self._qualifier}" if self._qualifier else step
@@ -55,7 +63,34 @@ class Attention:
         return start_retrying(OrderSteps.attention, request, summary=f"attention: {step}")
 
 
-async def _finish(activity: workflow.ActivityHandle[None]) -> None:
+class HeldAttention:
+    """Attention for a step, as long as it needs somebody.
+
+    Args:
+        attention: the workflow's.
+        step: its name.
+        note: the cause, in words for people.
+    """
+
+    def __init__(self, attention: Attention, step: str, note: str) -> None:
+        self._attention = attention
+        self._step = step
+        attention.show(step, note)
+        self._raised = attention.start(step, note)
+
+    def change(self, note: str) -> None:
+        """It needs somebody for this cause by now."""
+        self._attention.show(self._step, note)
+        if self._raised.done():  # else the order service is away, and would get one after the other
+            self._raised = self._attention.start(self._step, note)
+
+    async def clear(self) -> None:
+        """The step needs nobody any more."""
+        await finish(self._raised)  # else it could be overtaken by the clearing, and attention would stay for good
+        await self._attention.clear(self._step)
+
+
+async def finish(activity: workflow.ActivityHandle[None]) -> None:
     """Wait for it. If an operator made it fail by hand, that is no reason to end an order."""
     with suppress(FailureError):
         await activity

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from domain.money import format_money
 from domain.refunds import DisputeStatus
@@ -28,7 +29,8 @@ SUBJECT: Final = "dispute"
 """Stands for a step in attention."""
 
 
-@workflow.defn(name=DISPUTE_CASE)
+# It may run for months, longer than the workers of its release: it goes on with the next ones, by `workflow.patched`.
+@workflow.defn(name=DISPUTE_CASE, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class DisputeCase(ParkableWorkflow):
     """One dispute. It may run at any time and any number of times."""
 
@@ -48,6 +50,7 @@ class DisputeCase(ParkableWorkflow):
     async def run(self, dispute: DisputeInput) -> DisputeStatus:
         """Run until the dispute is decided, also when somebody cancels the workflow; answers with how it ended."""
         status, _ = await run_shielded(self._process(), on_cancel=lambda: None)
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return status
 
     async def _process(self) -> DisputeStatus:

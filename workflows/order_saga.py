@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from domain.orders import SOLD_STATUSES, CancelledBy, OrderStatus, Reason
 from domain.refusals import Refusal
@@ -47,7 +48,8 @@ UNDO: Final[Sequence[tuple[Step[str, None], str]]] = (
 """Undoes every step of the saga, the last one first; each leaves a tombstone where there is nothing to undo."""
 
 
-@workflow.defn(name=ORDER_SAGA)
+# It ends within its payment window and what is undone after it: it stays with the release that it began with.
+@workflow.defn(name=ORDER_SAGA, versioning_behavior=VersioningBehavior.PINNED)
 class OrderSaga(ParkableWorkflow):
     """One order. Money is taken and stock is sold, or neither; the order's status says which."""
 
@@ -102,6 +104,7 @@ class OrderSaga(ParkableWorkflow):
         """
         web_ui.show_received(len(self._order.lines))
         try:
+            await self._check_acceptance()
             quote = await self._resume() if self._order.is_repair else None
             quote = quote or await self._quote()
             await self._reserve()
@@ -119,6 +122,19 @@ class OrderSaga(ParkableWorkflow):
             for step, summary in UNDO:
                 await self._undo(step, summary=summary)
             return await self._mark(end.status, end.reason)
+
+    async def _check_acceptance(self) -> None:
+        """End an order that waited for too long, unless an earlier run brought it further than RECEIVED.
+
+        Two clocks are asked for what each knows alone: the order service's, how long Temporal did not take the order;
+        Temporal's, how long no worker did. So it does not matter how far they are apart.
+        """
+        limit = self._order.policy.acceptance_limit_seconds
+        waited = workflow.now() - workflow.info().workflow_start_time + timedelta(seconds=self._order.waited_seconds)
+        if limit is None or waited.total_seconds() <= limit:
+            return
+        if (await self._read_order()).status is OrderStatus.RECEIVED:
+            raise OrderEnds(Ending.failed(Reason.ACCEPTED_TOO_LATE))
 
     async def _resume(self) -> Quote | None:
         """Find out how far an earlier run came; the price that the order is sold at, if it came to one.

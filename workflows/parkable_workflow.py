@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from temporalio import workflow
 
+from domain.stuck_steps import RESOLVE_UPDATE, RETRY_UPDATE, Decision, StepAnswer
 from workflows.attention import Attention
 from workflows.changes import Changes, never
-from workflows.parked_step import Decision, ParkedStep
 from workflows.step_runner import StepRunner
+from workflows.stuck_step import Remedy, StuckStep
 
 
 class ParkableWorkflow:
-    """A workflow that runs steps, any of which may be parked until a person sends an update.
+    """A workflow that runs steps, any of which may fail or be parked until a person sends an update.
 
     Args:
         order_id: the order that it is about.
@@ -32,25 +33,28 @@ class ParkableWorkflow:
     ) -> None:
         self._changes = Changes()
         self._attention = Attention(order_id, qualifier=qualifier)
-        self._parked = ParkedStep(self._attention)
+        self._stuck = StuckStep(self._attention)
         self._runner = StepRunner(
-            self._attention, self._parked, attention_after=attention_after, is_cancelled=is_cancelled
+            self._attention, self._stuck, attention_after=attention_after, is_cancelled=is_cancelled
         )
 
-    @workflow.update
-    def retry(self) -> str:
-        """Run the parked step again, now that its cause is fixed; answers with the step's name."""
-        return self._parked.decide(Decision.RETRY)
+    @workflow.update(name=RETRY_UPDATE)
+    async def retry(self, decision: Decision | None = None) -> StepAnswer:
+        """Attempt the step that is parked or keeps failing at once; answers with what came of this attempt.
+
+        If it was refused again, it stays parked; if it failed again, it is tried again by itself as before.
+        """
+        return await self._stuck.ask(Remedy.RETRY, decision)
 
     @retry.validator
-    def _can_retry(self) -> None:
-        self._parked.check(Decision.RETRY)
+    def _can_retry(self, decision: Decision | None = None) -> None:
+        self._stuck.check(Remedy.RETRY)
 
-    @workflow.update
-    def resolve(self) -> str:
-        """Go on without the parked step, whose work was done by hand; answers with the step's name."""
-        return self._parked.decide(Decision.RESOLVE)
+    @workflow.update(name=RESOLVE_UPDATE)
+    async def resolve(self, decision: Decision | None = None) -> StepAnswer:
+        """Go on without the parked step, whose work was done by hand; answers once the workflow has gone on."""
+        return await self._stuck.ask(Remedy.RESOLVE, decision)
 
     @resolve.validator
-    def _can_resolve(self) -> None:
-        self._parked.check(Decision.RESOLVE)
+    def _can_resolve(self, decision: Decision | None = None) -> None:
+        self._stuck.check(Remedy.RESOLVE)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 from domain.refunds import RefundOrigin, RefundStatus
 from domain.refusals import Refusal
@@ -22,10 +23,10 @@ from domain.saga import (
 from workflows import web_ui
 from workflows.activity_calls import step_name
 from workflows.parkable_workflow import ParkableWorkflow
-from workflows.parked_step import Decision
 from workflows.shield import run_shielded
 from workflows.step_runner import SHIELDED, StepRefused
 from workflows.steps import OrderSteps, RefundSteps, StockSteps
+from workflows.stuck_step import Remedy
 
 PENDING_REREAD: Final = timedelta(hours=1)
 """How often a refund that Stripe is still processing is read when no event comes."""
@@ -34,7 +35,8 @@ REPLACE: Final = SHIELDED.answering({Refusal.PAYMENT_DISPUTED.value, Refusal.REF
 FAILED: Final = {RefundStatus.FAILED: "the refund failed", RefundStatus.CANCELLED: "the refund was canceled"}
 
 
-@workflow.defn(name=REFUND_SAGA)
+# It may run for weeks, longer than the workers of its release: it goes on with the next ones, by `workflow.patched`.
+@workflow.defn(name=REFUND_SAGA, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class RefundSaga(ParkableWorkflow):
     """One refund. What the payment service knows of it is what counts; this makes order and stock agree with that.
 
@@ -108,10 +110,10 @@ class RefundSaga(ParkableWorkflow):
             match await self._park(note, resolvable=True):
                 case None:
                     return
-                case Decision.RESOLVE:
+                case Remedy.RESOLVE:
                     await self._resolve()
                     return
-                case Decision.RETRY:
+                case Remedy.RETRY:
                     try:
                         await self._replace()
                     except StepRefused as refused:
@@ -119,8 +121,8 @@ class RefundSaga(ParkableWorkflow):
                     else:
                         return
 
-    async def _park(self, note: str, *, resolvable: bool) -> Decision | None:
-        return await self._parked.wait(
+    async def _park(self, note: str, *, resolvable: bool) -> Remedy | None:
+        return await self._stuck.wait(
             step_name(RefundSteps.carry_out_refund),
             note,
             resolvable=resolvable,

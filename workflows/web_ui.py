@@ -22,12 +22,17 @@ from domain.saga import (
     Quote,
     RefundState,
 )
+from domain.stuck_steps import Decision, StepAnswer
 from workflows.order_ending import Ending
 from workflows.payment_decision import Awaited, PaymentTerms, Wait
 
 STATUS: Final = SearchAttributeKey.for_keyword(ORDER_STATUS_ATTRIBUTE)
 TOTAL: Final = SearchAttributeKey.for_int(ORDER_TOTAL_ATTRIBUTE)
 ATTENTION: Final = SearchAttributeKey.for_keyword(ORDER_ATTENTION_ATTRIBUTE)
+
+MAX_NAME: Final = 100
+MAX_NOTE: Final = 500
+"""Characters of what people wrote that are shown."""
 
 PAYMENT_IN_WORDS: Final[Mapping[PaymentStatus, str]] = {
     PaymentStatus.OPENING: "The payment is not open yet.",
@@ -121,20 +126,29 @@ def show_dispute(dispute: DisputeState) -> None:
     )
 
 
-def show_attention(step: str, note: str) -> None:
-    """A step needs a person."""
+def show_attention(step: str, note: str, action: str = "") -> None:
+    """A step needs a person; `action` is what somebody did about it before."""
     workflow.upsert_search_attributes([ATTENTION.value_set(step)])
     workflow.set_current_details(
         f"**Needs attention** at step `{step}`: {note}\n\n"
-        "A step that fails is listed under Pending Activities, with its attempts and last error. A step that was "
-        "refused waits for the update `retry`, or for `resolve` once its work has been done by hand."
+        "A step that fails is listed under Pending Activities, with its attempts and last error; the update `retry` "
+        "attempts it at once. A step that was refused waits for `retry`, or for `resolve` once its work has been done "
+        f"by hand.\n\n{action}".rstrip()
     )
 
 
-def show_attention_cleared() -> None:
+def show_attention_cleared(action: str) -> None:
     """Nobody is needed any more."""
     workflow.upsert_search_attributes([ATTENTION.value_unset()])
-    workflow.set_current_details("")
+    workflow.set_current_details(action)
+
+
+def describe_action(remedy: str, decision: Decision | None, answer: StepAnswer) -> str:
+    """What somebody asked for, why, and what came of it."""
+    by = "at Temporal, by nobody named" if decision is None else f"by **{decision.actor[:MAX_NAME]}**"
+    why = "" if decision is None or not decision.note else f" ({decision.note[:MAX_NOTE]})"
+    what = ": ".join(part for part in (answer.outcome, answer.refusal, answer.message) if part)
+    return f"{_time(workflow.now())}: `{remedy}` of step `{answer.step}` {by}{why}: {what[:MAX_NOTE]}"
 
 
 def _in_words(status: OrderStatus, reason: str | None) -> str:

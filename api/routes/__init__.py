@@ -23,6 +23,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     orders.cancel_order,
     orders.get_order,
     orders.list_orders,
+    orders.get_timeline,
     refunds.refund_order,
     refunds.list_refunds,
     payments.get_payment,

@@ -22,13 +22,14 @@ from api.idempotency import (
 )
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
-from api.schemas.orders import Cancellation, Line, NewOrder, Order, OrderPage
+from api.schemas.orders import Cancellation, Line, NewOrder, Order, OrderPage, Timeline, TimelineEntry
 from api.services import Services
 from api.validation import StrictJson
 from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
+from runtime.order_records import collect_order_record
 from runtime.protos import to_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
@@ -178,6 +179,43 @@ async def get_order(
     )
     order = await show_order(answer.order, caller=request.user, services=services)
     return Response(order, headers={"Cache-Control": "no-store"})
+
+
+@get(
+    "/v1/orders/{order_id:str}/timeline",
+    operation_id="getOrderTimeline",
+    summary="What happened to an order",
+    tags=["orders"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses=declared(400, 401, 404),
+)
+async def get_timeline(
+    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+) -> Response[Timeline]:
+    """What happened to the order, to its payment, stock and mails, the first thing first.
+
+    Its customer sees what concerns them; an admin all of it, with who did what, and why.
+    """
+    with Violations() as violations:
+        violations.check_id("order_id", order_id)
+    await call(
+        services.order.GetOrder,
+        pb.GetOrderRequest(order_id=order_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    record = await collect_order_record(services.on_call, order_id, caller=request.user, deadline=services.deadline)
+    timeline = Timeline(
+        entries=[
+            TimelineEntry(
+                at=entry.at, type=entry.type, text=entry.text, actor=entry.actor or None, note=entry.note or None
+            )
+            for entry in record.timeline
+        ],
+        missing=[part.value for part in record.missing],
+    )
+    return Response(timeline, headers={"Cache-Control": "no-store"})
 
 
 def merge_lines(lines: Sequence[Line], violations: Violations, *, field: str = "lines") -> list[OrderLine]:

@@ -121,3 +121,24 @@ class OrderPage(Struct, frozen=True, kw_only=True):
 
     items: list[OrderSummary]
     next_cursor: str | None
+
+
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """Something that happened to an order.
+
+    `type` is one word of ours, such as `order.paid`; `actor` is who did it, such as `operator:ada`, null where it
+    happened by itself or is not for this reader; `note` is why, in their words.
+    """
+
+    at: datetime
+    type: str
+    text: str
+    actor: str | None
+    note: str | None
+
+
+class Timeline(Struct, frozen=True, kw_only=True):
+    """What happened to an order, the first thing first; `missing` names the services that did not answer."""
+
+    entries: list[TimelineEntry]
+    missing: list[str]

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 Lines = Mapping[str, int]
 """Product id to quantity."""
+
+
+class Source(StrEnum):
+    """What facts are read from."""
+
+    TEMPORAL = "temporal"
+    STRIPE = "stripe"
+    INVENTORY = "database inventory"
+    PAYMENT = "database payment"
+    ORDER = "database order"
+    KAFKA = "kafka"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +165,10 @@ class RunFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything, read one source after the other: a fact may be newer than another."""
+    """Everything, read from all sources side by side: a fact may be newer than another.
+
+    Of a source that is in `unread`, nothing is known: its facts are empty.
+    """
 
     read_at: datetime
     orders: Mapping[str, OrderFact]
@@ -172,6 +187,10 @@ class Facts:
     """By workflow id; of several runs under one id, the last."""
     published: Mapping[str, list[int]]
     """Order id to the seqs of its events in Kafka, in their order, each counted at its first occurrence."""
+    foreign_records: int = 0
+    """Records on the topic of the orders' events that are none of ours."""
+    unread: Mapping[Source, str] = field(default_factory=dict)
+    """Source that could not be read to a line that names it, says why, and what mends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

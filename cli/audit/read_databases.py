@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
 from psycopg.rows import class_row
 
 from cli.audit.facts import (
@@ -20,9 +22,17 @@ from cli.audit.facts import (
     StockFact,
     TransitionFact,
 )
+from cli.audit.patience import Unreadable
+from runtime.connecting import with_keepalives
+from runtime.refusal import Unavailable
+from runtime.settings import SettingsError
 
 Fact = TypeVar("Fact")
+Answer = TypeVar("Answer")
 Connection = psycopg.AsyncConnection[Any]
+
+_STATEMENT_SECONDS: Final = 120.0
+"""What one statement gets: a table of a million rows, or a server that does not answer any more."""
 
 _ORDERS: Final = """
     SELECT o.id::text, o.status, o.seq, o.total, o.refunded, o.currency, o.created_at, o.updated_at,
@@ -141,15 +151,40 @@ async def fetch_payments(connection: Connection) -> PaymentFacts:
     )
 
 
+async def ask_database(read: Callable[[str], Awaitable[Answer]], dsn: str, *, service: str) -> Answer:
+    """What is read from a service's database.
+
+    Raises:
+        SettingsError: the DSN is none.
+        Unreadable: the database is not set up for the audit.
+        Unavailable: it does not answer.
+    """
+    try:
+        return await read(dsn)
+    except (InsufficientPrivilege, UndefinedTable, UndefinedColumn) as error:
+        problem = f"database {service}: {error.diag.message_primary}; run `ordersaga setup databases`"
+        raise Unreadable(f"{problem}, unless ORDERSAGA_AUDIT_DSNS, {service}, leads to another database") from None
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"database {service} does not answer: {error}") from None
+    except psycopg.ProgrammingError:  # its text may quote the password
+        raise SettingsError(
+            f"ORDERSAGA_AUDIT_DSNS, {service}: must be a URI such as postgresql://role:password@host:5432/database"
+        ) from None
+    except psycopg.Error as error:
+        raise Unreadable(f"database {service} does not give its rows: {error}") from None
+    except TimeoutError:
+        raise Unreadable(f"database {service}: no answer within {_STATEMENT_SECONDS:g} s") from None
+
+
 async def _connect(dsn: str) -> Connection:
     """A connection whose statements all see one moment, and that cannot write."""
-    connection = await psycopg.AsyncConnection.connect(dsn)
+    connection = await psycopg.AsyncConnection.connect(with_keepalives(dsn))
     await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
     await connection.set_read_only(True)
     return connection
 
 
 async def _fetch(connection: Connection, kind: type[Fact], query: str) -> list[Fact]:
-    async with connection.cursor(row_factory=class_row(kind)) as cursor:
+    async with asyncio.timeout(_STATEMENT_SECONDS), connection.cursor(row_factory=class_row(kind)) as cursor:
         await cursor.execute(query.encode())
         return await cursor.fetchall()

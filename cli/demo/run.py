@@ -39,9 +39,13 @@ def run_demo(var: Path, *, json_file: Path | None, histories: Path | None) -> bo
     Raises:
         StackError: the stack did not start, or one of its processes died.
         DemoError: an order did not get to its end.
+        Unavailable: the audit could not read something.
+        SignalledError: Ctrl-C, or SIGTERM; everything is stopped.
     """
     console = Console(highlight=False)
     began = time.monotonic()
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
     StackFolder(var).release()  # refuses to go on when another demo runs here
     shutil.rmtree(var, ignore_errors=True)
     try:

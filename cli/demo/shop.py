@@ -13,6 +13,7 @@ import httpx
 import stripe
 
 from cli.demo.model import NO_MONEY, Customer, Line, Money, PlacedOrder, Product, to_order
+from cli.exiting import CommandFailed
 from cli.stripe_sdk import open_stripe
 from domain.ids import new_id
 from domain.orders import OrderStatus
@@ -31,7 +32,7 @@ POLL: Final = 0.05
 PASSWORD: Final = "sandbox-password"  # noqa: S105  # of accounts that live as long as the demo's stack
 
 
-class DemoError(Exception):
+class DemoError(CommandFailed):
     """The stack did not do what the demo shows; the message says what."""
 
 

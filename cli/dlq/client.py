@@ -9,14 +9,14 @@ from typing import Final, TypeVar
 
 import grpc.aio
 
+from cli.on_call.operator import DEADLINE, open_operator
 from domain.limits import MAX_PAGE_SIZE
 from domain.refusals import Refusal
 from ordersaga.notification.v1 import dead_letters_pb2 as pb
 from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
 from runtime.caller import SERVICE
-from runtime.identity import Credentials, Part
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call, open_channel
+from runtime.rpc_client import call
 from runtime.settings import Settings, SettingsError
 
 Request = TypeVar("Request")
@@ -53,9 +53,8 @@ class DeadLetterClient:
     `SettingsError` if it does not let us.
     """
 
-    def __init__(self, stub: NotificationServiceStub, *, deadline: float) -> None:
+    def __init__(self, stub: NotificationServiceStub) -> None:
         self._stub = stub
-        self._deadline = deadline
 
     async def pages(self, *, closed_too: bool) -> AsyncIterator[pb.ListDeadLettersResponse]:
         """All of them, page by page; at least one page."""
@@ -81,7 +80,7 @@ class DeadLetterClient:
 
     async def _ask(self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer], request: Request) -> Answer:
         try:
-            return await call(method, request, caller=SERVICE, deadline=self._deadline)
+            return await call(method, request, caller=SERVICE, deadline=DEADLINE)
         except CallRefused as refused:
             if refused.refusal is Refusal.DEAD_LETTER_NOT_FOUND:
                 raise NoSuchLetter(refused.message) from None
@@ -95,9 +94,8 @@ async def open_client(settings: Settings) -> AsyncIterator[DeadLetterClient]:
     Raises:
         SettingsError: the operator's certificate is missing, or does not fit.
     """
-    credentials = Credentials.of(settings, Part.OPERATOR)
-    async with open_channel(Part.NOTIFICATION, settings.notification_address, credentials) as channel:
-        yield DeadLetterClient(NotificationServiceStub(channel), deadline=settings.grpc_deadline)
+    async with open_operator(settings) as operator:
+        yield DeadLetterClient(operator.notifications)
 
 
 def _in_words(refused: CallRefused) -> str:

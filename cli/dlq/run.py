@@ -13,6 +13,7 @@ from rich.progress import track
 
 from cli.dlq.client import DeadLetterClient, NoSuchLetter, open_client, parse_id, to_id
 from cli.dlq.report import describe_action, print_letter, print_list, to_json
+from cli.exiting import ExitCode
 from ordersaga.notification.v1 import dead_letters_pb2 as pb
 from runtime.logs import configure_logging
 from runtime.refusal import Unavailable
@@ -20,7 +21,6 @@ from runtime.rpc_client import ServiceUnavailable
 from runtime.settings import Settings, SettingsError
 
 _QUIET: Final = "critical"
-_WELL, _FINDING, _INTERRUPTED = 0, 1, 130
 
 Act = Callable[[pb.RecordPlace], Awaitable[tuple[pb.DeadLetter, bool]]]
 """Does something about a dead letter; as it is then, and whether it was open before."""
@@ -36,7 +36,7 @@ def list_letters(settings: Settings, *, closed_too: bool, as_json: bool) -> int:
             print(msgspec.json.encode([to_json(letter) for letter in letters]).decode())
         else:
             print_list(letters, open_ones=pages[-1].open, closed_too=closed_too)
-        return _FINDING if pages[-1].open else _WELL
+        return ExitCode.FINDING if pages[-1].open else ExitCode.WELL
 
     return _run(settings, ask)
 
@@ -50,12 +50,12 @@ def show_letter(settings: Settings, letter_id: str, *, as_json: bool) -> int:
             letter = await client.get(place)
         except NoSuchLetter as error:
             print(error, file=sys.stderr)
-            return _FINDING
+            return ExitCode.FINDING
         if as_json:
             print(msgspec.json.encode(to_json(letter)).decode())
         else:
             print_letter(letter)
-        return _FINDING if letter.status == pb.DEAD_LETTER_STATUS_OPEN else _WELL
+        return ExitCode.FINDING if letter.status == pb.DEAD_LETTER_STATUS_OPEN else ExitCode.WELL
 
     return _run(settings, ask)
 
@@ -71,7 +71,7 @@ def retry_letters(settings: Settings, letter_ids: Sequence[str], *, everything: 
         if dry_run:
             for place in chosen:
                 print(f"{to_id(place)}: would be tried again")
-            return _WELL
+            return ExitCode.WELL
         if not chosen:
             print("No dead letter waits for a person.")
 
@@ -105,18 +105,18 @@ async def _open_places(client: DeadLetterClient) -> list[pb.RecordPlace]:
 async def _act(places: Sequence[pb.RecordPlace], act: Act) -> int:
     """Do it to one after the other, and say what came of each."""
     console = Console(stderr=True)
-    code = _WELL
+    code = ExitCode.WELL
     for place in track(places, console=console, disable=len(places) < 2 or not console.is_terminal, transient=True):
         try:
             letter, acted = await act(place)
         except NoSuchLetter as error:
             print(error, file=sys.stderr)
-            code = _FINDING
+            code = ExitCode.FINDING
             continue
         done = describe_action(letter.actions[-1]) if letter.actions else "nobody has touched it"
         print(f"{to_id(place)}: {'' if acted else 'closed already: '}{done}", flush=True)
         if letter.status == pb.DEAD_LETTER_STATUS_OPEN:
-            code = _FINDING
+            code = ExitCode.FINDING
     return code
 
 
@@ -130,7 +130,4 @@ def _run(settings: Settings, ask: Callable[[DeadLetterClient], Coroutine[Any, An
                 raise Unavailable(f"{error} ({where})") from None
 
     configure_logging(_QUIET)  # what keeps it from its work is said in words
-    try:
-        return asyncio.run(run())
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return asyncio.run(run())

@@ -19,6 +19,7 @@ from rich.text import Text
 from cli.events.reading import TopicReader, open_topics
 from cli.events.record import Seen, Wanted, read
 from cli.events.words import in_words
+from cli.exiting import ExitCode
 from cli.printable import readable
 from domain.events import ALL_TOPICS
 from runtime.logs import configure_logging
@@ -61,11 +62,9 @@ def run(settings: Settings, tail: Tail) -> int:
         raise SettingsError(f"there is no topic {', '.join(unknown)} of ours; these are: {', '.join(ALL_TOPICS)}")
     try:
         asyncio.run(_show(settings, tail))
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # whoever read it, such as `head`, has seen enough
         sys.stdout = sys.stderr
-    return 0
+    return ExitCode.WELL
 
 
 async def _show(settings: Settings, tail: Tail) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from cli.hints import with_hint
 from runtime.database import DatabaseAway
-from runtime.refusal import InvalidArgument
+from runtime.refusal import InvalidArgument, Unavailable
 from runtime.settings import Settings, SettingsError
 from services.user.bootstrap import bootstrap_accounts
 
@@ -15,6 +16,7 @@ def create_admin(settings: Settings, *, email: str, password: str, name: str) ->
 
     Raises:
         SettingsError: the user database's DSN, the e-mail, the password or the name does not fit.
+        Unavailable: the database does not answer, or has no tables yet.
     """
     return asyncio.run(ensure_admin(settings, email=email, password=password, name=name))
 
@@ -28,4 +30,4 @@ async def ensure_admin(settings: Settings, *, email: str, password: str, name: s
             lines = [f"ORDERSAGA_ADMIN_{field.upper()}: {fault}" for field, fault in refused.details.items()]
             raise SettingsError("\n".join(lines)) from None
         except DatabaseAway as away:
-            raise SettingsError(f"ORDERSAGA_USER_DSN: {away}") from None
+            raise Unavailable(with_hint(str(away), "see ORDERSAGA_USER_DSN")) from None

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from migrations.grants import Roles
 from migrations.runner import SERVICES, upgrade_all
 from runtime.database import sqlalchemy_url
+from runtime.refusal import Unavailable
 from runtime.settings import Settings, SettingsError
 
 CONNECT_SECONDS: Final = 10
@@ -32,14 +33,20 @@ def set_up(settings: Settings) -> Iterator[str]:
 
     Raises:
         SettingsError: with one line per database or role that does not fit.
+        Unavailable: with one line per database that does not answer.
     """
     faults: list[str] = []
+    away: list[str] = []
     for service in SERVICES:
         try:
-            faults += _dsn_faults(_owner_setting(settings, service), _owner_dsn(settings, service))
+            _try_dsn(_owner_setting(settings, service), _owner_dsn(settings, service))
         except SettingsError as error:
             faults.append(str(error))
-    _raise(faults)
+        except Unavailable as error:
+            away.append(str(error))
+    _raise([*faults, *away] if faults else [])
+    if away:
+        raise Unavailable("\n".join(away))
     made = [role for service in SERVICES for role in _make_roles(settings, service)]
     _raise([fault for service in SERVICES for fault in _role_faults(settings, service)])
     owners = {service: _owner_dsn(settings, service) for service in SERVICES}
@@ -120,11 +127,11 @@ def _user_of(dsn: str) -> str:
     return str(conninfo_to_dict(dsn).get("user") or "")
 
 
-def _dsn_faults(name: str, dsn: str) -> Iterator[str]:
+def _try_dsn(name: str, dsn: str) -> None:
     try:
         sqlalchemy_url(dsn)
         psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS).close()
     except psycopg.OperationalError as error:
-        yield f"{name}: cannot connect: {error}"
+        raise Unavailable(f"{name}: cannot connect: {' '.join(str(error).split())}") from None
     except (ArgumentError, ValueError, psycopg.ProgrammingError):  # their texts may quote the password
-        yield f"{name}: must be a URI such as postgresql://role:password@host:5432/database"
+        raise SettingsError(f"{name}: must be a URI such as postgresql://role:password@host:5432/database") from None

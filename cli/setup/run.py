@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from cli.exiting import CommandFailed, ExitCode
+from cli.hints import with_hint
 from cli.setup import databases
 from cli.setup.admin import ensure_admin
 from runtime.refusal import Unavailable
@@ -44,18 +46,22 @@ def steps_of(names: Sequence[str]) -> Sequence[Step]:
 _NOTHING: Final = "nothing to do"
 
 
-def run(settings: Settings, steps: Sequence[Step], *, secret_file: Path | None) -> bool:
-    """Take the steps, all of them without any, and print what was done; false when one failed, which is printed.
+def run(settings: Settings, steps: Sequence[Step], *, secret_file: Path | None) -> ExitCode:
+    """Take the steps, all of them without any, and print what was done, and which could not be.
 
     A step that fails holds up no other. A new signing secret of Stripe's goes to `secret_file`.
 
+    Returns:
+        WELL, or why the first step that failed did: FINDING when it was refused, NOT_ASKED when nobody answers.
+
     Raises:
-        SettingsError: a setting is missing or does not fit.
+        SettingsError: a setting is missing or does not fit, or the file cannot be made.
     """
+    _check(secret_file)
     return asyncio.run(_run(settings, steps or list(Step), secret_file))
 
 
-async def _run(settings: Settings, steps: Sequence[Step], secret_file: Path | None) -> bool:
+async def _run(settings: Settings, steps: Sequence[Step], secret_file: Path | None) -> ExitCode:
     does: dict[Step, Callable[[], Awaitable[Iterable[str]]]] = {
         Step.DATABASES: lambda: _databases(settings),
         Step.TEMPORAL: lambda: _temporal(settings),
@@ -63,17 +69,18 @@ async def _run(settings: Settings, steps: Sequence[Step], secret_file: Path | No
         Step.STRIPE: lambda: _stripe(settings, secret_file),
         Step.ADMIN: lambda: _admin(settings),
     }
-    well = True
+    code = ExitCode.WELL
     for step in steps:
         try:
             lines = list(await does[step]()) or [_NOTHING]
-        except Unavailable as failure:
-            print(f"{step}: {failure}", file=sys.stderr)
-            well = False
+        except (CommandFailed, Unavailable) as failure:
+            for line in str(failure).splitlines():
+                print(f"{step}: {line}", file=sys.stderr)
+            code = code or (ExitCode.FINDING if isinstance(failure, CommandFailed) else ExitCode.NOT_ASKED)
             continue
         for line in lines:
             print(f"{step}: {line}")
-    return well
+    return code
 
 
 async def _databases(settings: Settings) -> Iterable[str]:
@@ -82,22 +89,30 @@ async def _databases(settings: Settings) -> Iterable[str]:
 
 async def _temporal(settings: Settings) -> Iterable[str]:
     from runtime import temporal_namespace
-    from runtime.temporal import connect_temporal
+    from runtime.temporal import TemporalAway, TemporalRefused, connect_temporal
 
     client = await connect_temporal(settings, lazy=True)
-    return await temporal_namespace.set_up(client, retention=timedelta(seconds=settings.temporal_retention))
+    try:
+        return await temporal_namespace.set_up(client, retention=timedelta(seconds=settings.temporal_retention))
+    except TemporalRefused as refused:
+        raise CommandFailed(str(refused)) from None
+    except TemporalAway as away:
+        raise Unavailable(with_hint(str(away), "see ORDERSAGA_TEMPORAL_ADDRESS, or the profile")) from None
 
 
 async def _kafka(settings: Settings) -> Iterable[str]:
     from runtime import kafka_topics
 
-    return await kafka_topics.set_up(settings)
+    try:
+        return await kafka_topics.set_up(settings)
+    except Unavailable as unusable:
+        raise Unavailable(with_hint(str(unusable), "see ORDERSAGA_KAFKA_BOOTSTRAP")) from None
 
 
 async def _stripe(settings: Settings, secret_file: Path | None) -> Iterable[str]:
     from services.payment.stripe import endpoint
     from services.payment.stripe.client import open_stripe
-    from services.payment.stripe.errors import StripeRefused
+    from services.payment.stripe.errors import StripeRefused, StripeUnavailable
 
     if settings.stripe_webhook_url is None:
         return ["left alone: ORDERSAGA_STRIPE_WEBHOOK_URL is not set"]
@@ -105,8 +120,19 @@ async def _stripe(settings: Settings, secret_file: Path | None) -> Iterable[str]
         try:
             done = await endpoint.set_up(client, settings.stripe_webhook_url)
         except StripeRefused as refused:
-            raise Unavailable(f"Stripe: {refused}") from None
+            raise CommandFailed(f"Stripe: {refused}") from None
+        except StripeUnavailable as away:
+            hint = "see ORDERSAGA_STRIPE_API_KEY and ORDERSAGA_STRIPE_API_BASE"
+            raise Unavailable(with_hint(str(away), hint)) from None
     return [*done.lines, *_keep(done.secret, secret_file)]
+
+
+def _check(secret_file: Path | None) -> None:
+    """See that the file can be made before Stripe shows what is to be in it, which it does once."""
+    if secret_file is not None and not os.access(secret_file if secret_file.exists() else secret_file.parent, os.W_OK):
+        raise SettingsError(
+            f"--stripe-secret-file: {secret_file} cannot be written: there is no such folder, or no right"
+        )
 
 
 def _keep(secret: str | None, file: Path | None) -> Iterable[str]:

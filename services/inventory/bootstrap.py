@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
+from runtime.on_call import OnCall
 from runtime.settings import Settings
+from services.inventory.on_call import InventoryOnCall
 from services.inventory.service import InventoryService
 from services.inventory.tables import SCHEMA
 
@@ -20,7 +24,9 @@ class InventoryComponents:
 
     database: Database
     inventory: InventoryService
+    on_call: OnCall
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -38,5 +44,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         yield InventoryComponents(
             database=opened,
             inventory=InventoryService(opened),
+            on_call=InventoryOnCall(opened),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("inventory", opened),
         )

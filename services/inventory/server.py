@@ -10,8 +10,9 @@ from domain.limits import MAX_NOTE
 from domain.stock import MAX_ON_HAND
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer, add_InventoryServiceServicer_to_server
-from runtime.caller import CallerRole
+from runtime.caller import CallerRole, current_caller
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import allow
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
@@ -49,6 +50,7 @@ class InventoryServicer(InventoryServiceServicer):
             product_id=request.product_id,
             delta=request.delta,
             note=request.note,
+            actor=current_caller().actor,
         )
         return pb.AdjustStockResponse(stock=to_stock(level))
 
@@ -100,5 +102,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.INVENTORY, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
         )

@@ -42,8 +42,10 @@ class InventoryService:
         async with self._database.autocommit() as connection:
             return await InventoryRepository(connection).get_stock(product_id)
 
-    async def adjust(self, *, adjustment_id: str, product_id: str, delta: int, note: str) -> StockLevel:
-        """Add `delta` units to what is on hand, once per `adjustment_id`.
+    async def adjust(
+        self, *, adjustment_id: str, product_id: str, delta: int, note: str, actor: str | None = None
+    ) -> StockLevel:
+        """Add `delta` units to what is on hand, once per `adjustment_id`; who does it, and why, is kept with it.
 
         Raises:
             OutOfStock: less would be on hand than is reserved.
@@ -65,6 +67,7 @@ class InventoryService:
                 on_hand_change=delta,
                 adjustment_id=adjustment_id,
                 note=note,
+                actor=actor,
             )
             [level] = await _apply(repository, [change])
             if level.on_hand > MAX_ON_HAND:

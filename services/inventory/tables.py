@@ -12,7 +12,7 @@ from domain.stock import MovementKind, ReservationStatus
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 """Revision of the migrations that makes these tables."""
 
 
@@ -73,6 +73,9 @@ class ChangeColumns(SQLModel):
     adjustment_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), unique=True)
     restock_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     note: str = Field(default="", sa_type=Text)
+    """Why it was adjusted, in the words of whoever did."""
+    actor: str | None = Field(default=None, sa_type=Text)
+    """Who adjusted it, see `runtime.caller.Caller.actor`; None where an order moved it, or it was before 0.3."""
 
 
 class MovementRow(Base, ChangeColumns, table=True):

@@ -14,19 +14,24 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.backoff import Backoff
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Check, Checks, seldom
 from runtime.identity import Credentials, Part
 from runtime.kafka_consumer import Consumer
 from runtime.kafka_topics import find_missing as find_missing_topics
+from runtime.measuring import Measurement
+from runtime.on_call import OnCall
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
 from runtime.settings import Settings
 from services.notification.dead_letters.service import DeadLetters
+from services.notification.desk import NotificationDesk
 from services.notification.directory import Directory
 from services.notification.intake import order_event_handler, order_events_consumer
 from services.notification.messenger import Messenger
 from services.notification.model import DueNotification
+from services.notification.on_call import NotificationOnCall
 from services.notification.repository import DUE_NOTIFICATIONS
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
@@ -50,6 +55,7 @@ class NotificationComponents:
         sender: sends what is due; to be woken when something has become due.
         consumer: takes in the events of orders; `Consumer.standing` says whether it moves.
         dead_letters: what it refused; `DeadLetters.count_open` says how many wait for a person.
+        desk: where operators act on what does not get out.
         background: what runs beside the server, each until cancelled.
     """
 
@@ -58,8 +64,11 @@ class NotificationComponents:
     sender: DueWorker[DueNotification]
     consumer: Consumer
     dead_letters: DeadLetters
+    desk: NotificationDesk
+    on_call: OnCall
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -121,6 +130,12 @@ async def bootstrap(
             sender=sender,
             consumer=consumer,
             dead_letters=dead_letters,
+            desk=NotificationDesk(opened, on_due=sender.wake),
+            on_call=NotificationOnCall(opened),
             background=(sender.run, consumer.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
+            measurements=[
+                *database_measurements("notification", opened, due={sender.name: DUE_NOTIFICATIONS}),
+                consumer.measurement,
+            ],
         )

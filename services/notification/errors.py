@@ -65,3 +65,22 @@ class NotificationDiffers(Refused):
         super().__init__(
             f"notification {notification_id} is another one; choose a new id", notification_id=notification_id
         )
+
+
+class NotificationNotFound(Refused):
+    """There is no such notification."""
+
+    refusal = Refusal.NOTIFICATION_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, notification_id: str) -> None:
+        super().__init__(f"there is no notification {notification_id}", notification_id=notification_id)
+
+
+class NotificationDone(Refused):
+    """Nothing can be done about the notification; the message says why."""
+
+    refusal = Refusal.NOTIFICATION_DONE
+
+    def __init__(self, notification_id: str, why: str) -> None:
+        super().__init__(f"notification {notification_id} {why}", notification_id=notification_id)

@@ -16,6 +16,7 @@ from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.database import DatabaseAway
 from runtime.kafka_consumer import Consumer, Handler, Subscription, Unprocessable
 from runtime.settings import Settings
+from runtime.tracing import note_order
 from services.notification.dead_letters.service import DeadLetters
 from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
 from services.notification.service import NotificationService
@@ -31,6 +32,8 @@ def order_event_handler(notifications: NotificationService, *, on_due: Callable[
 
     async def handle(record: ConsumerRecord) -> None:
         event = to_order_event(record)
+        if event is not None:
+            note_order(event.data)
         if event is not None and await notifications.receive(event):
             on_due()
 

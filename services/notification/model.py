@@ -138,7 +138,22 @@ class DueNotification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredNotification:
-    """What became of a notification; `fingerprint` is a written message's, None for a mail about an order."""
+    """What became of a notification.
+
+    Attributes:
+        fingerprint: a written message's; None for a mail about an order.
+        last_error: why the last attempt failed since it was let be due.
+        dismissed: who left it alone though it failed, and why.
+        follows: whether it waits for an earlier mail of its order.
+    """
 
     status: NotificationStatus
     fingerprint: bytes | None
+    last_error: str | None
+    dismissed: str | None
+    follows: bool
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was tried, in vain or not, or is not to be tried yet."""
+        return self.status is not NotificationStatus.PENDING or self.last_error is not None or self.follows

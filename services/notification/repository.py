@@ -28,17 +28,17 @@ _RECEIVE: Final = """
     )
     INSERT INTO notifications
            (id, user_id, channel, status, attempts, next_attempt_at, created_at,
-            order_id, template, ce_id, order_seq, event)
+            order_id, template, ce_id, order_seq, event, traceparent)
     SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
-           %(order_id)s, %(template)s, ce_id, %(order_seq)s, %(event)s
+           %(order_id)s, %(template)s, ce_id, %(order_seq)s, %(event)s, %(traceparent)s::text
       FROM received
 """
 _ADD_WRITTEN: Final = """
     INSERT INTO notifications
            (id, user_id, channel, status, attempts, next_attempt_at, created_at,
-            recipient, subject, body, fingerprint)
+            recipient, subject, body, fingerprint, traceparent)
     VALUES (%(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
-            %(recipient)s, %(subject)s, %(body)s, %(fingerprint)s)
+            %(recipient)s, %(subject)s, %(body)s, %(fingerprint)s, %(traceparent)s::text)
     ON CONFLICT DO NOTHING
 """
 # A number is only read here, so somebody else may take it first; then it is read again.
@@ -70,16 +70,17 @@ def _to_order_event(*, template: str, ce_id: str, order_seq: int, event: str, **
     return OrderEvent(id=ce_id, seq=order_seq, template=Template(template), data=parse_order_event(event), text=event)
 
 
+FIRST_OF_ITS_ORDER: Final[LiteralString] = """
+    NOT EXISTS (SELECT FROM notifications AS earlier
+                 WHERE earlier.order_id = notifications.order_id AND earlier.order_seq < notifications.order_seq
+                   AND earlier.status = 'PENDING')
+"""
+"""A mail waits for the earlier ones of its order, so that a customer reads what happened in its order."""
 DUE_NOTIFICATIONS: Final = DueTable(
     table="notifications",
     key="id",
     pending="status = 'PENDING'",
-    # A mail waits for the earlier ones of its order, so that a customer reads what happened in its order.
-    ready="""
-        NOT EXISTS (SELECT FROM notifications AS earlier
-                     WHERE earlier.order_id = notifications.order_id AND earlier.order_seq < notifications.order_seq
-                       AND earlier.status = 'PENDING')
-    """,
+    ready=FIRST_OF_ITS_ORDER,
     columns=f"""
         claimed.id AS notification_id, {_NEXT_SEQ} AS next_seq, claimed.user_id, claimed.channel, claimed.template,
         claimed.ce_id, claimed.order_seq, claimed.event, claimed.recipient, claimed.subject, claimed.body
@@ -150,9 +151,41 @@ class NotificationRepository:
         """What became of a notification; None when there is none."""
         return await self._connection.fetch_one(
             _to_stored,
-            "SELECT status, fingerprint FROM notifications WHERE id = %(notification_id)s",
+            f"""
+            SELECT status, fingerprint, last_error, dismissed, NOT ({FIRST_OF_ITS_ORDER}) AS follows
+              FROM notifications WHERE id = %(notification_id)s
+            """,  # noqa: S608 - put together from constants
             notification_id=notification_id,
         )
+
+    async def make_due(self, notification_id: str) -> bool:
+        """Let what waits, or a mail about an order that failed, be sent at once; false for any other.
+
+        Its last error is forgotten, so that there is one again only once the next attempt has failed.
+        """
+        changed = await self._connection.execute(
+            """
+            UPDATE notifications
+               SET status = 'PENDING', last_error = NULL, dismissed = NULL, next_attempt_at = now(),
+                   attempts = CASE status WHEN 'PENDING' THEN attempts ELSE 0 END
+             WHERE id = %(notification_id)s
+               AND (status = 'PENDING' OR status = 'FAILED' AND order_id IS NOT NULL)
+            """,
+            notification_id=notification_id,
+        )
+        return changed == 1
+
+    async def dismiss(self, notification_id: str, *, note: str) -> bool:
+        """Leave alone what failed; false for any other, and for what is left alone already."""
+        changed = await self._connection.execute(
+            """
+            UPDATE notifications SET dismissed = %(note)s
+             WHERE id = %(notification_id)s AND status = 'FAILED' AND dismissed IS NULL
+            """,
+            notification_id=notification_id,
+            note=note,
+        )
+        return changed == 1
 
     async def next_seq(self, notification_id: str) -> int:
         """The number that our next event of the notification's key has, unless somebody takes it meanwhile."""
@@ -194,5 +227,5 @@ class NotificationRepository:
         return more
 
 
-def _to_stored(*, status: str, fingerprint: bytes | None) -> StoredNotification:
-    return StoredNotification(status=NotificationStatus(status), fingerprint=fingerprint)
+def _to_stored(*, status: str, **columns: Any) -> StoredNotification:
+    return StoredNotification(status=NotificationStatus(status), **columns)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc.aio
 
 from domain.emails import MAX_EMAIL, is_email
-from domain.limits import MAX_NOTE, MAX_PAGE_SIZE
+from domain.limits import MAX_ACTION_NOTE, MAX_NOTE, MAX_PAGE_SIZE
 from domain.notifications import (
     MAX_BODY,
     MAX_SMS,
@@ -24,6 +24,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import (
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import allow
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
@@ -46,6 +47,7 @@ class NotificationServicer(NotificationServiceServicer):
         self._service = components.notifications
         self._sender = components.sender
         self._dead_letters = components.dead_letters
+        self._desk = components.desk
 
     @allow(Part.GATEWAY, CallerRole.ADMIN)
     async def SendEmail(self, request: pb.SendEmailRequest, context: Context) -> pb.SendEmailResponse:
@@ -106,6 +108,25 @@ class NotificationServicer(NotificationServiceServicer):
         )
         return dl.ResolveDeadLetterResponse(dead_letter=to_dead_letter(letter), acted=acted)
 
+    @allow(Part.ORDER)
+    async def RetryNotification(
+        self, request: pb.RetryNotificationRequest, context: Context
+    ) -> pb.RetryNotificationResponse:
+        with Violations() as violations:
+            violations.check_id("notification_id", request.notification_id)
+        retried = await self._desk.retry(request.notification_id)
+        return pb.RetryNotificationResponse(done=retried.done, outcome=retried.outcome)
+
+    @allow(Part.ORDER)
+    async def DismissNotification(
+        self, request: pb.DismissNotificationRequest, context: Context
+    ) -> pb.DismissNotificationResponse:
+        with Violations() as violations:
+            violations.check_id("notification_id", request.notification_id)
+            violations.check_text("note", request.note, longest=MAX_ACTION_NOTE)
+        await self._desk.dismiss(request.notification_id, note=request.note)
+        return pb.DismissNotificationResponse()
+
     async def _queue(self, notification_id: str, message: WrittenMessage) -> pb.Notification:
         status = await self._service.queue(notification_id, message)
         self._sender.wake()
@@ -155,6 +176,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.NOTIFICATION, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
             background=components.background,
         )

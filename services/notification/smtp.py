@@ -20,10 +20,13 @@ from email.utils import format_datetime, formataddr, parseaddr
 from typing import Final
 
 import aiosmtplib
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
+from opentelemetry.trace import SpanKind
 
 from domain.emails import is_email
 from runtime.hosts import is_loopback
 from runtime.settings import Settings, SettingsError
+from runtime.tracing import Attributes, span
 from services.notification.errors import MailRelayUnusable, MessageDelayed, MessageRefused
 from services.notification.messenger import Message
 
@@ -109,7 +112,8 @@ class Smtp:
         nobody's fault but ours: no mail is tried until some time has passed (`MailRelayUnusable`).
         """
         mail = _Mail(recipient=message.recipient.address, content=compose(message, sender=self._settings.mail_sender))
-        with _delays():
+        attributes: Attributes = {SERVER_ADDRESS: self._settings.smtp_host, SERVER_PORT: self._settings.smtp_port}
+        with span("smtp send", SpanKind.CLIENT, attributes=attributes), _delays():
             try:
                 if not await self._send_over_idle(mail):
                     await self._send_over(await self._connect(), mail)

@@ -18,7 +18,7 @@ from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 from services.notification.model import DeadLetterStatus, LetterAction, Template
 
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0005"
 """Revision of the migrations that makes these tables."""
 
 
@@ -53,6 +53,8 @@ class NotificationRow(Base, DueColumns, table=True):
         UniqueConstraint("order_id", "seq"),
         Index("uq_notifications_user_id_seq", "user_id", "seq", unique=True, postgresql_where="order_id IS NULL"),
         Index("ix_notifications_due", "next_attempt_at", postgresql_where="status = 'PENDING'"),
+        Index("ix_notifications_waiting", "created_at", postgresql_where="status = 'PENDING'"),
+        Index("ix_notifications_failed", "created_at", postgresql_where="status = 'FAILED' AND dismissed IS NULL"),
         Index("ix_notifications_order_id_order_seq", "order_id", "order_seq"),
     )
 
@@ -70,7 +72,8 @@ class NotificationRow(Base, DueColumns, table=True):
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)
     seq: int | None = Field(default=None, sa_type=BigInteger)
-    """Number of our own event about it, gapless per order, or per user for what has no order; set at its end."""
+    """Number of our own event about it, gapless per order, or per user for what has no order; set at its end, and kept
+    while one that FAILED is tried again."""
     channel: Channel = Field(sa_type=Text)
     recipient: str | None = Field(default=None, sa_type=Text)
     """The address or number that came with the message; NULL: the user's own address, or it is forgotten."""
@@ -78,6 +81,8 @@ class NotificationRow(Base, DueColumns, table=True):
     body: str | None = Field(default=None, sa_type=Text)
     fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
     """What the message was, as a digest, which sets a repeat apart from another message with the same id."""
+    dismissed: str | None = Field(default=None, sa_type=Text)
+    """Who left it alone though it failed, and why."""
 
 
 class DeadLetterColumns(SQLModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,23 +11,36 @@ from typing import Final, TypeVar
 
 from temporalio.client import Client
 
+from domain.concerns import ConcernKind
 from domain.saga import SagaPolicy
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
 from runtime.health import Checks
+from runtime.identity import Part
 from runtime.listener import Listener
-from runtime.periodic import repeat
+from runtime.measuring import Measurement
+from runtime.on_call import OnCallServicer
 from runtime.settings import Settings
+from runtime.task_queue import task_queue_measurement
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
+from services.order.attention.desk import Desk
+from services.order.attention.looks import Look, OpenCases, OpenOrders
+from services.order.attention.part_look import Parts
+from services.order.attention.service import AttentionService
+from services.order.attention.watcher import DUE_LOOKS, DueLook, watcher
+from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
-from services.order.lost_workflows import LostWorkflows
+from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
+from services.order.on_call import OrderOnCall
+from services.order.peers import Peers, open_peers
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
 from services.order.sagas import Sagas, TemporalSagas
 from services.order.service import OrderService
@@ -47,6 +60,11 @@ class OrderComponents:
     """What the service is made of.
 
     Attributes:
+        attention: what needs a person.
+        desk: where operators act.
+        looks: what the watcher does.
+        watcher: sees to it that nothing stands still without somebody called.
+        repairs_itself: whether it starts lost sagas again.
         saga_starts: starts the sagas of orders that may have none.
         cancellation_requests: asks sagas again to cancel their orders.
         listener: wakes the requests that wait for an order to move.
@@ -57,12 +75,18 @@ class OrderComponents:
     sagas: Sagas
     orders: OrderService
     cancellations: CancellationService
-    lost_workflows: LostWorkflows
+    attention: AttentionService
+    desk: Desk
+    on_call: OrderOnCall
+    looks: Mapping[str, Look]
+    watcher: DueWorker[DueLook]
+    repairs_itself: bool
     saga_starts: DueWorker[AcceptedOrder]
     cancellation_requests: DueWorker[OpenCancellationRequest]
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -72,6 +96,7 @@ async def bootstrap(
     database: Database | None = None,
     temporal: Client | None = None,
     sagas: Sagas | None = None,
+    peers: Peers | None = None,
     clock: Clock = utc_now,
 ) -> AsyncIterator[OrderComponents]:
     """The service's components, as long as the context is open.
@@ -81,6 +106,7 @@ async def bootstrap(
         database: in place of the one that the settings name; whoever gives it closes it.
         temporal: in place of a client for the server that the settings name.
         sagas: in place of the workflows on Temporal.
+        peers: in place of the other services that the settings name.
         clock: says when a request came in, and when an order moved.
 
     Raises:
@@ -90,15 +116,30 @@ async def bootstrap(
         database = await stack.enter_async_context(open_database(settings, "order", given=database))
         client = temporal or await connect_temporal(settings, lazy=True)
         sagas = sagas or TemporalSagas(client, task_queue=settings.temporal_task_queue)
-        yield _components(settings, database, client, sagas, clock)
+        if peers is None:
+            peers = await stack.enter_async_context(open_peers(settings))
+        yield _components(settings, database, client, sagas, peers, clock)
 
 
-def _components(settings: Settings, database: Database, client: Client, sagas: Sagas, clock: Clock) -> OrderComponents:
+def _components(
+    settings: Settings, database: Database, client: Client, sagas: Sagas, peers: Peers, clock: Clock
+) -> OrderComponents:
     policy, wakeups = saga_policy(settings), Wakeups()
     listener = database.listen(ORDERS_CHANNEL, wakeups.wake)
     orders = OrderService(database, sagas, wakeups, policy=policy, clock=clock)
     cancellations = CancellationService(database, orders, sagas, wakeups, clock=clock)
-    lost_workflows = LostWorkflows(database, orders, sagas, client, policy=policy, clock=clock)
+    attention = AttentionService(database, clock=clock)
+    desk = Desk(
+        attention,
+        orders,
+        sagas,
+        payments=peers.payments,
+        notifications=peers.notifications,
+        repairs_itself=settings.repair_automatically,
+        clock=clock,
+    )
+    workflows = WorkflowReader(client)
+    on_call = OrderOnCall(database, orders, cancellations, attention, workflows)
 
     def worker(name: str, table: DueTable[Item], process: Process[Item]) -> DueWorker[Item]:
         return DueWorker(
@@ -114,22 +155,82 @@ def _components(settings: Settings, database: Database, client: Client, sagas: S
 
     saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
     cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
-    look = partial(repeat, lost_workflows.look, interval=settings.saga_sweep_interval, name="lost_workflows")
+    looks = _looks(settings, database, client, workflows, peers, attention, desk, on_call, clock)
+    watch = watcher(
+        database,
+        looks,
+        interval=timedelta(seconds=settings.watch_interval),
+        poll=settings.saga_sweep_interval,
+    )
     return OrderComponents(
         database=database,
         sagas=sagas,
         orders=orders,
         cancellations=cancellations,
-        lost_workflows=lost_workflows,
+        attention=attention,
+        desk=desk,
+        on_call=on_call,
+        looks=looks,
+        watcher=watch,
+        repairs_itself=settings.repair_automatically,
         saga_starts=saga_starts,
         cancellation_requests=cancellation_requests,
         listener=listener,
-        background=(listener.run, saga_starts.run, cancellation_requests.run, look),
+        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run),
         checks=Checks(
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
             uses={"temporal": partial(find_temporal_problem, client)},
         ),
+        measurements=[
+            *database_measurements(
+                "order",
+                database,
+                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS, watch.name: DUE_LOOKS},
+                reads=[read_open_orders, read_attention],
+            ),
+            task_queue_measurement(client, settings.temporal_task_queue),
+        ],
     )
+
+
+def _looks(
+    settings: Settings,
+    database: Database,
+    client: Client,
+    workflows: WorkflowReader,
+    peers: Peers,
+    attention: AttentionService,
+    desk: Desk,
+    on_call: OrderOnCall,
+    clock: Clock,
+) -> Mapping[str, Look]:
+    """What the watcher looks at, by the names of its rows."""
+    patience = timedelta(seconds=settings.attention_after)
+
+    def cases(kind: ConcernKind) -> Look:
+        return OpenCases(kind, peers.payments, workflows, attention, clock=clock)
+
+    return {
+        "orders": OpenOrders(
+            attention,
+            workflows,
+            is_processing=peers.is_processing,
+            repair=desk.repair_by_itself if settings.repair_automatically else None,
+            patience=patience,
+            clock=clock,
+        ),
+        "refunds": cases(ConcernKind.REFUND),
+        "disputes": cases(ConcernKind.DISPUTE),
+        "parts": Parts(
+            attention,
+            OnCallServicer(Part.ORDER, database, on_call),
+            peers.on_call,
+            client,
+            task_queue=settings.temporal_task_queue,
+            patience=patience,
+            clock=clock,
+        ),
+    }
 
 
 def saga_policy(settings: Settings) -> SagaPolicy:
@@ -138,4 +239,5 @@ def saga_policy(settings: Settings) -> SagaPolicy:
         payment_attempts=settings.payment_attempts,
         attention_after_seconds=settings.attention_after,
         payment_event_patience_seconds=settings.payment_event_timeout,
+        acceptance_limit_seconds=settings.acceptance_limit,
     )

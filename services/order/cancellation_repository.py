@@ -9,15 +9,16 @@ from runtime.database import Connection
 from runtime.due_work import DueTable
 from runtime.idempotency import CLAIM_KEY, IdempotentRequest
 from runtime.rows import columns, parameters
-from services.order.model import CancellationRequest, OpenCancellationRequest
+from services.order.model import CancellationRequest, OpenCancellationRequest, StoredCancellationRequest
 from services.order.tables import CancellationRequestColumns
 
 _ADD: Final = f"""
     WITH claimed AS ({CLAIM_KEY}),
     request AS (
         INSERT INTO cancellation_requests ({columns(CancellationRequestColumns)}, requested_at, attempts,
-                                           next_attempt_at)
-        SELECT {parameters(CancellationRequestColumns)}, now(), 0, now() + %(ask_after)s
+                                           next_attempt_at, traceparent)
+        SELECT {parameters(CancellationRequestColumns)}, now(), 0, now() + %(ask_after)s,
+               %(traceparent)s::text
           FROM orders JOIN claimed ON claimed.subject_id = orders.id
          WHERE orders.status IN ('RECEIVED', 'PENDING')
         ON CONFLICT DO NOTHING
@@ -57,6 +58,17 @@ class CancellationRepository:
             _ADD, **request.claim(new.order_id), **new.model_dump(), ask_after=ask_after
         )
         return added == 1
+
+    async def find(self, order_id: str) -> StoredCancellationRequest | None:
+        """The order's request, if there is one."""
+        return await self._connection.fetch_one(
+            StoredCancellationRequest,
+            f"""
+            SELECT {columns(CancellationRequestColumns)}, requested_at FROM cancellation_requests
+             WHERE order_id = %(order_id)s
+            """,  # noqa: S608 - put together from constants
+            order_id=order_id,
+        )
 
     async def find_open(self, order_id: str) -> CancellationRequest | None:
         """The order's request, if there is one and the order is open."""

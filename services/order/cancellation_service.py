@@ -18,13 +18,18 @@ from runtime.refusal import Unavailable
 from runtime.wakeups import Wakeups, wait_until
 from services.order.cancellation_repository import CancellationRepository
 from services.order.errors import OrderNotCancellable
-from services.order.model import CancellationRequest, OpenCancellationRequest, Order
+from services.order.model import CancellationRequest, OpenCancellationRequest, Order, StoredCancellationRequest
 from services.order.sagas import Sagas
 from services.order.service import OrderService
 
 log = structlog.stdlib.get_logger(__name__)
 
 CANCEL_ROUTE: Final = "POST /v1/orders/{id}/cancel"
+_CANCELLED_BY: Final = {
+    CallerRole.CUSTOMER: CancelledBy.CUSTOMER,
+    CallerRole.ADMIN: CancelledBy.ADMIN,
+    CallerRole.OPERATOR: CancelledBy.OPERATOR,
+}
 ASK_AFTER: Final = timedelta(seconds=5)
 """After so long the order has closed, or its saga may not know of the request."""
 ASK_AGAIN_AFTER: Final = timedelta(seconds=60)
@@ -66,7 +71,7 @@ class CancellationService:
         """
         request = IdempotentRequest.of(
             {"order_id": order_id, "why": note},  # so named when the first keys were stored
-            user_id=caller.id,
+            user_id=caller.key,
             route=CANCEL_ROUTE,
             key=idempotency_key,
             wait=wait,
@@ -75,17 +80,14 @@ class CancellationService:
         await self._orders.get(order_id, caller=caller)
         new = CancellationRequest(
             order_id=order_id,
-            cancelled_by=CancelledBy.ADMIN if caller.role is CallerRole.ADMIN else CancelledBy.CUSTOMER,
-            user_id=caller.id,
+            cancelled_by=_CANCELLED_BY[caller.role],
+            user_id=None if caller.role is CallerRole.OPERATOR else caller.id,
+            operator=caller.id if caller.role is CallerRole.OPERATOR else None,
             note=note,
         )
         first, open_request = await self._store(new, request)
         with self._wakeups.subscribe(order_id) as moved:
-            if open_request is not None:
-                try:
-                    await self._sagas.cancel(order_id, open_request.cancelled_by)
-                except Unavailable as problem:
-                    log.warning("order.saga_not_asked_to_cancel", order_id=order_id, problem=str(problem))
+            problem = None if open_request is None else await self._ask(open_request)
             order = await wait_until(
                 lambda order: order.closed_at is not None,
                 lambda: self._orders.get(order_id, caller=caller),
@@ -93,10 +95,17 @@ class CancellationService:
                 wait=first.seconds_to_wait(wait, at=self._clock()),
                 check_first=True,
             )
+        if problem is not None and order.closed_at is None:
+            log.warning("order.saga_not_asked_to_cancel", order_id=order_id, problem=problem)
         accepted_only = not first.answered_with(order.closed_at, at=self._clock())
         if not accepted_only and order.status is not OrderStatus.CANCELLED:
             raise OrderNotCancellable(order_id, order.status)
         return Cancelled(order=order, accepted_only=accepted_only, replayed=first.replayed)
+
+    async def find(self, order_id: str) -> StoredCancellationRequest | None:
+        """The request to cancel the order, if there is one."""
+        async with self._database.autocommit() as connection:
+            return await CancellationRepository(connection).find(order_id)
 
     async def ask_due(self, claimed: Claimed[OpenCancellationRequest]) -> timedelta | None:
         """Ask the saga once more to cancel its order; or settle the request of an order that has closed."""
@@ -107,6 +116,14 @@ class CancellationService:
             return None
         await self._sagas.cancel(request.order_id, request.cancelled_by)
         return ASK_AGAIN_AFTER
+
+    async def _ask(self, request: CancellationRequest) -> str | None:
+        """Ask the saga to cancel its order; why it could not be asked, which is mostly that it has just closed."""
+        try:
+            await self._sagas.cancel(request.order_id, request.cancelled_by)
+        except Unavailable as problem:
+            return str(problem)
+        return None
 
     async def _store(
         self, new: CancellationRequest, request: IdempotentRequest

@@ -26,3 +26,12 @@ class OrderNotCancellable(Refused):
 
     def __init__(self, order_id: str, status: OrderStatus) -> None:
         super().__init__(f"order {order_id} is {status} and cannot be cancelled", order_id=order_id, status=status)
+
+
+class NothingToDecide(Refused):
+    """Nothing of the subject waits for a person's decision, or not for this one; the message says how it stands."""
+
+    refusal = Refusal.NOTHING_TO_DECIDE
+
+    def __init__(self, subject_id: str, why: str) -> None:
+        super().__init__(f"{subject_id}: {why}", subject_id=subject_id)

@@ -36,8 +36,10 @@ class OrderRequest(Value, RequestColumns):
 
     lines: list[OrderLine]
 
-    def saga_input(self, order_id: str, policy: SagaPolicy, *, is_repair: bool = False) -> OrderInput:
-        """What the order's saga starts with: no name, no address."""
+    def saga_input(
+        self, order_id: str, policy: SagaPolicy, *, waited: timedelta = timedelta(), is_repair: bool = False
+    ) -> OrderInput:
+        """What the order's saga starts with: no name, no address; `waited` since it was accepted."""
         return OrderInput(
             order_id=order_id,
             user_id=self.user_id,
@@ -48,6 +50,7 @@ class OrderRequest(Value, RequestColumns):
             payment_window_seconds=self.payment_window_seconds,
             policy=policy,
             is_repair=is_repair,
+            waited_seconds=waited.total_seconds(),
         )
 
 
@@ -61,6 +64,12 @@ class AcceptedOrder(OrderRequest):
     """An order that was accepted, as it was asked for."""
 
     id: str
+    created_at: datetime
+
+    @property
+    def order_id(self) -> str:
+        """Its id."""
+        return self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +194,12 @@ class OrderState(Value, OrderColumns, VersionColumns):
 
 class CancellationRequest(Value, CancellationRequestColumns):
     """Somebody wants an order cancelled; the `note` is kept for people, and goes nowhere else."""
+
+
+class StoredCancellationRequest(CancellationRequest):
+    """One as it is kept."""
+
+    requested_at: datetime
 
 
 class OpenCancellationRequest(CancellationRequest):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, LiteralString
 
 from runtime.database import Connection, encode_rows
@@ -20,9 +19,9 @@ _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
     received AS (
         INSERT INTO orders ({columns(RequestColumns)}, id, status, refunded, shipping_address, seq, created_at,
-                            updated_at, attempts, next_attempt_at)
+                            updated_at, attempts, next_attempt_at, traceparent)
         SELECT {parameters(RequestColumns)}, subject_id, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1, %(at)s,
-               %(at)s, 0, now() + %(start_after)s
+               %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
           FROM changed
     ),
     item AS (
@@ -52,7 +51,7 @@ _MOVE: Final = with_events(f"""
     changed AS (
         UPDATE orders
            SET status = %(status)s, reason = %(reason)s, total = %(total)s, payment_id = %(payment_id)s,
-               payment_deadline = %(payment_deadline)s, seq = %(seq)s, updated_at = %(at)s
+               payment_deadline = %(payment_deadline)s, seq = %(seq)s, updated_at = %(at)s, moved_at = now()
          WHERE id = %(order_id)s AND status = %(from_status)s AND seq = %(seq)s - 1
         RETURNING id
     ),
@@ -76,7 +75,7 @@ _SUMMARIES: Final[LiteralString] = f"""
 def _request_of(order: LiteralString) -> LiteralString:
     """What an order was asked for, from the row of that name."""
     return f"""
-        {order}.id, {columns(RequestColumns, of=order)},
+        {order}.id, {order}.created_at, {columns(RequestColumns, of=order)},
         (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY product_id)
            FROM order_items WHERE order_id = {order}.id) AS lines
     """  # noqa: S608 - put together from constants
@@ -180,18 +179,6 @@ class OrderRepository:
     async def find_accepted(self, order_id: str) -> AcceptedOrder | None:
         """The order as its customer asked for it."""
         return await self._connection.fetch_one(AcceptedOrder, _ACCEPTED, order_id=order_id)
-
-    async def find_open(self, order_ids: Sequence[str]) -> list[str]:
-        """Those of the orders that are open."""
-        rows: list[dict[str, str]] = await self._connection.fetch_all(
-            dict,
-            """
-            SELECT id FROM orders
-             WHERE id = ANY(%(order_ids)s::uuid[]) AND status IN ('RECEIVED', 'PENDING')
-            """,
-            order_ids=list(order_ids),
-        )
-        return [row["id"] for row in rows]
 
     async def set_saga_seen(self, order_id: str) -> None:
         """Note that the order has its workflow, so that nobody starts it again."""

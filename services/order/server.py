@@ -9,7 +9,6 @@ import grpc.aio
 from domain.limits import (
     LONGEST_WAIT_SECONDS,
     MAX_ADDRESS_LINE,
-    MAX_ATTENTION_CAUSE,
     MAX_CAUSE_ID,
     MAX_CITY,
     MAX_IDEMPOTENCY_KEY,
@@ -19,7 +18,6 @@ from domain.limits import (
     MAX_POSTAL_CODE,
     MAX_REASON,
     MAX_RECIPIENT,
-    MAX_STEP,
 )
 from domain.money import MAX_AMOUNT
 from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
@@ -28,12 +26,14 @@ from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderSer
 from runtime.caller import current_caller
 from runtime.cursors import encode_cursor
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import USERS, allow
 from runtime.process import Lifecycle
 from runtime.protos import to_proto
 from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
+from services.order.attention.server import AttentionRpcs
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
 
@@ -43,12 +43,15 @@ _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class OrderServicer(OrderServiceServicer):
+class OrderServicer(AttentionRpcs, OrderServiceServicer):
     """The order service over gRPC."""
 
     def __init__(self, components: OrderComponents) -> None:
         self._service = components.orders
         self._cancellations = components.cancellations
+        self._attention = components.attention
+        self._desk = components.desk
+        self._repairs_itself = components.repairs_itself
 
     @allow(Part.GATEWAY, *USERS)
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
@@ -75,6 +78,7 @@ class OrderServicer(OrderServiceServicer):
 
     @allow(Part.GATEWAY, *USERS)
     @allow(Part.ORDER_WORKER)
+    @allow(Part.OPERATOR)
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
@@ -97,6 +101,7 @@ class OrderServicer(OrderServiceServicer):
         )
 
     @allow(Part.GATEWAY, *USERS)
+    @allow(Part.OPERATOR)
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
         caller = current_caller()
         with Violations() as violations:
@@ -141,23 +146,6 @@ class OrderServicer(OrderServiceServicer):
                 violations.add("version", "must not be below zero")
         return to_proto(pb.MarkRefundedResponse, await self._service.mark_refunded(to_refund_update(request)))
 
-    @allow(Part.ORDER_WORKER)
-    async def RaiseAttention(self, request: pb.RaiseAttentionRequest, context: Context) -> pb.RaiseAttentionResponse:
-        with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
-            violations.check_text("step", request.step, longest=MAX_STEP)
-            violations.check_text("cause", request.cause, longest=MAX_ATTENTION_CAUSE)
-        await self._service.raise_attention(order_id=request.order_id, step=request.step, cause=request.cause)
-        return pb.RaiseAttentionResponse()
-
-    @allow(Part.ORDER_WORKER)
-    async def ClearAttention(self, request: pb.ClearAttentionRequest, context: Context) -> pb.ClearAttentionResponse:
-        with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
-            violations.check_text("step", request.step, longest=MAX_STEP)
-        await self._service.clear_attention(order_id=request.order_id, step=request.step)
-        return pb.ClearAttentionResponse()
-
 
 def _check_idempotent(violations: Violations, request: pb.CreateOrderRequest | pb.CancelOrderRequest) -> None:
     violations.check_text("idempotency_key", request.idempotency_key, longest=MAX_IDEMPOTENCY_KEY)
@@ -193,6 +181,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.ORDER, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
             background=components.background,
         )

@@ -11,15 +11,15 @@ import structlog
 from domain.ids import new_id
 from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
-from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.caller import SERVICE, Caller
 from runtime.clock import Clock
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
-from runtime.metrics import ATTENTION_RAISED, ORDER_TRANSITIONS
+from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
+from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
-from services.order.attention_repository import AttentionRepository
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
 from services.order.model import (
@@ -65,7 +65,7 @@ class OrderPage:
 
 
 class OrderService:
-    """Orders, their transitions and attention."""
+    """Orders and their transitions."""
 
     def __init__(self, database: Database, sagas: Sagas, wakeups: Wakeups, *, policy: SagaPolicy, clock: Clock) -> None:
         self._database = database
@@ -113,7 +113,7 @@ class OrderService:
     async def start_due(self, claimed: Claimed[AcceptedOrder]) -> None:
         """Start the saga of an order that may have none: it was accepted, so it has to run."""
         order = claimed.item
-        await self._sagas.start(order.saga_input(order.id, self._policy))
+        await self._sagas.start(order.saga_input(order.id, self._policy, waited=self._clock() - order.created_at))
         async with self._database.autocommit() as connection:
             await OrderRepository(connection).set_saga_seen(order.id)
 
@@ -136,9 +136,7 @@ class OrderService:
 
         A customer gets their own, an admin everybody's.
         """
-        wanted = OrderFilter(
-            user_id=None if caller.role is CallerRole.ADMIN else caller.id, status=status, before=before
-        )
+        wanted = OrderFilter(user_id=None if caller.sees_all else caller.id, status=status, before=before)
         async with self._database.autocommit() as connection:
             orders = await OrderRepository(connection).find_summaries(wanted, limit=page_size + 1)
         return OrderPage(orders=orders[:page_size], has_more=len(orders) > page_size)
@@ -168,6 +166,9 @@ class OrderService:
                 event = transition_event(found.status, moved)
                 if await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
                     ORDER_TRANSITIONS.labels(moved.status.value).inc()
+                    ORDER_SECONDS.labels(moved.status.value).observe(
+                        (moved.updated_at - moved.created_at).total_seconds()
+                    )
                     return moved
 
     async def mark_refunded(self, update: RefundUpdate) -> OrderState:
@@ -204,21 +205,31 @@ class OrderService:
                     _check_sum(moved)
                     return moved
 
-    async def raise_attention(self, *, order_id: str, step: str, cause: str) -> None:
-        """Record that a step of the order's saga needs a person. Raising it again changes nothing.
+    async def restart(self, order_id: str) -> bool:
+        """Start the order's saga again whose workflow is gone; false when it runs, or there is nothing to do.
+
+        A run that ended by itself has closed its order. If the order is open all the same, one of the two databases is
+        not up to date, and another run finds out what is to be done.
 
         Raises:
             OrderNotFound: there is no such order.
+            Unavailable: whether it started is not known; repeat.
         """
         async with self._database.autocommit() as connection:
-            if not await AttentionRepository(connection).raise_for(order_id=order_id, step=step, cause=cause):
-                raise OrderNotFound(order_id)
-        ATTENTION_RAISED.labels(step.partition(" ")[0]).inc()  # behind the step may stand an id
+            repository = OrderRepository(connection)
+            order, state = await repository.find_accepted(order_id), await repository.find_state(order_id)
+        if order is None or state is None:
+            raise OrderNotFound(order_id)
+        waited = self._clock() - order.created_at
+        return await self._sagas.restart(
+            order.saga_input(order.id, self._policy, waited=waited, is_repair=True), is_open=state.status.is_open
+        )
 
-    async def clear_attention(self, *, order_id: str, step: str) -> None:
-        """Record that the step succeeded. Clearing what was never raised changes nothing."""
+    async def is_open(self, order_id: str) -> bool:
+        """Whether there is such an order, and its saga still has work to do."""
         async with self._database.autocommit() as connection:
-            await AttentionRepository(connection).clear(order_id=order_id, step=step)
+            state = await OrderRepository(connection).find_state(order_id)
+        return state is not None and state.status.is_open
 
     async def _accept(self, new: NewOrder, request: IdempotentRequest) -> FirstRequest:
         """The request that made the order: this one, or an earlier one with its key."""
@@ -228,6 +239,8 @@ class OrderService:
         event = transition_event(None, _received(new, acceptance))
         async with self._database.autocommit() as connection:
             if await OrderRepository(connection).accept(new, acceptance, event=event):
+                note_order(acceptance.order_id)
+                log.info("order.accepted", order_id=acceptance.order_id)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
                 return request.as_first(acceptance.order_id)
             return await IdempotencyKeys(connection).get_first(request)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, UniqueConstraint, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from domain.concerns import ConcernKind
 from domain.orders import CancelledBy, OrderStatus
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
@@ -16,9 +17,10 @@ from runtime.idempotency import IdempotencyKeyColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
+_KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 
@@ -76,11 +78,14 @@ class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, t
         Index(
             "ix_orders_unstarted", "next_attempt_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"
         ),
+        Index("ix_orders_open", "id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
     )
 
     shipping_address: dict[str, str] = Field(sa_type=JSONB)
     saga_seen_at: datetime | None = timestamp(default=None, nullable=True)
     """When the order was found to have a workflow; most orders leave RECEIVED before anybody has to look."""
+    moved_at: datetime = timestamp(sa_column_kwargs={"server_default": func.now()})
+    """Of its last transition, by PostgreSQL's own clock, by which the watcher looks; all else is by the service's."""
 
 
 class OfOrder(SQLModel):
@@ -144,23 +149,75 @@ class OrderRefundRow(Base, OrderRefundColumns, table=True):
     __table_args__ = (CheckConstraint("amount > 0", name="amount"),)
 
 
-class AttentionRow(Base, OfOrder, table=True):
-    """A step of an order's saga that needs a person, until it is cleared."""
+class ConcernColumns(SQLModel):
+    """Something that needs a person; see `runtime.on_call.Concern`."""
 
-    __tablename__ = "attention"
-    __table_args__ = (Index("ix_attention_open", "since", postgresql_where="cleared_at IS NULL"),)
-
-    step: str = Field(sa_type=Text, primary_key=True)
+    kind: ConcernKind = Field(sa_type=Text)
+    subject_id: str = Field(sa_type=Text)
+    step: str = Field(sa_type=Text)
+    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), index=True)
     cause: str = Field(sa_type=Text)
     since: datetime = timestamp()
+    attempts: int = 0
+    last_error: str | None = Field(default=None, sa_type=Text)
+
+
+class ConcernRow(Base, ConcernColumns, table=True):
+    """What needs a person until it is cleared, and what did: who raised it, who cleared it, and when."""
+
+    __tablename__ = "concerns"
+    __table_args__ = (
+        CheckConstraint(f"kind IN ({_KINDS})", name="kind"),
+        Index("uq_concerns_open", "kind", "subject_id", "step", unique=True, postgresql_where="cleared_at IS NULL"),
+        Index("ix_concerns_open", "id", postgresql_where="cleared_at IS NULL"),
+        Index("ix_concerns_subject_id", "subject_id"),
+    )
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True, sa_column_args=[Identity(always=True)])
+    raised_by: str = Field(sa_type=Text)
+    """``saga``, ``watcher``, or the part whose tables say so."""
+    updated_at: datetime = timestamp()
     cleared_at: datetime | None = timestamp(default=None, nullable=True)
+    cleared_by: str | None = Field(default=None, sa_type=Text)
+    """One of those, or the operator."""
+
+
+class ActionRow(Base, table=True):
+    """What an operator did, or had the watcher do, about an order, refund, …: never changed."""
+
+    __tablename__ = "actions"
+    __table_args__ = (CheckConstraint(f"kind IN ({_KINDS})", name="kind"),)
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True, sa_column_args=[Identity(always=True)])
+    at: datetime = timestamp()
+    actor: str = Field(sa_type=Text)
+    action: str = Field(sa_type=Text)
+    kind: ConcernKind = Field(sa_type=Text)
+    subject_id: str = Field(sa_type=Text, index=True)
+    order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), index=True)
+    note: str = Field(sa_type=Text)
+    outcome: str = Field(sa_type=Text)
+    """In words."""
+
+
+class LookRow(Base, DueColumns, table=True):
+    """Something that the watcher looks at from time to time, a batch at a time: one process at once does."""
+
+    __tablename__ = "looks"
+
+    name: str = Field(sa_type=Text, primary_key=True)
+    after: str | None = Field(default=None, sa_type=Text)
+    """Behind which row the next batch begins; NULL for the first."""
 
 
 class CancellationRequestColumns(OfOrder):
     """Somebody wants an order cancelled."""
 
     cancelled_by: CancelledBy = Field(sa_type=Text)
-    user_id: str = Field(sa_type=Uuid(as_uuid=False))
+    user_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    """The user; NULL for an operator."""
+    operator: str | None = Field(default=None, sa_type=Text)
+    """The operator's name."""
     note: str = Field(sa_type=Text)
 
 
@@ -169,7 +226,8 @@ class CancellationRequestRow(Base, CancellationRequestColumns, DueColumns, table
 
     __tablename__ = "cancellation_requests"
     __table_args__ = (
-        CheckConstraint("cancelled_by IN ('CUSTOMER', 'ADMIN')", name="cancelled_by"),
+        CheckConstraint("cancelled_by IN ('CUSTOMER', 'ADMIN', 'OPERATOR')", name="cancelled_by"),
+        CheckConstraint("(user_id IS NULL) = (operator IS NOT NULL)", name="somebody"),
         Index("ix_cancellation_requests_open", "next_attempt_at", postgresql_where="settled_at IS NULL"),
     )
 

@@ -12,29 +12,39 @@ from typing import Final
 import stripe
 from temporalio.client import Client
 
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from runtime.backoff import Backoff
 from runtime.clock import Clock, utc_now
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
+from runtime.identity import Credentials, Part
 from runtime.listener import Listener
+from runtime.measuring import Measurement
+from runtime.on_call import OnCall
 from runtime.periodic import repeat
+from runtime.rpc_client import open_channel
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
 from services.payment.disputes.service import DisputeService
+from services.payment.on_call.service import PaymentOnCall
 from services.payment.order_turns import OrderTurns
+from services.payment.orders import Orders
 from services.payment.payments.follow_ups import follow_up_worker
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import FollowUp
-from services.payment.payments.repository import FOLLOW_UPS_CHANNEL
+from services.payment.payments.repository import DUE_FOLLOW_UPS, FOLLOW_UPS_CHANNEL
 from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
+from services.payment.webhooks.desk import EventDesk
+from services.payment.webhooks.measuring import read_open_events
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 from services.payment.webhooks.repository import DUE_EVENTS
@@ -45,7 +55,7 @@ from services.payment.webhooks.sweep import EventSweep
 _EVENT_LEASE: Final = timedelta(seconds=45)
 _LOOK_AGAIN: Final = 30.0
 """Seconds from one look whether Stripe takes our key to the next."""
-_EVENT_BACKOFF: Final = Backoff(first=0.2, longest=5)
+_EVENT_BACKOFF: Final = Backoff(first=0.2, longest=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,7 @@ class PaymentComponents:
     Attributes:
         store: the payments as they are stored.
         webhooks: takes in Stripe's events.
+        event_desk: where operators act on events that do not get through.
         sweep: lists Stripe's events, as if each came in by webhook.
         inbox: processes the events that came in.
         refund_follow_ups: starts and notifies the workflows of refunds.
@@ -71,13 +82,16 @@ class PaymentComponents:
     refunds: RefundService
     disputes: DisputeService
     webhooks: WebhookService
+    event_desk: EventDesk
     sweep: EventSweep
     inbox: DueWorker[ProviderEvent]
     refund_follow_ups: DueWorker[FollowUp]
     dispute_follow_ups: DueWorker[FollowUp]
+    on_call: OnCall
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -88,6 +102,7 @@ async def bootstrap(
     stripe_http: stripe.HTTPClient | None = None,
     temporal: Client | None = None,
     sagas: Sagas | None = None,
+    orders: OrderServiceStub | None = None,
     clock: Clock = utc_now,
 ) -> AsyncIterator[PaymentComponents]:
     """The service's components, as long as the context is open.
@@ -98,19 +113,28 @@ async def bootstrap(
         stripe_http: sends the requests to Stripe in place of a client of our own; whoever gives it closes it.
         temporal: in place of a client for the server that the settings name.
         sagas: in place of the workflows on Temporal.
+        orders: in place of the order service that the settings name.
         clock: says when something happened, how old a signature is, and how old a key at Stripe.
 
     Raises:
-        SettingsError: a setting is missing.
+        SettingsError: a setting is missing, or there is no certificate.
     """
     settings.required("stripe_webhook_secret")
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_database(settings, "payment", given=database))
         client = await stack.enter_async_context(open_stripe(settings, http_client=stripe_http))
         temporal = temporal or await connect_temporal(settings, lazy=True)
-        sagas = sagas or TemporalSagas(
-            temporal, task_queue=settings.temporal_task_queue, attention_after=settings.attention_after
-        )
+        if sagas is None:
+            if orders is None:
+                us = Credentials.of(settings, Part.PAYMENT)
+                channel = await stack.enter_async_context(open_channel(Part.ORDER, settings.order_address, us))
+                orders = OrderServiceStub(channel)
+            sagas = TemporalSagas(
+                temporal,
+                task_queue=settings.temporal_task_queue,
+                attention_after=settings.attention_after,
+                orders=Orders(orders),
+            )
         checks = Checks(
             needs={"database": partial(opened.find_problem, schema=SCHEMA)},
             uses={
@@ -178,12 +202,24 @@ def _wire(
         refunds=refunds,
         disputes=disputes,
         webhooks=webhooks,
+        event_desk=EventDesk(database, on_due=inbox.wake),
         sweep=sweep,
         inbox=inbox,
         refund_follow_ups=refund_follow_ups,
         dispute_follow_ups=dispute_follow_ups,
+        on_call=PaymentOnCall(database),
         listener=listener,
         checks=checks,
+        measurements=database_measurements(
+            "payment",
+            database,
+            due={
+                inbox.name: DUE_EVENTS,
+                refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
+                dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+            },
+            reads=[read_open_events],
+        ),
         background=(
             listener.run,
             inbox.run,

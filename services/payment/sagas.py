@@ -22,14 +22,29 @@ from domain.saga import (
     order_workflow_id,
     refund_workflow_id,
 )
+from runtime.refusal import Unavailable
 from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
+from services.payment.orders import Orders
+
+
+class SagaMissing(Unavailable):
+    """An order is open, and nothing decides about it; somebody has been called. Its event waits until it has a saga."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(
+            f"order {order_id} is open, and its workflow is gone; ordersaga repair {order_id} starts it again"
+        )
 
 
 class Sagas(Protocol):
     """What runs because of a payment. Every method may be repeated, and raises for that what `ask_temporal` does."""
 
     async def notify_order(self, *, order_id: str, event_id: str) -> None:
-        """Notify the order's saga that its payment may have changed; one that does not run decides nothing."""
+        """Notify the order's saga that its payment may have changed; of an order that is closed none runs.
+
+        Raises:
+            SagaMissing: none runs, and the order is open.
+        """
 
     async def ensure_refund_saga(self, *, refund_id: str, order_id: str, changed: bool) -> None:
         """Make sure that the refund's saga runs; notify it, too, if the refund has changed."""
@@ -45,12 +60,14 @@ class TemporalSagas:
         client: of the namespace.
         task_queue: where the order worker listens.
         attention_after: seconds after which a step that keeps failing raises attention.
+        orders: is asked about an order whose saga is not there.
     """
 
-    def __init__(self, client: Client, *, task_queue: str, attention_after: float) -> None:
+    def __init__(self, client: Client, *, task_queue: str, attention_after: float, orders: Orders) -> None:
         self._client = client
         self._task_queue = task_queue
         self._attention_after = attention_after
+        self._orders = orders
 
     async def notify_order(self, *, order_id: str, event_id: str) -> None:
         workflow = self._client.get_workflow_handle(order_workflow_id(order_id))
@@ -59,6 +76,8 @@ class TemporalSagas:
         except TemporalRefused as refused:
             if refused.status is not RPCStatusCode.NOT_FOUND:
                 raise
+            if await self._orders.report_missing_saga(order_id):
+                raise SagaMissing(order_id) from None
 
     async def ensure_refund_saga(self, *, refund_id: str, order_id: str, changed: bool) -> None:
         await self._ensure(

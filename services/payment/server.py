@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceServicer, add_PaymentServiceServicer_to_server
+from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
@@ -22,6 +24,7 @@ class PaymentServicer(PaymentRpcs, RefundRpcs, DisputeRpcs, WebhookRpcs, Payment
         self._refunds = components.refunds
         self._disputes = components.disputes
         self._webhooks = components.webhooks
+        self._event_desk = components.event_desk
 
 
 def grpc_service(components: PaymentComponents) -> GrpcService:
@@ -40,6 +43,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.PAYMENT, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
             background=components.background,
         )

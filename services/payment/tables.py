@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 
@@ -70,6 +70,8 @@ class PaymentColumns(SQLModel):
     """Number of the payment's last event."""
     version: int = Field(default=0, sa_type=BigInteger)
     """Number of the row's last change, and of every re-read that changed nothing: see `payments.store`."""
+    traceparent: str | None = Field(default=None, sa_type=Text)
+    """Of the span in which it was opened, while traces are on."""
     created_at: datetime = timestamp()
 
 
@@ -127,12 +129,29 @@ class RefundColumns(FollowUpColumns):
     """Under which it is put back, once: a refund in the place of another has the other's."""
     requested_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
     """The admin who asked for it."""
+    requested_by_operator: str | None = Field(default=None, sa_type=Text)
+    """The name of the operator who did, in an admin's place."""
     note: str = Field(default="", sa_type=Text)
     settled_at: datetime | None = timestamp(default=None, nullable=True)
     """When it first succeeded, with order and stock following, or failed; never changed afterwards."""
 
 
-class RefundRow(Base, RefundColumns, DueColumns, table=True):
+class FollowedColumns(DueColumns):
+    """The columns by which it is followed up."""
+
+    failing_since: datetime | None = timestamp(default=None, nullable=True)
+    """When the first attempt failed of those since the last one that did not."""
+
+
+def _followed_indexes(table: str) -> tuple[Index, Index, Index]:
+    return (
+        Index(f"ix_{table}_saga_open", "next_attempt_at", postgresql_where="saga_open"),
+        Index(f"ix_{table}_open_id", "id", postgresql_where="saga_open"),
+        Index(f"ix_{table}_failing", "failing_since", postgresql_where="saga_open AND failing_since IS NOT NULL"),
+    )
+
+
+class RefundRow(Base, RefundColumns, FollowedColumns, table=True):
     """Money of a payment that is given back, or was to be."""
 
     __tablename__ = "refunds"
@@ -140,7 +159,7 @@ class RefundRow(Base, RefundColumns, DueColumns, table=True):
         _one_of("status", RefundStatus),
         _one_of("origin", RefundOrigin),
         CheckConstraint("amount > 0", name="amount"),
-        Index("ix_refunds_saga_open", "next_attempt_at", postgresql_where="saga_open"),
+        *_followed_indexes("refunds"),
     )
 
     payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
@@ -161,14 +180,14 @@ class DisputeColumns(FollowUpColumns):
     respond_by: datetime | None = timestamp(default=None, nullable=True)
 
 
-class DisputeRow(Base, DisputeColumns, DueColumns, table=True):
+class DisputeRow(Base, DisputeColumns, FollowedColumns, table=True):
     """A customer's dispute with their bank."""
 
     __tablename__ = "disputes"
     __table_args__ = (
         _one_of("status", DisputeStatus),
         CheckConstraint("amount >= 0 AND withdrawn >= 0", name="amounts"),
-        Index("ix_disputes_saga_open", "next_attempt_at", postgresql_where="saga_open"),
+        *_followed_indexes("disputes"),
     )
 
     payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
@@ -188,6 +207,8 @@ class ProviderEventRow(Base, DueColumns, table=True):
     __table_args__ = (
         _one_of("status", EventStatus),
         Index("ix_provider_events_due", "next_attempt_at", postgresql_where="status = 'RECEIVED'"),
+        Index("ix_provider_events_waiting", "received_at", postgresql_where="status = 'RECEIVED' AND attempts > 1"),
+        Index("ix_provider_events_flagged", "processed_at", postgresql_where="status = 'FLAGGED'"),
     )
 
     event_id: str = Field(sa_type=Text, primary_key=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.database import Database, open_database
+from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.measuring import Measurement
+from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from services.product.service import ProductService
 from services.product.tables import SCHEMA
@@ -20,7 +23,9 @@ class ProductComponents:
 
     database: Database
     products: ProductService
+    on_call: OnCall
     checks: Checks
+    measurements: Sequence[Measurement]
 
 
 @asynccontextmanager
@@ -38,5 +43,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         yield ProductComponents(
             database=opened,
             products=ProductService(opened),
+            on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
+            measurements=database_measurements("product", opened),
         )

@@ -12,6 +12,7 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_Pr
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import ANYBODY, allow
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
@@ -122,5 +123,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.PRODUCT, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
         )

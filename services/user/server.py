@@ -10,6 +10,7 @@ from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from runtime.caller import current_caller
 from runtime.identity import Part
+from runtime.on_call import on_call_service
 from runtime.permissions import USERS, allow
 from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
@@ -38,6 +39,7 @@ class UserServicer(UserServiceServicer):
         return pb.RegisterUserResponse(user=to_user(user))
 
     @allow(Part.GATEWAY)
+    @allow(Part.CODEC_SERVER)
     async def AuthenticateUser(
         self, request: pb.AuthenticateUserRequest, context: Context
     ) -> pb.AuthenticateUserResponse:
@@ -53,6 +55,7 @@ class UserServicer(UserServiceServicer):
         return to_tokens(pb.RefreshTokenResponse, user, access=self._signer.sign(user.caller), refresh=refresh)
 
     @allow(Part.GATEWAY)
+    @allow(Part.CODEC_SERVER)
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
         check_refresh_token(request.refresh_token)
         await self._refresh_tokens.revoke(request.refresh_token)
@@ -81,5 +84,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             settings,
             lifecycle,
             grpc_service(components),
+            on_call=on_call_service(Part.USER, components.database, components.on_call),
             checks=components.checks,
+            measurements=components.measurements,
         )

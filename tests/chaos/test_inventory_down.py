@@ -15,8 +15,8 @@ from tests.support.client import StackClient, order_of, until
 
 pytestmark = pytest.mark.more
 
-OPEN = "SELECT order_id::text, step FROM attention WHERE order_id = ANY(%s::uuid[]) AND cleared_at IS NULL"
-CLEARED = "SELECT order_id::text, step FROM attention WHERE order_id = ANY(%s::uuid[]) AND cleared_at IS NOT NULL"
+OPEN = "SELECT order_id::text, step FROM concerns WHERE order_id = ANY(%s::uuid[]) AND cleared_at IS NULL"
+CLEARED = "SELECT order_id::text, step FROM concerns WHERE order_id = ANY(%s::uuid[]) AND cleared_at IS NOT NULL"
 
 
 @pytest.fixture(scope="module")

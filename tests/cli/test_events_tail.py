@@ -180,7 +180,7 @@ async def test_json_has_all_of_an_event_and_says_of_a_foreign_record_what_it_lac
     assert events["theirs"]["value"] == "\x1b[2J\\xff"
 
 
-async def test_it_follows_until_ctrl_c_and_then_ends_without_a_word(settings: Settings) -> None:
+async def test_it_follows_until_ctrl_c_and_then_ends_in_one_line(settings: Settings) -> None:
     command = [sys.executable, "-m", "cli.main", "events", "tail", "product-events", "--since", "beginning"]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -202,7 +202,7 @@ async def test_it_follows_until_ctrl_c_and_then_ends_without_a_word(settings: Se
         out, error = await process.communicate()
 
     assert says(line) == "Mug, 12.50 EUR"
-    assert (process.returncode, out, error) == (130, b"", b"")
+    assert (process.returncode, out, error) == (130, b"", b"Interrupted.\n")
 
 
 async def test_whoever_reads_it_may_stop(settings: Settings) -> None:

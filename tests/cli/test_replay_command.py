@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.replay import NoHistory, read_history
+from cli.replay.histories import NoHistory, read_history
 from sandbox.processes import ROOT
 
 RECORDED = ROOT / "tests" / "replay" / "histories" / "0.1" / "order-paid-at-once-paid.json"

@@ -17,7 +17,7 @@ from tests.support.manifests import BASE, EXAMPLE, Document, Workload, of_kind, 
 
 VERSIONS: Final = ("1.27", "1.31", "1.37")
 """Of Kubernetes: the oldest that has all that the manifests use, and later ones."""
-NOT_KUBERNETES: Final = ("cert-manager.io", "keda.sh")
+NOT_KUBERNETES: Final = ("cert-manager.io", "keda.sh", "monitoring.coreos.com")
 """API groups whose schemas are elsewhere."""
 SCALERS: Final = ("HorizontalPodAutoscaler", "ScaledObject")
 WORKLOADS: Final = ("setup", *PARTS)

@@ -258,7 +258,7 @@ def test_a_step_that_fails_is_named_and_holds_up_no_other(client: StackClient) -
 
     done = run("setup", "temporal", "kafka", settings=settings)
 
-    assert (done.returncode, done.stdout) == (1, "kafka: nothing to do\n")
+    assert (done.returncode, done.stdout) == (3, "kafka: nothing to do\n")
     assert done.stderr.startswith("temporal: Temporal: ")
 
 

@@ -34,6 +34,10 @@ async def read() -> Samples:
     return parse(render_metrics().decode())
 
 
+def http(method: str, route: str, status: str) -> Mapping[str, str]:
+    return {"http_request_method": method, "http_route": route, "http_response_status_code": status}
+
+
 def grew(before: Samples, after: Samples, name: str, **labels: str) -> float:
     key = name, frozenset(labels.items())
     return after.get(key, 0) - before.get(key, 0)
@@ -48,18 +52,18 @@ async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) 
     await gateway.http.get(f"/v1/orders/{placed.json()['id']}", headers=customer)
     await gateway.http.get(f"/v1/orders/{new_id()}", headers=customer)
     service = "/ordersaga.order.v1.OrderService"
-    calls, requests = "ordersaga_rpc_seconds_count", "ordersaga_http_request_seconds_count"
+    calls, requests = "rpc_server_call_duration_seconds_count", "http_server_request_duration_seconds_count"
 
     def are_counted(read: Samples) -> bool:
-        last_call = grew(before, read, calls, method=f"{service}/GetOrder", code="NOT_FOUND")
-        last_request = grew(before, read, requests, method="GET", route="/v1/orders/{order_id}", status="404")
+        last_call = grew(before, read, calls, rpc_method=f"{service}/GetOrder", rpc_response_status_code="NOT_FOUND")
+        last_request = grew(before, read, requests, **http("GET", "/v1/orders/{order_id}", "404"))
         return bool(last_call and last_request)
 
     after = await until(read, are_counted)  # what a call took is known only when its answer is out
 
-    assert grew(before, after, requests, method="POST", route="/v1/orders", status="202") == 1
-    assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="200") == 1
-    assert grew(before, after, requests, method="GET", route="/v1/orders/{order_id}", status="404") == 1
-    assert grew(before, after, calls, method=f"{service}/CreateOrder", code="OK") == 1
-    assert grew(before, after, calls, method=f"{service}/GetOrder", code="NOT_FOUND") == 1
+    assert grew(before, after, requests, **http("POST", "/v1/orders", "202")) == 1
+    assert grew(before, after, requests, **http("GET", "/v1/orders/{order_id}", "200")) == 1
+    assert grew(before, after, requests, **http("GET", "/v1/orders/{order_id}", "404")) == 1
+    assert grew(before, after, calls, rpc_method=f"{service}/CreateOrder", rpc_response_status_code="OK") == 1
+    assert grew(before, after, calls, rpc_method=f"{service}/GetOrder", rpc_response_status_code="NOT_FOUND") == 1
     assert grew(before, after, "ordersaga_order_transitions_total", status="RECEIVED") == 1

@@ -80,7 +80,7 @@ class World:
 
     async def dlq(self, *arguments: str, **changes: object) -> subprocess.CompletedProcess[str]:
         """Run the command as an operator."""
-        environment = process_environment(self.settings.model_copy(update=changes), "dlq")
+        environment = process_environment(self.settings.model_copy(update=changes), "operator")
         return await asyncio.to_thread(partial(ordersaga, "dlq", *arguments, environment=environment))
 
     async def letters(self, *arguments: str) -> list[dict[str, Any]]:

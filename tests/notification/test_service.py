@@ -36,7 +36,7 @@ from runtime.kafka import Publisher
 from runtime.kafka_connection import kafka_options
 from runtime.process import ComponentRunner, Lifecycle
 from runtime.settings import Settings
-from runtime.tracing import traceparent
+from runtime.tracing import event_traceparent
 from sandbox.mail.mailbox import Mailbox, Message
 from sandbox.ports import address, free_port
 from services.notification import server as notification
@@ -153,7 +153,7 @@ class World:
             source="/ordersaga/order",
             subject=event.order_id,
             seq=seq,
-            traceparent=traceparent(cause_id=event.order_id, step=f"order:{event.order_id}:{seq}"),
+            traceparent=event_traceparent(cause_id=event.order_id, event_id=f"order:{event.order_id}:{seq}"),
             time=AT,
         )
         publisher = Publisher(self.settings)

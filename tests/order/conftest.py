@@ -30,7 +30,7 @@ async def empty_shop(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
     """The same, without an order of another test, so that nothing is due but what the test leaves undone."""
     database = Database(databases["order"], pool_size=AT_ONCE)
     async with database.autocommit() as connection:
-        await connection.execute("TRUNCATE orders CASCADE")
+        await connection.execute("TRUNCATE orders, concerns, actions CASCADE")
     async with open_order_shop(databases["order"], database=database) as shop:
         yield shop
     await database.close()

@@ -1,4 +1,4 @@
-"""The order service's use cases on a real PostgreSQL: accepting orders, marking them, reading them, attention."""
+"""The order service's use cases on a real PostgreSQL: accepting orders, marking them, reading them."""
 
 from __future__ import annotations
 
@@ -149,23 +149,3 @@ async def test_anothers_order_answers_like_one_that_does_not_exist(shop: OrderSh
         await shop.orders.get(new_id(), caller=stranger)
 
     assert others.value.code is missing.value.code
-
-
-async def test_attention_is_open_once_until_it_is_cleared(shop: OrderShop) -> None:
-    order_id = await shop.received()
-    query = "SELECT cause, cleared_at IS NULL FROM attention WHERE order_id = %(id)s"
-
-    await shop.orders.raise_attention(order_id=order_id, step="reserve", cause="first")
-    await shop.orders.raise_attention(order_id=order_id, step="reserve", cause="second")
-    assert await fetch_rows(shop.database, query, id=order_id) == [("first", True)]
-
-    await shop.orders.clear_attention(order_id=order_id, step="reserve")
-    assert await fetch_rows(shop.database, query, id=order_id) == [("first", False)]
-
-    await shop.orders.raise_attention(order_id=order_id, step="reserve", cause="third")
-    assert await fetch_rows(shop.database, query, id=order_id) == [("third", True)]
-
-
-async def test_attention_for_an_unknown_order_is_refused(shop: OrderShop) -> None:
-    with pytest.raises(OrderNotFound):
-        await shop.orders.raise_attention(order_id=new_id(), step="reserve", cause="away")

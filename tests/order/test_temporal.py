@@ -9,25 +9,27 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from temporalio import workflow
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from domain.ids import new_id
-from domain.orders import CancelledBy, OrderStatus
-from domain.saga import ORDER_SAGA, OrderInput, order_workflow_id
+from domain.orders import CancelledBy
+from domain.saga import (
+    CANCEL_UPDATE,
+    ORDER_SAGA,
+    PAYMENT_CHANGED_SIGNAL,
+    CancelRequest,
+    OrderInput,
+    order_workflow_id,
+)
 from runtime.settings import Settings
 from runtime.temporal import TemporalAway, TemporalRefused
-from services.order import lost_workflows
-from services.order.bootstrap import bootstrap, saga_policy
-from services.order.errors import OrderNotFound
+from services.order.bootstrap import saga_policy
 from services.order.sagas import TemporalSagas
-from tests.support.client import until
-from tests.support.order_shop import OrderShop, new_order
-from tests.support.recorded_sagas import RecordedSagas
-from tests.support.rows import fetch_rows
+from tests.support.order_shop import new_order
 
 NOBODYS_QUEUE = "nobody"
 """Where workflows stay as they were started."""
@@ -42,6 +44,27 @@ class Saga:
     async def run(self, order: OrderInput) -> None:
         if order.is_repair:
             raise ApplicationError("a defect", non_retryable=True)
+
+
+@workflow.defn(name=ORDER_SAGA)
+class ClosingSaga:
+    """A workflow under the saga's name that closes in the task in which it is asked to cancel the order."""
+
+    def __init__(self) -> None:
+        self._is_cancelled = False
+
+    @workflow.update(name=CANCEL_UPDATE)
+    async def cancel(self, request: CancelRequest) -> None:
+        self._is_cancelled = True
+
+    @workflow.signal(name=PAYMENT_CHANGED_SIGNAL)
+    def payment_changed(self, event_id: str) -> None:
+        """One that comes during the task keeps it from closing the workflow: Temporal fails the task."""
+
+    @workflow.run
+    async def run(self, order: OrderInput) -> None:
+        await workflow.wait_condition(lambda: self._is_cancelled)
+        await workflow.execute_local_activity("close", start_to_close_timeout=timedelta(seconds=4))
 
 
 def saga_input(order_id: str, *, is_repair: bool = False) -> OrderInput:
@@ -98,9 +121,9 @@ async def test_a_saga_that_was_ended_from_outside_is_started_again_by_a_repair_a
     await sagas.start(saga_input(order_id))
     assert await status_of(temporal, order_id) is WorkflowExecutionStatus.TERMINATED
 
-    assert await sagas.restart(saga_input(order_id))
+    assert await sagas.restart(saga_input(order_id), is_open=False)
     assert await status_of(temporal, order_id) is WorkflowExecutionStatus.RUNNING
-    assert not await sagas.restart(saga_input(order_id))
+    assert not await sagas.restart(saga_input(order_id), is_open=False)
 
 
 async def test_a_saga_that_ended_by_itself_is_not_started_again(temporal: Client, working_queue: str) -> None:
@@ -110,8 +133,18 @@ async def test_a_saga_that_ended_by_itself_is_not_started_again(temporal: Client
 
     await sagas.start(saga_input(order_id))
 
-    assert not await sagas.restart(saga_input(order_id))
+    assert not await sagas.restart(saga_input(order_id), is_open=False)
     assert await status_of(temporal, order_id) is WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_saga_that_ended_by_itself_is_started_again_if_its_order_is_open_all_the_same(
+    temporal: Client, working_queue: str
+) -> None:
+    sagas, order_id = TemporalSagas(temporal, task_queue=working_queue), new_id()
+    await sagas.start(saga_input(order_id))
+    await handle(temporal, order_id).result()
+
+    assert await sagas.restart(saga_input(order_id), is_open=True)
 
 
 async def test_a_saga_that_is_not_there_refuses_alone(sagas: TemporalSagas) -> None:
@@ -121,79 +154,29 @@ async def test_a_saga_that_is_not_there_refuses_alone(sagas: TemporalSagas) -> N
     assert refused.value.status is RPCStatusCode.NOT_FOUND
 
 
+async def test_a_request_to_cancel_that_is_lost_with_its_workflow_task_is_made_again(temporal: Client) -> None:
+    queue, order_id = f"order-tests-{new_id()}", new_id()
+    sagas, closings = TemporalSagas(temporal, task_queue=queue), 0
+
+    @activity.defn(name="close")
+    async def close() -> None:
+        nonlocal closings
+        closings += 1
+        if closings == 1:
+            await handle(temporal, order_id).signal(PAYMENT_CHANGED_SIGNAL, "evt_1")
+
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(temporal, task_queue=queue, workflows=[ClosingSaga], activities=[close], workflow_runner=runner):
+        await sagas.start(saga_input(order_id))
+        await sagas.cancel(order_id, CancelledBy.ADMIN)
+        await handle(temporal, order_id).result()
+
+    assert closings == 2  # the first request got as far, and was lost
+
+
 async def test_a_temporal_that_hangs_does_not_hold_up_the_answer(hung_server: str) -> None:
     sagas = TemporalSagas(await Client.connect(hung_server, lazy=True), task_queue=NOBODYS_QUEUE)
 
     async with asyncio.timeout(4):
         with pytest.raises(TemporalAway):
             await sagas.start(saga_input(new_id()))
-
-
-async def end(client: Client, order_id: str, how: str, *, queue: str) -> None:
-    """Start a workflow for the order, and let it end so."""
-    run = await client.start_workflow(
-        ORDER_SAGA,
-        saga_input(order_id, is_repair=how == "failed"),
-        id=order_workflow_id(order_id),
-        task_queue=queue if how == "failed" else NOBODYS_QUEUE,
-        run_timeout=timedelta(seconds=1) if how == "timed_out" else None,
-    )
-    if how == "terminated":
-        await run.terminate("a slip of the hand")
-    with pytest.raises(WorkflowFailureError):
-        await run.result()
-
-
-@pytest.mark.parametrize("how", ["terminated", "failed", "timed_out"])
-async def test_an_open_order_whose_workflow_was_ended_from_outside_needs_a_person_until_it_is_repaired(
-    shop: OrderShop, temporal: Client, working_queue: str, how: str
-) -> None:
-    order_id, closed = await shop.pending(), await shop.pending()
-    await shop.close(closed, OrderStatus.FAILED)
-    for each in (order_id, closed):
-        await end(temporal, each, how, queue=working_queue)
-
-    settings = Settings(temporal_task_queue=NOBODYS_QUEUE)
-    async with bootstrap(settings, database=shop.database, temporal=temporal) as order:
-
-        async def attention() -> list[tuple[str, str]]:
-            await order.lost_workflows.look()
-            return await fetch_rows(shop.database, OPEN_ATTENTION, id=order_id)
-
-        [(step, cause)] = await until(attention, lambda rows: rows != [])
-        to_repair = await order.lost_workflows.find()
-        assert await order.lost_workflows.repair(order_id)
-        after_repair = await attention()
-
-    assert (step, how.replace("_", "") in cause.replace("_", "")) == ("workflow", True)
-    assert f"ordersaga repair {order_id}" in cause
-    assert order_id in to_repair
-    assert closed not in to_repair
-    assert after_repair == []
-    assert await status_of(temporal, order_id) is WorkflowExecutionStatus.RUNNING
-    described = await handle(temporal, order_id).describe()
-    assert described.task_queue == NOBODYS_QUEUE
-
-
-async def test_all_of_many_workflows_that_were_ended_at_once_are_found(
-    shop: OrderShop, temporal: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lost_workflows, "PAGE", 5)
-    orders = [await shop.pending() for _ in range(12)]
-    for order_id in orders:
-        await end(temporal, order_id, "terminated", queue=NOBODYS_QUEUE)
-
-    async with bootstrap(Settings(), database=shop.database, temporal=temporal, sagas=RecordedSagas()) as order:
-
-        async def found() -> list[str]:
-            await order.lost_workflows.look()
-            return [order_id for order_id in await order.lost_workflows.find() if order_id in orders]
-
-        all_found = await until(found, lambda so_far: len(so_far) == len(orders))
-
-    assert sorted(all_found) == sorted(orders)
-
-
-async def test_an_order_that_does_not_exist_cannot_be_repaired(shop: OrderShop) -> None:
-    with pytest.raises(OrderNotFound):
-        await shop.components.lost_workflows.repair(new_id())

@@ -249,7 +249,7 @@ def test_first_answers_and_open_work_of_orders_outlive_the_way_up_and_down(
             "SELECT cancelled_by, note, attempts, next_attempt_at <= now(), settled_at FROM cancellation_requests"
         ).fetchall()
         orders = connection.execute("SELECT DISTINCT attempts, next_attempt_at <= now() FROM orders").fetchall()
-        attention = connection.execute("SELECT step, cause FROM attention").fetchall()
+        concerns = connection.execute("SELECT kind, subject_id = order_id::text, step, cause FROM concerns").fetchall()
     downgrade("order", dsn, revision="0003")
 
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -264,7 +264,7 @@ def test_first_answers_and_open_work_of_orders_outlive_the_way_up_and_down(
     ]
     assert requests == [("CUSTOMER", "found it cheaper", 0, True, None)]
     assert orders == [(0, True)]
-    assert attention == [("reserve", "away")]
+    assert concerns == [("ORDER", True, "reserve", "away")]
     # nobody was answered with the outcome of the order that has none: the request was cut off, and is accepted since
     assert [row[:4] for row in after] == [row[:4] for row in before]
     assert [row[4] for row in before] == [False, False, True, True, False]

@@ -53,6 +53,8 @@ _FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, ADMIN]}
 _FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
 _FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, ADMIN]}
 _BY_NOTIFICATION: Final = {Part.NOTIFICATION: [ITSELF]}
+_BY_ORDER: Final = {Part.ORDER: [ITSELF]}
+_BY_OPERATORS: Final = {Part.OPERATOR: [ITSELF]}
 
 ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "UserService/RegisterUser": _BY_GATEWAY,
@@ -73,22 +75,27 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "InventoryService/Commit": _BY_WORKER,
     "InventoryService/Restock": _BY_WORKER,
     "OrderService/CreateOrder": _FOR_USERS,
-    "OrderService/GetOrder": {**_FOR_USERS, **_BY_WORKER},
+    "OrderService/GetOrder": {**_FOR_USERS, **_BY_WORKER, **_BY_OPERATORS},
     "OrderService/ListOrders": _FOR_USERS,
-    "OrderService/CancelOrder": _FOR_USERS,
+    "OrderService/CancelOrder": {**_FOR_USERS, **_BY_OPERATORS},
     "OrderService/MarkPending": _BY_WORKER,
     "OrderService/MarkClosed": _BY_WORKER,
     "OrderService/MarkRefunded": _BY_WORKER,
     "OrderService/RaiseAttention": _BY_WORKER,
     "OrderService/ClearAttention": _BY_WORKER,
+    "OrderService/ReportMissingSaga": {Part.PAYMENT: [ITSELF]},
+    "OrderService/ListAttention": _BY_OPERATORS,
+    "OrderService/Retry": _BY_OPERATORS,
+    "OrderService/Resolve": _BY_OPERATORS,
+    "OrderService/RepairOrder": _BY_OPERATORS,
     "PaymentService/CheckAmount": _BY_WORKER,
     "PaymentService/OpenPayment": _BY_WORKER,
-    "PaymentService/CheckPayment": _BY_WORKER,
+    "PaymentService/CheckPayment": {**_BY_WORKER, **_BY_ORDER},
     "PaymentService/ClosePayment": _BY_WORKER,
     "PaymentService/VoidPayment": _BY_WORKER,
     "PaymentService/GetPayment": _FOR_USERS,
     "PaymentService/GetClientSecret": _FOR_USERS,
-    "PaymentService/RequestRefund": _FOR_ADMINS,
+    "PaymentService/RequestRefund": {**_FOR_ADMINS, **_BY_OPERATORS},
     "PaymentService/ListRefunds": _FOR_USERS,
     "PaymentService/CarryOutRefund": _BY_WORKER,
     "PaymentService/ReplaceRefund": _BY_WORKER,
@@ -97,8 +104,13 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "PaymentService/CheckDispute": _BY_WORKER,
     "PaymentService/CloseDispute": _BY_WORKER,
     "PaymentService/ReceiveWebhook": _BY_GATEWAY,
+    "PaymentService/ListOpenCases": _BY_ORDER,
+    "PaymentService/RetryEvent": _BY_ORDER,
+    "PaymentService/DismissEvent": _BY_ORDER,
     "NotificationService/SendEmail": _FOR_ADMINS,
     "NotificationService/SendSms": _FOR_ADMINS,
+    "NotificationService/RetryNotification": _BY_ORDER,
+    "NotificationService/DismissNotification": _BY_ORDER,
 }
 
 DEADLINE: Final = 20

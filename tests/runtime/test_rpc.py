@@ -21,6 +21,7 @@ from runtime.permissions import allow
 from runtime.refusal import Unavailable
 from runtime.rpc_client import ServiceUnavailable, open_channel
 from runtime.rpc_server import GrpcService
+from runtime.work_context import request_id
 from services.product.server import ProductServicer
 from tests.support.identities import credentials
 from tests.support.rpc import call, channel_to
@@ -102,3 +103,18 @@ async def test_a_handler_goes_on_when_its_caller_has_gone_and_knows_it(deadline:
             calling.cancel()
         await asyncio.wait([calling])
         await ended.wait()
+
+
+async def test_the_id_of_the_clients_request_goes_along_and_stays_with_it() -> None:
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append(request_id.get())
+
+    async with method_that_does(work) as method:
+        for known in ("mine", "yours", ""):
+            token = request_id.set(known)
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
+            request_id.reset(token)
+
+    assert seen == ["mine", "yours", ""]

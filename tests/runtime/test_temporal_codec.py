@@ -1,23 +1,18 @@
-"""Encrypted payloads: one key follows another, what does not fit is named, and the codec server shows them again."""
+"""Encrypted payloads: one key follows another, and what does not fit is named."""
 
 from __future__ import annotations
 
-import json
 import os
 from base64 import b64encode
 
 import pytest
-from google.protobuf.json_format import MessageToDict, Parse
-from litestar.testing import AsyncTestClient
 from pydantic import SecretStr
-from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.common.v1 import Payload
 
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import EncryptionCodec, UnreadablePayload, data_converter
-from workers.codec_server import create_app
 
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'{"order_id": "7"}')
-ORIGIN = "http://127.0.0.1:8233"
 
 
 def key() -> SecretStr:
@@ -73,38 +68,3 @@ def test_a_key_that_is_none_is_named_and_not_shown(wrong: str) -> None:
     assert str(error.value) == (
         "ORDERSAGA_TEMPORAL_PAYLOAD_KEYS, one: must be base64 of 32 bytes: openssl rand -base64 32"
     )
-
-
-async def test_the_codec_server_decodes_for_the_web_uis_origin_alone() -> None:
-    settings = Settings(temporal_payload_keys={"old": OLD}, codec_origin=ORIGIN)
-    encrypted = Payloads(payloads=await EncryptionCodec({"old": OLD}).encode([PLAIN]))
-    body = json.dumps(MessageToDict(encrypted))
-
-    async with AsyncTestClient(create_app(settings)) as http:
-        decoded = await http.post("/decode", content=body, headers={"Origin": ORIGIN})
-        of_a_namespace = await http.post("/shop/decode", content=body)
-        encoded = await http.post("/encode", content=decoded.content)
-        preflight = await http.options(
-            "/decode",
-            headers={
-                "Origin": ORIGIN,
-                "Access-Control-Request-Method": "POST",
-                "Access-Control-Request-Headers": "content-type,x-namespace",
-            },
-        )
-        elsewhere = await http.post("/decode", content=body, headers={"Origin": "http://elsewhere.example.test"})
-        broken = await http.post("/decode", content=b"no JSON")
-
-    expected = MessageToDict(Payloads(payloads=[PLAIN]))
-    assert (decoded.status_code, decoded.json(), of_a_namespace.json()) == (200, expected, expected)
-    [again] = await EncryptionCodec({"old": OLD}).decode(Parse(encoded.content, Payloads()).payloads)
-    assert again == PLAIN
-    assert decoded.headers["access-control-allow-origin"] == ORIGIN
-    assert preflight.headers["access-control-allow-origin"] == ORIGIN
-    assert elsewhere.headers.get("access-control-allow-origin") != "http://elsewhere.example.test"
-    assert broken.status_code == 400
-
-
-def test_a_codec_server_without_keys_does_not_start() -> None:
-    with pytest.raises(SettingsError, match="ORDERSAGA_TEMPORAL_PAYLOAD_KEYS is not set"):
-        create_app(Settings())

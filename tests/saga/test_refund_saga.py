@@ -27,6 +27,7 @@ from tests.support.saga_refunds import (
     wait_until,
 )
 from tests.support.saga_shop import Shop
+from workflows.refund_saga import RefundSaga
 
 
 async def test_an_order_is_refunded_in_full_and_put_back_into_stock(shop: Shop) -> None:
@@ -94,7 +95,8 @@ async def test_a_refund_that_a_bank_sends_back_moves_the_order_back_and_is_repla
     await attention_is(shop, run, "carry_out_refund")
     assert (await shop.order(run)).status == "PAID"
 
-    await refund_saga(shop, requested.refund).execute_update("retry")
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.retry)
+    assert (answer.step, answer.outcome) == ("replace_refund", "DONE")
     refunds = await refunds_become(shop, run, RefundStatus.REPLACED, RefundStatus.SUCCEEDED)
 
     assert [refund.amount for refund in refunds] == [1_000, 1_000]
@@ -113,7 +115,8 @@ async def test_a_refund_that_fails_waits_until_a_person_has_dealt_with_it(shop: 
         await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
 
-    assert await refund_saga(shop, requested.refund).execute_update("resolve") == "carry_out_refund"
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.resolve)
+    assert (answer.step, answer.outcome) == ("resolve_refund", "RESOLVED")
 
     await refunds_become(shop, run, RefundStatus.RESOLVED)
     await attention_is(shop, run)
@@ -216,7 +219,8 @@ async def test_a_restock_that_is_refused_waits_for_a_person_and_the_money_does_n
     assert requested.refund.status is RefundStatus.SUCCEEDED
     await attention_is(shop, run, "restock")
     assert (await shop.order(run)).status == "REFUNDED"
-    assert await refund_saga(shop, requested.refund).execute_update("resolve") == "restock"
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.resolve)
+    assert (answer.step, answer.outcome) == ("restock", "RESOLVED")
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
     await attention_is(shop, run)
     assert await shop.disagreements(run) == []

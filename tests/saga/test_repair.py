@@ -13,9 +13,10 @@ from domain.orders import OrderStatus
 from domain.saga import OrderResult, order_workflow_id
 from runtime.settings import Settings
 from services.order.bootstrap import bootstrap
+from tests.support.identities import tls_settings
 from tests.support.saga_shop import TASK_QUEUE, Shop
 
-SHORT_TIMEOUT = Settings(temporal_task_queue=TASK_QUEUE, payment_event_timeout=0.1)
+SHORT_TIMEOUT = Settings(temporal_task_queue=TASK_QUEUE, payment_event_timeout=0.1, **tls_settings())
 """After a termination the test server skips no time: the timeout passes in real time."""
 
 Run = WorkflowHandle[Any, OrderResult]
@@ -49,7 +50,7 @@ class Strike:
 
 async def repair(shop: Shop, order_id: str) -> bool:
     async with bootstrap(SHORT_TIMEOUT, database=shop.order_database, temporal=shop.env.client) as order:
-        return await order.lost_workflows.repair(order_id)
+        return await order.desk.repair(order_id, actor="operator:test", note="")
 
 
 def order_of(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""What `ordersaga up` says when it cannot start: in words, with exit code 1 or 2."""
+"""What `ordersaga up` says when it cannot start: in words, with exit code 2."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_taken_port_is_named_with_the_setting_that_changes_it(tmp_path: Path) 
 
         answer = run_up("--var", str(tmp_path), **ports)
 
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert answer.stderr == (
         f"Port {ports['kafka']}, wanted by kafka, is taken; ORDERSAGA_SANDBOX_KAFKA_PORT gives kafka another one.\n"
     )
@@ -49,7 +49,7 @@ def test_a_second_stack_on_the_same_folder_is_refused_in_a_sentence(tmp_path: Pa
 
     answer = run_up("--var", str(tmp_path))
 
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert answer.stderr == (
         f"Another stack is running on the folder {tmp_path}: stop it first, or name another with --var.\n"
     )

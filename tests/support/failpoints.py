@@ -66,7 +66,7 @@ class MortalDatabase(Database):
         self.dsn = real.dsn
         self.listen_dsn = real.listen_dsn
         self._pool = real._pool
-        self._turns = real._turns
+        self.turns = real.turns
         self._life = life
         self._cursors = _cursors_of(life)
 

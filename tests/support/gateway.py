@@ -174,6 +174,7 @@ async def open_behind(settings: Settings) -> AsyncIterator[Services]:
             order=OrderServiceStub(await callers(Part.ORDER, settings.order_address)),
             payment=PaymentServiceStub(await callers(Part.PAYMENT, settings.payment_address)),
             notification=NotificationServiceStub(await callers(Part.NOTIFICATION, settings.notification_address)),
+            on_call={},
             health={},
             deadline=settings.grpc_deadline,
             password_deadline=settings.password_deadline,

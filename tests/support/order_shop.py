@@ -20,10 +20,12 @@ from runtime.caller import SERVICE
 from runtime.clock import Clock, utc_now
 from runtime.database import Database
 from runtime.settings import Settings
+from services.order.attention.service import AttentionService
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.cancellation_service import CancellationService
 from services.order.model import Address, Mark, NewOrder, Order, OrderState, Pricing, RefundUpdate
 from services.order.service import OrderService
+from tests.support.identities import tls_settings
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rows import fetch_rows
 
@@ -70,6 +72,10 @@ class OrderShop:
     @property
     def orders(self) -> OrderService:
         return self.components.orders
+
+    @property
+    def attention(self) -> AttentionService:
+        return self.components.attention
 
     @property
     def cancellations(self) -> CancellationService:
@@ -158,7 +164,7 @@ async def open_order_shop(
     dsn: str, *, pool_size: int = 8, database: Database | None = None, clock: Clock = utc_now
 ) -> AsyncIterator[OrderShop]:
     """The service on this database; its sagas do nothing, unless a test says what."""
-    settings = Settings.model_validate({"order_dsn": dsn, "database_pool_size": pool_size})
+    settings = Settings.model_validate({"order_dsn": dsn, "database_pool_size": pool_size, **tls_settings()})
     sagas = RecordedSagas()
     async with bootstrap(settings, database=database, sagas=sagas, clock=clock) as components, components.listener:
         yield OrderShop(components, sagas)

@@ -23,6 +23,8 @@ _INSTALL: Final = {
     "debootstrap": ("buildah", "debootstrap"),
     "docker-compose": ("docker-compose", "docker-compose"),
     "openssl": ("openssl", "openssl"),
+    "promtool": ("prometheus", "prometheus"),
+    "prometheus": ("prometheus", "prometheus"),
 }
 """Program to its name in ORDERSAGA_WITHOUT, and to Debian's package of it."""
 _OLDEST_GO: Final = 21

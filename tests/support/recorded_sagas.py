@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from domain.orders import CancelledBy
 from domain.saga import OrderInput
 from runtime.temporal import TemporalAway
+from services.order.sagas import Outcome
 
 
 class RecordedSagas:
@@ -18,6 +19,8 @@ class RecordedSagas:
         """The orders whose saga was to start, in turn."""
         self.cancelled: list[tuple[str, CancelledBy]] = []
         """The orders whose saga was asked to cancel them, and for whom, in turn."""
+        self.decisions: list[tuple[str, str, str]] = []
+        """What operators decided, about which workflow, and who they were, in turn."""
         self.is_away = False
         """Whether Temporal answers nobody; what it is asked then is not recorded."""
         self.on_start: Callable[[OrderInput], Awaitable[None]] | None = None
@@ -33,10 +36,18 @@ class RecordedSagas:
         if self.on_start is not None:
             await self.on_start(order)
 
-    async def restart(self, order: OrderInput) -> bool:
+    async def restart(self, order: OrderInput, *, is_open: bool) -> bool:
         """See `services.order.sagas.Sagas`."""
         await self.start(order)
         return True
+
+    async def retry(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
+        """See `services.order.sagas.Sagas`."""
+        return self._decide("retry", workflow_id, actor)
+
+    async def resolve(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
+        """See `services.order.sagas.Sagas`."""
+        return self._decide("resolve", workflow_id, actor)
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         """See `services.order.sagas.Sagas`."""
@@ -53,6 +64,11 @@ class RecordedSagas:
     async def next_cancellation(self) -> str:
         """The order whose saga is asked next to cancel it, or was since this was last asked."""
         return await self._cancellations.get()
+
+    def _decide(self, decision: str, workflow_id: str, actor: str) -> Outcome:
+        self._answer()
+        self.decisions.append((decision, workflow_id, actor))
+        return Outcome(text="done", succeeded=True)
 
     def _answer(self) -> None:
         if self.is_away:

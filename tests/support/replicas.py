@@ -17,7 +17,7 @@ from sandbox.child import Child
 from sandbox.environment import process_environment
 from sandbox.ports import address, free_port
 from sandbox.postgres.databases import SERVICES
-from sandbox.processes import Group, Tier, group_command
+from sandbox.processes import ROOT, Group, Tier, group_command
 from tests.support.busy_machine import slowdown
 
 DRAIN_DELAY: Final = 1.0
@@ -35,6 +35,8 @@ class Replica:
     part: str
     settings: Settings
     folder: Path
+    root: Path = ROOT
+    """Where its code is."""
     is_going: bool = False
     """Whether it stops, has stopped, or is not ready yet."""
     _child: Child | None = None
@@ -44,7 +46,7 @@ class Replica:
         group = Group(name=f"{self.part}-{self.settings.probe_port}", components=(self.part,), tier=Tier.SERVICE)
         environment = process_environment(self.settings, self.part)
         command = group_command(group, logs=self.folder, environment=environment)
-        self._child = child = await Child.start(replace(command, grace=STOP_SECONDS), append_log=True)
+        self._child = child = await Child.start(replace(command, grace=STOP_SECONDS, folder=self.root), append_log=True)
         child.release()
         await child.wait_for(self._ready(), within=READY_SECONDS * slowdown())
         self.is_going = False

@@ -140,7 +140,7 @@ async def _open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
     database = Database(shop.databases["order"], pool_size=1)
     found = await fetch_rows(
         database,
-        "SELECT step, cause FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
+        "SELECT step, cause FROM concerns WHERE order_id = %(id)s AND cleared_at IS NULL",
         id=order_id_of(run),
     )
     await database.close()

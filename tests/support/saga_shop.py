@@ -104,6 +104,8 @@ class Shop:
 
     env: WorkflowEnvironment
     settings: Settings
+    activities: Sequence[Callable[..., Any]]
+    """The steps, with their hooks: for a worker besides the shop's own."""
     hooks: Hooks
     databases: Mapping[str, str]
     products: ProductService
@@ -278,12 +280,18 @@ async def open_shop(
         ]
         await stack.enter_async_context(
             make_worker(
-                env.client, activities, task_queue=task_queue, runner=runner or workflow_runner(sandbox=True), grace=1
+                env.client,
+                activities,
+                task_queue=task_queue,
+                runner=runner or workflow_runner(sandbox=True),
+                grace=1,
+                version=None,
             )
         )
         yield Shop(
             env=env,
             settings=settings,
+            activities=activities,
             hooks=hooks,
             databases=databases,
             products=product.products,

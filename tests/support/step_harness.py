@@ -218,7 +218,7 @@ class StepHarness:
         """Step to note, of what is not cleared."""
         rows = await self._slot.databases.rows(
             "order",
-            "SELECT step, cause FROM attention WHERE order_id = %(order_id)s AND cleared_at IS NULL",
+            "SELECT step, cause FROM concerns WHERE order_id = %(order_id)s AND cleared_at IS NULL",
             order_id=order_id,
         )
         return {row["step"]: row["cause"] for row in rows}

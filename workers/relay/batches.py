@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiokafka.producer.message_accumulator import BatchBuilder
+from opentelemetry.trace import Span
 
+from runtime import tracing
 from runtime.cloudevents import EventHeaders
+from runtime.messaging_spans import begin_sending
 from workers.relay.database import OutboxRow
 
 
@@ -34,6 +37,34 @@ class OutgoingBatch:
     partition: int
     builder: BatchBuilder
     rows: list[OutboxRow] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    """One per row, while traces are on."""
+
+    def end_spans(self, error: BaseException | None) -> None:
+        """End them: the batch was acknowledged, or failed."""
+        for span in self.spans:
+            if error is not None:
+                tracing.fail(span, type(error).__name__)
+            span.end()
+
+    def append(self, row: OutboxRow, *, source: str) -> bool:
+        """Put the row in; false if there is no room for it."""
+        traceparent = row.traceparent
+        if tracing.is_on():
+            span = begin_sending(
+                topic=self.topic,
+                partition=self.partition,
+                key=row.key,
+                event_id=row.ce_id,
+                traceparent=row.traceparent,
+            )
+            traceparent = tracing.traceparent_of(span) or traceparent
+        if not _append(self.builder, row, source=source, traceparent=traceparent):
+            return False
+        self.rows.append(row)
+        if tracing.is_on():
+            self.spans.append(span)
+        return True
 
 
 async def pack(partitioner: Partitioner, rows: Sequence[OutboxRow], *, source: str) -> list[OutgoingBatch]:
@@ -51,21 +82,19 @@ async def pack(partitioner: Partitioner, rows: Sequence[OutboxRow], *, source: s
             continue  # smaller than the row that did not fit, it would overtake it
         if place not in batches:
             batches[place] = OutgoingBatch(topic=row.topic, partition=partition, builder=await partitioner.batch())
-        if not _append(batches[place].builder, row, source=source):
+        if not batches[place].append(row, source=source):
             full.add(place)
-            continue
-        batches[place].rows.append(row)
     return list(batches.values())
 
 
-def _append(builder: BatchBuilder, row: OutboxRow, *, source: str) -> bool:
+def _append(builder: BatchBuilder, row: OutboxRow, *, source: str, traceparent: str) -> bool:
     headers = EventHeaders(
         id=row.ce_id,
         type=row.ce_type,
         source=source,
         subject=row.key,
         seq=row.ce_seq,
-        traceparent=row.traceparent,
+        traceparent=traceparent,
         time=row.at,
     )
     appended = builder.append(timestamp=None, key=row.key.encode(), value=row.data.encode(), headers=headers.to_kafka())

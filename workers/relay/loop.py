@@ -130,6 +130,7 @@ class DatabaseRelay:
         now = _now()
         for task in [task for task in self._sending if task.done()]:
             sending, error = self._sending.pop(task), task.exception()
+            sending.batch.end_spans(error)
             if error is None:
                 self._state.batch_acknowledged(sending.sent, now=now)
                 self._note_lag(sending.batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from runtime.tracing import note_order
 from services.payment.disputes.decisions import close_dispute, follow_disputes
 from services.payment.disputes.errors import DisputeNotFound
 from services.payment.order_turns import OrderTurns
@@ -62,4 +63,5 @@ class DisputeService:
         payment = await self._store.find_by_dispute(dispute_id)
         if payment is None:
             raise DisputeNotFound(dispute_id)
+        note_order(payment)
         return payment

@@ -9,6 +9,7 @@ from typing import Any
 
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
+from runtime.caller import Caller, CallerRole
 from runtime.rows import Value
 from services.payment.stripe.model import FailedCharge
 from services.payment.tables import DisputeColumns, PaymentColumns, RefundColumns
@@ -33,6 +34,13 @@ class Refund(Value, RefundColumns):
     def is_over(self) -> bool:
         """Whether it succeeded, and the order and the stock know; or whether it failed."""
         return self.status.has_failed or not self.saga_open
+
+    @property
+    def actor(self) -> str:
+        """Who asked for it, see `runtime.caller.Caller.actor`; empty where nobody did."""
+        if self.requested_by_operator is not None:
+            return Caller(CallerRole.OPERATOR, self.requested_by_operator).actor
+        return "" if self.requested_by is None else Caller(CallerRole.ADMIN, self.requested_by).actor
 
     def change(self, **changes: Any) -> Refund:
         """The refund after a change that its saga has to follow up: its next version."""
@@ -161,6 +169,14 @@ class FollowUp:
     def changed(self) -> bool:
         """Whether its workflow does not know of its last change."""
         return self.notified_version < self.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCase:
+    """A refund or dispute from which something still follows, and the order that it is of."""
+
+    id: str
+    order_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,21 +8,22 @@ from datetime import timedelta
 from typing import Final, Literal, LiteralString, get_args
 
 from runtime.database import Connection, encode_rows
-from runtime.due_work import Claimed, DueColumns, DueTable
+from runtime.due_work import Claimed, DueTable
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, overwrite, parameters, recordset
-from services.payment.payments.model import Dispute, FollowUp, Payment, Refund
+from services.payment.payments.model import Dispute, FollowUp, OpenCase, Payment, Refund
 from services.payment.stripe.model import FailedCharge
-from services.payment.tables import AttemptRow, DisputeRow, PaymentRow, RefundRow
+from services.payment.tables import AttemptRow, DisputeRow, FollowedColumns, PaymentRow, RefundRow
 
 FollowedTable = Literal["refunds", "disputes"]
 """The tables whose rows have a workflow each."""
 FOLLOW_UPS_CHANNEL: Final = "payment_follow_ups"
 """NOTIFY channel: the payload is the id of a refund or dispute that changed."""
 
-_NOT_OF_VALUE: Final = {"payment_id", "updated_at", *DueColumns.model_fields}
+_JUST_NOW: Final[LiteralString] = "interval '10 s'"
+_NOT_OF_VALUE: Final = {"payment_id", "updated_at", *FollowedColumns.model_fields}
 """Columns of refunds and disputes that their changes are not made of."""
-_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "created_at"}
+_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "traceparent", "created_at"}
 """Columns of a payment that never change."""
 _NOT_SAID: Final = {*_FIXED, "version", "updated_at"}
 """Columns whose value a change does not say."""
@@ -46,8 +47,8 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
     """
     names, written = (columns(table, without=_NOT_OF_VALUE, of=alias) for alias in ("", "written"))
     return f"""
-        INSERT INTO {of} ({names}, payment_id, attempts, next_attempt_at, updated_at)
-        SELECT {written}, changed.id, 0, now(), now()
+        INSERT INTO {of} ({names}, payment_id, attempts, next_attempt_at, updated_at, traceparent)
+        SELECT {written}, changed.id, 0, now(), now(), %(traceparent)s::text
           FROM changed, json_to_recordset(%({rows})s::json)
             AS {recordset(table, alias="written", without=_NOT_OF_VALUE)}
         ON CONFLICT (id) DO UPDATE
@@ -55,6 +56,8 @@ def _write_rows(table: type[RefundRow | DisputeRow], *, of: LiteralString, rows:
                notified_version = greatest({of}.notified_version, excluded.notified_version),
                next_attempt_at = CASE WHEN excluded.version > greatest({of}.version, excluded.notified_version)
                                       THEN now() ELSE {of}.next_attempt_at END,
+               traceparent = CASE WHEN excluded.version > greatest({of}.version, excluded.notified_version)
+                                  THEN excluded.traceparent ELSE {of}.traceparent END,
                updated_at = now()
         RETURNING pg_notify('{FOLLOW_UPS_CHANNEL}', id::text)
     """  # noqa: S608 - put together from constants
@@ -97,6 +100,7 @@ def _due_follow_ups(table: FollowedTable) -> DueTable[FollowUp]:
         columns="claimed.id, order_id, claimed.version, notified_version, now() - claimed.created_at AS age",
         make=FollowUp,
         joined="JOIN payments ON payments.id = payment_id",
+        failing_since=True,
     )
 
 
@@ -184,7 +188,7 @@ class PaymentRepository:
             f"""
             UPDATE {table}
                SET notified_version = greatest(notified_version, %(version)s), attempts = 0, last_error = NULL,
-                   next_attempt_at = now() + %(next_look)s
+                   failing_since = NULL, next_attempt_at = now() + %(next_look)s
              WHERE {DUE_FOLLOW_UPS[table].still_claimed}
             """,  # noqa: S608 - put together from constants
             version=claimed.item.version,
@@ -192,10 +196,26 @@ class PaymentRepository:
             **claimed.parameters,
         )
 
+    async def list_open(self, table: FollowedTable, *, after: str | None, most: int) -> list[OpenCase]:
+        """A batch of refunds or disputes from which something follows, by id, that did not change just now: such a one
+        need not have its workflow yet."""
+        last: LiteralString = "true" if after is None else "followed.id > %(after)s"
+        return await self._connection.fetch_all(
+            OpenCase,
+            f"""
+            SELECT followed.id::text AS id, order_id
+              FROM {table} AS followed JOIN payments ON payments.id = payment_id
+             WHERE saga_open AND followed.updated_at < now() - {_JUST_NOW} AND {last}
+             ORDER BY followed.id LIMIT %(most)s
+            """,  # noqa: S608 - put together from constants
+            after=after,
+            most=most,
+        )
+
     async def _find(self, condition: LiteralString, **parameters: object) -> Payment | None:
         return await self._connection.fetch_one(Payment, f"{_PAYMENT} {condition}", **parameters)
 
 
 def _columns(payment: Payment) -> dict[str, object]:
-    """The payment's own columns."""
-    return payment.model_dump(exclude={"failed_charges", "refunds", "disputes"})
+    """The payment's own columns, but for its context, which is that of the statement that adds it."""
+    return payment.model_dump(exclude={"failed_charges", "refunds", "disputes", "traceparent"})

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import grpc.aio
 
 from domain.ids import new_id
-from domain.limits import MAX_PAYMENT_METHOD
+from domain.limits import MAX_CONCERNS, MAX_DISPUTE_ID, MAX_PAYMENT_METHOD
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import current_caller
 from runtime.identity import Part
 from runtime.permissions import USERS, allow
-from runtime.protos import from_proto
+from runtime.protos import from_proto, to_proto
 from runtime.validation import Violations
 from services.payment.payments.messages import payment_to_proto
 from services.payment.payments.model import NewPayment
+from services.payment.payments.repository import FollowedTable
 from services.payment.payments.service import PaymentService
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_CASES: Final[Mapping[int, FollowedTable]] = {
+    pb.OPEN_CASE_KIND_REFUND: "refunds",
+    pb.OPEN_CASE_KIND_DISPUTE: "disputes",
+}
 
 
 class PaymentRpcs:
@@ -46,6 +53,7 @@ class PaymentRpcs:
         return pb.OpenPaymentResponse(payment=payment_to_proto(payment))
 
     @allow(Part.ORDER_WORKER)
+    @allow(Part.ORDER)
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         order_id = _check_order(request)
         payment = await self._payments.check(order_id, refresh=request.refresh)
@@ -76,9 +84,22 @@ class PaymentRpcs:
         secret = await self._payments.client_secret(request.order_id, caller)
         return pb.GetClientSecretResponse(client_secret=secret)
 
+    @allow(Part.ORDER)
+    async def ListOpenCases(self, request: pb.ListOpenCasesRequest, context: Context) -> pb.ListOpenCasesResponse:
+        with Violations() as violations:
+            table = _CASES.get(request.kind)
+            if table is None:
+                violations.add("kind", "must be refund or dispute")
+            violations.check_range("most", request.most, smallest=1, largest=MAX_CONCERNS)
+            if request.after and table == "refunds":
+                violations.check_id("after", request.after)
+            violations.check_text("after", request.after, shortest=0, longest=MAX_DISPUTE_ID)
+        cases = await self._payments.list_open_cases(table or "refunds", after=request.after or None, most=request.most)
+        return pb.ListOpenCasesResponse(cases=[to_proto(pb.OpenCase, case) for case in cases])
+
 
 def _check_order(request: pb.CheckPaymentRequest | pb.ClosePaymentRequest | pb.VoidPaymentRequest) -> str:
-    """The order's id; its saga alone calls."""
+    """The order's id; no user calls."""
     with Violations() as violations:
         violations.check_id("order_id", request.order_id)
     return request.order_id

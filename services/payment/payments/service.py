@@ -15,7 +15,8 @@ from services.payment.payments.errors import (
     PaymentVoided,
 )
 from services.payment.payments.intents import Intents
-from services.payment.payments.model import NewPayment, Payment, PaymentUpdate
+from services.payment.payments.model import NewPayment, OpenCase, Payment, PaymentUpdate
+from services.payment.payments.repository import FollowedTable
 from services.payment.payments.store import PaymentStore
 from services.payment.stripe.amounts import check_chargeable
 from services.payment.stripe.client import StripeClient
@@ -134,6 +135,10 @@ class PaymentService:
             payment = await self._intents.end(await self._store.change(payment, decisions.void))
             if payment.status is PaymentStatus.PROCESSING:
                 raise PaymentUnsettled(f"payment {payment.id} is still processing")
+
+    async def list_open_cases(self, table: FollowedTable, *, after: str | None, most: int) -> list[OpenCase]:
+        """A batch of refunds or disputes that have to have a workflow each, by their ids, from behind `after` on."""
+        return await self._store.list_open(table, after=after, most=most)
 
     async def client_secret(self, order_id: str, caller: Caller) -> str:
         """What lets the customer's browser pay, straight from Stripe; empty once nobody shall pay any more.

@@ -21,8 +21,8 @@ from runtime.clock import Clock
 from runtime.database import Connection, Database
 from services.payment.payments.errors import PaymentNotFound
 from services.payment.payments.messages import to_event
-from services.payment.payments.model import Change, Payment, PaymentUpdate, Refund
-from services.payment.payments.repository import PaymentRepository
+from services.payment.payments.model import Change, OpenCase, Payment, PaymentUpdate, Refund
+from services.payment.payments.repository import FollowedTable, PaymentRepository
 
 
 class PaymentStore:
@@ -79,6 +79,11 @@ class PaymentStore:
         """The payment that a dispute is about."""
         async with self._database.autocommit() as connection:
             return await PaymentRepository(connection).find_by_dispute(dispute_id)
+
+    async def list_open(self, table: FollowedTable, *, after: str | None, most: int) -> list[OpenCase]:
+        """See `services.payment.payments.repository.PaymentRepository.list_open`."""
+        async with self._database.autocommit() as connection:
+            return await PaymentRepository(connection).list_open(table, after=after, most=most)
 
     async def apply(self, seen: Payment, change: Change) -> Payment | None:
         """Apply what a re-read found that began after `seen` had been read.

@@ -32,7 +32,7 @@ _EVENTS: Final = {
 
 
 def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: datetime) -> Change:
-    """Reserve what an admin wants to give back.
+    """Reserve what an admin or operator wants to give back.
 
     Raises:
         PaymentNotRefundable: nothing came in, or it goes back already.
@@ -63,7 +63,8 @@ def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: date
         created_at=at,
         restock=new.restock,
         restock_id=refund_id,
-        requested_by=new.requested_by,
+        requested_by=new.requested_by if new.operator is None else None,
+        requested_by_operator=new.operator,
         note=new.note,
     )
     return Change(payment=payment.with_refund(refund))
@@ -158,6 +159,7 @@ def replace_failed_refund(payment: Payment, refund_id: str, *, at: datetime) -> 
         restock=failed.restock,
         restock_id=failed.restock_id,
         requested_by=failed.requested_by,
+        requested_by_operator=failed.requested_by_operator,
         note=f"in the place of refund {failed.id}",
     )
     replaced = payment.with_refund(another).with_refund(failed.change(status=RefundStatus.REPLACED))

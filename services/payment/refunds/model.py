@@ -11,9 +11,11 @@ from services.payment.payments.model import Payment, Refund
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRefund:
-    """What an admin asks for; without an amount, all that is left.
+    """What an admin or operator asks for; without an amount, all that is left.
 
     Attributes:
+        requested_by: the admin's id, or what stands for the operator's (`runtime.caller.Caller.key`).
+        operator: the operator's name; None of an admin.
         ordered: what the order has of each product: no more is put back, over all its refunds.
     """
 
@@ -22,6 +24,7 @@ class NewRefund:
     restock: tuple[OrderLine, ...]
     ordered: tuple[OrderLine, ...]
     requested_by: str
+    operator: str | None = None
     note: str
 
     @property

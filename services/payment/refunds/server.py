@@ -9,7 +9,7 @@ import grpc.aio
 from domain.limits import LONGEST_WAIT_SECONDS, MAX_IDEMPOTENCY_KEY, MAX_NOTE
 from domain.money import MAX_AMOUNT
 from ordersaga.payment.v1 import payment_pb2 as pb
-from runtime.caller import CallerRole, current_caller
+from runtime.caller import Caller, CallerRole, current_caller
 from runtime.identity import Part
 from runtime.permissions import USERS, allow
 from runtime.validation import Violations
@@ -28,9 +28,9 @@ class RefundRpcs:
     _refunds: RefundService
 
     @allow(Part.GATEWAY, CallerRole.ADMIN)
+    @allow(Part.OPERATOR)
     async def RequestRefund(self, request: pb.RequestRefundRequest, context: Context) -> pb.RequestRefundResponse:
-        caller = current_caller()
-        new = _check_new(request, requested_by=caller.id)
+        new = _check_new(request, caller=current_caller())
         requested = await self._refunds.request(
             new, idempotency_key=request.idempotency_key, wait=request.wait_ms / 1_000
         )
@@ -71,7 +71,7 @@ class RefundRpcs:
         return pb.CloseRefundResponse(closed=await self._refunds.close(refund_id, version=request.version))
 
 
-def _check_new(request: pb.RequestRefundRequest, *, requested_by: str) -> NewRefund:
+def _check_new(request: pb.RequestRefundRequest, *, caller: Caller) -> NewRefund:
     with Violations() as violations:
         violations.check_id("order_id", request.order_id)
         violations.check_text("idempotency_key", request.idempotency_key, longest=MAX_IDEMPOTENCY_KEY)
@@ -86,7 +86,8 @@ def _check_new(request: pb.RequestRefundRequest, *, requested_by: str) -> NewRef
         amount=request.amount if request.HasField("amount") else None,
         restock=tuple(restock),
         ordered=tuple(ordered),
-        requested_by=requested_by,
+        requested_by=caller.key,
+        operator=caller.id if caller.role is CallerRole.OPERATOR else None,
         note=request.note,
     )
 

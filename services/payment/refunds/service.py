@@ -13,6 +13,7 @@ from domain.ids import new_id
 from domain.refunds import RefundStatus
 from runtime.clock import Clock
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
+from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
 from services.payment.disputes.service import DisputeService
 from services.payment.order_turns import OrderTurns
@@ -48,7 +49,7 @@ class RefundService:
         self._clock = clock
 
     async def request(self, new: NewRefund, *, idempotency_key: str, wait: float) -> RequestedRefund:
-        """Ask for a refund, once per admin and key, and wait up to `wait` seconds for what becomes of it.
+        """Ask for a refund, once per admin or operator and key, and wait up to `wait` seconds for what becomes of it.
 
         It is stored, and due to be followed up by its saga, before anything waits.
 
@@ -216,4 +217,5 @@ class RefundService:
         payment = await self._store.find_by_refund(refund_id)
         if payment is None:
             raise RefundNotFound(refund_id)
+        note_order(payment)
         return payment

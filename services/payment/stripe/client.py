@@ -17,9 +17,16 @@ import structlog
 
 from runtime.settings import Settings
 from services.payment.stripe.amounts import to_stripe
-from services.payment.stripe.errors import StripeKeySpent, StripeRefused, StripeUnavailable, UnreadableEvent
+from services.payment.stripe.errors import (
+    StripeKeySpent,
+    StripeLookupRefused,
+    StripeRefused,
+    StripeUnavailable,
+    UnreadableEvent,
+)
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
+from services.payment.stripe.measured_http import MeasuredHttp
 from services.payment.stripe.messages import (
     is_replayed,
     to_dispute,
@@ -37,6 +44,7 @@ from services.payment.stripe.model import (
     StripeRefund,
     WebhookEndpoint,
 )
+from services.payment.stripe.traced_http import TracedHttpClient
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -100,11 +108,11 @@ class StripeClient:
         http_client: stripe.HTTPClient | None = None,
     ) -> None:
         # aiohttp, because a call over the SDK's other client, httpx, takes twice the CPU (docs/decisions/0010).
-        self.http = http_client or stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout))
+        self.http = http_client or TracedHttpClient(timeout=aiohttp.ClientTimeout(total=timeout))
         self._api = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base is not None else None,
-            http_client=self.http,
+            http_client=MeasuredHttp(self.http),
             max_network_retries=0,
         ).v1
         self._payment_method_types = list(payment_method_types)
@@ -295,11 +303,16 @@ async def _answer(call: Awaitable[Answer]) -> Answer:
 
 
 async def _read(call: Awaitable[Answer]) -> Answer:
-    """The answer to a look-up of ours. No order fails for one that Stripe refuses: it is our account that is wrong."""
+    """The answer to a look-up of ours. No order fails for one that Stripe refuses: it is our account that is wrong.
+
+    Raises:
+        StripeLookupRefused: it is refused.
+        StripeUnavailable: repeat.
+    """
     try:
         return await _answer(call)
     except StripeRefused as refused:
-        raise StripeUnavailable(f"Stripe: {refused}") from None
+        raise StripeLookupRefused(f"Stripe: {refused}") from None
 
 
 async def _all(page: stripe.ListObject[Item]) -> AsyncIterator[Item]:

@@ -20,6 +20,10 @@ class StripePermissionMissing(StripeUnavailable):
     """Our key may not make this call: somebody has to give it the permission, and no order fails for it."""
 
 
+class StripeLookupRefused(StripeUnavailable):
+    """Stripe refuses a look-up of ours: what is looked for is not there, or not ours. It will as things stand."""
+
+
 class StripeKeySpent(StripeUnavailable):
     """The idempotency key stands for a failure, or for another request: repeating is in vain.
 

@@ -147,7 +147,7 @@ def to_error(error: stripe.StripeError) -> Exception:
     happened since (https://docs.stripe.com/api/idempotent_requests). So a stored one says nothing about now: the key is
     spent. Only a declined charge is an answer however often it is given, for each key charges once.
     """
-    message = error.user_message or type(error).__name__
+    message = _words(error)
     replayed = (error.headers or {}).get(_REPLAYED) == "true"
     if isinstance(error, stripe.CardError):
         return StripeDeclined(message)
@@ -161,6 +161,13 @@ def to_error(error: stripe.StripeError) -> Exception:
         return StripePermissionMissing(f"Stripe: {message}")
     # Also 401, which means that our key is wrong: somebody must fix it, and no order fails for it.
     return StripeUnavailable(f"Stripe: {type(error).__name__}: {message}")
+
+
+def _words(error: stripe.StripeError) -> str:
+    """What it says, in one line; of a connection that failed what the connection says, not whom to write to."""
+    if isinstance(error, stripe.APIConnectionError) and error.__cause__ is not None:
+        return f"{type(error.__cause__).__name__}: {str(error.__cause__) or 'no answer'}"
+    return " ".join((error.user_message or type(error).__name__).split())
 
 
 def _refusal(error: stripe.InvalidRequestError, message: str) -> StripeRefused:

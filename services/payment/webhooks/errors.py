@@ -1,4 +1,4 @@
-"""Which webhooks are refused."""
+"""Which webhooks are refused, and what cannot be done about an event."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import grpc
 
 from domain.refusals import Refusal
 from runtime.refusal import Refused
+from services.payment.tables import EventStatus
 
 
 class BadWebhookSignature(Refused):
@@ -20,3 +21,23 @@ class BadWebhookBody(Refused):
 
     refusal = Refusal.BAD_WEBHOOK_BODY
     code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class EventNotFound(Refused):
+    """Stripe's event is not known here."""
+
+    refusal = Refusal.EVENT_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"there is no event {event_id}", event_id=event_id)
+
+
+class EventDone(Refused):
+    """Nothing is left to do about the event."""
+
+    refusal = Refusal.EVENT_DONE
+
+    def __init__(self, event_id: str, status: EventStatus, note: str) -> None:
+        why = f": {note}" if note else ""
+        super().__init__(f"event {event_id} is {status}{why}", event_id=event_id, status=status.value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.payment.tables import EventStatus
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderEvent:
@@ -15,3 +17,17 @@ class ProviderEvent:
     intent_id: str | None
     order_id: str | None
     age: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """What became of an event so far; `last_error` is why the last attempt failed since it was let be due."""
+
+    status: EventStatus
+    note: str
+    last_error: str | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was processed, in vain or not."""
+        return self.status is not EventStatus.RECEIVED or self.last_error is not None

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from domain.payments import PaymentStatus
+from runtime import tracing
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import DeadLetter, Record
@@ -23,6 +24,7 @@ from services.payment.payments.model import Payment
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas
+from services.payment.stripe.errors import StripeLookupRefused
 from services.payment.stripe.event_types import CHARGE_FAILED, DISPUTE_TYPES, REFUND_TYPES
 from services.payment.tables import EventStatus
 from services.payment.webhooks.model import ProviderEvent
@@ -42,7 +44,8 @@ class EventProcessor:
         disputes: catch up with its disputes.
         sagas: the workflows of orders.
         turns: of the orders within this process.
-        grace_period: how long an event of an unknown payment is tried again before it is FLAGGED.
+        grace_period: how long an event is tried again before it is FLAGGED whose payment nobody knows, or of which
+            Stripe refuses to tell: either may be a matter of moments.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class EventProcessor:
         self._sagas = sagas
         self._turns = turns
         self._grace_period = grace_period
+        PROVIDER_EVENTS.labels(EventStatus.FLAGGED.value)  # from 0 on, for the first one to be an increase
 
     async def process(self, claimed: Claimed[ProviderEvent]) -> Record:
         """Process an event; see `runtime.due_worker.Process`."""
@@ -92,10 +96,15 @@ class EventProcessor:
         async with self._turns.turn(order_id):
             # Read in the turn, because an event mostly comes while the call is answered that it is about.
             payment = await self._find(event)
+            tracing.note_order(payment)
+            tracing.link(payment.traceparent)
             if payment.closing and payment.status is PaymentStatus.CANCELLED:
                 # The saga that asked for it has the answer; a signal would only make it repeat its last workflow task.
                 return "cancelled by our own request"
-            await self._catch_up(payment, event.type)
+            try:
+                await self._catch_up(payment, event.type)
+            except StripeLookupRefused as refused:
+                raise self._in_vain(event, str(refused)) from None
         if not event.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):
             await self._sagas.notify_order(order_id=payment.order_id, event_id=event.event_id)
         return ""
@@ -118,7 +127,11 @@ class EventProcessor:
         """
         payment = await self._store.find(intent_id=event.intent_id, order_id=event.order_id)
         if payment is None or payment.intent_id is None:
-            raise Unavailable(_UNKNOWN) if event.age < self._grace_period else DeadLetter(_UNKNOWN)
+            raise self._in_vain(event, _UNKNOWN)
         if event.intent_id is not None and event.intent_id != payment.intent_id:
             raise DeadLetter(f"the order's payment has another intent, {payment.intent_id}")
         return payment
+
+    def _in_vain(self, event: ProviderEvent, why: str) -> Unavailable | DeadLetter:
+        """How the attempt ends at an event that can never be processed as things stand."""
+        return Unavailable(why) if event.age < self._grace_period else DeadLetter(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, LiteralString
 
 from runtime.database import Connection, encode_rows
 from runtime.due_work import Claimed, DueColumns, DueTable
@@ -12,7 +12,7 @@ from runtime.rows import columns, recordset
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.model import StripeEvent
 from services.payment.tables import EventStatus, ProviderEventRow
-from services.payment.webhooks.model import ProviderEvent
+from services.payment.webhooks.model import ProviderEvent, StoredEvent
 
 DUE_EVENTS: Final = DueTable(
     table="provider_events",
@@ -27,8 +27,8 @@ _SWEEP: Final = "stripe"
 _SET_BY_US: Final = {"received_at", "processed_at", *DueColumns.model_fields}
 _GIVEN: Final = columns(ProviderEventRow, without=_SET_BY_US)
 _ADD: Final = f"""
-    INSERT INTO provider_events ({_GIVEN}, received_at, attempts, next_attempt_at, processed_at)
-    SELECT {_GIVEN}, now(), 0, now(), CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END
+    INSERT INTO provider_events ({_GIVEN}, received_at, attempts, next_attempt_at, processed_at, traceparent)
+    SELECT {_GIVEN}, now(), 0, now(), CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END, %(traceparent)s::text
       FROM json_to_recordset(%(events)s::json) AS {recordset(ProviderEventRow, alias="event", without=_SET_BY_US)}
     ON CONFLICT DO NOTHING
 """  # noqa: S608 - put together from constants
@@ -73,6 +73,44 @@ class EventRepository:
         """Note that an event has been processed, unless the claim was lost."""
         await self._connection.execute(_FINISH, note=note, **claimed.parameters)
 
+    async def find(self, event_id: str) -> StoredEvent | None:
+        """What became of an event so far."""
+        return await self._connection.fetch_one(
+            _to_stored,
+            "SELECT status, note, last_error FROM provider_events WHERE event_id = %(event_id)s",
+            event_id=event_id,
+        )
+
+    async def make_due(self, event_id: str) -> bool:
+        """Let an event that waits, or is flagged, be processed at once; false, and nothing is changed, for any other.
+
+        Its last error is forgotten, so that there is one again only once the next attempt has failed.
+        """
+        return await self._change_undone(
+            """
+            status = 'RECEIVED', note = '', processed_at = NULL, last_error = NULL, next_attempt_at = now(),
+            attempts = CASE status WHEN 'RECEIVED' THEN attempts ELSE 0 END
+            """,
+            event_id,
+        )
+
+    async def dismiss(self, event_id: str, *, note: str) -> bool:
+        """Ignore an event that waits, or is flagged; false, and nothing is changed, for any other."""
+        return await self._change_undone(
+            "status = 'IGNORED', note = %(note)s, processed_at = now()", event_id, note=note
+        )
+
+    async def _change_undone(self, change: LiteralString, event_id: str, **parameters: object) -> bool:
+        changed = await self._connection.execute(
+            f"""
+            UPDATE provider_events SET {change}
+             WHERE event_id = %(event_id)s AND status IN ('RECEIVED', 'FLAGGED')
+            """,  # noqa: S608 - put together from constants
+            event_id=event_id,
+            **parameters,
+        )
+        return changed == 1
+
     async def start_sweep(self, *, first_look: timedelta) -> datetime:
         """Up to which of Stripe's times its events were read; at the very first, `first_look` ago."""
         await self._connection.execute(
@@ -97,3 +135,7 @@ class EventRepository:
             name=_SWEEP,
             swept_until=swept_until,
         )
+
+
+def _to_stored(*, status: str, note: str, last_error: str | None) -> StoredEvent:
+    return StoredEvent(status=EventStatus(status), note=note, last_error=last_error)

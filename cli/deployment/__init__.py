@@ -1,0 +1,1 @@
+"""`ordersaga deployment`: the versions of the order worker."""

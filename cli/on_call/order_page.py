@@ -1,0 +1,111 @@
+"""`ordersaga order ID`: all that is known of one order, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.exiting import CommandFailed
+from cli.on_call.attention import print_concern, to_data
+from cli.on_call.operator import DEADLINE, open_operator
+from cli.on_call.selection import Query, find_attention
+from domain.ids import is_id
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.caller import SERVICE
+from runtime.on_call import Section, TimelineEntry
+from runtime.order_records import CollectedRecord, collect_order_record
+from runtime.settings import Settings, SettingsError
+
+
+async def print_order(settings: Settings, order_id: str, *, as_json: bool) -> bool:
+    """Print what every service knows of the order; whether all of them answered.
+
+    Raises:
+        SettingsError: it is no id, or there is no operator's certificate.
+        CommandFailed: the order service knows of none.
+        ServiceUnavailable: the order service does not answer.
+    """
+    if not is_id(order_id):
+        raise SettingsError(f"{order_id!r} is no id of an order, which is a UUID")
+    async with open_operator(settings) as operator:
+        attention = await find_attention(operator, Query(about=order_id))
+        record = await collect_order_record(operator.on_call, order_id, caller=SERVICE, deadline=DEADLINE)
+    if not record.sections and not record.missing:
+        raise CommandFailed(f"there is no order {order_id}")
+    if as_json:
+        print(msgspec.json.encode(_to_data(order_id, record, attention)).decode())
+    else:
+        _print(order_id, record, attention)
+    return not record.missing
+
+
+def _to_data(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> dict[str, Any]:
+    return {
+        "id": order_id,
+        "attention": [to_data(each) for each in attention],
+        **{
+            section.title: [dict(zip(section.columns, row, strict=True)) for row in section.rows]
+            for section in record.sections
+        },
+        "timeline": [
+            {"at": entry.at, "type": entry.type, "text": entry.text, "actor": entry.actor, "note": entry.note}
+            for entry in record.timeline
+        ],
+        "missing": {part.value: problem for part, problem in record.missing.items()},
+    }
+
+
+def _print(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]Order {order_id}[/]\n")
+    for each in attention:
+        print_concern(console, each)
+    for section in record.sections[:1]:
+        _print_section(console, section)
+    _print_timeline(console, record.timeline)
+    for section in record.sections[1:]:
+        if section.rows:
+            _print_section(console, section)
+    for part, problem in record.missing.items():
+        console.print(f"[bold red]the {part.value} service did not answer:[/] {escape(problem)}")
+
+
+def _print_timeline(console: Console, timeline: Sequence[TimelineEntry]) -> None:
+    table = _table("timeline", "at (UTC)", "what", "text", "who, why")
+    for entry in timeline:
+        by = ": ".join(part for part in (entry.actor, entry.note) if part)
+        table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], entry.type, escape(entry.text), escape(by))
+    console.print(table)
+
+
+def _print_section(console: Console, section: Section) -> None:
+    """One row as a list of names and values, several as a table; columns that are empty everywhere are left out."""
+    filled = [index for index in range(len(section.columns)) if any(row[index] for row in section.rows)]
+    if len(section.rows) == 1:
+        table = _table(section.title)
+        for index in filled:
+            table.add_row(section.columns[index].replace("_", " "), escape(str(section.rows[0][index])))
+    else:
+        table = _table(section.title, *(section.columns[index].replace("_", " ") for index in filled))
+        for row in section.rows:
+            table.add_row(*(escape(str(row[index])) for index in filled))
+    console.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """One without lines; without columns it has no head either."""
+    return Table(
+        *columns,
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if columns else None,
+        show_header=bool(columns),
+        pad_edge=False,
+    )

@@ -1,0 +1,1 @@
+"""`ordersaga replay`: whether workflow histories fit the workflow code as it is."""

@@ -1,0 +1,19 @@
+"""What waits for its turn goes on in the trace in which it became due."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+_TABLES = ("notifications",)
+
+
+def upgrade() -> None:
+    for table in _TABLES:
+        op.add_column(table, sa.Column("traceparent", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    for table in _TABLES:
+        op.drop_column(table, "traceparent")

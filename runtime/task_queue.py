@@ -1,0 +1,47 @@
+"""How much work waits at Temporal for a worker, asked by somebody else than the workers, who may be dead or frozen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
+from temporalio.client import Client
+
+from runtime.measuring import Measurement, Reading
+from runtime.metrics import TASK_QUEUE_AGE_SECONDS, TASK_QUEUE_BACKLOG, TASK_QUEUE_POLLERS
+from runtime.temporal import RPC_TIMEOUT, ask_temporal
+
+_TYPES: Final = {
+    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+}
+
+
+def task_queue_measurement(client: Client, task_queue: str) -> Measurement:
+    """What waits in a task queue, about, as Temporal says it (it leaves out tasks that wait for one worker's cache)."""
+
+    async def describe(kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
+        request = DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=kind,
+            report_stats=True,
+        )
+        return await ask_temporal(lambda: client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT))
+
+    async def ask() -> list[Reading]:
+        answers = await asyncio.gather(*(describe(kind) for kind in _TYPES.values()))
+        return [
+            reading
+            for name, answer in zip(_TYPES, answers, strict=True)
+            for reading in (
+                Reading(TASK_QUEUE_BACKLOG, answer.stats.approximate_backlog_count, (name,)),
+                Reading(TASK_QUEUE_AGE_SECONDS, answer.stats.approximate_backlog_age.ToNanoseconds() / 1e9, (name,)),
+                Reading(TASK_QUEUE_POLLERS, len({poller.identity for poller in answer.pollers}), (name,)),
+            )
+        ]
+
+    return Measurement("task_queue", ask)

@@ -1,0 +1,75 @@
+"""The other services, as the order service calls them: to see what stands still there, and to act on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from domain.payments import PaymentStatus
+from domain.refusals import Refusal
+from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
+from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
+from ordersaga.payment.v1 import payment_pb2 as pb
+from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from runtime.caller import SERVICE
+from runtime.identity import Credentials, Part
+from runtime.protos import enum_mapping
+from runtime.refusal import CallRefused
+from runtime.rpc_client import call, open_channel
+from runtime.settings import Settings
+
+_DEADLINE: Final = 5.0
+"""Of a call, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """Stubs of the other services; `on_call` asks each what stands still in its tables."""
+
+    payments: PaymentServiceStub
+    notifications: NotificationServiceStub
+    on_call: Mapping[Part, OnCallServiceStub]
+
+    async def is_processing(self, order_id: str) -> bool:
+        """Whether a bank is processing the order's payment, which may take days.
+
+        Raises:
+            ServiceUnavailable: the payment service is away.
+        """
+        request = pb.CheckPaymentRequest(order_id=order_id, refresh=False)
+        try:
+            answer = await call(self.payments.CheckPayment, request, caller=SERVICE, deadline=_DEADLINE)
+        except CallRefused as refused:
+            if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
+                return False
+            raise
+        statuses = enum_mapping(PaymentStatus, pb.PaymentStatus.DESCRIPTOR)
+        return statuses.from_proto(answer.payment.status) is PaymentStatus.PROCESSING
+
+
+@asynccontextmanager
+async def open_peers(settings: Settings) -> AsyncIterator[Peers]:
+    """Channels to all of them, which connect on first use and close at the end.
+
+    Raises:
+        SettingsError: the order service has no certificate.
+    """
+    hosts = {
+        Part.USER: settings.user_address,
+        Part.PRODUCT: settings.product_address,
+        Part.INVENTORY: settings.inventory_address,
+        Part.PAYMENT: settings.payment_address,
+        Part.NOTIFICATION: settings.notification_address,
+    }
+    credentials = Credentials.of(settings, Part.ORDER)
+    async with AsyncExitStack() as stack:
+        channels = {
+            part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()
+        }
+        yield Peers(
+            payments=PaymentServiceStub(channels[Part.PAYMENT]),
+            notifications=NotificationServiceStub(channels[Part.NOTIFICATION]),
+            on_call={part: OnCallServiceStub(channel) for part, channel in channels.items()},
+        )

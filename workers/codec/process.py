@@ -1,0 +1,28 @@
+"""The codec server as a component."""
+
+from __future__ import annotations
+
+from runtime.health import Checks
+from runtime.http_server import http_server
+from runtime.process import Lifecycle
+from runtime.settings import Settings, SettingsError
+from workers.codec.app import create_app
+from workers.codec.users import open_users
+
+
+async def run(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Serve until the process stops.
+
+    Raises:
+        SettingsError: there are no keys, no certificate, or the port is taken.
+    """
+    host, port = settings.codec_host, settings.codec_port
+    async with open_users(settings) as (users, user_service):
+        app = create_app(settings, users)
+        lifecycle.health.watch(Checks(uses={"user": user_service}))
+        try:
+            async with http_server(app, host=host, port=port, grace=settings.shutdown_grace):
+                lifecycle.ready()
+                await lifecycle.stopping.wait()
+        except OSError as error:
+            raise SettingsError(f"ORDERSAGA_CODEC_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

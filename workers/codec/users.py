@@ -1,0 +1,81 @@
+"""Asks the user service whose password it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from domain.refusals import Refusal
+from ordersaga.user.v1 import user_pb2 as pb
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
+from runtime.caller import SERVICE
+from runtime.health import Check
+from runtime.identity import Credentials, Part
+from runtime.refusal import CallRefused, Unavailable
+from runtime.rpc_client import call, open_channel
+from runtime.rpc_health import serving
+from runtime.settings import Settings
+
+
+class BadCredentials(Exception):
+    """E-mail and password belong to no account."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """An access token, and the unix time at which it expires."""
+
+    token: str
+    expires_at: float
+
+
+class Users(Protocol):
+    """Where people sign in."""
+
+    async def sign_in(self, *, email: str, password: str) -> SignedIn:
+        """The access token of the account.
+
+        Raises:
+            BadCredentials: there is none.
+            Unavailable: nobody can tell.
+        """
+
+
+class UserService:
+    """The user service over gRPC. It gives a refresh token, too, of which nobody here has a use: it is revoked."""
+
+    def __init__(self, stub: UserServiceStub, *, deadline: float, password_deadline: float) -> None:
+        self._stub = stub
+        self._deadline = deadline
+        self._password_deadline = password_deadline
+
+    async def sign_in(self, *, email: str, password: str) -> SignedIn:
+        """See `Users`."""
+        request = pb.AuthenticateUserRequest(email=email, password=password)
+        try:
+            answer = await call(self._stub.AuthenticateUser, request, caller=SERVICE, deadline=self._password_deadline)
+        except CallRefused as refused:
+            if refused.refusal in (Refusal.BAD_CREDENTIALS, Refusal.INVALID_ARGUMENT):
+                raise BadCredentials from None
+            raise Unavailable(str(refused)) from None
+        with suppress(Unavailable):  # then it expires by itself, and nobody has it
+            revoke = pb.RevokeTokenRequest(refresh_token=answer.refresh_token)
+            await call(self._stub.RevokeToken, revoke, caller=SERVICE, deadline=self._deadline)
+        return SignedIn(answer.access_token, answer.expires_at.ToSeconds())
+
+
+@asynccontextmanager
+async def open_users(settings: Settings) -> AsyncIterator[tuple[Users, Check]]:
+    """The user service, and whether it serves, as long as the context is open.
+
+    Raises:
+        SettingsError: the codec server has no certificate.
+    """
+    credentials = Credentials.of(settings, Part.CODEC_SERVER)
+    async with open_channel(Part.USER, settings.user_address, credentials) as channel:
+        users = UserService(
+            UserServiceStub(channel), deadline=settings.grpc_deadline, password_deadline=settings.password_deadline
+        )
+        yield users, serving(channel)
