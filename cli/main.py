@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.dlq.commands import dlq
+from cli.events.commands import events
 from cli.exiting import ExitCode, run_and_exit
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ deployment = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(deployment, name="deployment")
+app.add_typer(events, name="events")
+app.add_typer(dlq, name="dlq")
 
 
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
