@@ -12,10 +12,11 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from cli.repair import repair
 from domain.ids import new_id
+from sandbox.environment import process_environment
 from tests.chaos.conftest import Chaos
 from tests.support.client import Customer, Json, order_of, until
+from tests.support.command import ordersaga
 from tests.support.prometheus_server import Prometheus, running_prometheus
 
 pytestmark = [pytest.mark.more, pytest.mark.needs("prometheus")]
@@ -112,7 +113,9 @@ async def workflow_lost(chaos: Chaos, shop: tuple[Customer, str]) -> AsyncIterat
     order = await chaos.client.until_payable(shop[0], (await place(chaos, shop, payment_window_seconds=2))["id"])
     await chaos.client.workflow(order["id"]).terminate()
     yield
-    assert await repair(chaos.client.stack.settings, [order["id"]])
+    environment = process_environment(chaos.client.stack.settings, "operator")
+    repaired = await asyncio.to_thread(ordersaga, "repair", order["id"], environment=environment)
+    assert repaired.returncode == 0, repaired.stderr
     await chaos.client.until_status(shop[0], order["id"], "FAILED")
 
 
