@@ -127,7 +127,7 @@ async def test_each_failed_authentication_is_an_attempt_once_however_often_it_is
     attempts = await harness.rows("SELECT * FROM payment_attempts WHERE payment_id = %(id)s", id=payment.id)
     assert {attempt["charge_id"][:4] for attempt in attempts} == {"evt_"}
     assert {attempt["decline_code"] for attempt in attempts} == {"payment_intent_authentication_failure"}
-    assert len(harness.sagas.orders) == 20
+    assert len(set(harness.sagas.orders)) == len(harness.sagas.orders)
 
 
 async def test_a_charge_that_fails_after_its_authentication_is_one_attempt(harness: PaymentHarness) -> None:
