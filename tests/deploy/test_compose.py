@@ -103,7 +103,7 @@ def test_a_part_is_asked_whether_it_is_ready_and_has_time_to_drain(part: str) ->
 def test_a_part_is_told_where_those_are_that_it_may_call() -> None:
     told = {
         (part, name.removeprefix("ORDERSAGA_").removesuffix("_ADDRESS").lower(), address)
-        for part in PARTS
+        for part in RUN
         for name, address in SERVICES[part]["environment"].items()
         if name.endswith("_ADDRESS")
     }

@@ -49,6 +49,7 @@ ITSELF: Final = "itself"
 VISITOR, CUSTOMER, ADMIN = CallerRole.ANONYMOUS, CallerRole.CUSTOMER, CallerRole.ADMIN
 _BY_WORKER: Final = {Part.ORDER_WORKER: [ITSELF]}
 _BY_GATEWAY: Final = {Part.GATEWAY: [ITSELF]}
+_BY_CODEC_SERVER: Final = {Part.CODEC_SERVER: [ITSELF]}
 _FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, ADMIN]}
 _FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
 _FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, ADMIN]}
@@ -56,9 +57,9 @@ _BY_NOTIFICATION: Final = {Part.NOTIFICATION: [ITSELF]}
 
 ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "UserService/RegisterUser": _BY_GATEWAY,
-    "UserService/AuthenticateUser": _BY_GATEWAY,
+    "UserService/AuthenticateUser": {**_BY_GATEWAY, **_BY_CODEC_SERVER},
     "UserService/RefreshToken": _BY_GATEWAY,
-    "UserService/RevokeToken": _BY_GATEWAY,
+    "UserService/RevokeToken": {**_BY_GATEWAY, **_BY_CODEC_SERVER},
     "UserService/GetUser": {**_FOR_USERS, **_BY_NOTIFICATION},
     "ProductService/CreateProduct": _FOR_ADMINS,
     "ProductService/GetProduct": {**_FOR_ALL, **_BY_NOTIFICATION},

@@ -6,6 +6,7 @@ import inspect
 from functools import cache
 from importlib import import_module
 
+from cli.serve import OPTIONAL
 from migrations.runner import SERVICES
 
 
@@ -19,3 +20,8 @@ def declared_calls() -> frozenset[tuple[str, str]]:
         for _, method in inspect.getmembers(servicer, inspect.isfunction)
         for permission in getattr(method, "__permissions__", ())
     )
+
+
+def calls_of_every_installation() -> frozenset[tuple[str, str]]:
+    """The same without the parts that an installation may have besides."""
+    return frozenset(pair for pair in declared_calls() if pair[0] not in OPTIONAL)
