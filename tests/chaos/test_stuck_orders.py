@@ -10,7 +10,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,9 @@ class OnCall:
         """Wait until nobody is called for it any more, and say how long everything took."""
         freed_after = time.monotonic() - self._acted_at
         await until(lambda: self.attention(about), lambda found: found == [])
-        record("figure", f"{kind}: called for after {self._called_after:.1f} s, free {freed_after:.1f} s after the action")
+        record(
+            "figure", f"{kind}: called for after {self._called_after:.1f} s, free {freed_after:.1f} s after the action"
+        )
 
     _called_after: float = 0.0
 
