@@ -13,6 +13,11 @@ from typing import Final
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"
 
+EVENT_HEADERS: Final = frozenset(
+    {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_seq", "ce_time", "traceparent"}
+)
+"""What every event of ours carries, but for its content type."""
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -56,15 +61,15 @@ class EventHeaders:
         return [(name, text.encode()) for name, text in texts.items()]
 
     @classmethod
-    def from_kafka(cls, headers: Iterable[tuple[str, bytes]]) -> EventHeaders:
+    def from_kafka(cls, headers: Iterable[tuple[str, bytes | None]]) -> EventHeaders:
         """Read the headers of a record.
 
         Raises:
             NotAnEvent: one is missing or does not fit.
         """
-        values = dict(headers)
+        values = {name: value for name, value in headers if value is not None}
         try:
-            texts = {name: value.decode() for name, value in values.items() if name.startswith(("ce_", "traceparent"))}
+            texts = {name: value.decode() for name, value in values.items() if name in EVENT_HEADERS}
             if texts["ce_specversion"] != SPEC_VERSION:
                 raise NotAnEvent(f"ce_specversion is {texts['ce_specversion']!r}, not {SPEC_VERSION}")
             return cls(

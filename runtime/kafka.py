@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -25,7 +26,6 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
 
 from runtime.backoff import Backoff, Retries
-from runtime.cloudevents import Headers
 from runtime.kafka_connection import diagnose, kafka_options
 from runtime.kafka_topics import find_missing
 from runtime.settings import Settings, SettingsError
@@ -148,7 +148,9 @@ class Publisher:
             problem = await find_missing(self._settings, topics=[topic])
             log.warning("kafka.not_acknowledged", topic=topic, problem=problem or "Kafka is slow")
 
-    async def send_one(self, *, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+    async def send_one(
+        self, *, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
+    ) -> None:
         """Send one record, as `send` does."""
         batch = await self.batch()
         batch.append(timestamp=None, key=key, value=value, headers=headers)

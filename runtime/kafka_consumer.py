@@ -12,11 +12,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from opentelemetry.trace import Span
 
-from domain.events import DEAD_LETTER_SUFFIX
 from runtime.backoff import Backoff, Retries
+from runtime.dead_letters import DeadLetter, locate
 from runtime.kafka import METADATA_MAX_AGE_MS, Publisher
 from runtime.kafka_connection import CLIENT_ID, diagnose, kafka_options
 from runtime.kafka_lag import ConsumerLag
+from runtime.kafka_standing import Progress, Standing, read_offsets
+from runtime.kafka_topics import find_missing
 from runtime.measuring import Measurement
 from runtime.messaging_spans import processing
 from runtime.metrics import DEAD_LETTERS
@@ -32,6 +34,8 @@ _LEAVE_SECONDS: Final = 5.0
 """Limit for handing over what the group has assigned to a consumer that stops."""
 _ABANDON_JOIN_SECONDS: Final = 0.2
 """Limit for a consumer that stops before it has joined."""
+_STANDING_SECONDS: Final = 2.0
+"""What Kafka gets to say how many records wait."""
 _POLL_MS: Final = 1_000
 _MAX_RECORDS: Final = 200
 
@@ -49,6 +53,7 @@ class Subscription:
     Attributes:
         handle: makes a record's effect durable, exactly once however often the record comes. Raises `Unprocessable`
             for one that can never be handled.
+        refused: keeps a record that is about to go to the dead letters; may get the same one again.
         transient: errors of `handle` that pass by themselves, such as an unreachable database: retried without limit.
             Any other one is a defect: retried `ATTEMPTS` times, then the record goes to the dead letters.
     """
@@ -56,6 +61,7 @@ class Subscription:
     group: str
     topics: Sequence[str]
     handle: Handler
+    refused: Callable[[DeadLetter], Awaitable[None]]
     transient: tuple[type[Exception], ...]
 
 
@@ -76,6 +82,7 @@ class Consumer:
         self._dead_letters = Publisher(settings)
         self._attempts: dict[tuple[TopicPartition, int], int] = {}
         self._retries = Retries(_BACKOFF)
+        self._progress = Progress(subscription.group)
         self._lag = ConsumerLag(subscription.group)
         for topic in subscription.topics:
             DEAD_LETTERS.labels(topic)  # from 0 on, for the first one to be an increase
@@ -85,6 +92,19 @@ class Consumer:
         """Asks how far it is behind."""
         return self._lag.measurement
 
+    async def standing(self) -> Standing:
+        """Whether the group moves; cheap, but it asks the broker."""
+        waiting = None
+        if (member := self._lag.consumer) is not None:
+            try:
+                async with asyncio.timeout(_STANDING_SECONDS):
+                    committed, waiting = await read_offsets(member, self._subscription.topics)
+                self._progress.saw(committed, waiting=waiting)
+            except (KafkaError, TimeoutError):
+                problem = await find_missing(self._settings, topics=self._subscription.topics)
+                self._progress.lost(problem or "Kafka does not say how many records wait")
+        return self._progress.standing(waiting=waiting)
+
     async def run(self) -> None:
         """Consume until cancelled. While the broker is away, it is tried again and again."""
         try:
@@ -92,22 +112,26 @@ class Consumer:
                 try:
                     consumer = self._new_consumer()
                 except SettingsError as error:  # a certificate was spoilt since the start: it may be mended any time
-                    log.warning("consumer.lost", group=self._subscription.group, problem=str(error))
+                    self._lost(str(error))
                     await self._back_off()
                     continue
                 try:
                     await consumer.start()
+                    self._progress.connected()
                     self._lag.consumer = consumer
                     await self._consume(consumer)
                 except KafkaError as error:
-                    problem = await diagnose(self._settings) or repr(error)
-                    log.warning("consumer.lost", group=self._subscription.group, problem=problem)
+                    self._lost(await diagnose(self._settings) or repr(error))
                 finally:
                     self._lag.consumer = None
                     await _stop(consumer)
                 await self._back_off()
         finally:
             await self._dead_letters.close()
+
+    def _lost(self, problem: str) -> None:
+        log.warning("consumer.lost", group=self._subscription.group, problem=problem)
+        self._progress.lost(problem)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         session_ms = self._settings.kafka_session_timeout_ms
@@ -163,40 +187,43 @@ class Consumer:
         except self._subscription.transient as error:
             fail(span, type(error).__name__)
             log.warning("record.delayed", topic=record.topic, offset=record.offset, error=repr(error))
+            self._failed(record, repr(error))
             return False
         except Exception as error:  # the border of the loop: one bad record must not stop all others for good
             fail(span, type(error).__name__)
             attempts = self._attempts.get(place, 0) + 1
             log.exception("record.failed", topic=record.topic, offset=record.offset, attempt=attempts)
+            self._failed(record, locate(error))
             if attempts < ATTEMPTS:
                 self._attempts[place] = attempts
                 return False
             self._attempts.pop(place, None)
             reason = f"{ATTEMPTS} attempts failed, the last with {type(error).__name__}"
-            return await self._dead_letter(record, reason=reason)
+            return await self._dead_letter(record, reason=reason, error=error)
         self._attempts.pop(place, None)
         return True
 
-    async def _dead_letter(self, record: ConsumerRecord, *, reason: str) -> bool:
-        """Publish the record to its topic's dead letters; false while that does not work."""
-        notes = {
-            "dlq_reason": reason,
-            "dlq_group": self._subscription.group,
-            "dlq_topic": record.topic,
-            "dlq_partition": str(record.partition),
-            "dlq_offset": str(record.offset),
-        }
-        headers = [*record.headers, *((name, text.encode()) for name, text in notes.items())]
-        topic = record.topic + DEAD_LETTER_SUFFIX
+    async def _dead_letter(self, record: ConsumerRecord, *, reason: str, error: Exception | None = None) -> bool:
+        """Keep the record, and publish it to its topic's dead letters; false while that does not work."""
+        self._failed(record, reason)
+        letter = DeadLetter.of(record, consumer=self._subscription.group, reason=reason, error=error)
+        topic = letter.dead_letter_topic
         try:
-            await self._dead_letters.send_one(topic=topic, key=record.key, value=record.value, headers=headers)
-        except KafkaError as error:
-            log.error("record.not_dead_lettered", topic=topic, offset=record.offset, error=repr(error))
+            await self._subscription.refused(letter)
+            await self._dead_letters.send_one(
+                topic=topic, key=record.key, value=record.value, headers=letter.to_kafka()
+            )
+        except Exception as problem:  # the border of the loop: a record that cannot be put aside is not done with
+            log.exception("record.not_dead_lettered", topic=topic, offset=record.offset)
+            self._failed(record, f"not put to the dead letters: {type(problem).__name__}")
             return False
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         DEAD_LETTERS.labels(record.topic).inc()
         log.error("record.dead_lettered", **place, reason=reason)
         return True
+
+    def _failed(self, record: ConsumerRecord, error: str) -> None:
+        self._progress.failed(f"{record.topic}/{record.partition}/{record.offset}: {error}")
 
     async def _back_off(self) -> None:
         await asyncio.sleep(self._retries.failed())

@@ -92,6 +92,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "setup stripe": (*_STRIPE, "stripe_payment_method_types", "stripe_webhook_url"),
     "setup admin": ("admin_email", "admin_password", "admin_name", "user_dsn", *_DATABASE, "password_hash_memory"),
     "audit": ("audit_dsns", *_TEMPORAL, *_KAFKA, *_STRIPE),
+    "events": _KAFKA,
     "replay": _TEMPORAL,
     "deployment": (*_TEMPORAL, "temporal_task_queue", "deployment_name"),
     "operator": (*_TLS, *_ADDRESSES),

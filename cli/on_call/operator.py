@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
@@ -25,6 +26,7 @@ class Operator:
 
     orders: OrderServiceStub
     payments: PaymentServiceStub
+    notifications: NotificationServiceStub
     on_call: Mapping[Part, OnCallServiceStub]
 
 
@@ -49,5 +51,6 @@ async def open_operator(settings: Settings) -> AsyncIterator[Operator]:
         yield Operator(
             orders=OrderServiceStub(channels[Part.ORDER]),
             payments=PaymentServiceStub(channels[Part.PAYMENT]),
+            notifications=NotificationServiceStub(channels[Part.NOTIFICATION]),
             on_call={part: OnCallServiceStub(channels[part]) for part in ORDER_PARTS},
         )

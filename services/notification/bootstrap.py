@@ -18,15 +18,17 @@ from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Check, Checks, seldom
 from runtime.identity import Credentials, Part
+from runtime.kafka_consumer import Consumer
 from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
 from runtime.rpc_client import open_channel
 from runtime.rpc_health import serving
 from runtime.settings import Settings
+from services.notification.dead_letters.service import DeadLetters
 from services.notification.desk import NotificationDesk
 from services.notification.directory import Directory
-from services.notification.intake import order_events_consumer
+from services.notification.intake import order_event_handler, order_events_consumer
 from services.notification.messenger import Messenger
 from services.notification.model import DueNotification
 from services.notification.on_call import NotificationOnCall
@@ -51,6 +53,8 @@ class NotificationComponents:
 
     Attributes:
         sender: sends what is due; to be woken when something has become due.
+        consumer: takes in the events of orders; `Consumer.standing` says whether it moves.
+        dead_letters: what it refused; `DeadLetters.count_open` says how many wait for a person.
         desk: where operators act on what does not get out.
         background: what runs beside the server, each until cancelled.
     """
@@ -58,6 +62,8 @@ class NotificationComponents:
     database: Database
     notifications: NotificationService
     sender: DueWorker[DueNotification]
+    consumer: Consumer
+    dead_letters: DeadLetters
     desk: NotificationDesk
     on_call: OnCall
     background: Sequence[Callable[[], Awaitable[object]]]
@@ -115,13 +121,17 @@ async def bootstrap(
             backoff=BACKOFF,
             grace=settings.shutdown_grace,
         )
-        consumer = order_events_consumer(settings, notifications, on_due=sender.wake)
+        handle = order_event_handler(notifications, on_due=sender.wake)
+        dead_letters = DeadLetters(opened, handle=handle)
+        consumer = order_events_consumer(settings, handle, dead_letters)
         yield NotificationComponents(
             database=opened,
             notifications=notifications,
             sender=sender,
+            consumer=consumer,
+            dead_letters=dead_letters,
             desk=NotificationDesk(opened, on_due=sender.wake),
-            on_call=NotificationOnCall(opened),
+            on_call=NotificationOnCall(opened, ask_consumer=consumer.standing),
             background=(sender.run, consumer.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
             measurements=[

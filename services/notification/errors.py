@@ -37,6 +37,16 @@ class UserNotFound(Refused):
         super().__init__(f"there is no user {user_id}", user_id=user_id)
 
 
+class DeadLetterNotFound(Refused):
+    """No record of that place was refused."""
+
+    refusal = Refusal.DEAD_LETTER_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"there is no dead letter {place}", place=place)
+
+
 class SmsNotConfigured(Refused):
     """Nobody has said by which account SMS are sent."""
 

@@ -14,9 +14,10 @@ from domain.money import EXPONENTS
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.database import DatabaseAway
-from runtime.kafka_consumer import Consumer, Subscription, Unprocessable
+from runtime.kafka_consumer import Consumer, Handler, Subscription, Unprocessable
 from runtime.settings import Settings
 from runtime.tracing import note_order
+from services.notification.dead_letters.service import DeadLetters
 from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
 from services.notification.service import NotificationService
 
@@ -26,10 +27,8 @@ _OF_REFUNDS: Final = frozenset({Template.ORDER_REFUNDED, Template.ORDER_REFUND_F
 _WITH_TOTAL: Final = frozenset({Template.ORDER_PLACED, Template.ORDER_PAID, *_OF_REFUNDS})
 
 
-def order_events_consumer(
-    settings: Settings, notifications: NotificationService, *, on_due: Callable[[], None]
-) -> Consumer:
-    """Consumes the events of orders; calls `on_due` when there is a mail to be sent."""
+def order_event_handler(notifications: NotificationService, *, on_due: Callable[[], None]) -> Handler:
+    """Takes in an event of an order; calls `on_due` when there is a mail to be sent."""
 
     async def handle(record: ConsumerRecord) -> None:
         event = to_order_event(record)
@@ -38,9 +37,19 @@ def order_events_consumer(
         if event is not None and await notifications.receive(event):
             on_due()
 
-    return Consumer(
-        settings, Subscription(group=GROUP, topics=(ORDER_EVENTS,), handle=handle, transient=(DatabaseAway,))
+    return handle
+
+
+def order_events_consumer(settings: Settings, handle: Handler, dead_letters: DeadLetters) -> Consumer:
+    """Consumes the events of orders; what cannot be handled is kept for people."""
+    subscription = Subscription(
+        group=GROUP,
+        topics=(ORDER_EVENTS,),
+        handle=handle,
+        refused=dead_letters.keep,
+        transient=(DatabaseAway,),
     )
+    return Consumer(settings, subscription)
 
 
 def to_order_event(record: ConsumerRecord) -> OrderEvent | None:

@@ -8,11 +8,16 @@ from typing import Final
 from domain.events import NOTIFICATION_EVENTS
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
+from ordersaga.notification.v1 import dead_letters_pb2 as letters_pb
 from ordersaga.notification.v1 import notification_pb2 as pb
+from runtime.cloudevents import EVENT_HEADERS
 from runtime.outbox import Event
 from runtime.protos import enum_mapping, to_proto, to_timestamp
-from services.notification.model import DueNotification, OrderEvent, WrittenMessage
+from services.notification.dead_letters.model import Place, StoredLetter
+from services.notification.model import DeadLetterStatus, DueNotification, OrderEvent, WrittenMessage
 
+_LISTED: Final = 1_024
+"""Most bytes of a key or a header in a list."""
 _EVENT_TYPES: Final = {
     NotificationStatus.SENT: "notification.sent",
     NotificationStatus.FAILED: "notification.failed",
@@ -41,6 +46,35 @@ def to_notification(notification_id: str, message: WrittenMessage, status: Notif
     """A notification on the wire."""
     statuses = enum_mapping(NotificationStatus, pb.NotificationStatus.DESCRIPTOR)
     return to_proto(pb.Notification, message, id=notification_id, status=statuses.to_proto(status))
+
+
+def to_place(place: letters_pb.RecordPlace) -> Place:
+    """The place that a checked request names."""
+    return Place(topic=place.topic, partition=place.partition, offset=place.offset)
+
+
+def to_dead_letter(stored: StoredLetter) -> letters_pb.DeadLetter:
+    """A dead letter on the wire, with all that is known of it."""
+    letter, statuses = stored.letter, enum_mapping(DeadLetterStatus, letters_pb.DeadLetterStatus.DESCRIPTOR)
+    return to_proto(
+        letters_pb.DeadLetter,
+        letter,
+        place=to_proto(letters_pb.RecordPlace, stored.place),
+        headers=[letters_pb.RecordHeader(name=name, value=value) for name, value in letter.headers],
+        status=statuses.to_proto(stored.status),
+        actions=[to_proto(letters_pb.DeadLetterAction, action) for action in stored.actions],
+    )
+
+
+def to_listed(stored: StoredLetter) -> letters_pb.DeadLetter:
+    """A dead letter in a list, which holds no more of each than a line has room for."""
+    listed = to_dead_letter(stored)
+    of_event = [each for each in listed.headers if each.name in EVENT_HEADERS and len(each.value) <= _LISTED]
+    del listed.headers[:], listed.actions[:-1]
+    listed.headers.extend(of_event)
+    listed.key = listed.key[:_LISTED]
+    listed.ClearField("value")
+    return listed
 
 
 def to_event(due: DueNotification, status: NotificationStatus, *, seq: int, at: datetime) -> Event:

@@ -27,6 +27,23 @@ class Template(StrEnum):
     ORDER_REFUND_FAILED = "order_refund_failed"
 
 
+class DeadLetterStatus(StrEnum):
+    """Where a record stands that the consumer refused. Only OPEN moves."""
+
+    OPEN = "OPEN"
+    RETRIED = "RETRIED"
+    """The consumer took it when a person had it tried again."""
+    RESOLVED = "RESOLVED"
+    """A person says that nothing has to be done about it any more."""
+
+
+class LetterAction(StrEnum):
+    """What a person can do about a dead letter."""
+
+    RETRY = "RETRY"
+    RESOLVE = "RESOLVE"
+
+
 TEMPLATE_OF: Final[Mapping[str, Template]] = {
     "order.created": Template.ORDER_PLACED,
     "order.paid": Template.ORDER_PAID,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 
 from domain.emails import MAX_EMAIL, is_email
-from domain.limits import MAX_ACTION_NOTE
+from domain.limits import MAX_ACTION_NOTE, MAX_NOTE, MAX_PAGE_SIZE
 from domain.notifications import (
     MAX_BODY,
     MAX_SMS,
@@ -15,12 +15,14 @@ from domain.notifications import (
     is_one_line,
     is_phone,
 )
+from ordersaga.notification.v1 import dead_letters_pb2 as dl
 from ordersaga.notification.v1 import notification_pb2 as pb
 from ordersaga.notification.v1.notification_pb2_grpc import (
     NotificationServiceServicer,
     add_NotificationServiceServicer_to_server,
 )
-from runtime.caller import CallerRole
+from runtime.caller import CallerRole, current_caller
+from runtime.cursors import encode_cursor
 from runtime.identity import Part
 from runtime.on_call import on_call_service
 from runtime.permissions import allow
@@ -29,8 +31,11 @@ from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
-from services.notification.messages import to_mail, to_notification, to_sms
+from services.notification.messages import to_dead_letter, to_listed, to_mail, to_notification, to_place, to_sms
 from services.notification.model import WrittenMessage
+
+_MAX_TOPIC: Final = 249
+"""Kafka's own limit."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -41,6 +46,7 @@ class NotificationServicer(NotificationServiceServicer):
     def __init__(self, components: NotificationComponents) -> None:
         self._service = components.notifications
         self._sender = components.sender
+        self._dead_letters = components.dead_letters
         self._desk = components.desk
 
     @allow(Part.GATEWAY, CallerRole.ADMIN)
@@ -63,6 +69,44 @@ class NotificationServicer(NotificationServiceServicer):
                 violations.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
             _check_written(violations, "message", request.message, longest=MAX_SMS)
         return pb.SendSmsResponse(notification=await self._queue(request.notification_id, to_sms(request)))
+
+    @allow(Part.OPERATOR)
+    async def ListDeadLetters(self, request: dl.ListDeadLettersRequest, context: Context) -> dl.ListDeadLettersResponse:
+        with Violations() as violations:
+            violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
+            after = violations.check_page_token("page_token", request.page_token)
+        page = await self._dead_letters.list(closed_too=request.closed_too, after=after, page_size=request.page_size)
+        return dl.ListDeadLettersResponse(
+            dead_letters=[to_listed(letter) for letter in page.letters],
+            next_page_token=encode_cursor(page.letters[-1].id) if page.has_more else "",
+            open=page.open,
+        )
+
+    @allow(Part.OPERATOR)
+    async def GetDeadLetter(self, request: dl.GetDeadLetterRequest, context: Context) -> dl.GetDeadLetterResponse:
+        with Violations() as violations:
+            _check_place(violations, request.place)
+        return dl.GetDeadLetterResponse(
+            dead_letter=to_dead_letter(await self._dead_letters.get(to_place(request.place)))
+        )
+
+    @allow(Part.OPERATOR)
+    async def RetryDeadLetter(self, request: dl.RetryDeadLetterRequest, context: Context) -> dl.RetryDeadLetterResponse:
+        _check_action(request)
+        letter, acted = await self._dead_letters.retry(
+            to_place(request.place), actor=current_caller().actor, note=request.note
+        )
+        return dl.RetryDeadLetterResponse(dead_letter=to_dead_letter(letter), acted=acted)
+
+    @allow(Part.OPERATOR)
+    async def ResolveDeadLetter(
+        self, request: dl.ResolveDeadLetterRequest, context: Context
+    ) -> dl.ResolveDeadLetterResponse:
+        _check_action(request)
+        letter, acted = await self._dead_letters.resolve(
+            to_place(request.place), actor=current_caller().actor, note=request.note
+        )
+        return dl.ResolveDeadLetterResponse(dead_letter=to_dead_letter(letter), acted=acted)
 
     @allow(Part.ORDER)
     async def RetryNotification(
@@ -92,6 +136,18 @@ class NotificationServicer(NotificationServiceServicer):
 def _check_ids(violations: Violations, request: pb.SendEmailRequest | pb.SendSmsRequest) -> None:
     violations.check_id("notification_id", request.notification_id)
     violations.check_id("user_id", request.user_id)
+
+
+def _check_action(request: dl.RetryDeadLetterRequest | dl.ResolveDeadLetterRequest) -> None:
+    with Violations() as violations:
+        _check_place(violations, request.place)
+        violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+
+
+def _check_place(violations: Violations, place: dl.RecordPlace) -> None:
+    violations.check_text("place.topic", place.topic, longest=_MAX_TOPIC)
+    violations.check_range("place.partition", place.partition, smallest=0, largest=2**31 - 1)
+    violations.check_range("place.offset", place.offset, smallest=0, largest=2**63 - 1)
 
 
 def _check_written(violations: Violations, field: str, text: str, *, longest: int) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, Text, Uuid
 from sqlmodel import Field, SQLModel, UniqueConstraint
 
 from domain.notifications import Channel, NotificationStatus
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
-from services.notification.model import Template
+from services.notification.model import DeadLetterStatus, LetterAction, Template
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0005"
 """Revision of the migrations that makes these tables."""
 
 
@@ -83,6 +83,60 @@ class NotificationRow(Base, DueColumns, table=True):
     """What the message was, as a digest, which sets a repeat apart from another message with the same id."""
     dismissed: str | None = Field(default=None, sa_type=Text)
     """Who left it alone though it failed, and why."""
+
+
+class DeadLetterColumns(SQLModel):
+    """A record that the consumer refused, as `runtime.dead_letters.DeadLetter` describes it."""
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    """Rises from each to the next."""
+    topic: str = Field(sa_type=Text)
+    partition: int = Field(sa_type=Integer)
+    record_offset: int = Field(sa_type=BigInteger)
+    recorded_at: datetime = timestamp()
+    key: bytes | None = Field(default=None, sa_type=LargeBinary)
+    value: bytes | None = Field(default=None, sa_type=LargeBinary)
+    headers: str = Field(sa_type=Text)
+    """JSON: an array of a name and a value in base64, or null, each."""
+    consumer: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    error: str = Field(sa_type=Text)
+    refused_at: datetime = timestamp()
+    status: DeadLetterStatus = Field(sa_type=Text)
+    closed_at: datetime | None = timestamp(default=None, nullable=True)
+    """When a person was done with it."""
+
+
+class DeadLetterRow(Base, DeadLetterColumns, table=True):
+    """What waits for a person, until a retry works or somebody says that it needs none."""
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        CheckConstraint("status IN ('OPEN', 'RETRIED', 'RESOLVED')", name="status"),
+        CheckConstraint("(status = 'OPEN') = (closed_at IS NULL)", name="closed"),
+        UniqueConstraint("topic", "partition", "record_offset", "recorded_at"),
+        Index("ix_dead_letters_open", "id", postgresql_where="status = 'OPEN'"),
+    )
+
+
+class DeadLetterActionRow(Base, table=True):
+    """What a person did about a dead letter, and why."""
+
+    __tablename__ = "dead_letter_actions"
+    __table_args__ = (
+        CheckConstraint("action IN ('RETRY', 'RESOLVE')", name="action"),
+        Index("ix_dead_letter_actions_dead_letter_id", "dead_letter_id"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    dead_letter_id: str = Field(sa_type=Uuid(as_uuid=False), sa_column_args=[ForeignKey("dead_letters.id")])
+    action: LetterAction = Field(sa_type=Text)
+    actor: str = Field(sa_type=Text)
+    """`runtime.caller.Caller.actor`."""
+    note: str = Field(sa_type=Text)
+    refusal: str = Field(sa_type=Text)
+    """Why the consumer refused the record again; empty if it did not."""
+    at: datetime = timestamp()
 
 
 class Outbox(Base, OutboxColumns, table=True):

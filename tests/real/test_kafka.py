@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,12 @@ import pytest
 import pytest_asyncio
 import structlog.testing
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.produce import ProduceRequest
 
+from cli.events.reading import open_topics
 from domain.events import ORDER_EVENTS, PARTITIONS, TOPICS
 from domain.ids import new_id
 from runtime import kafka
@@ -227,6 +230,37 @@ async def test_a_missing_topic_is_named_and_not_created_by_asking_for_it(apache_
         await publisher.send_one(topic="returns", key=b"1", value=b"{}", headers=[])
     await publisher.close()
     assert "returns" not in await apache_kafka.topics()
+
+
+async def test_topics_are_read_from_any_moment_on_and_no_consumer_group_comes_of_it(apache_kafka: KafkaCluster) -> None:
+    topic, settings = f"tail-{new_id()}", apache_kafka.settings()
+    await apache_kafka.create_topic(topic, min_in_sync=2)
+    publisher = Publisher(settings)
+    admin = AIOKafkaAdminClient(**kafka_options(settings))
+    await admin.start()
+    groups = await admin.list_consumer_groups()
+    await publisher.send_one(topic=topic, key=b"1", value=b"first", headers=[("null", None)])
+    await asyncio.sleep(0.01)
+    between = datetime.now(UTC)
+    await publisher.send_one(topic=topic, key=b"1", value=b"second", headers=[])
+
+    beginning = datetime.fromtimestamp(0, UTC)
+    read = {moment: await _stored(settings, topic, moment) for moment in (beginning, between, datetime.now(UTC), None)}
+    async with open_topics(settings, [topic], since=None) as reader:
+        following = asyncio.ensure_future(anext(reader.following(lambda problem: None)))
+        await publisher.send_one(topic=topic, key=b"1", value=b"third", headers=[])
+        followed = await following
+
+    assert list(read.values()) == [[b"first", b"second"], [b"second"], [], []]
+    assert followed.value == b"third"
+    assert await admin.list_consumer_groups() == groups
+    await publisher.close()
+    await admin.close()
+
+
+async def _stored(settings: Settings, topic: str, since: datetime | None) -> list[bytes]:
+    async with open_topics(settings, [topic], since=since) as reader:
+        return [record.value async for record in reader.stored()]
 
 
 async def test_nothing_is_acknowledged_without_enough_replicas_and_that_is_said_in_words(

@@ -8,6 +8,7 @@ from typing import Final
 from domain.concerns import (
     AWAY_STEP,
     CANCEL_STEP,
+    DEAD_LETTERS_STEP,
     DISPUTE_STEP,
     FLAGGED_STEP,
     OUTBOX_STEP,
@@ -18,6 +19,8 @@ from domain.concerns import (
 )
 from services.order.attention.model import OpenConcern
 
+_FAILING: Final = ("has failed", "fails")
+"""How the cause of a step begins that is tried again by itself, as the saga and the watcher word it."""
 _NOTHING: Final = "nothing: it waits for a person"
 
 
@@ -60,7 +63,7 @@ def _about_workflow(concern: OpenConcern, *, repairs_itself: bool) -> Advice:
         return Advice("its saga is asked again", f"ordersaga order {subject}")
     if concern.step == DISPUTE_STEP:
         return Advice("it ends when the bank has decided", "respond to it in Stripe's dashboard")
-    if concern.attempts:
+    if concern.attempts or concern.cause.startswith(_FAILING):
         return Advice(
             "the step is tried again, every 30 s at most",
             f"mend the cause; ordersaga retry {subject} spares the wait",
@@ -89,6 +92,8 @@ def _about_part(concern: OpenConcern) -> Advice:
     part = concern.subject_id
     if concern.step.startswith(OUTBOX_STEP):
         return Advice("the relay goes on where it stopped", "ordersaga doctor relay")
+    if concern.step == DEAD_LETTERS_STEP:
+        return Advice(_NOTHING, "ordersaga dlq list")
     if concern.step == AWAY_STEP:
         return Advice("it is asked again; what waits for it goes on when it is back", f"ordersaga doctor {part}")
     return Advice("it goes on when the cause is gone", f"ordersaga doctor {part}")

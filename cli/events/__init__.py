@@ -1,0 +1,1 @@
+"""`ordersaga events`: what goes through our topics, as it goes."""

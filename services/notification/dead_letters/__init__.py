@@ -1,0 +1,1 @@
+"""Records that the consumer refused, until a person is done with them (docs/decisions/0016)."""
