@@ -75,7 +75,6 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", _MOMENT, nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column("traceparent", sa.Text(), nullable=True),
     )
     op.execute("""
         INSERT INTO looks (name, attempts, next_attempt_at)
