@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from domain.concerns import FLAGGED_STEP, WAITING_STEP, ConcernKind
+from domain.concerns import CONSUMER_STEP, DEAD_LETTERS_STEP, FLAGGED_STEP, WAITING_STEP, ConcernKind
 from domain.notifications import NotificationStatus
 from runtime.database import Database
+from runtime.identity import Part
+from runtime.kafka_consumer import Consumer
+from runtime.kafka_standing import Standing
 from runtime.on_call import (
     Concern,
     OrderRecord,
@@ -20,10 +23,9 @@ from runtime.on_call import (
     events_section,
     read_events,
 )
+from services.notification.dead_letters.model import OpenLetters
+from services.notification.dead_letters.service import DeadLetters
 from services.notification.repository import FIRST_OF_ITS_ORDER
-
-FindStandstill = Callable[[], Concern | None]
-"""Says if the consumer of order events stands still, and why."""
 
 WAITING: Final = f"""
     SELECT id::text AS subject_id, order_id, template, channel, created_at AS since, attempts, last_error
@@ -63,12 +65,14 @@ class NotificationOnCall:
 
     Args:
         database: the notification database.
-        find_standstill: asks the consumer of order events; None where there is none to ask.
+        consumer: of the events of orders.
+        dead_letters: what it refused.
     """
 
-    def __init__(self, database: Database, *, find_standstill: FindStandstill | None = None) -> None:
+    def __init__(self, database: Database, *, consumer: Consumer, dead_letters: DeadLetters) -> None:
         self._database = database
-        self._find_standstill = find_standstill
+        self._consumer = consumer
+        self._dead_letters = dead_letters
 
     async def find_concerns(self, *, older_than: timedelta, most: int) -> list[Concern]:
         """What waits to be sent, but for mails behind one that waits; what failed; a consumer that stands still."""
@@ -77,8 +81,8 @@ class NotificationOnCall:
                 partial(_to_concern, WAITING_STEP), WAITING, older_than=older_than, most=most + 1
             )
             found += await connection.fetch_all(partial(_to_concern, FLAGGED_STEP), FAILED, most=most + 1)
-        standstill = None if self._find_standstill is None else self._find_standstill()
-        return found if standstill is None else [*found, standstill]
+        before = datetime.now(UTC) - older_than
+        return [*found, *_of_consumer(await self._consumer.standing(), await self._dead_letters.count_open(), before)]
 
     async def describe_order(self, order_id: str) -> OrderRecord | None:
         """The mails about the order."""
@@ -92,6 +96,27 @@ class NotificationOnCall:
             user_id=mails[0].user_id,
             sections=[_section(mails), events_section(events)],
             timeline=list(_timeline(order_id, mails, events)),
+        )
+
+
+def _of_consumer(standing: Standing, refused: OpenLetters, before: datetime) -> Iterator[Concern]:
+    """That records wait for it, or were refused by it, since before that moment."""
+    if standing.stands_since is not None and standing.stands_since < before:
+        yield Concern(
+            kind=ConcernKind.PART,
+            subject_id=Part.NOTIFICATION.value,
+            step=CONSUMER_STEP,
+            cause=standing.problem or f"{standing.waiting} event(s) wait for their consumer, group {standing.group}",
+            since=standing.stands_since,
+            last_error=standing.error or None,
+        )
+    if refused.since is not None and refused.since < before:
+        yield Concern(
+            kind=ConcernKind.PART,
+            subject_id=Part.NOTIFICATION.value,
+            step=DEAD_LETTERS_STEP,
+            cause=f"{refused.count} event(s) were refused by their consumer, and wait for a person",
+            since=refused.since,
         )
 
 

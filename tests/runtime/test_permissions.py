@@ -111,6 +111,10 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "NotificationService/SendSms": _FOR_ADMINS,
     "NotificationService/RetryNotification": _BY_ORDER,
     "NotificationService/DismissNotification": _BY_ORDER,
+    "NotificationService/ListDeadLetters": _BY_OPERATORS,
+    "NotificationService/GetDeadLetter": _BY_OPERATORS,
+    "NotificationService/RetryDeadLetter": _BY_OPERATORS,
+    "NotificationService/ResolveDeadLetter": _BY_OPERATORS,
 }
 
 DEADLINE: Final = 20

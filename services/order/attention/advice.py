@@ -8,6 +8,7 @@ from typing import Final
 from domain.concerns import (
     AWAY_STEP,
     CANCEL_STEP,
+    DEAD_LETTERS_STEP,
     DISPUTE_STEP,
     FLAGGED_STEP,
     OUTBOX_STEP,
@@ -89,6 +90,8 @@ def _about_part(concern: OpenConcern) -> Advice:
     part = concern.subject_id
     if concern.step.startswith(OUTBOX_STEP):
         return Advice("the relay goes on where it stopped", "ordersaga doctor relay")
+    if concern.step == DEAD_LETTERS_STEP:
+        return Advice(_NOTHING, "ordersaga dlq list")
     if concern.step == AWAY_STEP:
         return Advice("it is asked again; what waits for it goes on when it is back", f"ordersaga doctor {part}")
     return Advice("it goes on when the cause is gone", f"ordersaga doctor {part}")
