@@ -7,20 +7,17 @@ turns into words and an exit code: 0 all well, 1 finding, 2 usage or setting, 3 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from cli.deployment.commands import deployment
 from cli.dlq.commands import dlq
 from cli.events.commands import events
 from cli.exiting import ExitCode, run_and_exit
-
-if TYPE_CHECKING:
-    from cli.on_call.actions import Act
-    from domain.concerns import ConcernKind
-    from runtime.settings import Settings
+from cli.on_call.commands import on_call
+from cli.quiet_settings import quiet_settings
 
 app = typer.Typer(
     help="Ordersaga: orders and payments that agree at the end.",
@@ -32,33 +29,15 @@ users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
 keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-deployment = typer.Typer(
-    help="Versions of the order worker: which gets new orders, what still runs on which.\n\n"
-    "Exit 0 when all is well, 1 when something is to be done, 2 when a setting or version does not fit, 3 when "
-    "Temporal could not be asked.",
-    no_args_is_help=True,
-)
 app.add_typer(deployment, name="deployment")
 app.add_typer(events, name="events")
 app.add_typer(dlq, name="dlq")
+app.add_typer(on_call)
 
 
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
 Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
 DEFAULT_NAME = "Admin"
-
-
-def _settings() -> Settings:
-    """The settings of a command that runs beside the parts: what goes wrong it says itself, and our logs are silent.
-
-    Raises:
-        SettingsError: one does not fit.
-    """
-    from runtime.logs import configure_logging
-    from runtime.settings import Settings
-
-    configure_logging("critical")
-    return Settings.load()
 
 
 @app.command()
@@ -102,7 +81,7 @@ def setup(
     chosen = steps_of(steps or [])
     if held:
         sys.stdin.read()
-    raise typer.Exit(run(_settings(), chosen, secret_file=stripe_secret_file))
+    raise typer.Exit(run(quiet_settings(), chosen, secret_file=stripe_secret_file))
 
 
 @app.command()
@@ -119,7 +98,7 @@ def doctor(
     from cli.doctor.report import print_findings
     from cli.doctor.run import examine
 
-    findings = examine(_settings(), parts or [])
+    findings = examine(quiet_settings(), parts or [])
     if not print_findings(findings, as_json=json):
         raise typer.Exit(ExitCode.FINDING)
 
@@ -142,7 +121,7 @@ def create_admin(
     """Make an admin, or give the account that has the e-mail the role and the password. Repeatable."""
     from cli.setup.admin import create_admin
 
-    user_id = create_admin(_settings(), email=email, password=password, name=name)
+    user_id = create_admin(quiet_settings(), email=email, password=password, name=name)
     print(f"admin ready: {user_id}")
 
 
@@ -203,161 +182,12 @@ def audit(json: Annotated[bool, typer.Option("--json", help="One JSON object ins
     from cli.audit.report import print_audit
     from cli.audit.run import examine
 
-    facts, breaches = asyncio.run(examine(_settings()))
+    facts, breaches = asyncio.run(examine(quiet_settings()))
     print_audit(facts, breaches, as_json=json)
     if breaches:
         raise typer.Exit(ExitCode.FINDING)
     if facts.unread:
         raise typer.Exit(ExitCode.NOT_ASKED)
-
-
-Ids = Annotated[list[str] | None, typer.Argument(help="As `ordersaga attention` shows them.")]
-Orders = Annotated[list[str] | None, typer.Argument(help="Ids of orders.")]
-Matching = Annotated[
-    str | None,
-    typer.Option("--query", help="All that need a person and match: kind=order step=reserve cause=timeout older=5m."),
-]
-Note = Annotated[str, typer.Option(help="Why; kept with the action.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
-
-
-@app.command()
-def attention(
-    query: Annotated[str, typer.Option(help="Only what matches: kind=order step=reserve cause=timeout older=5m.")] = "",
-    show_all: Annotated[bool, typer.Option("--all", help="Also all that is alike.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Show all that needs a person: since when, why, what happens by itself, and what to do. Exit 1 if something does.
-
-    The settings name an operator's certificate, as those of all commands do that follow.
-    """
-    import asyncio
-
-    from cli.on_call.attention import print_attention
-
-    if not asyncio.run(print_attention(_settings(), query, show_all=show_all, as_json=json)):
-        raise typer.Exit(ExitCode.FINDING)
-
-
-@app.command()
-def order(
-    order_id: Annotated[str, typer.Argument(help="Of an order.")],
-    json: AsJson = False,
-) -> None:
-    """Show all that is known of an order: lines, payment, stock, mails, events, its workflow, and what happened when.
-
-    Exit 1 when there is no such order, 3 when a service did not answer.
-    """
-    import asyncio
-
-    from cli.on_call.order_page import print_order
-
-    if not asyncio.run(print_order(_settings(), order_id, as_json=json)):
-        raise typer.Exit(ExitCode.NOT_ASKED)
-
-
-@app.command()
-def retry(
-    ids: Ids = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
-) -> None:
-    """Let what stands still run again at once: a step of an order, refund or dispute, an event of Stripe's, a mail.
-
-    Says what came of it. Exit 1 unless all got through.
-    """
-    from cli.on_call import actions
-
-    _act("retry", actions.retry(note), ids, query, kinds=actions.DECIDABLE, dry_run=dry_run, as_json=json)
-
-
-@app.command()
-def resolve(
-    ids: Ids = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
-) -> None:
-    """Say that a person did by hand what stands still: a parked undo, a failed refund, a flagged event, a mail."""
-    from cli.on_call import actions
-
-    _act("resolve", actions.resolve(note), ids, query, kinds=actions.DECIDABLE, dry_run=dry_run, as_json=json)
-
-
-@app.command()
-def repair(
-    orders: Orders = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
-) -> None:
-    """Start the sagas of orders again whose workflow is gone, or was ended from outside; all of them without any id.
-
-    A saga that starts again asks how far the order came and goes on from there; one whose order is closed only makes
-    sure that money and stock follow.
-    """
-    from cli.on_call import actions
-    from domain.concerns import WORKFLOW_STEP
-
-    if not orders and query is None:
-        query = f"kind=order step={WORKFLOW_STEP}"
-    _act("repair", actions.repair(note), orders, query, dry_run=dry_run, as_json=json)
-
-
-@app.command()
-def cancel(
-    orders: Orders = None, query: Matching = None, note: Note = "", dry_run: DryRun = False, json: AsJson = False
-) -> None:
-    """Cancel orders that nobody has paid: payment closed, stock given back. Exit 1 unless all are CANCELLED."""
-    from cli.on_call import actions
-
-    _act("cancel", actions.cancel(note), orders, query, dry_run=dry_run, as_json=json)
-
-
-@app.command()
-def refund(
-    orders: Orders = None,
-    amount: Annotated[str | None, typer.Option(help="In the order's currency, such as 12.50; else all.")] = None,
-    restock: Annotated[bool, typer.Option("--restock", help="Put the order's units back into stock, too.")] = False,
-    key: Annotated[str | None, typer.Option(help="Names the refund: the same one again, or another one.")] = None,
-    query: Matching = None,
-    note: Note = "",
-    dry_run: DryRun = False,
-    json: AsJson = False,
-) -> None:
-    """Give the money of orders back. Repeatable: the same amount again is the same refund, unless --key names another.
-
-    Exit 1 unless all succeeded by now.
-    """
-    from cli.on_call import actions
-
-    act = actions.refund(note, amount=amount, restock=restock, key=key)
-    _act("refund", act, orders, query, dry_run=dry_run, as_json=json)
-
-
-def _act(
-    name: str,
-    act: Act,
-    ids: list[str] | None,
-    query: str | None,
-    *,
-    kinds: Sequence[ConcernKind] = (),
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Run an action of an operator's; exit 1 when something was refused or waits, 3 when nobody answered."""
-    import asyncio
-
-    from cli.on_call.actions import Request, State, run
-    from domain.concerns import ConcernKind
-
-    request = Request(
-        name=name,
-        act=act,
-        ids=ids or (),
-        query=query,
-        kinds=kinds or (ConcernKind.ORDER,),
-        dry_run=dry_run,
-        as_json=as_json,
-    )
-    states = {result.state for result in asyncio.run(run(_settings(), request))}
-    if State.UNKNOWN in states:
-        raise typer.Exit(ExitCode.NOT_ASKED)
-    if states - {State.DONE}:
-        raise typer.Exit(ExitCode.FINDING)
 
 
 @app.command()
@@ -409,55 +239,6 @@ def show_public_keys(
     from cli.keys import public_keys
 
     typer.echo(public_keys(private_keys))
-
-
-BuildId = Annotated[str, typer.Argument(metavar="VERSION", help="Build id, as `ordersaga deployment show` lists it.")]
-
-
-@deployment.command("show")
-def show_deployment(json: AsJson = False) -> None:
-    """Show each version: its share of new orders, its workers, and the open workflows on it."""
-    from cli.deployment.run import run, show
-
-    raise typer.Exit(run(show(as_json=json)))
-
-
-@deployment.command("current")
-def set_current_version(build_id: BuildId, json: AsJson = False) -> None:
-    """Give all new orders to a version, and end a ramp. Orders that wait stay with theirs."""
-    from cli.deployment.run import run, set_current
-
-    raise typer.Exit(run(set_current(build_id, as_json=json)))
-
-
-@deployment.command("ramp")
-def ramp_version(
-    build_id: BuildId,
-    percentage: Annotated[float, typer.Argument(min=0, max=100, help="Of new orders; 0 ends the ramp.")],
-    json: AsJson = False,
-) -> None:
-    """Give a share of the new orders to a version; the current one keeps the rest."""
-    from cli.deployment.run import ramp, run
-
-    raise typer.Exit(run(ramp(build_id, percentage, as_json=json)))
-
-
-@deployment.command("drain")
-def drain_version(
-    build_id: BuildId,
-    to: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Move its open workflows there, once their histories replay there."),
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """See a version off that gets no new orders: exit 1 as long as there is anything left of it.
-
-    Once its orders are closed and its workers stopped, it is forgotten.
-    """
-    from cli.deployment.run import drain, run
-
-    raise typer.Exit(run(drain(build_id, to=to, as_json=json)))
 
 
 def main() -> None:

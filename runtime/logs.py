@@ -13,8 +13,8 @@ import structlog
 from runtime import tracing, work_context
 
 _QUOTED: Final = (
-    # PostgreSQL quotes rows and parameters behind these words, up to the end of its message
-    (re.compile(r"\b(DETAIL|CONTEXT):.*?(?=\n\n|\Z)", re.DOTALL), r"\1: left out"),
+    # PostgreSQL quotes rows and parameters behind these words, up to the end of its message; also in a repr
+    (re.compile(r"(DETAIL|CONTEXT):\s.*?(?=\n\n|\Z)", re.DOTALL), r"\1: left out"),
     # pydantic quotes what does not fit
     (re.compile(r"\binput_value=.*?, input_type=", re.DOTALL), "input_value=left out, input_type="),
 )

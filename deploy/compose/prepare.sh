@@ -10,7 +10,7 @@ set -eu
 umask 077
 folder=${1:-$(dirname "$0")/..}
 secrets=$folder/secrets
-parts="gateway user product inventory order payment notification order-worker"
+parts="gateway user product inventory order payment notification order-worker codec-server"
 services="user product inventory order payment notification"
 tls="sslmode=verify-full&sslrootcert=/run/secrets/servers-ca.crt"
 mkdir -p "$secrets" "$folder/authorities"

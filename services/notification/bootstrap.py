@@ -131,7 +131,7 @@ async def bootstrap(
             consumer=consumer,
             dead_letters=dead_letters,
             desk=NotificationDesk(opened, on_due=sender.wake),
-            on_call=NotificationOnCall(opened, consumer=consumer, dead_letters=dead_letters),
+            on_call=NotificationOnCall(opened, ask_consumer=consumer.standing),
             background=(sender.run, consumer.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
             measurements=[

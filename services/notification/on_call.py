@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from domain.concerns import CONSUMER_STEP, DEAD_LETTERS_STEP, FLAGGED_STEP, WAITING_STEP, ConcernKind
 from domain.notifications import NotificationStatus
+from runtime.clock import utc_now
 from runtime.database import Database
 from runtime.identity import Part
-from runtime.kafka_consumer import Consumer
 from runtime.kafka_standing import Standing
 from runtime.on_call import (
     Concern,
@@ -23,9 +23,11 @@ from runtime.on_call import (
     events_section,
     read_events,
 )
-from services.notification.dead_letters.model import OpenLetters
-from services.notification.dead_letters.service import DeadLetters
+from services.notification.dead_letters.repository import DeadLetterRepository
 from services.notification.repository import FIRST_OF_ITS_ORDER
+
+AskConsumer = Callable[[], Awaitable[Standing]]
+"""Says whether the consumer of order events moves."""
 
 WAITING: Final = f"""
     SELECT id::text AS subject_id, order_id, template, channel, created_at AS since, attempts, last_error
@@ -65,24 +67,27 @@ class NotificationOnCall:
 
     Args:
         database: the notification database.
-        consumer: of the events of orders.
-        dead_letters: what it refused.
+        ask_consumer: asks the consumer of order events.
     """
 
-    def __init__(self, database: Database, *, consumer: Consumer, dead_letters: DeadLetters) -> None:
+    def __init__(self, database: Database, *, ask_consumer: AskConsumer) -> None:
         self._database = database
-        self._consumer = consumer
-        self._dead_letters = dead_letters
+        self._ask_consumer = ask_consumer
 
     async def find_concerns(self, *, older_than: timedelta, most: int) -> list[Concern]:
-        """What waits to be sent, but for mails behind one that waits; what failed; a consumer that stands still."""
+        """What waits to be sent, but for mails behind one that waits; what failed; a consumer that stands still, and
+        what it refused."""
         async with self._database.autocommit() as connection:
             found = await connection.fetch_all(
                 partial(_to_concern, WAITING_STEP), WAITING, older_than=older_than, most=most + 1
             )
             found += await connection.fetch_all(partial(_to_concern, FLAGGED_STEP), FAILED, most=most + 1)
-        before = datetime.now(UTC) - older_than
-        return [*found, *_of_consumer(await self._consumer.standing(), await self._dead_letters.count_open(), before)]
+            refused = await DeadLetterRepository(connection).count_open()
+        if refused.since is not None:
+            found.append(_to_dead_letters(refused.count, refused.since))
+        standing = await self._ask_consumer()
+        since = standing.stands_since
+        return found if since is None or utc_now() - since <= older_than else [*found, _to_standstill(standing, since)]
 
     async def describe_order(self, order_id: str) -> OrderRecord | None:
         """The mails about the order."""
@@ -99,25 +104,26 @@ class NotificationOnCall:
         )
 
 
-def _of_consumer(standing: Standing, refused: OpenLetters, before: datetime) -> Iterator[Concern]:
-    """That records wait for it, or were refused by it, since before that moment."""
-    if standing.stands_since is not None and standing.stands_since < before:
-        yield Concern(
-            kind=ConcernKind.PART,
-            subject_id=Part.NOTIFICATION.value,
-            step=CONSUMER_STEP,
-            cause=standing.problem or f"{standing.waiting} event(s) wait for their consumer, group {standing.group}",
-            since=standing.stands_since,
-            last_error=standing.error or None,
-        )
-    if refused.since is not None and refused.since < before:
-        yield Concern(
-            kind=ConcernKind.PART,
-            subject_id=Part.NOTIFICATION.value,
-            step=DEAD_LETTERS_STEP,
-            cause=f"{refused.count} event(s) were refused by their consumer, and wait for a person",
-            since=refused.since,
-        )
+def _to_dead_letters(refused: int, since: datetime) -> Concern:
+    return Concern(
+        kind=ConcernKind.PART,
+        subject_id=Part.NOTIFICATION.value,
+        step=DEAD_LETTERS_STEP,
+        cause=f"{refused:,} record(s) from Kafka were refused and wait for a person",
+        since=since,
+    )
+
+
+def _to_standstill(standing: Standing, since: datetime) -> Concern:
+    waiting = "records wait" if standing.waiting is None else f"{standing.waiting:,} record(s) wait"
+    return Concern(
+        kind=ConcernKind.PART,
+        subject_id=Part.NOTIFICATION.value,
+        step=CONSUMER_STEP,
+        cause=f"the consumer {standing.group} does not move, and {waiting}",
+        since=since,
+        last_error=standing.problem or standing.error or None,
+    )
 
 
 def _event_id(order_id: str, seq: int | None) -> str:

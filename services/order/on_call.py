@@ -72,10 +72,13 @@ class OrderOnCall:
         if request is not None:
             timeline.append(_of_request(request))
         for concern in concerns:
-            what = f"{concern.kind.lower()} {concern.subject_id}, {concern.step}"
+            what = _what(concern.kind, concern.subject_id, order_id, concern.step)
             timeline.append(
                 TimelineEntry(
-                    at=concern.since, type="attention.raised", text=f"{what}: {concern.cause}", actor=concern.raised_by
+                    at=concern.raised_at,
+                    type="attention.raised",
+                    text=f"{what}: {concern.cause}",
+                    actor=concern.raised_by,
                 )
             )
             if concern.cleared_at is not None:
@@ -88,7 +91,7 @@ class OrderOnCall:
             TimelineEntry(
                 at=action.at,
                 type=f"operator.{action.action}",
-                text=f"{action.kind.lower()} {action.subject_id}: {action.outcome}",
+                text=_what(action.kind, action.subject_id, order_id, action.outcome),
                 actor=action.actor,
                 note=action.note,
             )
@@ -114,6 +117,11 @@ def _of_workflow(workflow_id: str, state: WorkflowState | str) -> list[Section]:
         Section("workflow", ("id", "status", "problem"), [(workflow_id, status, state.task_error)]),
         Section("failing steps", ("step", "attempts", "last_error"), steps),
     ]
+
+
+def _what(kind: ConcernKind, subject_id: str, order_id: str, text: str) -> str:
+    """The text, with what it is about unless that is the order itself."""
+    return text if subject_id == order_id else f"{kind.lower()} {subject_id}: {text}"
 
 
 def _event_id(order_id: str, seq: int) -> str:

@@ -176,6 +176,7 @@ class ConcernRow(Base, ConcernColumns, table=True):
     id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True, sa_column_args=[Identity(always=True)])
     raised_by: str = Field(sa_type=Text)
     """``saga``, ``watcher``, or the part whose tables say so."""
+    raised_at: datetime = timestamp()
     updated_at: datetime = timestamp()
     cleared_at: datetime | None = timestamp(default=None, nullable=True)
     cleared_by: str | None = Field(default=None, sa_type=Text)

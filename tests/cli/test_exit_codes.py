@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -138,12 +139,28 @@ def interrupted(
     return process.returncode, said
 
 
+class Silent:
+    """Somebody who takes a call, and says nothing."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server((HOST, free_port()))
+        self._listening.settimeout(60 * slowdown())
+        self._called: socket.socket | None = None
+        self.address = f"{HOST}:{self._listening.getsockname()[1]}"
+
+    def wait_for_call(self) -> None:
+        self._called, _ = self._listening.accept()
+
+    def close(self) -> None:
+        self._listening.close()
+        if self._called is not None:
+            self._called.close()
+
+
 @pytest.fixture
-def silent() -> socket.socket:
-    """Somebody who takes calls, and says nothing."""
-    listening = socket.create_server((HOST, free_port()))
-    listening.settimeout(60 * slowdown())
-    return listening
+def silent() -> Iterator[Silent]:
+    with closing(Silent()) as silent:
+        yield silent
 
 
 @pytest.mark.parametrize(
@@ -156,13 +173,12 @@ def silent() -> socket.socket:
         (["doctor", "installation"], "ORDERSAGA_KAFKA_BOOTSTRAP"),
     ],
 )
-def test_ctrl_c_ends_a_command_that_waits_at_once(arguments: list[str], setting: str, silent: socket.socket) -> None:
-    address = f"{HOST}:{silent.getsockname()[1]}"
-
-    ended = interrupted(*arguments, environment=environment(**{setting: address}), when=lambda _: silent.accept())
+def test_ctrl_c_ends_a_command_that_waits_at_once(arguments: list[str], setting: str, silent: Silent) -> None:
+    ended = interrupted(
+        *arguments, environment=environment(**{setting: silent.address}), when=lambda _: silent.wait_for_call()
+    )
 
     assert ended == (130, "Interrupted.\n")
-    silent.close()
 
 
 @pytest.mark.parametrize("command", ["demo", "up"])

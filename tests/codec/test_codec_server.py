@@ -24,7 +24,7 @@ from runtime.caller import Caller, CallerRole
 from runtime.refusal import Unavailable
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import EncryptionCodec
-from runtime.tokens import TokenSigner, make_private_key, read_private_key, to_jwk_set
+from tests.support.identities import PUBLIC_KEYS, bearer, forged_bearer, sign
 from workers.codec import access
 from workers.codec.app import create_app
 from workers.codec.users import BadCredentials, SignedIn
@@ -34,19 +34,13 @@ UI = "http://127.0.0.1:8233"
 FOREIGN = "http://elsewhere.example.test"
 KEY = SecretStr(b64encode(os.urandom(32)).decode())
 CODEC = EncryptionCodec({"one": KEY})
-PRIVATE = make_private_key()
-SIGNER = TokenSigner(PRIVATE, ttl=900)
 SETTINGS = Settings(
     temporal_payload_keys={"one": KEY},
     codec_origin=UI,
-    jwt_public_keys=to_jwk_set(read_private_key(PRIVATE, name="key").public_key()),
+    jwt_public_keys=PUBLIC_KEYS,
 )
 
 Http: TypeAlias = AsyncTestClient[Litestar]
-
-
-def token(role: CallerRole = CallerRole.ADMIN, *, signer: TokenSigner = SIGNER) -> str:
-    return signer.sign(Caller(role, new_id())).text
 
 
 ROLES = {("admin@example.test", "hers"): CallerRole.ADMIN, ("customer@example.test", "his"): CallerRole.CUSTOMER}
@@ -60,13 +54,10 @@ class Accounts:
     async def sign_in(self, *, email: str, password: str) -> SignedIn:
         if self.is_away:
             raise Unavailable("the user service: UNAVAILABLE: nobody listens")
-        roles = {
-            ("admin@example.test", "hers"): CallerRole.ADMIN,
-            ("customer@example.test", "his"): CallerRole.CUSTOMER,
-        }
-        if (email, password) not in roles:
+        role = ROLES.get((email, password))
+        if role is None:
             raise BadCredentials
-        return SignedIn(token(roles[email, password]), time.time() + 900)
+        return SignedIn(sign(Caller(role, new_id())), time.time() + 900)
 
 
 @pytest.fixture
@@ -85,19 +76,15 @@ async def body() -> str:
     return json.dumps(MessageToDict(Payloads(payloads=await CODEC.encode([PLAIN]))))
 
 
-def bearer(text: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {text}"}
-
-
 async def sign_in(http: Http, email: str, password: str, **headers: str) -> httpx.Response:
     form = {"email": email, "password": password}
     return await http.post("/sign-in", data=form, headers=headers, follow_redirects=False)
 
 
 async def test_an_admins_token_decodes_and_encodes(http: Http, body: str) -> None:
-    decoded = await http.post("/decode", content=body, headers=bearer(token()))
-    of_a_namespace = await http.post("/shop/decode", content=body, headers=bearer(token()))
-    encoded = await http.post("/encode", content=decoded.content, headers=bearer(token()))
+    decoded = await http.post("/decode", content=body, headers=bearer(CallerRole.ADMIN))
+    of_a_namespace = await http.post("/shop/decode", content=body, headers=bearer(CallerRole.ADMIN))
+    encoded = await http.post("/encode", content=decoded.content, headers=bearer(CallerRole.ADMIN))
 
     expected = MessageToDict(Payloads(payloads=[PLAIN]))
     assert (decoded.status_code, decoded.json(), of_a_namespace.json()) == (200, expected, expected)
@@ -111,10 +98,10 @@ async def test_an_admins_token_decodes_and_encodes(http: Http, body: str) -> Non
     [
         ({}, 401, "missing-token"),
         ({"Authorization": "Basic YWRtaW46aGVycw=="}, 401, "invalid-token"),
-        (bearer("nonsense"), 401, "invalid-token"),
-        (bearer(token(signer=TokenSigner(make_private_key(), ttl=900))), 401, "invalid-token"),
-        (bearer(token(signer=TokenSigner(PRIVATE, ttl=-10))), 401, "expired-token"),
-        (bearer(token(CallerRole.CUSTOMER)), 403, "forbidden"),
+        ({"Authorization": "Bearer nonsense"}, 401, "invalid-token"),
+        (forged_bearer(), 401, "invalid-token"),
+        (bearer(CallerRole.ADMIN, ttl=-10), 401, "expired-token"),
+        (bearer(CallerRole.CUSTOMER), 403, "forbidden"),
         ({"Cookie": f"{access.COOKIE}=nonsense"}, 401, "missing-token"),
         ({"Cookie": f"{access.COOKIE}=OTk5OTk5OTk5OTphZG1pbg==.{'0' * 64}"}, 401, "missing-token"),
     ],
@@ -159,7 +146,7 @@ async def test_a_cookie_is_no_access_token_and_not_good_for_pages_from_elsewhere
     await sign_in(http, "admin@example.test", "hers")
     cookie = http.cookies[access.COOKIE]
 
-    as_token = await http.post("/decode", content=body, headers=bearer(cookie))
+    as_token = await http.post("/decode", content=body, headers={"Authorization": f"Bearer {cookie}"})
     elsewhere = await http.post("/decode", content=body, headers={"Origin": FOREIGN})
 
     assert (as_token.status_code, elsewhere.status_code) == (401, 403)
@@ -219,7 +206,7 @@ async def test_while_the_user_service_is_away_nobody_signs_in_and_tokens_are_goo
     accounts.is_away = True
 
     refused = await sign_in(http, "admin@example.test", "hers")
-    decoded = await http.post("/decode", content=body, headers=bearer(token()))
+    decoded = await http.post("/decode", content=body, headers=bearer(CallerRole.ADMIN))
 
     assert (refused.status_code, decoded.status_code) == (503, 200)
     assert "The user service does not answer. Try again in a moment." in refused.text
@@ -256,7 +243,7 @@ async def test_what_cannot_be_done_is_a_problem_in_json(
     content: bytes,
     status: int,
 ) -> None:
-    answer = await http.request(method, path, content=content, headers=bearer(token()))
+    answer = await http.request(method, path, content=content, headers=bearer(CallerRole.ADMIN))
 
     assert (answer.status_code, answer.json()["status"]) == (status, status)
     assert answer.headers["content-type"].startswith("application/problem+json")

@@ -8,8 +8,8 @@ from typing import Final
 import kubernetes_validate
 import pytest
 
-from cli.serve import PARTS
-from runtime.identity import Part
+from cli.serve import OPTIONAL, PARTS
+from runtime.identity import Identity, Part, identity_of
 from runtime.settings import Settings
 from sandbox.processes import ROOT
 from tests.support.given_settings import missing, settings_of, superfluous
@@ -210,8 +210,10 @@ def test_every_part_that_calls_or_is_called_has_a_certificate_with_exactly_its_n
     issuers = {one["metadata"]["name"] for one in of_kind(render(EXAMPLE), "Issuer")}
     found = workloads(render(EXAMPLE))
 
-    assert certificates.keys() == {f"ordersaga-{part.value}-tls" for part in Part}
-    for part in Part:
+    parts = [part for part in Part if part.value not in OPTIONAL]
+    assert certificates.keys() == {f"ordersaga-{part.value}-tls" for part in parts}
+    parts.remove(Part.OPERATOR)
+    for part in parts:
         certificate = certificates[f"ordersaga-{part.value}-tls"]
         mounted = {secret: path for path, secret, _ in found[part.value].folders()}
         assert certificate["dnsNames"] == [part.server_name]
@@ -220,6 +222,20 @@ def test_every_part_that_calls_or_is_called_has_a_certificate_with_exactly_its_n
         assert mounted[certificate["secretName"]] == "/run/ordersaga/tls"
         assert certificate["issuerRef"]["name"] in issuers
     assert not any(secret.endswith("-tls") for _, secret, _ in found["relay"].folders())
+
+
+def test_an_operator_has_a_certificate_that_names_whom_and_is_in_no_pod() -> None:
+    [certificate] = [
+        one["spec"]
+        for one in of_kind(render(EXAMPLE), "Certificate")
+        if one["spec"]["secretName"] == "ordersaga-operator-tls"
+    ]
+    mounted = {secret for one in workloads(render(EXAMPLE)).values() for _, secret, _ in one.folders()}
+
+    [uri] = certificate["uris"]
+    assert identity_of(uri) == Identity(Part.OPERATOR, "on-call")
+    assert "client auth" in certificate["usages"]
+    assert certificate["secretName"] not in mounted
 
 
 def test_what_is_selected_is_labelled() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from cli.serve import PARTS
 from migrations.runner import SERVICES
 from runtime.identity import Part
-from tests.support.declared_calls import declared_calls
+from tests.support.declared_calls import calls_of_every_installation, declared_calls
 from tests.support.given_settings import read_by
 from tests.support.manifests import BASE, of_kind, render, workloads
 
@@ -46,8 +46,10 @@ def port_of(part: str) -> int:
 
 
 def test_the_declarations_were_found() -> None:
-    assert {callee for _, callee in declared_calls()} == set(SERVICES)
-    assert {caller for caller, _ in declared_calls()} == {"gateway", "order-worker", "notification"}
+    assert {callee for _, callee in calls_of_every_installation()} == set(SERVICES)
+    assert {caller for caller, _ in calls_of_every_installation()} == {
+        *("gateway", "order-worker", "order", "payment", "notification"),
+    }
 
 
 def test_everybody_has_a_policy_and_the_one_for_all_closes_both_ways() -> None:
@@ -63,7 +65,7 @@ def test_a_service_is_reached_by_exactly_those_whose_calls_it_allows() -> None:
         for caller, port in peers(policy.get("ingress", []), "from")
     }
 
-    assert let_in == {(caller, callee, port_of(callee)) for caller, callee in declared_calls()}
+    assert let_in == {(caller, callee, port_of(callee)) for caller, callee in calls_of_every_installation()}
 
 
 def test_a_part_reaches_exactly_those_that_allow_its_calls() -> None:
@@ -74,7 +76,7 @@ def test_a_part_reaches_exactly_those_that_allow_its_calls() -> None:
         for callee, port in peers(policy.get("egress", []), "to")
     }
 
-    assert let_out == {(caller, callee, port_of(callee)) for caller, callee in declared_calls()}
+    assert let_out == {(caller, callee, port_of(callee)) for caller, callee in calls_of_every_installation()}
 
 
 def test_a_part_is_told_the_addresses_of_those_alone_that_it_calls() -> None:
@@ -85,7 +87,7 @@ def test_a_part_is_told_the_addresses_of_those_alone_that_it_calls() -> None:
         if name.endswith("_ADDRESS")
     }
 
-    assert told == declared_calls()
+    assert told == calls_of_every_installation()
 
 
 def test_beyond_the_cluster_a_part_reaches_what_its_settings_are_about() -> None:

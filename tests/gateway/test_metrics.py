@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
-from prometheus_client.parser import text_string_to_metric_families
 
 from domain.ids import new_id
-from runtime.metrics import render_metrics
 from tests.support.client import until
 from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
-
-Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+from tests.support.series import Samples, grew, samples
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -22,25 +19,12 @@ async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPat
         yield gateway
 
 
-def parse(text: str) -> Samples:
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
 async def read() -> Samples:
-    return parse(render_metrics().decode())
+    return samples()
 
 
 def http(method: str, route: str, status: str) -> Mapping[str, str]:
     return {"http_request_method": method, "http_route": route, "http_response_status_code": status}
-
-
-def grew(before: Samples, after: Samples, name: str, **labels: str) -> float:
-    key = name, frozenset(labels.items())
-    return after.get(key, 0) - before.get(key, 0)
 
 
 async def test_fault_10_requests_calls_and_orders_are_counted(gateway: Gateway) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc
+import httpx
 import pytest
 import pytest_asyncio
+from litestar.types import Receive, Scope, Send
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
+from api.tracing import traced
 from domain.ids import is_id, new_id
 from tests.support.gateway import Gateway, gateway_with_services, sign_up
 from tests.support.recorded_spans import id_of, parent_of, recording, trace_of
@@ -93,3 +96,19 @@ async def test_a_request_goes_on_with_the_trace_of_its_client(gateway: Gateway) 
         PARENT.split("-")[1:3]
     )
     assert spans.named("GET /v1/orders").links == ()
+
+
+async def test_where_strangers_come_a_request_is_a_trace_of_its_own_that_is_linked_with_theirs() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    guarded = httpx.ASGITransport(traced(app, joins_clients=False))  # type: ignore[arg-type]  # Litestar's own types
+    with recording() as spans:
+        async with httpx.AsyncClient(transport=guarded, base_url="http://gateway.test") as http:
+            await http.get("/", headers={"traceparent": PARENT})
+
+    [request] = spans.all()
+    [link] = request.links
+    assert (parent_of(request), f"{link.context.trace_id:032x}") == ("", PARENT.split("-")[1])
+    assert trace_of(request) != PARENT.split("-")[1]

@@ -339,7 +339,7 @@ async def test_how_many_wait_and_since_when_is_known_and_raised(world: World) ->
     assert (nobody.count, nobody.since) == (0, None)
     assert (waiting.count, waiting.since) == (2, first.refused_at)
     assert (concern.subject_id, concern.step, concern.since) == ("notification", "dead_letters", first.refused_at)
-    assert concern.cause == "2 event(s) were refused by their consumer, and wait for a person"
+    assert concern.cause == "2 record(s) from Kafka were refused and wait for a person"
 
 
 async def test_events_that_wait_for_their_consumer_are_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,10 +353,10 @@ async def test_events_that_wait_for_their_consumer_are_raised(world: World, monk
     with monkeypatch.context() as planted:
         planted.setattr(intake, "to_order_event", be_away)
         await world.publish(new_id())
-        [concern] = await until(concerns, lambda found: bool(found) and found[0].cause.startswith("1 "))
+        [concern] = await until(concerns, lambda found: bool(found) and found[0].cause.endswith("1 record(s) wait"))
 
     assert (concern.subject_id, concern.step) == ("notification", "consumer")
-    assert concern.cause == "1 event(s) wait for their consumer, group notification"
+    assert concern.cause == "the consumer notification does not move, and 1 record(s) wait"
     assert "DatabaseAway('the database does not answer')" in (concern.last_error or "")
 
 

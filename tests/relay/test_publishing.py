@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from aiokafka.errors import NotLeaderForPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
+from opentelemetry.trace import SpanKind
 
 from domain.events import ORDER_EVENTS
 from domain.ids import new_id
 from runtime.kafka import BATCH_BYTES, Publisher
 from runtime.process import Lifecycle
 from tests.support.brokers import Broker
+from tests.support.recorded_spans import id_of, parent_of, recording, trace_of
 from tests.support.relay_harness import (
     TRACEPARENT,
     Outbox,
@@ -48,6 +50,32 @@ async def test_a_row_becomes_a_binary_mode_cloud_event(outbox: Outbox, broker: B
         "ce_time": b"2026-11-22T10:30:00.125000Z",
         "traceparent": TRACEPARENT.encode(),
         "content-type": b"application/json",
+    }
+
+
+async def test_the_sending_of_a_row_is_a_span_in_its_trace_and_what_consumers_go_on_in(
+    outbox: Outbox, broker: Broker
+) -> None:
+    key = new_id()
+
+    with recording() as spans:
+        async with relaying(settings_for(outbox, broker)):
+            await outbox.add(key=key, seq=1)
+            [record] = await broker.records(at_least=1)
+            await wait_until(outbox.all_published)
+
+    sent = spans.named(f"send {ORDER_EVENTS}")
+    assert (trace_of(sent), parent_of(sent)) == tuple(TRACEPARENT.split("-")[1:3])
+    assert dict(record.headers)["traceparent"].decode().split("-")[1:3] == [trace_of(sent), id_of(sent)]
+    assert sent.kind is SpanKind.PRODUCER
+    assert sent.attributes == {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": ORDER_EVENTS,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.message.key": key,
+        "messaging.message.id": f"order:{key}:1",
     }
 
 

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from opentelemetry.trace import StatusCode
 from sqlalchemy import Text
 from sqlmodel import Field
 
-from runtime import due_worker
+from runtime import due_worker, tracing
 from runtime.backoff import Backoff
 from runtime.database import Database, DatabaseAway, service_metadata, timestamp
 from runtime.due_work import Claimed, DueColumns, DueTable
 from runtime.due_worker import DeadLetter, DueWorker, Process
 from runtime.refusal import OtherSideAway, Unavailable
+from tests.support.recorded_spans import id_of, parent_of, recording
 from tests.support.rows import fetch_rows
 from tests.support.scratch import Scratch
 
@@ -78,6 +80,15 @@ class Queue:
                     name=name,
                     after=after,
                 )
+
+    async def add_traced(self, name: str) -> None:
+        """Add an item as services do."""
+        async with self.database.autocommit() as connection:
+            await connection.execute(
+                "INSERT INTO items (name, attempts, next_attempt_at, traceparent)"
+                " VALUES (%(name)s, 0, now(), %(traceparent)s)",
+                name=name,
+            )
 
     def worker(
         self,
@@ -683,3 +694,42 @@ async def _has_failed(queue: Queue, count: int) -> bool:
 
 async def _is_claimed(queue: Queue, name: str) -> bool:
     return (await queue.state(name))[1] > 0
+
+
+async def test_each_attempt_goes_on_in_the_trace_in_which_the_item_became_due(queue: Queue) -> None:
+    seen: list[str | None] = []
+
+    async def process(claimed: Claimed[Item]) -> None:
+        seen.append(tracing.current_traceparent())
+        if claimed.attempt == 1:
+            raise Unavailable("come again")
+        await queue.end(claimed)
+
+    with recording() as spans:
+        with tracing.span("cause"):
+            await queue.add_traced("a")
+        worker = queue.worker(process)
+        await worker.process_due()
+        await queue.let_time_pass()
+        await worker.process_due()
+
+    cause = spans.named("cause")
+    first, second = [span for span in spans.all() if span.name == "process tests"]
+    assert {parent_of(span) for span in (first, second)} == {id_of(cause)}
+    assert [id_of(span) for span in (first, second)] == [str(each).split("-")[2] for each in seen]
+    assert [(span.attributes or {}).get("ordersaga.attempt") for span in (first, second)] == [1, 2]
+    assert [(span.status.status_code, (span.attributes or {}).get("error.type")) for span in (first, second)] == [
+        (StatusCode.ERROR, "Unavailable"),
+        (StatusCode.UNSET, None),
+    ]
+
+
+async def test_what_became_due_while_traces_were_off_begins_a_trace(queue: Queue) -> None:
+    async def process(claimed: Claimed[Item]) -> None:
+        await queue.end(claimed)
+
+    await queue.add_traced("a")
+    with recording() as spans, tracing.span("around"):
+        await queue.worker(process).process_due()
+
+    assert parent_of(spans.named("process tests")) == ""

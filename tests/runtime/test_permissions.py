@@ -22,6 +22,8 @@ from ordersaga.inventory.v1 import inventory_pb2
 from ordersaga.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server
 from ordersaga.notification.v1 import notification_pb2
 from ordersaga.notification.v1.notification_pb2_grpc import add_NotificationServiceServicer_to_server
+from ordersaga.oncall.v1 import on_call_pb2
+from ordersaga.oncall.v1.on_call_pb2_grpc import add_OnCallServiceServicer_to_server
 from ordersaga.order.v1 import order_pb2
 from ordersaga.order.v1.order_pb2_grpc import add_OrderServiceServicer_to_server
 from ordersaga.payment.v1 import payment_pb2
@@ -32,6 +34,7 @@ from ordersaga.user.v1 import user_pb2
 from ordersaga.user.v1.user_pb2_grpc import add_UserServiceServicer_to_server
 from runtime.caller import Caller, CallerRole
 from runtime.identity import Part
+from runtime.on_call import OnCallServicer
 from runtime.permissions import Permissions, UndeclaredMethod, allow
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import GrpcService
@@ -53,14 +56,15 @@ _FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, ADMIN]}
 _FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
 _FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, ADMIN]}
 _BY_NOTIFICATION: Final = {Part.NOTIFICATION: [ITSELF]}
+_BY_CODEC_SERVER: Final = {Part.CODEC_SERVER: [ITSELF]}
 _BY_ORDER: Final = {Part.ORDER: [ITSELF]}
 _BY_OPERATORS: Final = {Part.OPERATOR: [ITSELF]}
 
 ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "UserService/RegisterUser": _BY_GATEWAY,
-    "UserService/AuthenticateUser": _BY_GATEWAY,
+    "UserService/AuthenticateUser": {**_BY_GATEWAY, **_BY_CODEC_SERVER},
     "UserService/RefreshToken": _BY_GATEWAY,
-    "UserService/RevokeToken": _BY_GATEWAY,
+    "UserService/RevokeToken": {**_BY_GATEWAY, **_BY_CODEC_SERVER},
     "UserService/GetUser": {**_FOR_USERS, **_BY_NOTIFICATION},
     "ProductService/CreateProduct": _FOR_ADMINS,
     "ProductService/GetProduct": {**_FOR_ALL, **_BY_NOTIFICATION},
@@ -111,10 +115,8 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "NotificationService/SendSms": _FOR_ADMINS,
     "NotificationService/RetryNotification": _BY_ORDER,
     "NotificationService/DismissNotification": _BY_ORDER,
-    "NotificationService/ListDeadLetters": _BY_OPERATORS,
-    "NotificationService/GetDeadLetter": _BY_OPERATORS,
-    "NotificationService/RetryDeadLetter": _BY_OPERATORS,
-    "NotificationService/ResolveDeadLetter": _BY_OPERATORS,
+    "OnCallService/ListConcerns": {**_BY_ORDER, **_BY_OPERATORS},
+    "OnCallService/DescribeOrder": {**_FOR_USERS, **_BY_OPERATORS},
 }
 
 DEADLINE: Final = 20
@@ -139,10 +141,15 @@ SERVICES: Final = (
     service_of(payment_pb2, PaymentServicer, add_PaymentServiceServicer_to_server),
     service_of(notification_pb2, NotificationServicer, add_NotificationServiceServicer_to_server),
 )
+ON_CALL: Final = service_of(on_call_pb2, OnCallServicer, add_OnCallServiceServicer_to_server)
+"""Served by every part beside its own service; asked of one here."""
 METHODS: Final = [
-    (service.part, f"/{service.descriptor.full_name}/{method.name}")
-    for service in SERVICES
-    for method in service.descriptor.methods
+    *(
+        (service.part, f"/{service.descriptor.full_name}/{method.name}")
+        for service in SERVICES
+        for method in service.descriptor.methods
+    ),
+    *((Part.PRODUCT, f"/{ON_CALL.descriptor.full_name}/{method.name}") for method in ON_CALL.descriptor.methods),
 ]
 
 
@@ -171,7 +178,9 @@ class Servers:
 @pytest_asyncio.fixture(scope="module")
 async def servers() -> AsyncIterator[Servers]:
     async with AsyncExitStack() as stack:
-        yield Servers({service.part: await stack.enter_async_context(serving(service)) for service in SERVICES})
+        yield Servers(
+            {service.part: await stack.enter_async_context(serving(service, ON_CALL)) for service in SERVICES}
+        )
 
 
 def tokens() -> Mapping[str, str]:

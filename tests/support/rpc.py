@@ -50,15 +50,17 @@ async def call(
         _for_a_visitor.reset(visitor)
 
 
-def make_server(service: GrpcService, *, grace: float = 1) -> RpcServer:
-    """A server on a free port, which listens once it is entered."""
-    return RpcServer("127.0.0.1:0", [service], credentials=credentials(service.part), verifier=VERIFIER, grace=grace)
+def make_server(service: GrpcService, *beside: GrpcService, grace: float = 1) -> RpcServer:
+    """A server on a free port, which listens once it is entered; other services may be served beside the part's own."""
+    return RpcServer(
+        "127.0.0.1:0", [service, *beside], credentials=credentials(service.part), verifier=VERIFIER, grace=grace
+    )
 
 
 @asynccontextmanager
-async def serving(service: GrpcService) -> AsyncIterator[str]:
+async def serving(service: GrpcService, *beside: GrpcService) -> AsyncIterator[str]:
     """Serve while the context is open; host:port."""
-    async with make_server(service) as server:
+    async with make_server(service, *beside) as server:
         yield f"127.0.0.1:{server.port}"
 
 

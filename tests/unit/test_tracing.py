@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
+from structlog.testing import capture_logs
 
 from domain.ids import new_id
 from runtime import tracing
@@ -86,3 +88,13 @@ def test_a_protocol_that_is_not_spoken_ends_the_start(monkeypatch: pytest.Monkey
         exported(Settings(tracing=True)),
     ):
         pass
+
+
+async def test_a_collector_that_does_not_answer_holds_no_stop_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        with capture_logs() as lines, exported(Settings(tracing=True, shutdown_grace=0.1)), span("work"):
+            pass
+
+    assert [line["event"] for line in lines] == ["tracing.not_flushed"]

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("raised_by", sa.Text(), nullable=False),
+        sa.Column("raised_at", _MOMENT, nullable=False),
         sa.Column("updated_at", _MOMENT, nullable=False),
         sa.Column("cleared_at", _MOMENT, nullable=True),
         sa.Column("cleared_by", sa.Text(), nullable=True),
@@ -39,13 +40,13 @@ def upgrade() -> None:
     op.create_index("ix_concerns_order_id", "concerns", ["order_id"])
     # What stands behind the step is the id of a refund, or, which is no UUID, of a dispute.
     op.execute("""
-        INSERT INTO concerns (kind, subject_id, step, order_id, cause, since, attempts, raised_by, updated_at,
-                              cleared_at, cleared_by)
+        INSERT INTO concerns (kind, subject_id, step, order_id, cause, since, attempts, raised_by, raised_at,
+                              updated_at, cleared_at, cleared_by)
         SELECT CASE WHEN strpos(step, ' ') = 0 THEN 'ORDER'
                     WHEN split_part(step, ' ', 2) ~ '^[0-9a-f]{8}-' THEN 'REFUND' ELSE 'DISPUTE' END,
                CASE WHEN strpos(step, ' ') = 0 THEN order_id::text ELSE split_part(step, ' ', 2) END,
                split_part(step, ' ', 1), order_id, cause, since, 0, 'saga', since,
-               cleared_at, CASE WHEN cleared_at IS NOT NULL THEN 'saga' END
+               since, cleared_at, CASE WHEN cleared_at IS NOT NULL THEN 'saga' END
           FROM attention
     """)
     # Until they are replaced, processes of the release before fail to raise attention, which sagas repeat.
@@ -74,7 +75,6 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", _MOMENT, nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column("traceparent", sa.Text(), nullable=True),
     )
     op.execute("""
         INSERT INTO looks (name, attempts, next_attempt_at)

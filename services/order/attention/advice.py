@@ -19,6 +19,8 @@ from domain.concerns import (
 )
 from services.order.attention.model import OpenConcern
 
+_FAILING: Final = ("has failed", "fails")
+"""How the cause of a step begins that is tried again by itself, as the saga and the watcher word it."""
 _NOTHING: Final = "nothing: it waits for a person"
 
 
@@ -61,7 +63,7 @@ def _about_workflow(concern: OpenConcern, *, repairs_itself: bool) -> Advice:
         return Advice("its saga is asked again", f"ordersaga order {subject}")
     if concern.step == DISPUTE_STEP:
         return Advice("it ends when the bank has decided", "respond to it in Stripe's dashboard")
-    if concern.attempts:
+    if concern.attempts or concern.cause.startswith(_FAILING):
         return Advice(
             "the step is tried again, every 30 s at most",
             f"mend the cause; ordersaga retry {subject} spares the wait",

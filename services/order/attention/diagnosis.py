@@ -90,7 +90,8 @@ def diagnose_order(
     if not state.runs and order.start_error:
         return [replace(concerns[0], last_error=_short(order.start_error))]
     says_why = concerns or state.failing or any(each.step not in (UNMOVED_STEP, TASK_STEP) for each in known)
-    if says_why or not is_late(order, patience):
+    # a step that is on its way raises attention itself, by the saga's own clock, which began a little later
+    if says_why or not is_late(order, patience * 2 if state.is_trying else patience):
         return concerns
     stands = _stands(order)
     if state.task_attempts:

@@ -31,6 +31,7 @@ class PastConcern(Value, ConcernColumns):
     """Something of an order that needs a person, or did."""
 
     raised_by: str
+    raised_at: datetime
     cleared_at: datetime | None
     cleared_by: str | None
 
@@ -90,12 +91,14 @@ class WorkflowState:
     Attributes:
         status: of its last run; None where Temporal knows of none.
         failing: the steps that fail, by their names.
+        is_trying: whether a step is on its way, or waits to be tried again.
         task_attempts: at the workflow task that waits or runs; 0 where there is none.
         task_error: why the task fails, if it does.
     """
 
     status: WorkflowExecutionStatus | None
     failing: Mapping[str, FailingStep] = field(default_factory=dict)
+    is_trying: bool = False
     task_attempts: int = 0
     task_error: str | None = None
 

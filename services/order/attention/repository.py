@@ -24,8 +24,8 @@ _NEWER: Final = """
 """
 _RAISE_FOR_ORDER: Final = f"""
     WITH raised AS (
-        INSERT INTO concerns ({_COLUMNS}, raised_by, updated_at)
-        SELECT {parameters(ConcernColumns)}, %(raised_by)s, now() FROM orders WHERE id = %(order_id)s
+        INSERT INTO concerns ({_COLUMNS}, raised_by, raised_at, updated_at)
+        SELECT {parameters(ConcernColumns)}, %(raised_by)s, now(), now() FROM orders WHERE id = %(order_id)s
         ON CONFLICT {_OPEN} {_NEWER}
     )
     SELECT coalesce((SELECT is_new FROM raised), false) FROM orders WHERE id = %(order_id)s
@@ -42,8 +42,8 @@ _RECONCILE: Final = f"""
                             WHERE (found.kind, found.subject_id, found.step)
                                   = (concerns.kind, concerns.subject_id, concerns.step))
     )
-    INSERT INTO concerns ({_COLUMNS}, raised_by, updated_at)
-    SELECT {_COLUMNS}, %(raised_by)s, now() FROM found
+    INSERT INTO concerns ({_COLUMNS}, raised_by, raised_at, updated_at)
+    SELECT {_COLUMNS}, %(raised_by)s, now(), now() FROM found
     ON CONFLICT {_OPEN} {_NEWER}
 """  # noqa: S608 - put together from constants
 _OPEN_ORDERS: Final = """
@@ -166,7 +166,7 @@ class AttentionRepository:
         return await self._connection.fetch_all(
             PastConcern,
             f"""
-            SELECT {_COLUMNS}, raised_by, cleared_at, cleared_by FROM concerns
+            SELECT {_COLUMNS}, raised_by, raised_at, cleared_at, cleared_by FROM concerns
              WHERE order_id = %(order_id)s ORDER BY id
             """,  # noqa: S608 - put together from constants
             order_id=order_id,

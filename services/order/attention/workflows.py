@@ -97,6 +97,7 @@ class WorkflowReader:
         return WorkflowState(
             status=found.status,
             failing=failing,
+            is_trying=bool(raw.pending_activities),
             task_attempts=attempts,
             task_error=await self._find_task_error(found) if attempts > 1 else None,
         )
