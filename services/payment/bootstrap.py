@@ -32,7 +32,7 @@ from runtime.wakeups import Wakeups
 from services.payment.disputes.service import DisputeService
 from services.payment.on_call.service import PaymentOnCall
 from services.payment.order_turns import OrderTurns
-from services.payment.orders import Orders
+from services.payment.orders import OrderService
 from services.payment.payments.follow_ups import follow_up_worker
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import FollowUp
@@ -133,7 +133,7 @@ async def bootstrap(
                 temporal,
                 task_queue=settings.temporal_task_queue,
                 attention_after=settings.attention_after,
-                orders=Orders(orders),
+                orders=OrderService(orders),
             )
         checks = Checks(
             needs={"database": partial(opened.find_problem, schema=SCHEMA)},

@@ -13,18 +13,14 @@ _DEADLINE: Final = 5.0
 """Of a call, seconds: well within the lease of an event."""
 
 
-class Orders:
-    """Orders, each of which is told of its payment by its saga alone; the order service knows if it should have one."""
+class OrderService:
+    """See `services.payment.sagas.Orders`."""
 
     def __init__(self, stub: OrderServiceStub) -> None:
         self._stub = stub
 
     async def report_missing_saga(self, order_id: str) -> bool:
-        """Report that an order's saga was to be notified and is not there; whether the order is open, and needs it.
-
-        Raises:
-            ServiceUnavailable: the order service is away; repeat.
-        """
+        """See `services.payment.sagas.Orders`."""
         request = pb.ReportMissingSagaRequest(order_id=order_id)
         answer = await call(self._stub.ReportMissingSaga, request, caller=SERVICE, deadline=_DEADLINE)
         return answer.is_open

@@ -24,7 +24,17 @@ from domain.saga import (
 )
 from runtime.refusal import Unavailable
 from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
-from services.payment.orders import Orders
+
+
+class Orders(Protocol):
+    """The order service, which knows whether an order has to have a saga."""
+
+    async def report_missing_saga(self, order_id: str) -> bool:
+        """Report that an order's saga was to be notified and is not there; whether the order is open, and needs it.
+
+        Raises:
+            Unavailable: it is not known; repeat.
+        """
 
 
 class SagaMissing(Unavailable):

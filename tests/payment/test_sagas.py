@@ -19,15 +19,18 @@ from domain.ids import new_id
 from domain.saga import (
     DISPUTE_CASE,
     DISPUTE_CHANGED_SIGNAL,
+    ORDER_SAGA,
     REFUND_CHANGED_SIGNAL,
     REFUND_SAGA,
     DisputeInput,
     RefundInput,
     dispute_workflow_id,
+    order_workflow_id,
     refund_workflow_id,
 )
+from runtime.refusal import Unavailable
 from runtime.temporal import TemporalAway
-from services.payment.sagas import TemporalSagas
+from services.payment.sagas import SagaMissing, TemporalSagas
 
 QUEUE = "sagas"
 ORDER = new_id()
@@ -119,9 +122,35 @@ async def client() -> AsyncIterator[Client]:
             yield environment.client
 
 
+class StoredOrders:
+    """In the place of the order service; see `services.payment.orders.Orders`.
+
+    Attributes:
+        open: ids of the orders that are open.
+        asked: ids of those that were asked for, in turn.
+        is_away: whether it answers nobody.
+    """
+
+    def __init__(self) -> None:
+        self.open: set[str] = set()
+        self.asked: list[str] = []
+        self.is_away = False
+
+    async def report_missing_saga(self, order_id: str) -> bool:
+        if self.is_away:
+            raise Unavailable("the order service: UNAVAILABLE")
+        self.asked.append(order_id)
+        return order_id in self.open
+
+
 @pytest.fixture
-def sagas(client: Client) -> TemporalSagas:
-    return TemporalSagas(client, task_queue=QUEUE, attention_after=60)
+def orders() -> StoredOrders:
+    return StoredOrders()
+
+
+@pytest.fixture
+def sagas(client: Client, orders: StoredOrders) -> TemporalSagas:
+    return TemporalSagas(client, task_queue=QUEUE, attention_after=60, orders=orders)
 
 
 async def events_of(client: Client, workflow_id: str) -> int:
@@ -202,12 +231,49 @@ async def test_without_a_change_a_workflow_is_started_once_and_one_that_runs_get
     assert await end(client, workflow_id(subject)) == 0
 
 
-async def test_a_signal_for_an_order_without_a_workflow_decides_nothing(sagas: TemporalSagas) -> None:
-    await sagas.notify_order(order_id=new_id(), event_id="evt_1")
+async def test_a_signal_for_a_closed_order_which_has_no_workflow_decides_nothing(
+    sagas: TemporalSagas, orders: StoredOrders
+) -> None:
+    order_id = new_id()
+
+    await sagas.notify_order(order_id=order_id, event_id="evt_1")
+
+    assert orders.asked == [order_id]
+
+
+async def test_a_signal_for_an_open_order_that_has_lost_its_workflow_is_not_given(
+    sagas: TemporalSagas, orders: StoredOrders
+) -> None:
+    order_id = new_id()
+    orders.open.add(order_id)
+
+    with pytest.raises(SagaMissing, match=f"ordersaga repair {order_id}"):
+        await sagas.notify_order(order_id=order_id, event_id="evt_1")
+
+
+async def test_whether_an_order_without_a_workflow_is_open_is_asked_again_while_the_order_service_is_away(
+    sagas: TemporalSagas, orders: StoredOrders
+) -> None:
+    orders.is_away = True
+
+    with pytest.raises(Unavailable, match="the order service"):
+        await sagas.notify_order(order_id=new_id(), event_id="evt_1")
+
+
+async def test_an_order_whose_workflow_takes_the_signal_is_not_asked_for(
+    client: Client, sagas: TemporalSagas, orders: StoredOrders
+) -> None:
+    order_id = new_id()
+    await client.start_workflow(ORDER_SAGA, id=order_workflow_id(order_id), task_queue="nobody's")
+
+    await sagas.notify_order(order_id=order_id, event_id="evt_1")
+
+    assert orders.asked == []
 
 
 async def test_a_temporal_that_does_not_answer_is_away() -> None:
-    sagas = TemporalSagas(await Client.connect("127.0.0.1:1", lazy=True), task_queue=QUEUE, attention_after=60)
+    client = await Client.connect("127.0.0.1:1", lazy=True)
+    sagas = TemporalSagas(client, task_queue=QUEUE, attention_after=60, orders=StoredOrders())
 
     with pytest.raises(TemporalAway):
         await sagas.notify_order(order_id=new_id(), event_id="evt_1")

@@ -23,14 +23,25 @@ DEADLINE: Final = 10.0
 _CALL_AS_THEMSELVES: Final[Mapping[str, Part]] = {
     "/ordersaga.user.v1.UserService/GetUser": Part.NOTIFICATION,
     "/ordersaga.product.v1.ProductService/GetProduct": Part.NOTIFICATION,
+    "/ordersaga.order.v1.OrderService/ReportMissingSaga": Part.PAYMENT,
+    "/ordersaga.payment.v1.PaymentService/ListOpenCases": Part.ORDER,
+    "/ordersaga.payment.v1.PaymentService/RetryEvent": Part.ORDER,
+    "/ordersaga.payment.v1.PaymentService/DismissEvent": Part.ORDER,
+    "/ordersaga.notification.v1.NotificationService/RetryNotification": Part.ORDER,
+    "/ordersaga.notification.v1.NotificationService/DismissNotification": Part.ORDER,
+    "/ordersaga.oncall.v1.OnCallService/ListConcerns": Part.ORDER,
 }
 """Which part calls these for no user; every other method is the order worker's then."""
-_for_a_visitor: ContextVar[bool] = ContextVar("for_a_visitor", default=False)
+_BY_PERSON: Final = {CallerRole.ANONYMOUS: Part.GATEWAY, CallerRole.OPERATOR: Part.OPERATOR}
+"""Who makes the calls of people without a token."""
+_person: ContextVar[CallerRole | None] = ContextVar("person", default=None)
 
 
 def calling_part(path: str, metadata: Any) -> Part:
     """The part that makes such a call in production."""
-    if _for_a_visitor.get() or any(key == AUTHORIZATION for key, _ in metadata or ()):
+    if (role := _person.get()) is not None:
+        return _BY_PERSON[role]
+    if any(key == AUTHORIZATION for key, _ in metadata or ()):
         return Part.GATEWAY
     return _CALL_AS_THEMSELVES.get(path, Part.ORDER_WORKER)
 
@@ -43,24 +54,28 @@ async def call(
     deadline: float = DEADLINE,
 ) -> Response:
     """Call as `runtime.rpc_client.call` does, users with a token; see there for what it raises."""
-    visitor = _for_a_visitor.set(caller.role is CallerRole.ANONYMOUS)
+    person = _person.set(caller.role if caller.role in _BY_PERSON else None)
     try:
         return await rpc_client.call(method, request, caller=signed_in(caller), deadline=deadline)
     finally:
-        _for_a_visitor.reset(visitor)
+        _person.reset(person)
 
 
-def make_server(service: GrpcService, *beside: GrpcService, grace: float = 1) -> RpcServer:
-    """A server on a free port, which listens once it is entered; other services may be served beside the part's own."""
+def make_server(service: GrpcService, *beside: GrpcService, grace: float = 1, port: int = 0) -> RpcServer:
+    """A server on a free port, or on this one, which listens once it is entered.
+
+    Other services may be served beside the part's own.
+    """
+    services = [service, *beside]
     return RpcServer(
-        "127.0.0.1:0", [service, *beside], credentials=credentials(service.part), verifier=VERIFIER, grace=grace
+        f"127.0.0.1:{port}", services, credentials=credentials(service.part), verifier=VERIFIER, grace=grace
     )
 
 
 @asynccontextmanager
-async def serving(service: GrpcService, *beside: GrpcService) -> AsyncIterator[str]:
+async def serving(service: GrpcService, *beside: GrpcService, port: int = 0) -> AsyncIterator[str]:
     """Serve while the context is open; host:port."""
-    async with make_server(service, *beside) as server:
+    async with make_server(service, *beside, port=port) as server:
         yield f"127.0.0.1:{server.port}"
 
 
@@ -77,7 +92,7 @@ async def open_callers(part: Part, address: str) -> AsyncIterator[grpc.aio.Chann
     async with AsyncExitStack() as stack:
         channels = {
             caller: await stack.enter_async_context(open_channel(part, address, credentials(caller)))
-            for caller in (Part.GATEWAY, Part.ORDER_WORKER, Part.NOTIFICATION)
+            for caller in {Part.ORDER_WORKER, *_BY_PERSON.values(), *_CALL_AS_THEMSELVES.values()}
         }
         yield cast("grpc.aio.Channel", _Callers(part, channels))
 

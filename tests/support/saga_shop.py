@@ -31,6 +31,7 @@ from domain.saga import OrderResult, SagaPolicy, order_workflow_id
 from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.settings import Settings
+from sandbox.ports import free_port
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
@@ -257,9 +258,11 @@ async def open_shop(
 
         account = stack.enter_context(open_account(folder=data, clock=Clock()))
         double = await stack.enter_async_context(StripeDouble(account))
+        order_port = free_port()  # payment and order service call each other
         settings = Settings.model_validate(
             payment_settings(databases["payment"], stripe_api_base=double.url)
             | {"temporal_task_queue": task_queue, "attention_after": POLICY.attention_after_seconds}
+            | {"order_address": f"127.0.0.1:{order_port}"}
             | {f"{service}_dsn": dsn for service, dsn in databases.items()}
         )
         payment = await stack.enter_async_context(bootstrap_payment(settings, temporal=env.client))
@@ -267,13 +270,14 @@ async def open_shop(
         await stack.enter_async_context(running(payment.refund_follow_ups.run, payment.dispute_follow_ups.run))
         product = await stack.enter_async_context(bootstrap_product(settings))
         stock = await stack.enter_async_context(bootstrap_inventory(settings))
-        order = await stack.enter_async_context(bootstrap_order(settings, temporal=env.client))
-        await stack.enter_async_context(order.listener)
         addresses = {
             f"{service.part.value}_address": await stack.enter_async_context(serving(service))
-            for service in (serve_product(product), serve_inventory(stock), serve_payment(payment), serve_order(order))
+            for service in (serve_product(product), serve_inventory(stock), serve_payment(payment))
         }
         worker_settings = settings.model_copy(update={**tls_settings(), **addresses})
+        order = await stack.enter_async_context(bootstrap_order(worker_settings, temporal=env.client))
+        await stack.enter_async_context(order.listener)
+        await stack.enter_async_context(serving(serve_order(order), port=order_port))
         hooks = Hooks()
         activities: Sequence[Callable[..., Any]] = [
             hooks.wrap(step) for step in activities_over(await open_channels(stack, worker_settings))

@@ -43,6 +43,7 @@ from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import grpc_service as serve_product
 from tests.saga.simulator.stripe_calls import StripeCalls
 from tests.support.direct_channel import DirectChannel
+from tests.support.identities import tls_settings
 from workers.order_worker import make_activities
 
 SERVICES: Final = ("order", "payment", "inventory", "product")
@@ -50,6 +51,7 @@ TASK_QUEUE: Final = "simulator"
 API_KEY: Final = "sk_test_simulator"
 WEBHOOK_SECRET: Final = "whsec_simulator"  # signs nothing outside of this process
 SETTINGS: Final = Settings(
+    **tls_settings(),  # for channels that nothing is called over
     temporal_task_queue=TASK_QUEUE,
     payment_attempts=3,
     attention_after=60,
@@ -114,20 +116,23 @@ async def open_installation(dsns: Mapping[str, str], temporal: Client) -> AsyncI
         transports = [StripeCalls(account), StripeCalls(account, disturbed=False)]
 
         async def payment_process(http: stripe.HTTPClient) -> tuple[PaymentComponents, PaymentServiceStub]:
-            opening = bootstrap_payment(SETTINGS, database=databases["payment"], stripe_http=http, temporal=temporal)
-            components = await stack.enter_async_context(opening)
+            components = await stack.enter_async_context(
+                bootstrap_payment(
+                    SETTINGS, database=databases["payment"], stripe_http=http, temporal=temporal, orders=orders
+                )
+            )
             return components, PaymentServiceStub(_direct(serve_payment(components)))
 
+        order = await stack.enter_async_context(
+            bootstrap_order(SETTINGS, database=databases["order"], temporal=temporal)
+        )
+        orders = OrderServiceStub(_direct(serve_order(order)))
         _, first = await payment_process(transports[0])
         payment, second = await payment_process(transports[1])
         product = await stack.enter_async_context(bootstrap_product(SETTINGS, database=databases["product"]))
         inventory = await stack.enter_async_context(bootstrap_inventory(SETTINGS, database=databases["inventory"]))
-        order = await stack.enter_async_context(
-            bootstrap_order(SETTINGS, database=databases["order"], temporal=temporal)
-        )
         products = ProductServiceStub(_direct(serve_product(product)))
         stock = InventoryServiceStub(_direct(serve_inventory(inventory)))
-        orders = OrderServiceStub(_direct(serve_order(order)))
 
         def steps(payments: PaymentServiceStub) -> Mapping[str, Step]:
             made = make_activities(products=products, inventory=stock, payments=payments, orders=orders)
