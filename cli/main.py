@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from cli.deployment.commands import deployment
+from cli.exiting import exit_on_wrong_setting as _exit_on_wrong_setting
 from cli.exiting import run_and_exit
 
 app = typer.Typer(
@@ -25,30 +27,12 @@ users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
 keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-deployment = typer.Typer(
-    help="Versions of the order worker: which gets new orders, what still runs on which.\n\n"
-    "Exit 0 when all is well, 1 when something is to be done, 2 when a setting or version does not fit, 3 when "
-    "Temporal could not be asked.",
-    no_args_is_help=True,
-)
 app.add_typer(deployment, name="deployment")
 
 
 Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
 Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
 DEFAULT_NAME = "Admin"
-
-
-@contextmanager
-def _exit_on_wrong_setting() -> Iterator[None]:
-    """Around every command: a wrong setting is named, exit 2."""
-    from runtime.settings import SettingsError
-
-    try:
-        yield
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
 
 
 @contextmanager
@@ -295,60 +279,6 @@ def show_public_keys(
         from cli.keys import public_keys
 
         typer.echo(public_keys(private_keys))
-
-
-BuildId = Annotated[str, typer.Argument(metavar="VERSION", help="Build id, as `ordersaga deployment show` lists it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")]
-
-
-@deployment.command("show")
-def show_deployment(json: AsJson = False) -> None:
-    """Show each version: its share of new orders, its workers, and the open workflows on it."""
-    with _exit_on_wrong_setting():
-        from cli.deployment.run import run, show
-
-        raise typer.Exit(run(show(as_json=json)))
-
-
-@deployment.command("current")
-def set_current_version(build_id: BuildId, json: AsJson = False) -> None:
-    """Give all new orders to a version, and end a ramp. Orders that wait stay with theirs."""
-    with _exit_on_wrong_setting():
-        from cli.deployment.run import run, set_current
-
-        raise typer.Exit(run(set_current(build_id, as_json=json)))
-
-
-@deployment.command("ramp")
-def ramp_version(
-    build_id: BuildId,
-    percentage: Annotated[float, typer.Argument(min=0, max=100, help="Of new orders; 0 ends the ramp.")],
-    json: AsJson = False,
-) -> None:
-    """Give a share of the new orders to a version; the current one keeps the rest."""
-    with _exit_on_wrong_setting():
-        from cli.deployment.run import ramp, run
-
-        raise typer.Exit(run(ramp(build_id, percentage, as_json=json)))
-
-
-@deployment.command("drain")
-def drain_version(
-    build_id: BuildId,
-    to: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Move its open workflows there, once their histories replay there."),
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """See a version off that gets no new orders: exit 1 as long as there is anything left of it.
-
-    Once its orders are closed and its workers stopped, it is forgotten.
-    """
-    with _exit_on_wrong_setting():
-        from cli.deployment.run import drain, run
-
-        raise typer.Exit(run(drain(build_id, to=to, as_json=json)))
 
 
 def main() -> None:

@@ -22,10 +22,11 @@ def test_versions_with_workers_for_what_they_have_to_do_are_well() -> None:
 def test_open_orders_on_a_version_without_workers_are_a_finding_that_says_what_to_do() -> None:
     abandoned = Version(build_id="1", status=Status.DRAINING, percentage=0, open={"OrderSaga": 3})
 
-    assert findings([CURRENT, abandoned]) == [
-        "version 1 has no worker for 3 OrderSaga: start one with ORDERSAGA_BUILD_ID=1, or `ordersaga deployment drain 1 "
-        "--to VERSION` once their histories replay there"
-    ]
+    [line] = findings([CURRENT, abandoned])
+    assert line == (
+        "version 1 has no worker for 3 OrderSaga: start one with ORDERSAGA_BUILD_ID=1, or "
+        "`ordersaga deployment drain 1 --to VERSION` once their histories replay there"
+    )
 
 
 def test_new_orders_for_a_version_without_workers_are_a_finding() -> None:
