@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore bench alerts settings check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore bench bench-tracing alerts settings check format hooks clean lock generate
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=…"; exit 1; }
@@ -55,6 +55,9 @@ $(VENV)/.with-%: requirements-%.lock $(STAMP)
 
 bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.with-plot) ## Measure whole orders beside bare Temporal sagas
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-tracing: generate ## Measure what traces cost an order
+	@$(BIN)/python -m bench.tracing $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

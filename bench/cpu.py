@@ -24,7 +24,7 @@ def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, 
 def _own(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0.0
     times = fields[11:13] if pid == os.getpid() else fields[11:15]  # the latter with those of ended children
     return sum(int(time) for time in times) / _TICKS
@@ -38,7 +38,7 @@ def _families(roots: set[int]) -> dict[int, set[int]]:
             continue
         try:
             parent = int((entry / "stat").read_text().rsplit(") ", 1)[1].split()[1])
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             continue
         children.setdefault(parent, []).append(int(entry.name))
     families = {}

@@ -13,13 +13,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from rich.console import Console
 from temporalio.client import Client
@@ -29,9 +27,9 @@ from bench.bare_worker import BareWorker
 from bench.cpu import cpu_seconds, spent
 from bench.figures import Figures, Percentiles, RatePoint, per_order, with_total
 from bench.load import Customers, Load
+from bench.stack import CONCURRENCIES, open_customers, processes_of
 from bench.watch import OrderWatch
 from cli.audit.run import audit
-from cli.demo.shop import Shop
 from cli.exiting import CommandFailed
 from domain.ids import new_id
 from domain.saga import order_workflow_id
@@ -42,9 +40,6 @@ from sandbox.supervisor import Stack
 
 MOST_BARE_EVENTS: Final = 16
 _GOOD_ENOUGH: Final = 0.95
-CONCURRENCIES: Final = (20, 40, 80)
-PRODUCTS: Final = 100
-UNITS: Final = 1_000_000
 HALF_RATE_SECONDS: Final = 15.0
 RATE_SECONDS: Final = 10.0
 SHARES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
@@ -69,7 +64,7 @@ async def run_bench(console: Console, *, orders: int, rounds: int, shares: Seque
     with interrupted_by_signals():
         async with Stack(var=var, ports=Ports.free()) as stack, OrderWatch(stack.endpoints.kafka) as watch:
             client = await Client.connect(stack.endpoints.temporal)
-            async with BareWorker(stack.endpoints.temporal) as bare, _customers(stack.endpoints, watch) as shop:
+            async with BareWorker(stack.endpoints.temporal) as bare, open_customers(stack.endpoints, watch) as shop:
                 bench = _Bench(console, client, stack.endpoints, shop, bare)
                 figures = await bench.measure(watch, orders=orders, rounds=rounds, shares=shares)
             _, breaches = await audit(stack.settings)
@@ -89,17 +84,8 @@ class _Bench:
         self._shop = shop
         self._bare_worker = bare
         self._kafka = endpoints.kafka
-        processes = endpoints.processes
-        self._whole = {
-            "services": processes["gateway"],
-            "order worker": processes["order-worker"],
-            "temporal": processes["temporal"],
-            "postgres": processes["postgres"],
-            "kafka": processes["kafka"],
-            "doubles": processes["stripe-double"],
-            "load generator": os.getpid(),
-        }
-        self._bare = {"worker": bare.pid, "temporal": processes["temporal"], "client": os.getpid()}
+        self._whole = {**processes_of(endpoints), "load generator": os.getpid()}
+        self._bare = {"worker": bare.pid, "temporal": self._whole["temporal"], "client": os.getpid()}
 
     async def measure(self, watch: OrderWatch, *, orders: int, rounds: int, shares: Sequence[float]) -> Figures:
         """Warm up, find the best concurrencies, then alternate; last, the latency at these shares of the best rate."""
@@ -178,16 +164,6 @@ class _Bench:
         runs = [self._client.get_workflow_handle(order_workflow_id(order_id)) for order_id in order_ids]
         histories = [await run.fetch_history() for run in runs]
         return sum(len(history.events) for history in histories) / len(histories)
-
-
-@asynccontextmanager
-async def _customers(endpoints: Endpoints, watch: OrderWatch) -> AsyncIterator[Customers]:
-    async with Shop(endpoints) as shop:
-        products = [await shop.add_product(f"Product {number}", price=1_000, units=UNITS) for number in range(PRODUCTS)]
-        customer = await shop.add_customer("bench-customer")
-    limits = httpx.Limits(max_connections=max(CONCURRENCIES))
-    async with httpx.AsyncClient(base_url=endpoints.gateway, timeout=60, limits=limits) as gateway:
-        yield Customers(gateway, token=customer.token, products=[product.id for product in products], watch=watch)
 
 
 async def _producer_lags(bootstrap: str, *, rate: float) -> list[float]:

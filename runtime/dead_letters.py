@@ -1,7 +1,7 @@
 """A dead letter: a record that a consumer could not process, with what a person has to know about it.
 
-It goes to ``<topic>.dlq`` as it was, with headers of ours besides. There is no standard for these; the names say what
-those of Kafka Connect (KIP-298) and Kafka Streams (KIP-1034) say, as text.
+It goes to ``<topic>.dlq`` as it was, with headers of ours besides. There is no standard for their names: Kafka
+Connect (KIP-298) and Kafka Streams (KIP-1034) have each their own.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,8 +35,8 @@ _LEAVE_SECONDS: Final = 5.0
 """Limit for handing over what the group has assigned to a consumer that stops."""
 _ABANDON_JOIN_SECONDS: Final = 0.2
 """Limit for a consumer that stops before it has joined."""
-_STANDING_SECONDS: Final = 2.0
-"""What Kafka gets to say how many records wait."""
+_STANDING_SECONDS: Final = 1.5
+"""What Kafka gets to say how many records wait, and then to say why it does not."""
 _POLL_MS: Final = 1_000
 _MAX_RECORDS: Final = 200
 
@@ -101,9 +102,15 @@ class Consumer:
                     committed, waiting = await read_offsets(member, self._subscription.topics)
                 self._progress.saw(committed, waiting=waiting)
             except (KafkaError, TimeoutError):
-                problem = await find_missing(self._settings, topics=self._subscription.topics)
-                self._progress.lost(problem or "Kafka does not say how many records wait")
+                self._progress.lost(await self._find_problem())
         return self._progress.standing(waiting=waiting)
+
+    async def _find_problem(self) -> str:
+        problem = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STANDING_SECONDS):
+                problem = await find_missing(self._settings, topics=self._subscription.topics)
+        return problem or "Kafka does not say how many records wait"
 
     async def run(self) -> None:
         """Consume until cancelled. While the broker is away, it is tried again and again."""

@@ -157,6 +157,12 @@ def process_environment(settings: Settings, *parts: str) -> dict[str, str]:
     return environment | _variables(PREFIX, only_for(settings, *parts))
 
 
+def server_environment() -> dict[str, str]:
+    """Our environment for servers that we did not write: without OpenTelemetry's variables, which are meant for us, and
+    which some of them read as well."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
 def double_environment(settings: Settings, sandbox: SandboxSettings) -> dict[str, str]:
     """The same for the doubles: what they are to know of ours is what the services say to them."""
     known = {name: getattr(settings, name) for name in _KNOWN_TO_DOUBLES}

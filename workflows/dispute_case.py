@@ -17,7 +17,7 @@ from domain.saga import (
     DisputeInput,
     DisputeState,
 )
-from workflows import web_ui
+from workflows import history, web_ui
 from workflows.parkable_workflow import ParkableWorkflow
 from workflows.shield import run_shielded
 from workflows.step_runner import SHIELDED
@@ -55,6 +55,8 @@ class DisputeCase(ParkableWorkflow):
 
     async def _process(self) -> DisputeStatus:
         while True:
+            if history.is_full():
+                workflow.continue_as_new(self._dispute)
             self._changes.clear()
             dispute = await self._check()
             if dispute.status.is_open:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,7 +35,7 @@ from workflows.activity_calls import Request, Response, Step
 from workflows.order_ending import ENDS_THE_ORDER, Ending, OrderEnds
 from workflows.parkable_workflow import ParkableWorkflow
 from workflows.payment_decision import PaymentTerms
-from workflows.payment_wait import PaymentWait
+from workflows.payment_wait import HistoryFull, PaymentWait
 from workflows.shield import run_shielded
 from workflows.step_runner import SHIELDED, STOPPABLE, StepRefused, StepStopped
 from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
@@ -41,6 +43,8 @@ from workflows.steps import OrderSteps, PaymentSteps, PricingSteps, StockSteps
 FORWARD: Final = STOPPABLE.answering(ENDS_THE_ORDER)
 COMMIT: Final = SHIELDED.answering({Refusal.RESERVATION_RELEASED.value, Refusal.RESERVATION_NOT_FOUND.value})
 """Past the pivot, where only lost stock keeps the order from PAID."""
+KNOWN_EVENTS: Final = 500
+"""The last so many events of the payment wake the saga once each; a repeat of one before them does so again."""
 UNDO: Final[Sequence[tuple[Step[str, None], str]]] = (
     (PaymentSteps.void_payment, "cancel or refund the payment"),
     (StockSteps.release, "release the stock"),
@@ -62,14 +66,14 @@ class OrderSaga(ParkableWorkflow):
         )
         self._order = order
         self._cancelled_by: CancelledBy | None = None
-        self._event_ids: set[str] = set()
+        self._event_ids: deque[str] = deque(maxlen=KNOWN_EVENTS)
         self._result: OrderResult | None = None
 
     @workflow.signal(name=PAYMENT_CHANGED_SIGNAL)
     def payment_changed(self, event_id: str) -> None:
         """A wake-up: the payment service stored a signed event. What it means is read there."""
         if event_id not in self._event_ids:
-            self._event_ids.add(event_id)
+            self._event_ids.append(event_id)
             self._changes.notify()
 
     @workflow.update(name=CANCEL_UPDATE)
@@ -198,7 +202,10 @@ class OrderSaga(ParkableWorkflow):
             max_attempts=self._order.policy.payment_attempts,
             event_timeout=timedelta(seconds=self._order.policy.payment_event_patience_seconds),
         )
-        await self._payment_wait(terms).run(payment)
+        try:
+            await self._payment_wait(terms).run(payment)
+        except HistoryFull:
+            workflow.continue_as_new(replace(self._order, is_repair=True))
 
     def _payment_wait(self, terms: PaymentTerms) -> PaymentWait:
         return PaymentWait(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from temporalio import workflow
 
-from domain.stuck_steps import RESOLVE_UPDATE, RETRY_UPDATE, Decision, StepAnswer
+from domain.stuck_steps import Decision, StepAnswer
 from workflows.attention import Attention
 from workflows.changes import Changes, never
 from workflows.step_runner import StepRunner
@@ -38,7 +38,7 @@ class ParkableWorkflow:
             self._attention, self._stuck, attention_after=attention_after, is_cancelled=is_cancelled
         )
 
-    @workflow.update(name=RETRY_UPDATE)
+    @workflow.update
     async def retry(self, decision: Decision | None = None) -> StepAnswer:
         """Attempt the step that is parked or keeps failing at once; answers with what came of this attempt.
 
@@ -50,7 +50,7 @@ class ParkableWorkflow:
     def _can_retry(self, decision: Decision | None = None) -> None:
         self._stuck.check(Remedy.RETRY)
 
-    @workflow.update(name=RESOLVE_UPDATE)
+    @workflow.update
     async def resolve(self, decision: Decision | None = None) -> StepAnswer:
         """Go on without the parked step, whose work was done by hand; answers once the workflow has gone on."""
         return await self._stuck.ask(Remedy.RESOLVE, decision)

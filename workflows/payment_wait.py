@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from domain.orders import CancelledBy
 from domain.saga import CheckPaymentRequest, PaymentState
-from workflows import web_ui
+from workflows import history, web_ui
 from workflows.changes import Changes
 from workflows.order_ending import Ending, OrderEnds
 from workflows.payment_decision import (
@@ -27,6 +27,10 @@ from workflows.step_runner import SHIELDED, StepRunner
 from workflows.steps import PaymentSteps
 
 A_MOMENT: Final = timedelta(milliseconds=1)
+
+
+class HistoryFull(Exception):
+    """The order still waits, and this run was woken often enough."""
 
 
 class PaymentWait:
@@ -63,6 +67,7 @@ class PaymentWait:
 
         Raises:
             OrderEnds: the right money cannot come any more.
+            HistoryFull: the wait is to go on in a new run.
         """
         await self._end_task(payment)
         evidence = Evidence.OPENED
@@ -86,6 +91,8 @@ class PaymentWait:
                     payment, evidence = await self._close(), Evidence.CLOSED
                 case Wait():
                     decided = move.ending
+                    if decided is None and history.is_full():
+                        raise HistoryFull
                     has_changed = await self._wait(payment, move)
                     payment, evidence = await self._check(refresh=not has_changed), Evidence.READ
 

@@ -20,7 +20,7 @@ from domain.saga import (
     RefundState,
     RestockRequest,
 )
-from workflows import web_ui
+from workflows import history, web_ui
 from workflows.activity_calls import step_name
 from workflows.parkable_workflow import ParkableWorkflow
 from workflows.shield import run_shielded
@@ -62,6 +62,8 @@ class RefundSaga(ParkableWorkflow):
 
     async def _process(self) -> RefundResult:
         while True:
+            if history.is_full():
+                workflow.continue_as_new(self._refund)
             self._changes.clear()
             try:
                 refund = await self._carry_out()

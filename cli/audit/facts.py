@@ -23,6 +23,19 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a check reads.
+
+    Attributes:
+        needed: without one of these it says nothing.
+        used: without one of these it says less.
+    """
+
+    needed: frozenset[Source]
+    used: frozenset[Source] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFact:
     """An order row with its lines; `refunded` in minor units, refunded so far."""
 

@@ -6,12 +6,11 @@ Where a source could not be read, an invariant is checked as far as the others g
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from cli.audit.facts import Breach, DisputeFact, Facts, OrderFact, PaymentFact, RefundFact, Source
+from cli.audit.facts import Breach, DisputeFact, Facts, OrderFact, PaymentFact, RefundFact, Source, Sources
 from domain.orders import ALLOWED_FROM, REFUND_ARROWS, SOLD_STATUSES, OrderStatus, refunded_status
 from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundStatus
@@ -254,19 +253,6 @@ def provider_events_are_worked_off(facts: Facts) -> Iterator[Breach]:
         if facts.read_at - event.received_at > EVENTS_WITHIN:
             what = f"waits since {event.received_at:%H:%M:%S}"
             yield Breach(invariant=8, subject=f"event {event.event_id}", what=what, version="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """What a check reads.
-
-    Attributes:
-        needed: without one of these it says nothing.
-        used: without one of these it says less.
-    """
-
-    needed: frozenset[Source]
-    used: frozenset[Source] = frozenset()
 
 
 CHECKS: Final[Mapping[Callable[[Facts], Iterator[Breach]], Sources]] = {

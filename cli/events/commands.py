@@ -9,11 +9,6 @@ import typer
 events = typer.Typer(help="Events that go through Kafka.", no_args_is_help=True)
 
 
-@events.callback()
-def _group() -> None:
-    """One command today, called by its name as if there were more."""
-
-
 @events.command()
 def tail(
     topics: Annotated[

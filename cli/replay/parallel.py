@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from cli.exiting import run_and_exit
 from cli.replay.gate import Gate
 from cli.replay.histories import Source
 from cli.replay.verdict import Outcome
 from runtime.settings import Settings
 from runtime.temporal_codec import data_converter
 
-BATCH: Final = 50
-"""Histories that a process gets at a time, a few seconds' work; fewer than two batches start no process."""
+BATCH: Final = 100
+"""Histories that a process replays, in a few seconds; its start takes one. No more than these start no process."""
+_ROOT: Final = Path(__file__).parents[2]
 
 
 async def replay_all(sources: AsyncIterator[Source], settings: Settings, *, jobs: int) -> AsyncIterator[Outcome]:
@@ -26,56 +29,60 @@ async def replay_all(sources: AsyncIterator[Source], settings: Settings, *, jobs
     Raises:
         SettingsError: a key of the payloads is none.
     """
-    converter = data_converter(settings)
-    first = [batch async for batch in _batches(sources, most=2)]
-    if jobs == 1 or len(first) < 2:
-        async with Gate(converter) as gate:
-            for batch in first:
-                for source in batch:
-                    yield await gate.replay(source)
+    batch = [source async for source in _some(sources)]
+    if jobs == 1 or len(batch) < BATCH:
+        async with Gate(data_converter(settings)) as gate:
+            for source in batch:
+                yield await gate.replay(source)
             async for source in sources:
                 yield await gate.replay(source)
         return
-    loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_at_once) as pool:
-        running: list[asyncio.Future[list[Outcome]]] = []
-        try:
-            running += [loop.run_in_executor(pool, _replay_batch, batch, settings) for batch in first]
-            async for batch in _batches(sources):
-                if len(running) > jobs:
-                    for outcome in await running.pop(0):
-                        yield outcome
-                running.append(loop.run_in_executor(pool, _replay_batch, batch, settings))
-            while running:
+    running: list[asyncio.Task[list[Outcome]]] = []
+    try:
+        while batch or running:
+            if batch:
+                running.append(asyncio.create_task(_replay_elsewhere(batch)))
+                batch = [source async for source in _some(sources)]
+            if len(running) == jobs or not batch:
                 for outcome in await running.pop(0):
                     yield outcome
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _batches(sources: AsyncIterator[Source], *, most: int | None = None) -> AsyncIterator[list[Source]]:
-    """The sources in batches, and no more than `most` of these."""
-    batch: list[Source] = []
-    count = 0
-    async for source in sources:
-        batch.append(source)
-        if len(batch) == BATCH:
-            yield batch
-            batch, count = [], count + 1
-            if count == most:
-                return
-    if batch:
-        yield batch
+async def _some(sources: AsyncIterator[Source]) -> AsyncIterator[Source]:
+    """The next `BATCH` of them."""
+    for _ in range(BATCH):
+        source = await anext(sources, None)
+        if source is None:
+            return
+        yield source
 
 
-def _end_at_once() -> None:
-    """Temporal's SDK can abort a process whose interpreter is taken down."""
-    atexit.register(os._exit, 0)
+async def _replay_elsewhere(batch: Sequence[Source]) -> list[Outcome]:
+    """Replay a batch in a process of its own, on the same code and settings."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.replay.parallel"), cwd=_ROOT, stdin=PIPE, stdout=PIPE
+    )
+    try:
+        answer, _ = await process.communicate(msgspec.msgpack.encode(batch))
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(f"a process that replays histories ended with {process.returncode}")
+    return msgspec.msgpack.decode(answer, type=list[Outcome])
 
 
-def _replay_batch(batch: Sequence[Source], settings: Settings) -> list[Outcome]:
-    async def replay() -> list[Outcome]:
-        async with Gate(data_converter(settings)) as gate:
-            return [await gate.replay(source) for source in batch]
+async def _replay_batch() -> None:
+    batch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=list[Source])
+    async with Gate(data_converter(Settings.load())) as gate:
+        outcomes = [await gate.replay(source) for source in batch]
+    sys.stdout.buffer.write(msgspec.msgpack.encode(outcomes))
 
-    return asyncio.run(replay())
+
+if __name__ == "__main__":
+    run_and_exit(lambda: asyncio.run(_replay_batch()))

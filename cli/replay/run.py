@@ -102,7 +102,7 @@ async def _replay(
     if as_json:
         print(json.dumps([{**asdict(outcome), "is_good": outcome.is_good} for outcome in replays.outcomes], indent=2))
     elif replays.outcomes or not replays.code:
-        print(_summary(replays.outcomes, found=found))
+        print(_summary(replays.outcomes, left=0 if query is None else found - total))
     return replays.code
 
 
@@ -132,11 +132,11 @@ def _print(outcome: Outcome, progress: Progress | None) -> None:
         write(f"  {line}")
 
 
-def _summary(outcomes: Sequence[Outcome], *, found: int) -> str:
+def _summary(outcomes: Sequence[Outcome], *, left: int) -> str:
     if not outcomes:
         return "no workflow is found"
     number, good = len(outcomes), sum(outcome.is_good for outcome in outcomes)
     bad = Counter(str(outcome.verdict) for outcome in outcomes if not outcome.is_good)
     text = "".join(f", {count} {verdict}" for verdict, count in bad.most_common())
-    more = f"; {found - number} more are found, see --limit" if found > number else ""
+    more = f"; {left} more are found, see --limit" if left > 0 else ""
     return f"{number} histories, {good} replay{text}{more}" if number != 1 else f"1 history, {good} replay{text}{more}"

@@ -115,6 +115,8 @@ def _differences(
 ) -> Iterator[tuple[int, Deed, Deed | None]]:
     """The first one among the local steps, which have numbers, and the first among all else, which has its order."""
     by_number = {deed.number: deed for deed in commands if deed.kind == LOCAL}
+    numbers = {deed.number for _, deed in recorded if deed.kind == LOCAL}
+    added = next((deed for deed in by_number.values() if deed.number not in numbers), None)
     others = iter([deed for deed in commands if deed.kind != LOCAL])
     locals_differ = others_differ = False
     for event_id, deed in recorded:
@@ -122,7 +124,7 @@ def _differences(
             found = by_number.get(deed.number)
             locals_differ = found is None or not deed.fits(found)
             if locals_differ:
-                yield event_id, deed, found
+                yield event_id, deed, found or added
         elif deed.kind != LOCAL and not others_differ:
             found = next(others, None)
             others_differ = found is None or not deed.fits(found)

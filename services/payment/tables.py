@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0006"
+SCHEMA: Final = "0007"
 """Revision of the migrations that makes these tables."""
 
 
@@ -89,7 +89,7 @@ class PaymentRow(Base, PaymentColumns, table=True):
 
 
 class AttemptRow(Base, table=True):
-    """One failed charge, however it was seen."""
+    """One failed charge, however it was seen; or a failed authentication, which has none and goes by its event's id."""
 
     __tablename__ = "payment_attempts"
 
@@ -217,6 +217,8 @@ class ProviderEventRow(Base, DueColumns, table=True):
     order_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), index=True)
     received_at: datetime = timestamp()
     status: EventStatus = Field(sa_type=Text)
+    is_failed_authentication: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Whether it is of an attempt to pay that has no charge: its customer failed at their bank."""
     note: str = Field(sa_type=Text)
     """Why it ended as it did, in words; may be empty."""
     processed_at: datetime | None = timestamp(default=None, nullable=True)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cli.replay.histories import NoHistory, read_history
+from sandbox.ports import free_port
 from sandbox.processes import ROOT
+from tests.support.command import ordersaga
 
 RECORDED = ROOT / "tests" / "replay" / "histories" / "0.1" / "order-paid-at-once-paid.json"
 
 
-def replay(*files: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cli.main", "replay", *map(str, files)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+def replay(*arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    return ordersaga("replay", *map(str, arguments), environment={**os.environ, **settings})
 
 
 @pytest.fixture
@@ -35,12 +37,11 @@ def diverging(tmp_path: Path) -> Path:
 def test_a_history_that_diverges_is_told_in_words_and_the_others_are_replayed_too(diverging: Path) -> None:
     result = replay(diverging, RECORDED)
 
-    assert result.returncode == 1
-    first, why, second = result.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (1, "")
+    first, difference, _, summary = result.stdout.splitlines()
     assert first == f"{diverging}: does not replay"
-    assert "Nondeterminism error" in why
-    assert second == f"{RECORDED}: replays"
-    assert result.stderr == ""
+    assert difference == "  event 5: the workflow runs the step `reserve`; here the code runs the step `quote`"
+    assert summary == "2 histories, 1 replay, 1 does not replay"
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,43 @@ def test_files_that_are_no_histories_are_named_and_the_others_are_replayed(tmp_p
 
     result = replay(empty, text, gone, RECORDED)
 
-    assert (result.returncode, result.stdout) == (2, f"{RECORDED}: replays\n")
+    assert (result.returncode, result.stdout) == (2, "1 history, 1 replay\n")
     first, second, third = result.stderr.splitlines()
     assert first.startswith(f"{empty}: is no workflow history")
     assert second.startswith(f"{text}: is no workflow history")
     assert third == f"{gone}: cannot be read: No such file or directory"
+
+
+def test_a_folder_is_replayed_with_what_is_in_it_in_several_processes(tmp_path: Path, diverging: Path) -> None:
+    for number in range(101):  # more than two batches
+        shutil.copy(RECORDED, tmp_path / f"{number}.json")
+
+    result = replay(tmp_path, "--jobs", 2, "--json")
+
+    assert (result.returncode, result.stderr) == (1, "")
+    outcomes = {Path(outcome["name"]): outcome for outcome in json.loads(result.stdout)}
+    assert len(outcomes) == 102
+    assert [path for path, outcome in outcomes.items() if not outcome["is_good"]] == [diverging]
+    assert (outcomes[diverging]["verdict"], outcomes[diverging]["event_id"]) == ("does not replay", 5)
+
+
+def test_a_folder_without_histories_is_no_proof(tmp_path: Path) -> None:
+    result = replay(tmp_path)
+
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"{tmp_path}: holds no *.json\n")
+
+
+def test_neither_files_nor_a_query_or_both_are_refused() -> None:
+    for arguments in ([], [RECORDED, "--query", "WorkflowType='OrderSaga'"]):
+        result = replay(*arguments)
+
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == "give files and folders, or --query, one of the two\n"
+
+
+def test_a_query_that_nobody_answers_exits_3_in_one_line() -> None:
+    result = replay("--query", "WorkflowType='OrderSaga'", ORDERSAGA_TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}")
+
+    assert (result.returncode, result.stdout) == (3, "")
+    [line] = result.stderr.splitlines()
+    assert line == "Temporal: no connection: Connection refused; see ORDERSAGA_TEMPORAL_ADDRESS, or the profile"

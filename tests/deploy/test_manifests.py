@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 from typing import Final
 
 import kubernetes_validate
@@ -13,7 +15,7 @@ from runtime.identity import Identity, Part, identity_of
 from runtime.settings import Settings
 from sandbox.processes import ROOT
 from tests.support.given_settings import missing, settings_of, superfluous
-from tests.support.manifests import BASE, EXAMPLE, Document, Workload, of_kind, render, workloads
+from tests.support.manifests import BASE, EXAMPLE, KUBERNETES, Document, Workload, of_kind, render, workloads
 
 VERSIONS: Final = ("1.27", "1.31", "1.37")
 """Of Kubernetes: the oldest that has all that the manifests use, and later ones."""
@@ -197,8 +199,29 @@ def test_order_workers_are_scaled_by_their_task_queue() -> None:
 
     assert trigger["type"] == "temporal"
     assert trigger["metadata"]["taskQueue"] == worker.get("ORDERSAGA_TEMPORAL_TASK_QUEUE", default)
+    assert trigger["metadata"]["workerDeploymentName"] == Settings.model_fields["deployment_name"].default
+    assert trigger["metadata"]["workerDeploymentBuildId"] == worker["ORDERSAGA_BUILD_ID"]
     assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
     assert scaled["spec"]["minReplicaCount"] >= 2
+
+
+def test_a_release_of_the_order_worker_can_have_a_deployment_of_its_own(tmp_path: Path) -> None:
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    kustomization = tmp_path / "kubernetes" / "example" / "kustomization.yaml"
+    keda = "  - ../components/keda\n"
+    kustomization.write_text(kustomization.read_text().replace(keda, f"{keda}  - ../components/worker-version\n"))
+
+    documents = render(kustomization.parent)
+    worker = workloads(documents)["order-worker"]
+    name, labels = worker.document["metadata"]["name"], worker.document["spec"]["template"]["metadata"]["labels"]
+    build_id = worker.environment()["ORDERSAGA_BUILD_ID"]
+    [scaled] = of_kind(documents, "ScaledObject")
+
+    assert name == f"ordersaga-order-worker-{build_id}" == scaled["metadata"]["name"]
+    assert worker.document["spec"]["selector"]["matchLabels"]["app.kubernetes.io/version"] == build_id
+    assert labels["app.kubernetes.io/version"] == build_id
+    assert scaled["spec"]["scaleTargetRef"]["name"] == name
+    assert scaled["spec"]["triggers"][0]["metadata"]["workerDeploymentBuildId"] == build_id
 
 
 def test_every_part_that_calls_or_is_called_has_a_certificate_with_exactly_its_names() -> None:

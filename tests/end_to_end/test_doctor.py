@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from cli.doctor.finding import Finding, State
 from cli.doctor.run import look
+from cli.serve import PARTS
 from domain.ids import new_id
 from runtime.identity import Part
 from runtime.part_settings import SETTINGS
@@ -160,7 +161,7 @@ async def test_nothing_is_wrong_with_the_embedded_stack(client: StackClient) -> 
     findings = await look(client.stack.settings, [])
 
     assert [finding for finding in findings if finding.state is not State.OK] == []
-    assert {finding.part for finding in findings} == {*Part, "relay", "installation"}
+    assert {finding.part for finding in findings} == {*PARTS, "installation"}
 
 
 @pytest.mark.parametrize("what", BROKEN)

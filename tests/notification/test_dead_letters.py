@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from google.protobuf.json_format import MessageToJson
 from pydantic import SecretStr
 
+from domain.concerns import ConcernKind
 from domain.events import ORDER_EVENTS
 from domain.ids import new_id
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
@@ -24,12 +26,12 @@ from ordersaga.notification.v1 import dead_letters_pb2 as dl
 from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
 from runtime.caller import SERVICE
 from runtime.cloudevents import EventHeaders
-from runtime.database import Database
+from runtime.database import Database, DatabaseAway
 from runtime.dead_letters import DeadLetter
 from runtime.identity import Part
 from runtime.kafka import Publisher
 from runtime.kafka_connection import kafka_options
-from runtime.kafka_consumer import Unprocessable
+from runtime.on_call import Concern
 from runtime.process import Lifecycle
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call, open_channel
@@ -38,7 +40,7 @@ from sandbox.environment import process_environment
 from sandbox.ports import address, free_port
 from services.notification import intake
 from services.notification import server as notification
-from services.notification.dead_letters.service import DeadLetters
+from services.notification.bootstrap import NotificationComponents, bootstrap
 from tests.support.brokers import BROKERS, Broker, broker_on, cluster_of
 from tests.support.client import until
 from tests.support.command import ordersaga
@@ -56,6 +58,7 @@ class World:
     settings: Settings
     broker: Broker
     database: Database
+    components: NotificationComponents
 
     async def publish(self, order_id: str, *, value: bytes | None = None) -> None:
         """A paid order's event, or something else as one."""
@@ -123,9 +126,19 @@ async def running_world(
         shutdown_grace=1,
     )
     database, lifecycle = Database(databases["notification"], pool_size=2), Lifecycle(asyncio.Event())
-    served = asyncio.create_task(notification.run(settings, lifecycle))
-    await lifecycle.started.wait()
-    yield World(settings=settings, broker=broker, database=database)
+    started: list[NotificationComponents] = []
+
+    @asynccontextmanager
+    async def bootstrap_openly(given: Settings) -> AsyncIterator[NotificationComponents]:
+        async with bootstrap(given) as components:
+            started.append(components)
+            yield components
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notification, "bootstrap", bootstrap_openly)
+        served = asyncio.create_task(notification.run(settings, lifecycle))
+        await lifecycle.started.wait()
+    yield World(settings=settings, broker=broker, database=database, components=started[0])
     lifecycle.stopping.set()
     await served
     await database.close()
@@ -137,6 +150,7 @@ async def running_world(
 async def world(running_world: World) -> AsyncIterator[World]:
     """The same, without what others left."""
     yield running_world
+    await until(running_world.components.consumer.standing, lambda standing: standing.waiting == 0)
     async with running_world.database.autocommit() as connection:
         await connection.execute("DELETE FROM dead_letter_actions")
         await connection.execute("DELETE FROM dead_letters")
@@ -313,15 +327,37 @@ async def test_no_part_may_touch_dead_letters_but_operators(world: World, part: 
             await call(stub.RetryDeadLetter, dl.RetryDeadLetterRequest(place=place), caller=SERVICE, deadline=5)
 
 
-async def test_how_many_wait_and_since_when_is_known(world: World) -> None:
-    letters = dead_letters(world)
+async def test_how_many_wait_and_since_when_is_known_and_raised(world: World) -> None:
+    letters = world.components.dead_letters
     nobody = await letters.count_open()
     await keep(world, first := letter(offset=1), letter(offset=2))
 
     waiting = await letters.count_open()
+    concerns = await world.components.on_call.find_concerns(older_than=timedelta(seconds=60), most=10)
+    [concern] = [concern for concern in concerns if concern.kind is ConcernKind.PART]
 
     assert (nobody.count, nobody.since) == (0, None)
     assert (waiting.count, waiting.since) == (2, first.refused_at)
+    assert (concern.subject_id, concern.step, concern.since) == ("notification", "dead_letters", first.refused_at)
+    assert concern.cause == "2 record(s) from Kafka were refused and wait for a person"
+
+
+async def test_events_that_wait_for_their_consumer_are_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_away(record: ConsumerRecord) -> None:
+        raise DatabaseAway("the database does not answer")
+
+    async def concerns() -> list[Concern]:
+        found = await world.components.on_call.find_concerns(older_than=timedelta(0), most=10)
+        return [concern for concern in found if concern.kind is ConcernKind.PART and concern.last_error]
+
+    with monkeypatch.context() as planted:
+        planted.setattr(intake, "to_order_event", be_away)
+        await world.publish(new_id())
+        [concern] = await until(concerns, lambda found: bool(found) and found[0].cause.endswith("1 record(s) wait"))
+
+    assert (concern.subject_id, concern.step) == ("notification", "consumer")
+    assert concern.cause == "the consumer notification does not move, and 1 record(s) wait"
+    assert "DatabaseAway('the database does not answer')" in (concern.last_error or "")
 
 
 def letter(*, offset: int) -> DeadLetter:
@@ -340,14 +376,7 @@ def letter(*, offset: int) -> DeadLetter:
     )
 
 
-def dead_letters(world: World) -> DeadLetters:
-    async def handle(record: ConsumerRecord) -> None:
-        raise Unprocessable("nobody is here")
-
-    return DeadLetters(world.database, handle=handle)
-
-
 async def keep(world: World, *letters: DeadLetter) -> None:
     """As the consumer does."""
     for each in letters:
-        await dead_letters(world).keep(each)
+        await world.components.dead_letters.keep(each)

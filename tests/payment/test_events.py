@@ -14,6 +14,7 @@ import pytest
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from domain.refunds import RefundStatus
+from services.payment.payments.model import Payment
 from services.payment.stripe.errors import StripeUnavailable
 from services.payment.webhooks.errors import BadWebhookBody, BadWebhookSignature
 from services.payment.webhooks.repository import DUE_EVENTS
@@ -99,6 +100,61 @@ async def test_a_decline_counts_once_though_seen_as_answer_event_and_re_read(har
     refreshed = await harness.service.check(payment.order_id, refresh=True)
 
     assert (payment.failed_attempts, refreshed.failed_attempts) == (1, 1)
+
+
+async def fail_authentication(harness: PaymentHarness, payment: Payment) -> None:
+    """The customer tries to pay, and fails at their bank."""
+    await harness.customer_pays(payment, "pm_card_authenticationRequired")
+    harness.authenticate(payment, succeeds=False)
+
+
+async def test_each_failed_authentication_is_an_attempt_once_however_often_it_is_heard_of(
+    harness: PaymentHarness,
+) -> None:
+    payment = await harness.opened()
+    for _ in range(20):
+        await fail_authentication(harness, payment)
+    await harness.customer_pays(payment, "pm_card_authenticationRequired")  # who is asked once more meanwhile
+    bodies = await harness.webhook_bodies(FAILED)
+
+    for _ in range(2):
+        await harness.deliver(bodies[::-1])
+        await harness.sweep()
+        await harness.process_events()
+    refreshed = await harness.service.check(payment.order_id, refresh=True)
+
+    assert (refreshed.status, refreshed.failed_attempts) == (PaymentStatus.REQUIRES_ACTION, 20)
+    attempts = await harness.rows("SELECT * FROM payment_attempts WHERE payment_id = %(id)s", id=payment.id)
+    assert {attempt["charge_id"][:4] for attempt in attempts} == {"evt_"}
+    assert {attempt["decline_code"] for attempt in attempts} == {"payment_intent_authentication_failure"}
+    assert len(set(harness.sagas.orders)) == len(harness.sagas.orders)
+
+
+async def test_a_charge_that_fails_after_its_authentication_is_one_attempt(harness: PaymentHarness) -> None:
+    payment = await harness.opened()
+    await harness.customer_pays(payment, "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds")
+    harness.authenticate(payment, succeeds=True)
+
+    await harness.deliver(await harness.webhook_bodies())
+    await harness.process_events()
+
+    assert (await harness.stored(payment)).failed_attempts == 1
+
+
+async def test_an_authentication_that_failed_before_the_money_came_is_counted_though_heard_of_later(
+    harness: PaymentHarness,
+) -> None:
+    payment = await harness.opened()
+    await fail_authentication(harness, payment)
+    await harness.customer_pays(payment, VISA)
+    failure, success = await harness.webhook_bodies(FAILED), await harness.webhook_bodies(SUCCEEDED)
+
+    for bodies in (success, failure):
+        await harness.deliver(bodies)
+        await harness.process_events()
+
+    paid = await harness.stored(payment)
+    assert (paid.status, paid.failed_attempts) == (PaymentStatus.SUCCEEDED, 1)
 
 
 async def test_the_inbox_works_by_itself_when_a_webhook_comes(

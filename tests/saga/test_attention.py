@@ -89,10 +89,10 @@ async def test_a_refused_compensation_parks_the_workflow_until_it_is_resolved_by
     assert [step for step, _ in await open_attention(shop, run)] == ["release"]
     assert await attention_attribute(run) == "release"
     assert (await shop.order(run)).status == "PENDING"
-    again = await run.execute_update(OrderSaga.retry)
+    again = await run.execute_update(OrderSaga.retry, None)
     assert (again.step, again.outcome, again.refusal) == ("release", "REFUSED", "RESERVATION_COMMITTED")
     assert [step for step, _ in await open_attention(shop, run)] == ["release"]
-    resolved = await run.execute_update(OrderSaga.resolve)
+    resolved = await run.execute_update(OrderSaga.resolve, None)
     assert (resolved.step, resolved.outcome) == ("release", "RESOLVED")
     result = await shop.result(run)
 
@@ -108,7 +108,7 @@ async def test_a_refused_forward_step_cannot_be_skipped_but_its_order_can_be_can
     await changes.get()
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await run.execute_update(OrderSaga.resolve)
+        await run.execute_update(OrderSaga.resolve, None)
     assert "cannot be resolved by hand" in str(refused.value.cause)
     await run.cancel()
     with pytest.raises(WorkflowFailureError):

@@ -56,7 +56,7 @@ async def test_a_step_of_a_dispute_that_is_refused_is_parked_and_can_be_retried(
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await case.execute_update("resolve")
     assert "cannot be resolved by hand" in str(refused.value.cause)
-    answer = await case.execute_update(DisputeCase.retry)
+    answer = await case.execute_update(DisputeCase.retry, None)
     assert (answer.step, answer.outcome) == ("check_dispute", "DONE")
 
     await attention_is(shop, run, "dispute")

@@ -95,7 +95,7 @@ async def test_a_refund_that_a_bank_sends_back_moves_the_order_back_and_is_repla
     await attention_is(shop, run, "carry_out_refund")
     assert (await shop.order(run)).status == "PAID"
 
-    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.retry)
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.retry, None)
     assert (answer.step, answer.outcome) == ("replace_refund", "DONE")
     refunds = await refunds_become(shop, run, RefundStatus.REPLACED, RefundStatus.SUCCEEDED)
 
@@ -115,7 +115,7 @@ async def test_a_refund_that_fails_waits_until_a_person_has_dealt_with_it(shop: 
         await shop.deliver_events()
     await attention_is(shop, run, "carry_out_refund")
 
-    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.resolve)
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.resolve, None)
     assert (answer.step, answer.outcome) == ("resolve_refund", "RESOLVED")
 
     await refunds_become(shop, run, RefundStatus.RESOLVED)
@@ -219,7 +219,7 @@ async def test_a_restock_that_is_refused_waits_for_a_person_and_the_money_does_n
     assert requested.refund.status is RefundStatus.SUCCEEDED
     await attention_is(shop, run, "restock")
     assert (await shop.order(run)).status == "REFUNDED"
-    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.resolve)
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.resolve, None)
     assert (answer.step, answer.outcome) == ("restock", "RESOLVED")
     await refunds_become(shop, run, RefundStatus.SUCCEEDED)
     await attention_is(shop, run)

@@ -69,7 +69,8 @@ async def retry(run: Run, decision: Decision | None = None) -> StepAnswer:
         while True:
             try:
                 if decision is None:
-                    return await run.execute_update("retry", result_type=StepAnswer)
+                    unnamed: StepAnswer = await run.execute_update("retry", result_type=StepAnswer)
+                    return unnamed
                 return await run.execute_update(OrderSaga.retry, decision)
             except WorkflowUpdateFailedError:  # not yet
                 await asyncio.sleep(0.05)
@@ -77,7 +78,8 @@ async def retry(run: Run, decision: Decision | None = None) -> StepAnswer:
 
 async def current_details(run: Run) -> str:
     """What the Web UI shows of the workflow."""
-    return (await run.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)).current_details
+    shown: WorkflowMetadata = await run.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return shown.current_details
 
 
 async def count_activities(run: Run) -> int:

@@ -92,7 +92,7 @@ async def test_a_step_that_an_operator_fails_by_hand_is_parked_and_can_be_retrie
     if step in ("check_payment", "commit", "mark"):
         await shop.deliver_events()
     await is_held(shop, run, step)
-    assert (await run.execute_update(OrderSaga.retry)).outcome == "DONE"
+    assert (await run.execute_update(OrderSaga.retry, None)).outcome == "DONE"
     assert (await shop.result(run)).status == "PAID"
     assert await attention(shop, run) == [(step, False)]
     assert await shop.disagreements(run) == []
@@ -108,7 +108,7 @@ async def test_a_refusal_with_a_very_long_message_parks_its_step_like_any_other(
     run = await shop.place((product, 2), payment_method="pm_unknown")
     await is_held(shop, run, "void_payment")
 
-    assert (await run.execute_update(OrderSaga.resolve)).step == "void_payment"
+    assert (await run.execute_update(OrderSaga.resolve, None)).step == "void_payment"
     assert (await shop.result(run)).reason == "PAYMENT_REJECTED"
     assert await attention(shop, run) == [("void_payment", False)]
 
@@ -129,6 +129,6 @@ async def test_attention_that_an_operator_fails_by_hand_does_not_end_the_saga(sh
     run = await shop.place((product, 2), payment_method="pm_unknown")
     await failed.wait()
 
-    assert (await run.execute_update(OrderSaga.retry)).step == "void_payment"
+    assert (await run.execute_update(OrderSaga.retry, None)).step == "void_payment"
     assert (await shop.result(run)).reason == "PAYMENT_REJECTED"
     assert await shop.disagreements(run) == []

@@ -78,8 +78,13 @@ class Ledger:
             assert [intent["id"] for intent in self.intents] == [self.payment.intent_id]
         if self.payment.status.is_final and self.payment.intent_id is not None:
             assert self.status_at_stripe is self.payment.status
-        assert self.payment.failed_attempts <= len(self.charges) - len(self.paid)
+        assert self._count_failed_charges(self.payment) <= len(self.charges) - len(self.paid)
         self._check_refunds(self.payment)
+
+    @staticmethod
+    def _count_failed_charges(payment: Payment) -> int:
+        """Attempts that have a charge; the others are authentications that failed, told by events alone."""
+        return sum(not attempt.startswith("evt_") for attempt in payment.failed_charges)
 
     def _check_refunds(self, payment: Payment) -> None:
         """No refund is made twice, nor without a row that was there before; and no more is given than came in."""
@@ -107,7 +112,7 @@ class Ledger:
         assert payment.status is (self.status_at_stripe or PaymentStatus.CANCELLED)
         assert payment.amount_received == sum(intent["amount_received"] for intent in self.intents)
         assert payment.amount_received == sum(charge["amount"] for charge in self.paid)
-        assert payment.failed_attempts == len(self.charges) - len(self.paid)
+        assert self._count_failed_charges(payment) == len(self.charges) - len(self.paid)
         if payment.closing:
             assert payment.status.is_final
         self._check_same_refunds(payment)

@@ -56,14 +56,15 @@ async def running_prometheus(
     (folder / "alerts.yaml").write_text(yaml.safe_dump(_hastened(haste)))
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(probes, interval)))
     where = address(free_port())
-    server = await asyncio.create_subprocess_exec(
-        needed("prometheus"),
-        f"--config.file={folder / 'prometheus.yaml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={where}",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=(folder / "log").open("wb"),
-    )
+    with (folder / "log").open("wb") as log:
+        server = await asyncio.create_subprocess_exec(
+            needed("prometheus"),
+            f"--config.file={folder / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={where}",
+            stdout=log,
+            stderr=log,
+        )
     try:
         async with httpx.AsyncClient(base_url=f"http://{where}", trust_env=False, timeout=30) as http:
             await _until_ready(http, server)

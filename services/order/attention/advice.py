@@ -21,6 +21,8 @@ from services.order.attention.model import OpenConcern
 
 _FAILING: Final = ("has failed", "fails")
 """How the cause of a step begins that is tried again by itself, as the saga and the watcher word it."""
+_NOT_REFUNDED: Final = ("the refund failed", "the refund was canceled")
+"""How the cause of a refund begins that did not reach its customer."""
 _NOTHING: Final = "nothing: it waits for a person"
 
 
@@ -63,6 +65,12 @@ def _about_workflow(concern: OpenConcern, *, repairs_itself: bool) -> Advice:
         return Advice("its saga is asked again", f"ordersaga order {subject}")
     if concern.step == DISPUTE_STEP:
         return Advice("it ends when the bank has decided", "respond to it in Stripe's dashboard")
+    if concern.kind is ConcernKind.REFUND and concern.cause.startswith(_NOT_REFUNDED):
+        return Advice(
+            _NOTHING,
+            f"ordersaga retry {subject} makes another refund; or pay it out by other means, then ordersaga resolve "
+            f"{subject}",
+        )
     if concern.attempts or concern.cause.startswith(_FAILING):
         return Advice(
             "the step is tried again, every 30 s at most",

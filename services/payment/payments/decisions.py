@@ -9,6 +9,7 @@ from typing import Final
 from domain.ids import new_id
 from domain.payments import PaymentStatus
 from services.payment.payments.model import STATUS_UPDATED, Change, NewPayment, Payment
+from services.payment.stripe.event_types import AUTHENTICATION_FAILED
 from services.payment.stripe.model import FailedCharge, Intent
 
 NO_CURRENCY: Final = "XXX"
@@ -67,6 +68,14 @@ def count_failed(payment: Payment, failed: Sequence[FailedCharge], *, before: Pa
     new = [charge for charge in failed if charge.charge_id not in payment.failed_charges]
     counted = payment.change(failed_charges=payment.failed_charges.union(charge.charge_id for charge in new))
     return Change(payment=counted, updates=[] if counted == before else [STATUS_UPDATED], attempts=new)
+
+
+def count_failed_authentication(payment: Payment, *, event_id: str, at: datetime) -> Change | None:
+    """Count an authentication that failed, once, by its event: the intent shows no more than the last one."""
+    if event_id in payment.failed_charges:
+        return None
+    attempt = FailedCharge(charge_id=event_id, decline_code=AUTHENTICATION_FAILED, at=at)
+    return count_failed(payment, [attempt], before=payment)
 
 
 def next_generation(payment: Payment, *, spent: int, at: datetime) -> Change | None:

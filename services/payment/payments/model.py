@@ -68,7 +68,7 @@ class Payment(Value, PaymentColumns):
     """A payment as it is stored, with all that belongs to it; a tombstone has no user.
 
     Attributes:
-        failed_charges: ids of the charges that failed: one attempt each.
+        failed_charges: ids of the charges that failed, and of the events of failed authentications: one attempt each.
         refunds: oldest first.
         disputes: oldest first.
     """
@@ -79,7 +79,7 @@ class Payment(Value, PaymentColumns):
 
     @property
     def failed_attempts(self) -> int:
-        """Failed charges, each counted once however it was seen."""
+        """Failed charges and authentications, each counted once however it was seen."""
         return len(self.failed_charges)
 
     @property

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 CHARGE_FAILED: Final = "payment_intent.payment_failed"
+AUTHENTICATION_FAILED: Final = "payment_intent_authentication_failure"
+"""Code of the intent's error in such an event, when the customer failed at their bank: nothing was charged.
+
+https://docs.stripe.com/error-codes#payment-intent-authentication-failure
+"""
 HANDLED_EVENT_TYPES: Final = (
     "payment_intent.succeeded",
     CHARGE_FAILED,

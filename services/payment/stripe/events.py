@@ -8,7 +8,7 @@ import msgspec
 
 from domain.ids import is_id
 from services.payment.stripe.errors import UnreadableEvent
-from services.payment.stripe.event_types import DISPUTE_TYPES, REFUND_TYPES
+from services.payment.stripe.event_types import AUTHENTICATION_FAILED, CHARGE_FAILED, DISPUTE_TYPES, REFUND_TYPES
 from services.payment.stripe.model import StripeEvent
 
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
@@ -27,6 +27,11 @@ class _Envelope(msgspec.Struct, frozen=True):
     data: _Data
 
 
+class _PaymentError(msgspec.Struct, frozen=True):
+    code: str | None = None
+    charge: str | None = None
+
+
 class _Subject(msgspec.Struct, frozen=True):
     """The event's object: whatever it is, it says of which intent."""
 
@@ -34,6 +39,7 @@ class _Subject(msgspec.Struct, frozen=True):
     object: _Word
     metadata: dict[str, str] | None = None
     payment_intent: _Word | None = None
+    last_payment_error: _PaymentError | None = None
 
 
 def parse_event(body: bytes, *, app: str) -> StripeEvent:
@@ -63,10 +69,11 @@ def convert_event(listed: dict[str, Any], *, app: str) -> StripeEvent:
 def _to_event(envelope: _Envelope, app: str) -> StripeEvent:
     metadata = envelope.data.object.get("metadata")
     is_ours = isinstance(metadata, dict) and metadata.get("app") == app
-    intent_id = order_id = None
+    intent_id = order_id = error = None
     if is_ours or envelope.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):
         subject = msgspec.convert(envelope.data.object, _Subject)
         intent_id = subject.id if subject.object == "payment_intent" else subject.payment_intent
+        error = subject.last_payment_error if envelope.type == CHARGE_FAILED else None
         order_id = (subject.metadata or {}).get("order_id", "") if is_ours else ""
     return StripeEvent(
         id=envelope.id,
@@ -76,4 +83,5 @@ def _to_event(envelope: _Envelope, app: str) -> StripeEvent:
         has_our_metadata=is_ours,
         intent_id=intent_id,
         order_id=order_id if order_id and is_id(order_id) else None,
+        is_failed_authentication=error is not None and error.code == AUTHENTICATION_FAILED and error.charge is None,
     )

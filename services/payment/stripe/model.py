@@ -24,9 +24,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedCharge:
-    """One charge that failed."""
+    """One charge that failed; or an authentication that did, before anything was charged."""
 
     charge_id: str
+    """Of an authentication, which has no charge, its event's id."""
     decline_code: str | None
     at: datetime
 
@@ -92,3 +93,5 @@ class StripeEvent:
     has_our_metadata: bool
     intent_id: str | None = None
     order_id: str | None = None
+    is_failed_authentication: bool = False
+    """Whether the customer failed at their bank (3-D Secure), so that nothing was charged."""

@@ -19,6 +19,7 @@ from runtime.metrics import PROVIDER_EVENTS
 from runtime.refusal import Unavailable
 from services.payment.disputes.service import DisputeService
 from services.payment.order_turns import OrderTurns
+from services.payment.payments import decisions
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import Payment
 from services.payment.payments.store import PaymentStore
@@ -102,20 +103,23 @@ class EventProcessor:
                 # The saga that asked for it has the answer; a signal would only make it repeat its last workflow task.
                 return "cancelled by our own request"
             try:
-                await self._catch_up(payment, event.type)
+                await self._catch_up(payment, event)
             except StripeLookupRefused as refused:
                 raise self._in_vain(event, str(refused)) from None
         if not event.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):
             await self._sagas.notify_order(order_id=payment.order_id, event_id=event.event_id)
         return ""
 
-    async def _catch_up(self, payment: Payment, event_type: str) -> None:
+    async def _catch_up(self, payment: Payment, event: ProviderEvent) -> None:
         payment = await self._intents.reread(payment)
-        if event_type.startswith(REFUND_TYPES):
+        if event.is_failed_authentication:  # no re-read shows it once the customer has tried again
+            count = partial(decisions.count_failed_authentication, event_id=event.event_id, at=event.received_at)
+            await self._store.change(payment, count)
+        elif event.type.startswith(REFUND_TYPES):
             await self._refunds.catch_up(payment)
-        elif event_type.startswith(DISPUTE_TYPES):
+        elif event.type.startswith(DISPUTE_TYPES):
             await self._disputes.catch_up(payment)
-        elif event_type == CHARGE_FAILED and payment.status is PaymentStatus.SUCCEEDED:
+        elif event.type == CHARGE_FAILED and payment.status is PaymentStatus.SUCCEEDED:
             await self._intents.count_failed_charges(payment)
 
     async def _find(self, event: ProviderEvent) -> Payment:

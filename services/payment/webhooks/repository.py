@@ -18,7 +18,7 @@ DUE_EVENTS: Final = DueTable(
     table="provider_events",
     key="event_id",
     pending="status = 'RECEIVED'",
-    columns="event_id, type, intent_id, order_id, now() - received_at AS age",
+    columns="event_id, type, intent_id, order_id, is_failed_authentication, received_at, now() - received_at AS age",
     make=ProviderEvent,
     dead_letter="status = 'FLAGGED', note = %(error)s, processed_at = now()",
 )
@@ -53,6 +53,7 @@ class EventRepository:
                 "type": event.type,
                 "intent_id": event.intent_id,
                 "order_id": event.order_id,
+                "is_failed_authentication": event.is_failed_authentication,
                 "status": EventStatus.RECEIVED if event.type in HANDLED_EVENT_TYPES else EventStatus.IGNORED,
                 "note": "" if event.type in HANDLED_EVENT_TYPES else "another event says the same of the payment",
             }

@@ -20,6 +20,7 @@ from services.payment.refunds import decisions
 from services.payment.stripe.client import StripeClient
 from services.payment.stripe.errors import StripeRefused, StripeUnexpectedState
 from services.payment.stripe.model import FailedCharge, Intent, StripeRefund
+from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.processing import EventProcessor
 
 
@@ -72,8 +73,8 @@ def refunded_by_the_inbox_too() -> Iterator[None]:
     """The inbox gives late money back under a key of its own, beside the refund's saga."""
     catch_up = EventProcessor._catch_up
 
-    async def catch_up_and_refund(self: EventProcessor, payment: Payment, event_type: str) -> None:
-        await catch_up(self, payment, event_type)
+    async def catch_up_and_refund(self: EventProcessor, payment: Payment, event: ProviderEvent) -> None:
+        await catch_up(self, payment, event)
         current = await self._store.get(payment.order_id)
         if not current.voided or not current.amount_received or current.intent_id is None:
             return

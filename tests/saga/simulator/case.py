@@ -14,11 +14,18 @@ from typing import Any, Protocol
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.update.v1 import UpdateRef
 from temporalio.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest
-from temporalio.client import WorkflowHandle, WorkflowUpdateHandle
+from temporalio.client import (
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.saga import CANCEL_UPDATE
+from domain.stuck_steps import RESOLVE_UPDATE, RETRY_UPDATE
 from ordersaga.order.v1 import order_pb2
 from runtime.caller import Caller, CallerRole
 from tests.saga.simulator import background, time_skipping
@@ -150,6 +157,7 @@ class Case:
     """Requests to cancel that the saga accepted."""
     _flows: dict[str, Flow] = field(default_factory=dict)
     _cancellings: dict[Flow, Cancelling] = field(default_factory=dict)
+    _retries: list[asyncio.Task[None]] = field(default_factory=list)
     _stray: int = 0
 
     @property
@@ -306,7 +314,31 @@ class Case:
     async def request_cancellation(self) -> None:
         """The customer cancels the order; returns when the server has the update, or the order refuses it."""
         self.cancellation = asyncio.create_task(self._request_cancellation())
-        while not self.cancellation.done() and not await self._knows_update():  # noqa: ASYNC110  # no event
+        await self._is_known(self.cancellation, f"order-{self.order_id}", CANCEL_UPDATE)
+
+    async def retry(self, flow: Flow) -> None:
+        """A person sends `retry`; returns when the server has it. What comes of it may take turns of the workflow's."""
+        update_id = f"retry-{len(self._retries)}"
+        retrying = asyncio.create_task(self._retry(flow, update_id))
+        self._retries.append(retrying)
+        await self._is_known(retrying, flow.workflow_id, update_id)
+
+    async def resolve(self, flow: Flow) -> None:
+        """A person sends `resolve`; returns when the workflow has accepted it.
+
+        Raises:
+            WorkflowUpdateFailedError: the step's work cannot be done by hand.
+        """
+        await self.handle(flow).start_update(RESOLVE_UPDATE, wait_for_stage=WorkflowUpdateStage.ACCEPTED)
+
+    async def _retry(self, flow: Flow, update_id: str) -> None:
+        # it is not parked, or its workflow has closed
+        with suppress(WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, RPCError):
+            await self.handle(flow).execute_update(RETRY_UPDATE, id=update_id)
+
+    async def _is_known(self, sending: asyncio.Task[None], workflow_id: str, update_id: str) -> None:
+        """Wait until the server has an update, or it was answered."""
+        while not sending.done() and not await self._knows_update(workflow_id, update_id):  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.002)
 
     async def _request_cancellation(self) -> None:
@@ -314,10 +346,8 @@ class Case:
         customer = Caller(CallerRole.CUSTOMER, self.user_id)
         await self.slot.installation.orders.CancelOrder(request, metadata=signed_in(customer).metadata)
 
-    async def _knows_update(self) -> bool:
-        reference = UpdateRef(
-            workflow_execution=WorkflowExecution(workflow_id=f"order-{self.order_id}"), update_id=CANCEL_UPDATE
-        )
+    async def _knows_update(self, workflow_id: str, update_id: str) -> bool:
+        reference = UpdateRef(workflow_execution=WorkflowExecution(workflow_id=workflow_id), update_id=update_id)
         request = PollWorkflowExecutionUpdateRequest(namespace=self.slot.temporal.namespace, update_ref=reference)
         try:
             await self.slot.temporal.workflow_service.poll_workflow_execution_update(request)

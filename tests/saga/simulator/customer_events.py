@@ -12,6 +12,7 @@ from ordersaga.product.v1 import product_pb2
 from runtime.caller import Caller, CallerRole
 from sandbox.stripe.errors import ApiError
 from sandbox.stripe.objects import Intent, IntentStatus
+from sandbox.stripe.rules.intents import Authentication
 from tests.saga.simulator.events import ANYWHERE, CRASH, Event, Where
 from tests.saga.simulator.turns import Flow
 from tests.support.identities import signed_in
@@ -88,6 +89,11 @@ async def _authenticate(case: Case, flow: Flow | None) -> None:
     await case.deliver()
 
 
+async def _fail_authentication(case: Case, flow: Flow | None) -> None:
+    case.slot.installation.account.authenticate(_intent(case).id, Authentication.FAIL)
+    await case.deliver()
+
+
 def _arrives(*, paid: bool) -> Happens:
     async def happen(case: Case, flow: Flow | None) -> None:
         account = case.slot.installation.account
@@ -116,6 +122,11 @@ async def _die(case: Case, flow: Flow | None) -> None:
     flow.dies = True
 
 
+async def _retry(case: Case, flow: Flow | None) -> None:
+    if flow is not None:
+        await case.retry(flow)
+
+
 async def _cancel_workflow(case: Case, flow: Flow | None) -> None:
     if flow is not None:
         await case.cancel_workflow(flow)
@@ -134,6 +145,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "declined-out": Event(is_possible=_is_payable, happen=_pays(DECLINED, times=ATTEMPTS), where=IN_ORDERS),
     "action": Event(is_possible=_is_payable, happen=_pays(AUTHENTICATION), where=IN_ORDERS),
     "authenticated": Event(is_possible=_is(IntentStatus.REQUIRES_ACTION), happen=_authenticate, where=IN_ORDERS),
+    "unauthenticated": Event(
+        is_possible=_is(IntentStatus.REQUIRES_ACTION), happen=_fail_authentication, where=IN_ORDERS
+    ),
     "slow": Event(is_possible=_is_payable, happen=_pays(DEBIT), where=IN_ORDERS),
     "settled": Event(is_possible=_is(IntentStatus.PROCESSING), happen=_arrives(paid=True), where=IN_ORDERS),
     "bounced": Event(is_possible=_is(IntentStatus.PROCESSING), happen=_arrives(paid=False), where=IN_ORDERS),
@@ -154,6 +168,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "raw": Event(is_possible=_always, happen=_cancel_workflow),
     # the shop's people
     "withdrawn": Event(is_possible=_always, happen=_withdraw),
+    "retried": Event(is_possible=_always, happen=_retry, where=frozenset({Where.ATTENTION})),
     "unsold": Event(is_possible=_has_reservation, happen=_release_by_hand),
     # the worker, and the network
     CRASH: Event(is_possible=_always, happen=_die, where=frozenset({Where.AFTER, Where.WAIT, Where.ATTENTION})),

@@ -168,8 +168,9 @@ def _rules_of_an_order(case: Case, world: World, result: Any) -> Iterator[str]:
         yield "refunded twice"
     if order.reason in UNPAID and captured:
         yield f"{order.reason}, although the money had come"
-    if order.reason == Reason.PAYMENT_DECLINED and world.failed_charges < ATTEMPTS:
-        yield f"PAYMENT_DECLINED after {world.failed_charges} failed charges"
+    attempts = world.failed_charges + case.happened["unauthenticated"]
+    if order.reason == Reason.PAYMENT_DECLINED and attempts < ATTEMPTS:
+        yield f"PAYMENT_DECLINED after {attempts} failed attempts"
     if order.status is OrderStatus.CANCELLED and not any(case.happened[event] for event in CANCELLATIONS):
         yield "CANCELLED, and nobody requested it"
     if case.calls["commit"] and order.status is not OrderStatus.PAID and order.reason != Reason.STOCK_LOST:

@@ -44,12 +44,12 @@ async def _attend_order(case: Case, flow: Flow, *, step: str, note: str) -> None
         if case.decisions[step] == MOST_DECISIONS + 1:
             await case.give_up(f"{step} stays parked: {note}", flow)
         return
-    decision = "retry"
-    if step in case.barred:
-        await case.slot.installation.repeat("release", case.order_id)
-        decision = "resolve"
+    if step not in case.barred:
+        await case.retry(flow)
+        return
+    await case.slot.installation.repeat("release", case.order_id)
     with suppress(WorkflowUpdateFailedError, RPCError):  # the order was cancelled meanwhile, which ends the parking too
-        await case.handle(flow).execute_update(decision)
+        await case.resolve(flow)
 
 
 async def _attend_refund(case: Case, flow: Flow, *, step: str, note: str, is_woken: bool) -> None:
@@ -63,14 +63,12 @@ async def _attend_refund(case: Case, flow: Flow, *, step: str, note: str, is_wok
     resolves = case.schedule.beginning == RESOLVED or case.decisions[name] > 1 or "cannot be" in note
     decision = scheduled or ("resolve" if resolves else "retry")
     case.trace.append(f"{decision} {name}")
-    with suppress(WorkflowUpdateFailedError, RPCError):
-        await case.handle(flow).execute_update(decision)
-        if decision == "resolve":
+    if decision == "resolve":
+        with suppress(WorkflowUpdateFailedError, RPCError):  # it cannot be done by hand
+            await case.resolve(flow)
             case.done_by_hand.add(name)
-        return
-    if decision == "resolve":  # it cannot be done by hand
-        with suppress(WorkflowUpdateFailedError, RPCError):
-            await case.handle(flow).execute_update("retry")
+            return
+    await case.retry(flow)
 
 
 def let_time_decide(case: Case, flow: Flow, step: str) -> None:

@@ -1,0 +1,44 @@
+"""The embedded stack as the bench loads it: who buys what there, and which of its processes do the work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+
+from bench.load import Customers
+from bench.watch import OrderWatch
+from cli.demo.shop import Shop
+from sandbox.endpoints import Endpoints
+
+CONCURRENCIES: Final = (20, 40, 80)
+_PRODUCTS: Final = 100
+_UNITS: Final = 1_000_000
+
+
+def processes_of(endpoints: Endpoints) -> dict[str, int]:
+    """The processes of a stack whose CPU time is counted, by what they are."""
+    processes = endpoints.processes
+    return {
+        "services": processes["gateway"],
+        "order worker": processes["order-worker"],
+        "temporal": processes["temporal"],
+        "postgres": processes["postgres"],
+        "kafka": processes["kafka"],
+        "doubles": processes["stripe-double"],
+    }
+
+
+@asynccontextmanager
+async def open_customers(endpoints: Endpoints, watch: OrderWatch) -> AsyncIterator[Customers]:
+    """Customers of a shop that has plenty of everything."""
+    async with Shop(endpoints) as shop:
+        products = [
+            await shop.add_product(f"Product {number}", price=1_000, units=_UNITS) for number in range(_PRODUCTS)
+        ]
+        customer = await shop.add_customer("bench-customer")
+    limits = httpx.Limits(max_connections=max(CONCURRENCIES))
+    async with httpx.AsyncClient(base_url=endpoints.gateway, timeout=60, limits=limits) as gateway:
+        yield Customers(gateway, token=customer.token, products=[product.id for product in products], watch=watch)
