@@ -19,6 +19,7 @@ from typing import Final
 
 import httpx
 import psycopg
+from cli.repair import repair
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -29,7 +30,6 @@ from cli.demo.model import Customer, Line, PlacedOrder, Product
 from cli.demo.run import fetch_histories, fetch_history
 from cli.demo.scenarios import SCENARIOS, TROUBLED, VISA
 from cli.demo.shop import Shop
-from cli.repair import repair
 from domain.ids import new_id
 from domain.saga import ORDER_ATTENTION_ATTRIBUTE, order_workflow_id, refund_workflow_id
 from runtime.temporal import connect_temporal
