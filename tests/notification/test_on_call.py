@@ -361,7 +361,9 @@ async def test_what_does_not_get_out_is_found_by_an_index_that_holds_nothing_els
               FROM generate_series(1, 20000)
         """)
         await connection.execute("ANALYZE notifications")
-        plan = await connection.fetch_all(dict, f"EXPLAIN {statement}", older_than=timedelta(minutes=1), most=500)  # type: ignore[misc]
+        plan: list[dict[str, str]] = await connection.fetch_all(
+            dict, f"EXPLAIN {statement}", older_than=timedelta(minutes=1), most=500
+        )
         await connection.execute("DELETE FROM notifications")
     lines = [row["QUERY PLAN"] for row in plan]
 

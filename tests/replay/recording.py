@@ -19,7 +19,6 @@ from typing import Final
 
 import httpx
 import psycopg
-from cli.repair import repair
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -33,9 +32,11 @@ from cli.demo.shop import Shop
 from domain.ids import new_id
 from domain.saga import ORDER_ATTENTION_ATTRIBUTE, order_workflow_id, refund_workflow_id
 from runtime.temporal import connect_temporal
+from sandbox.environment import process_environment
 from sandbox.ports import Ports
 from sandbox.supervisor import Stack
 from tests.support.client import until
+from tests.support.command import ordersaga
 
 FOLDER: Final = Path(__file__).parent / "histories"
 ATTENTION_AFTER: Final = "2"
@@ -146,7 +147,9 @@ async def record_repair(recording: Recording) -> None:
     customer, product = await _customer(recording, "terminated"), await _product(recording, "Tray")
     order = await recording.shop.order(customer, [Line(product_id=product.id, quantity=1)])
     await recording.client.get_workflow_handle(order_workflow_id(order.id)).terminate()
-    await repair(recording.stack.settings, [order.id])
+    environment = process_environment(recording.stack.settings, "operator")
+    repaired = await asyncio.to_thread(ordersaga, "repair", order.id, environment=environment)
+    assert repaired.returncode == 0, repaired.stderr
     await recording.shop.pay(await recording.shop.get_order(customer, order.id), VISA)
     await recording.keep_order(customer, order, "repaired")
 
