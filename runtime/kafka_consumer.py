@@ -200,12 +200,13 @@ class Consumer:
             fail(span, type(error).__name__)
             attempts = self._attempts.get(place, 0) + 1
             log.exception("record.failed", topic=record.topic, offset=record.offset, attempt=attempts)
-            self._failed(record, locate(error))
+            where = locate(error)
+            self._failed(record, where)
             if attempts < ATTEMPTS:
                 self._attempts[place] = attempts
                 return False
             self._attempts.pop(place, None)
-            reason = f"{ATTEMPTS} attempts failed, the last with {type(error).__name__}"
+            reason = f"{ATTEMPTS} attempts failed, the last with {where}"
             return await self._dead_letter(record, reason=reason, error=error)
         self._attempts.pop(place, None)
         return True

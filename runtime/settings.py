@@ -295,7 +295,9 @@ class Settings(BaseSettings):
     )
 
     # -- Saga: copied into each workflow's input, so that a change touches new orders only -----------------------------
-    payment_attempts: int = Field(default=3, ge=1, le=20, description="Failed charges after which an order FAILS.")
+    payment_attempts: int = Field(
+        default=3, ge=1, le=20, description="Failed charges and authentications after which an order FAILS."
+    )
     attention_after: Seconds = Field(default=60, description="A step that fails this long raises attention, seconds.")
     payment_event_timeout: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."

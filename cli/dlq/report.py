@@ -108,7 +108,7 @@ def _facts(letter: pb.DeadLetter) -> Iterator[tuple[str, str]]:
     seen = _seen(letter)
     yield "refused", f"{_second(letter.refused_at)} UTC, {_age(letter.refused_at)} ago, by consumer {letter.consumer}"
     yield "why", printable(letter.reason)
-    if letter.error:
+    if letter.error not in letter.reason:
         yield "error", printable(letter.error)
     yield "written", f"{_second(letter.recorded_at)} UTC"
     yield "key", seen.key or "(none)"

@@ -41,6 +41,8 @@ from sandbox.ports import address, free_port
 from services.notification import intake
 from services.notification import server as notification
 from services.notification.bootstrap import NotificationComponents, bootstrap
+from services.notification.dead_letters.model import Place
+from services.notification.model import DeadLetterStatus
 from tests.support.brokers import BROKERS, Broker, broker_on, cluster_of
 from tests.support.client import until
 from tests.support.command import ordersaga
@@ -233,6 +235,33 @@ async def test_what_a_defect_refused_has_its_effect_once_when_it_is_retried_afte
     assert await world.mails(order_id) == 1
     assert shown.stdout.count(f'retried by operator:sandbox "{FIXED}"') == 1
     assert (listed.returncode, listed.stdout) == (0, "No dead letter waits for a person.\n")
+
+
+async def test_many_retries_at_once_have_one_effect_and_one_of_them_is_kept(world: World) -> None:
+    order_id = new_id()
+    event = OrderTransitioned(order_id=order_id, user_id=new_id(), to_status="PAID", currency="EUR", total=2500)
+    headers = EventHeaders(
+        id=f"order:{order_id}:3",
+        type="order.paid",
+        source="/ordersaga/order",
+        subject=order_id,
+        seq=3,
+        traceparent="00-1-1-1",
+        time=datetime.now(UTC),
+    )
+    refused = replace(letter(offset=3), value=MessageToJson(event).encode(), headers=tuple(headers.to_kafka()))
+    await keep(world, refused)
+    place = Place(topic=ORDER_EVENTS, partition=0, offset=3)
+
+    done = await asyncio.gather(
+        *(world.components.dead_letters.retry(place, actor=f"operator:{number}", note="") for number in range(8))
+    )
+
+    [actor] = [stored.actions[-1].actor for stored, acted in done if acted]
+    assert {(stored.status, stored.actions[0].actor, len(stored.actions)) for stored, _ in done} == {
+        (DeadLetterStatus.RETRIED, actor, 1)
+    }
+    assert await world.mails(order_id) == 1
 
 
 async def test_what_is_resolved_is_no_longer_open_and_says_who_did_it_and_why(world: World) -> None:

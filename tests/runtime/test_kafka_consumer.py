@@ -146,7 +146,7 @@ async def test_a_defect_is_named_by_where_it_is_and_quotes_no_data(group: Group)
     standing = await group.until_it(lambda standing: bool(group.letters) and standing.waiting == 0)
 
     [letter] = group.letters
-    assert letter.reason == "5 attempts failed, the last with KeyError"
+    assert letter.reason == f"5 attempts failed, the last with {letter.error}"
     assert letter.error.startswith("KeyError in test_kafka_consumer.py:")
     assert "secret" not in f"{letter.reason} {letter.error} {standing.error}"
 
