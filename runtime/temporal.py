@@ -75,9 +75,8 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         **connect_options(settings),
         data_converter=data_converter(settings),
         interceptors=client_interceptors(),
-        runtime=logged_runtime(),
         lazy=lazy,
-        runtime=None if settings.probe_port is None else measured_runtime(),
+        runtime=logged_runtime() if settings.probe_port is None else measured_runtime(),
     )
 
 
