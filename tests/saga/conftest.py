@@ -63,12 +63,20 @@ def disposable_databases(postgres: PostgresServer, worker_id: str) -> Mapping[st
 
 
 @pytest_asyncio.fixture
-async def disposable_shop(disposable_databases: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Shop]:
-    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
+async def disposable_env(disposable_databases: Mapping[str, str]) -> AsyncIterator[WorkflowEnvironment]:
+    """A server that is thrown away, over empty databases."""
     async with open_databases(disposable_databases) as rows, time_skipping_server() as env:
         await rows.empty()
-        async with open_shop(disposable_databases, env, data=tmp_path) as shop:
-            yield shop
+        yield env
+
+
+@pytest_asyncio.fixture
+async def disposable_shop(
+    disposable_databases: Mapping[str, str], disposable_env: WorkflowEnvironment, tmp_path: Path
+) -> AsyncIterator[Shop]:
+    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
+    async with open_shop(disposable_databases, disposable_env, data=tmp_path) as shop:
+        yield shop
 
 
 @pytest.fixture
