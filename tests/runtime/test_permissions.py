@@ -57,7 +57,6 @@ _FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, ADMIN]}
 _FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
 _FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, ADMIN]}
 _BY_NOTIFICATION: Final = {Part.NOTIFICATION: [ITSELF]}
-_BY_CODEC_SERVER: Final = {Part.CODEC_SERVER: [ITSELF]}
 _BY_ORDER: Final = {Part.ORDER: [ITSELF]}
 _BY_OPERATORS: Final = {Part.OPERATOR: [ITSELF]}
 
@@ -116,6 +115,10 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "NotificationService/SendSms": _FOR_ADMINS,
     "NotificationService/RetryNotification": _BY_ORDER,
     "NotificationService/DismissNotification": _BY_ORDER,
+    "NotificationService/ListDeadLetters": _BY_OPERATORS,
+    "NotificationService/GetDeadLetter": _BY_OPERATORS,
+    "NotificationService/RetryDeadLetter": _BY_OPERATORS,
+    "NotificationService/ResolveDeadLetter": _BY_OPERATORS,
     "OnCallService/ListConcerns": {**_BY_ORDER, **_BY_OPERATORS},
     "OnCallService/DescribeOrder": {**_FOR_USERS, **_BY_OPERATORS},
 }
