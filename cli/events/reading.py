@@ -116,13 +116,15 @@ async def open_topics(
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topics: Collection[str]) -> list[TopicPartition]:
-    known = await consumer.topics()  # all of them: one that is asked for by name may be made when it is missing
-    if missing := sorted(set(topics) - known):
+    # of all topics: one that is asked for by name may be made when it is missing; private, but the public question for
+    # all of them tells their names alone
+    cluster = await consumer._client.fetch_all_metadata()
+    if missing := sorted(set(topics) - cluster.topics()):
         raise KafkaUnusable(f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`")
     return [
         TopicPartition(topic, number)
         for topic in sorted(topics)
-        for number in sorted(consumer.partitions_for_topic(topic))
+        for number in sorted(cluster.partitions_for_topic(topic))
     ]
 
 
