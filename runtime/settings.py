@@ -383,7 +383,8 @@ class Settings(BaseSettings):
         default=8, ge=1, le=100, description="Stripe's events that a payment service processes at a time."
     )
     unknown_event_grace_period: Seconds = Field(
-        default=600, description="How long an event is retried before it is flagged whose order is unknown, or of which Stripe "
+        default=600,
+        description="How long an event is retried before it is flagged whose order is unknown, or of which Stripe "
         "refuses to tell, seconds.",
     )
 
