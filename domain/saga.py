@@ -52,7 +52,7 @@ class SagaPolicy:
     """Settings as they were when the order's saga was started, so that a change touches new sagas only."""
 
     payment_attempts: int
-    """Failed charges after which the order FAILS."""
+    """Failed charges and authentications after which the order FAILS."""
     attention_after_seconds: float
     """A step that fails for this long raises attention."""
     payment_event_patience_seconds: float

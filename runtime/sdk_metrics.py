@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ log = structlog.stdlib.get_logger(__name__)
 _HOST: Final = "127.0.0.1"
 _LIMIT: Final = 2.0
 """Seconds that the core may take to answer."""
+_ATTEMPTS: Final = 5
+"""Free ports that are tried."""
 _ports: Final[list[int]] = []
 """Where the core serves, once there is a runtime that does."""
 
@@ -31,18 +34,35 @@ def measured_runtime() -> Runtime:
     """The process's runtime of the SDK that counts; every client with it, and each worker of theirs, is counted.
 
     Names are as the SDK documents them (https://docs.temporal.io/references/sdk-metrics), durations in seconds.
+
+    Raises:
+        ValueError: the core could not serve them.
     """
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ValueError):  # somebody else was faster at the port
+            return _runtime(_free_port())
+    return _runtime(_free_port())
+
+
+def _runtime(port: int) -> Runtime:
     from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
+    from runtime.temporal_logs import core_logging
+
     metrics = PrometheusConfig(
         f"{_HOST}:{port}", counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
     )
-    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics, logging=core_logging()))
     _ports.append(port)
     return runtime
+
+
+def _free_port() -> int:
+    """The core does not say which port it got, so it cannot be left to the operating system."""
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 async def read_sdk_metrics() -> bytes:

@@ -295,7 +295,9 @@ class Settings(BaseSettings):
     )
 
     # -- Saga: copied into each workflow's input, so that a change touches new orders only -----------------------------
-    payment_attempts: int = Field(default=3, ge=1, le=20, description="Failed charges after which an order FAILS.")
+    payment_attempts: int = Field(
+        default=3, ge=1, le=20, description="Failed charges and authentications after which an order FAILS."
+    )
     attention_after: Seconds = Field(default=60, description="A step that fails this long raises attention, seconds.")
     payment_event_timeout: Seconds = Field(
         default=5, description="How long the saga waits for the signed event of a confirm that succeeded, seconds."
@@ -381,7 +383,9 @@ class Settings(BaseSettings):
         default=8, ge=1, le=100, description="Stripe's events that a payment service processes at a time."
     )
     unknown_event_grace_period: Seconds = Field(
-        default=600, description="How long an event for an unknown order is retried before it is flagged, seconds."
+        default=600,
+        description="How long an event is retried before it is flagged whose order is unknown, or of which Stripe "
+        "refuses to tell, seconds.",
     )
 
     # -- Mail -------------------------------------------------------------------------------------------------------

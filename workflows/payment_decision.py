@@ -49,7 +49,7 @@ class PaymentTerms:
     currency: str
     deadline: datetime
     max_attempts: int
-    """Failed charges after which the order fails."""
+    """Failed charges and authentications after which the order fails."""
     event_timeout: timedelta
     """How long to wait for the signed event of a payment that is said to have succeeded."""
 

@@ -75,7 +75,7 @@ class Dispute(Struct, frozen=True, kw_only=True):
 class Payment(Struct, frozen=True, kw_only=True):
     """An order's payment as it was last read from Stripe; amounts in minor units of `currency`.
 
-    `failed_attempts` counts the charges that failed so far.
+    `failed_attempts` counts the charges, and the authentications (3-D Secure), that failed so far.
     """
 
     id: str

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from temporalio.client import Client
 
 from cli.audit.run import audit
 from cli.demo.report import Report
@@ -82,20 +83,26 @@ async def _drive(var: Path, console: Console) -> Report:
             facts, breaches = await audit(stack.settings)
             return Report(
                 outcomes=outcomes,
-                histories=await _fetch_histories(stack.settings, outcomes),
+                histories=await fetch_histories(stack.settings, outcomes),
                 facts=facts,
                 breaches=breaches,
                 temporal_ui=stack.endpoints.temporal_ui,
             )
 
 
-async def _fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> dict[str, str]:
+async def fetch_histories(settings: Settings, outcomes: Sequence[Outcome]) -> dict[str, str]:
     """The history of every workflow, by the kind of workflow and how its order ended."""
     client = await connect_temporal(settings)
     histories = {}
     for outcome in outcomes:
         for workflow_id in outcome.workflow_ids:
-            history = await client.get_workflow_handle(workflow_id).fetch_history()
             kind = workflow_id.partition("-")[0]
-            histories[f"{kind} {outcome.slug}".replace(" ", "-")] = _STACK_TRACE.sub("", history.to_json())
+            name = f"{kind} {outcome.slug}".replace(" ", "-")
+            histories[name] = await fetch_history(client, workflow_id)
     return histories
+
+
+async def fetch_history(client: Client, workflow_id: str) -> str:
+    """The history of a workflow's last run, as JSON without stack traces."""
+    history = await client.get_workflow_handle(workflow_id).fetch_history()
+    return _STACK_TRACE.sub("", history.to_json())

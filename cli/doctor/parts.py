@@ -11,7 +11,10 @@ from typing import Final
 from cli.doctor.finding import Finding, State, found
 from runtime.health import Checks, ask
 from runtime.identity import Credentials, Part
+from runtime.release import worker_version
 from runtime.settings import Settings, SettingsError
+from runtime.temporal import TemporalAway, TemporalRefused, connect_temporal
+from runtime.temporal_deployment import Deployment
 from runtime.tokens import TokenVerifier
 
 _SECONDS: Final = 15.0
@@ -30,7 +33,10 @@ async def examine_part(part: str, settings: Settings) -> Sequence[Finding]:
     except SettingsError as error:
         return [Finding(part, "settings", State.WRONG, line) for line in str(error).splitlines()]
     findings.insert(0, Finding(part, "settings", State.OK))
-    return findings + [found(part, name, _with_setting(part, name, problems.get(name))) for name in looked_at]
+    findings += [found(part, name, _with_setting(part, name, problems.get(name))) for name in looked_at]
+    if part == "order-worker" and "temporal" not in problems:
+        findings.append(await _examine_version(settings))
+    return findings
 
 
 def _with_setting(part: str, name: str, problem: str | None) -> str | None:
@@ -70,10 +76,41 @@ async def _open_checks(part: str, settings: Settings) -> AsyncIterator[Checks]:
             from workers.relay.process import checks_of
 
             yield checks_of(settings)
+        case "codec-server":
+            from runtime.temporal_codec import payload_codec
+            from workers.codec.users import open_users
+
+            payload_codec(settings)
+            async with open_users(settings) as (_, user_service):
+                yield Checks(uses={"user": user_service})
         case _:
             bootstrap = importlib.import_module(f"services.{part}.bootstrap").bootstrap
             async with bootstrap(settings) as components:
                 yield components.checks
+
+
+async def _examine_version(settings: Settings) -> Finding:
+    """Whether order workers of this version get new orders: one that does not may be on its way in, or out."""
+    own, client = worker_version(settings), await connect_temporal(settings, lazy=True)
+    deployment = Deployment(client, own.deployment_name, task_queue=settings.temporal_task_queue)
+    part, check = "order-worker", "version"
+    try:
+        info = await deployment.find()
+    except (TemporalAway, TemporalRefused) as error:
+        return Finding(part, check, State.SKIPPED, f"cannot be asked: {error}")
+    if info is None:
+        return Finding(part, check, State.SKIPPED, "no order worker has asked for work yet")
+    routing = info.routing_config
+    current = routing.current_deployment_version.build_id
+    if own.build_id in (current, routing.ramping_deployment_version.build_id):
+        return Finding(part, check, State.OK)
+    return Finding(
+        part,
+        check,
+        State.ADVICE,
+        f"version {own.build_id} gets no new orders, {current or 'none'} does: `ordersaga deployment current "
+        f"{own.build_id}`, or `ordersaga deployment drain {own.build_id}`",
+    )
 
 
 def _examine_certificate(part: str, settings: Settings) -> Finding:

@@ -58,6 +58,9 @@ authority parts-ca
 for part in $parts; do
   certificate parts-ca "$part" "DNS:$part.ordersaga,URI:spiffe://ordersaga/$part" serverAuth,clientAuth
 done
+for operator in ${OPERATORS:-}; do # for people with the command, and in no container
+  certificate parts-ca "operator-$operator" "URI:spiffe://ordersaga/operator/$operator" clientAuth
+done
 authority servers-ca
 for server in postgres temporal kafka mail; do
   certificate servers-ca "$server" "DNS:$server,DNS:localhost" serverAuth,clientAuth

@@ -10,10 +10,11 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_asyncio
 from temporalio.api.common.v1 import WorkflowExecution
@@ -30,8 +31,7 @@ pytestmark = [pytest.mark.more, pytest.mark.long]
 
 PATIENCE = 5.0
 WATCH = 2.0
-DECLINED_FOR_GOOD = "pm_unknown"
-"""A payment method that Stripe does not know: the order's payment is refused, and is undone."""
+LOST = "kind=order step=workflow"
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ class OnCall:
     shop: Shop
     customer: Customer
     product_id: str
-    figures: list[str] = field(default_factory=list)
     _broke_at: float = 0.0
     _acted_at: float = 0.0
+    _called_after: float = 0.0
 
     async def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command as the operator; its exit code and what it said."""
@@ -81,6 +81,12 @@ class OnCall:
 
     async def pending_orders(self, number: int) -> Sequence[Json]:
         return await asyncio.gather(*(self.pending() for _ in range(number)))
+
+    async def cancel(self, order_id: str) -> None:
+        """Ask for its cancellation, as its customer."""
+        headers = {**self.customer.token, "Idempotency-Key": new_id(), "Prefer": "wait=0"}
+        asked = await self.chaos.client.gateway.post(f"/v1/orders/{order_id}/cancel", json={}, headers=headers)
+        asked.raise_for_status()
 
     async def ends(self, order_id: str, status: str) -> None:
         await self.chaos.client.until_status(self.customer, order_id, status)
@@ -112,6 +118,16 @@ class OnCall:
         """Free it by mending its cause."""
         self._acted_at = time.monotonic()
 
+    async def are_called_for(self, orders: Collection[str], *, query: str) -> None:
+        """Wait until somebody is called for all of them."""
+
+        async def called() -> set[str]:
+            _, said = await self.run("attention", "--json", "--query", query)
+            return {each["id"] for each in json.loads(said)} & set(orders)
+
+        await until(called, lambda found: found == set(orders))
+        self._called_after = time.monotonic() - self._broke_at
+
     async def is_free(self, about: str, kind: str, record: Callable[[str, object], None]) -> None:
         """Wait until nobody is called for it any more, and say how long everything took."""
         freed_after = time.monotonic() - self._acted_at
@@ -119,8 +135,6 @@ class OnCall:
         record(
             "figure", f"{kind}: called for after {self._called_after:.1f} s, free {freed_after:.1f} s after the action"
         )
-
-    _called_after: float = 0.0
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -163,7 +177,7 @@ async def test_a_step_that_is_parked(on_call: OnCall, record_property: Record) -
     held = "UPDATE reservations SET status = '{}' WHERE order_id = %s"
     await execute(dsn, held.format("COMMITTED"), order_id)  # a slip in the database, which no undo may take back
     on_call.breaks()
-    await on_call.chaos.client.cancel(on_call.customer, order_id, key=new_id(), wait=0)
+    await on_call.cancel(order_id)
     called = await on_call.is_called_for(order_id, steps={"release"})
     await execute(dsn, held.format("ACTIVE"), order_id)
     said = await on_call.act("retry", order_id, "--note", "the slip is mended")
@@ -202,14 +216,8 @@ async def test_a_history_that_is_lost_for_all_orders(on_call: OnCall, record_pro
     for order in orders:
         await on_call.chaos.client.pay(order)
     lost = {order["id"] for order in orders}
-
-    async def called() -> set[str]:
-        _, said = await on_call.run("attention", "--json", "--query", "kind=order step=workflow")
-        return {each["id"] for each in json.loads(said)} & lost
-
-    await until(called, lambda found: found == lost)
-    on_call._called_after = time.monotonic() - on_call._broke_at
-    await on_call.act("repair", "--query", "kind=order step=workflow", "--note", "Temporal was restored")
+    await on_call.are_called_for(lost, query=LOST)
+    await on_call.act("repair", "--query", LOST, "--note", "Temporal was restored")
     await asyncio.gather(*(on_call.ends(order_id, "PAID") for order_id in lost))
 
     await on_call.is_free(orders[0]["id"], "history lost (30 orders)", record_property)
@@ -268,7 +276,5 @@ async def test_money_stock_and_orders_agree_after_all_of_it(on_call: OnCall) -> 
 
 
 async def execute(dsn: str, statement: str, *parameters: object) -> None:
-    import psycopg
-
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        await connection.execute(statement, parameters)
+        await connection.execute(statement.encode(), parameters)

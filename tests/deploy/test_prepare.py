@@ -14,6 +14,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 import yaml
+from cryptography.x509 import SubjectAlternativeName, UniformResourceIdentifier, load_pem_x509_certificates
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -172,3 +173,15 @@ def execute_all(admin: str, script: str) -> None:
     with psycopg.connect(admin, autocommit=True) as connection:
         for statement in script.splitlines():
             connection.execute(statement.encode())
+
+
+def test_each_operator_gets_a_certificate_with_their_name(tmp_path: Path) -> None:
+    assert prepare(tmp_path, **STRIPE, OPERATORS="ada grace").returncode == 0
+    secrets = tmp_path / "secrets"
+
+    for name in ("ada", "grace"):
+        certificate, key = (secrets / f"operator-{name}.{suffix}" for suffix in ("crt", "key"))
+        Credentials(Part.OPERATOR, ca=secrets / "parts-ca.crt", certificate=certificate, key=key)
+        [made] = load_pem_x509_certificates(certificate.read_bytes())
+        names = made.extensions.get_extension_for_class(SubjectAlternativeName).value
+        assert names.get_values_for_type(UniformResourceIdentifier) == [f"spiffe://ordersaga/operator/{name}"]

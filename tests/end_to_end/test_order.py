@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from sandbox.environment import process_environment
 from sandbox.processes import ROOT
 from tests.support.client import NAME, PRICE, STREET, Customer, Event, Json, StackClient, order_of, running_stack, until
 
+AUDIT = (sys.executable, "-m", "cli.main", "audit")
 SERVICES = {"order", "payment", "notification", "inventory", "product", "user"}
 OUR_PROCESSES = SERVICES | {"gateway", "relay", "order-worker", "stripe-double", "mail-sink"}
 
@@ -204,18 +205,51 @@ async def test_neither_the_history_nor_the_events_tell_who_the_customer_is(
 
 
 async def test_the_audit_finds_that_money_stock_and_orders_agree(client: StackClient, paid: PaidOrder) -> None:
-    command = [sys.executable, "-m", "cli.main", "audit"]
-    environment = process_environment(client.stack.settings, *SETTINGS)
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
+    code, output, _ = await run_command(*AUDIT, environment=process_environment(client.stack.settings, *SETTINGS))
 
-    assert process.returncode == 0, output.decode()
+    assert code == 0, output.decode()
     assert output.decode().count("holds") == len(CHECKS)
 
 
-async def run_command(*command: str) -> tuple[int | None, bytes, bytes]:
+async def test_the_audit_holds_while_stripe_loses_half_of_its_answers(client: StackClient, paid: PaidOrder) -> None:
+    await client.break_stripe({"api": {"lose_response": 0.5, "error_500_before": 0.2, "error_429": 0.1}, "seed": 1})
+    try:
+        code, output, _ = await run_command(*AUDIT, environment=process_environment(client.stack.settings, *SETTINGS))
+    finally:
+        await client.break_stripe({})
+
+    assert (code, output.decode().count("holds")) == (0, len(CHECKS))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "not_checked", "in_part"),
+    [
+        ("kafka_bootstrap", "127.0.0.1:1", [], [5]),
+        ("temporal_address", "127.0.0.1:1", [6], [1]),
+        ("stripe_api_base", "http://127.0.0.1:1", [7], [2]),
+    ],
+)
+async def test_the_audit_checks_what_it_can_while_somebody_is_away(
+    client: StackClient, paid: PaidOrder, setting: str, value: str, not_checked: list[int], in_part: list[int]
+) -> None:
+    settings = client.stack.settings.model_copy(update={setting: value})
+
+    code, output, errors = await run_command(*AUDIT, "--json", environment=process_environment(settings, *SETTINGS))
+
+    report = json.loads(output)
+    by_result = {
+        result: [one["number"] for one in report["invariants"] if one["result"] == result]
+        for result in ("broken", "not checked", "in part")
+    }
+    assert (code, errors) == (3, b"")
+    assert by_result == {"broken": [], "not checked": not_checked, "in part": in_part}
+    assert len(report["unread"]) == 1
+    assert report["orders"] >= 1
+
+
+async def run_command(*command: str, environment: Mapping[str, str] | None = None) -> tuple[int | None, bytes, bytes]:
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     output, errors = await process.communicate()
     return process.returncode, output, errors

@@ -11,6 +11,20 @@ _ROOMS = "services/payment"
 
 PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
+        breaks="a failed authentication is no attempt",
+        file=f"{_ROOMS}/webhooks/processing.py",
+        source="if event.is_failed_authentication:  # no",
+        mutated="if False:  # no",
+        tests=["tests/payment/test_events.py"],
+    ),
+    Mutation(
+        breaks="a failed authentication is an attempt each time that its event is processed",
+        file=f"{_ROOMS}/payments/decisions.py",
+        source="if event_id in payment.failed_charges:",
+        mutated="if False:",
+        tests=["tests/payment/test_events.py"],
+    ),
+    Mutation(
         breaks="a payment that is closing is confirmed",
         file=f"{_ROOMS}/payments/intents.py",
         source="if payment.closing or not payment.is_untried:",

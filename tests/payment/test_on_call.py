@@ -186,8 +186,10 @@ async def test_what_stands_still_is_found_by_an_index_that_holds_nothing_else(
 ) -> None:
     async with harness.database.transaction() as connection:
         for part in FULL.split(";"):
-            await connection.execute(part)  # type: ignore[arg-type]  # of constants
-        plan = await connection.fetch_all(dict, f"EXPLAIN {statement}", older_than=timedelta(minutes=1), most=500)  # type: ignore[misc]
+            await connection.execute(part)
+        plan: list[dict[str, str]] = await connection.fetch_all(
+            dict, f"EXPLAIN {statement}", older_than=timedelta(minutes=1), most=500
+        )
         await connection.execute("TRUNCATE provider_events, payments CASCADE")
     lines = [row["QUERY PLAN"] for row in plan]
 

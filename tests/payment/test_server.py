@@ -20,8 +20,10 @@ from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.process import Lifecycle
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable
+from sandbox.certificates import OPERATOR
 from sandbox.ports import free_port
 from services.payment.server import grpc_service, run
+from tests.support.background import running
 from tests.support.payment_harness import ADMIN, PaymentHarness, payment_harness, sign
 from tests.support.rpc import call, channel_to
 
@@ -380,3 +382,78 @@ async def test_refusals_of_a_refund_say_what_is_left_or_which_dispute_it_is(
 
     assert (too_much.refusal, too_much.details["left"]) == (Refusal.REFUND_EXCEEDS_PAYMENT, "2599")
     assert (disputed.refusal, disputed.details["dispute_id"]) == (Refusal.PAYMENT_DISPUTED, dispute_id)
+
+
+async def test_the_order_service_retries_and_dismisses_events(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened()
+    await harness.customer_pays(payment, "pm_card_visa")
+    await harness.deliver(await harness.webhook_bodies("payment_intent.succeeded", "payment_intent.created"))
+    [row] = await harness.rows(
+        "UPDATE provider_events SET next_attempt_at = now() + interval '1 h' WHERE status = 'RECEIVED' "
+        "RETURNING event_id"
+    )
+    retry = pb.RetryEventRequest(event_id=row["event_id"])
+    dismiss = pb.DismissEventRequest(event_id=row["event_id"], note="operator:ada: paid out by hand")
+
+    async with running(harness.components.inbox.run):
+        retried = await call(payments.RetryEvent, retry, caller=SERVICE, deadline=DEADLINE)
+    done = await refusal(payments.DismissEvent, dismiss)
+    unknown = await refusal(payments.RetryEvent, pb.RetryEventRequest(event_id="evt_unknown"))
+    bad = await refusal(payments.DismissEvent, pb.DismissEventRequest())
+
+    assert (retried.done, retried.outcome) == (True, "it is processed")
+    assert done.refusal is Refusal.EVENT_DONE
+    assert unknown.refusal is Refusal.EVENT_NOT_FOUND
+    assert (bad.refusal, set(bad.details)) == (Refusal.INVALID_ARGUMENT, {"note"})
+
+
+async def test_the_order_service_lists_refunds_and_disputes_that_have_to_have_a_workflow(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+    refund = (await harness.request(payment, 500)).refund
+    dispute_id = await harness.dispute(payment)
+    await harness.hear("charge.dispute.created")
+    for table in ("refunds", "disputes"):
+        await harness.rows(f"UPDATE {table} SET updated_at = now() - interval '11 s' WHERE saga_open RETURNING id")  # noqa: S608
+
+    found = {
+        kind: await call(
+            payments.ListOpenCases, pb.ListOpenCasesRequest(kind=kind, most=500), caller=SERVICE, deadline=DEADLINE
+        )
+        for kind in (pb.OPEN_CASE_KIND_REFUND, pb.OPEN_CASE_KIND_DISPUTE)
+    }
+    after = pb.ListOpenCasesRequest(kind=pb.OPEN_CASE_KIND_DISPUTE, after=dispute_id, most=1)
+    bad = await refusal(payments.ListOpenCases, pb.ListOpenCasesRequest(most=501))
+    no_id = await refusal(
+        payments.ListOpenCases, pb.ListOpenCasesRequest(kind=pb.OPEN_CASE_KIND_REFUND, after="du_1", most=1)
+    )
+
+    assert {kind: [(case.id, case.order_id) for case in answer.cases] for kind, answer in found.items()} == {
+        pb.OPEN_CASE_KIND_REFUND: [(refund.id, payment.order_id)],
+        pb.OPEN_CASE_KIND_DISPUTE: [(dispute_id, payment.order_id)],
+    }
+    assert not (await call(payments.ListOpenCases, after, caller=SERVICE, deadline=DEADLINE)).cases
+    assert (set(bad.details), set(no_id.details)) == ({"kind", "most"}, {"after"})
+
+
+async def test_an_operator_asks_for_a_refund_under_their_name(
+    harness: PaymentHarness, payments: PaymentServiceStub
+) -> None:
+    payment = await harness.opened("pm_card_visa")
+    request = refund_request(payment.order_id, amount=500, note="the parcel was lost")
+    ada = Caller(CallerRole.OPERATOR, OPERATOR)
+
+    first = await call(payments.RequestRefund, request, caller=ada, deadline=DEADLINE)
+    again = await call(payments.RequestRefund, request, caller=ada, deadline=DEADLINE)
+
+    [refund] = (await harness.stored(payment)).refunds
+    assert (first.replayed, again.replayed, again.refund.id, refund.id) == (
+        False,
+        True,
+        first.refund.id,
+        first.refund.id,
+    )
+    assert (refund.requested_by, refund.requested_by_operator, refund.note) == (None, OPERATOR, "the parcel was lost")

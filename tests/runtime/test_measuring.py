@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -137,3 +138,17 @@ async def test_a_process_shows_its_metrics_whatever_is_away(
     assert answer.status_code == 200
     assert shown["ordersaga_measurement_up", frozenset({("measurement", "tests 0")})] == 0
     assert shown["ordersaga_part_ready", frozenset({("part", "order")})] == 0  # it has not started
+
+
+async def test_a_port_that_somebody_else_took_is_not_the_end_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = iter([taken.getsockname()[1], free_port()])
+        monkeypatch.setattr(sdk_metrics, "_free_port", lambda: next(ports))
+        monkeypatch.setattr(sdk_metrics, "_ports", [])
+
+        sdk_metrics.measured_runtime.__wrapped__()
+
+        assert len(sdk_metrics._ports) == 1
+        assert await sdk_metrics.read_sdk_metrics() == b""  # nobody has counted anything

@@ -363,10 +363,10 @@ async def test_a_refund_of_an_open_order_is_to_be_told_again(harness: StepHarnes
     order_id, request = await accepted(harness)
     await harness.do(OrderSteps.mark_pending, request)
 
-    with pytest.raises(Exception, match="PENDING") as error:
+    with pytest.raises(ApplicationError, match="PENDING") as error:
         await harness.do(OrderSteps.mark_refunded, refunding(order_id, new_id(), 1))
 
-    assert not isinstance(error.value, ApplicationError)  # which alone would not be tried again
+    assert not error.value.non_retryable
     assert await harness.history(order_id) == ["RECEIVED", "PENDING"]
 
 

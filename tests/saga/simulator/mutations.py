@@ -127,7 +127,7 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
         service=broken_services.attempts_counted_at_each_look,
         beginning="declined",
         moves=("declined@*",),
-        found_by="PAYMENT_DECLINED after 2 failed charges",
+        found_by="PAYMENT_DECLINED after 2 failed attempts",
     ),
     "cancel after the pivot": Mutation(
         workflows=_order(broken_workflows.CancelAfterThePivot),
