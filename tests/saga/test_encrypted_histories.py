@@ -9,13 +9,15 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Replayer
 
+from cli.replay.gate import Gate
+from cli.replay.histories import Source
+from cli.replay.verdict import Verdict
 from runtime.settings import Settings
 from runtime.temporal_codec import data_converter
 from tests.support.saga_shop import open_shop
-from workers.order_worker import WORKFLOWS, workflow_runner
 
 
 async def test_an_encrypted_order_is_paid_shows_no_payload_to_the_server_and_replays_with_the_key(
@@ -39,6 +41,7 @@ async def test_an_encrypted_order_is_paid_shows_no_payload_to_the_server_and_rep
     seen = history.to_json()
     assert "binary/encrypted" in str(history.events)
     assert product not in str(history.events)
-    replayer = Replayer(workflows=WORKFLOWS, workflow_runner=workflow_runner(sandbox=True), data_converter=converter)
-    replayed = await replayer.replay_workflow(type(history).from_json(run.id, seen))
-    assert replayed.replay_failure is None
+    source = Source.of(run.id, type(history).from_json(run.id, seen))
+    async with Gate(converter) as with_key, Gate(DataConverter.default) as without:
+        assert (await with_key.replay(source)).verdict is Verdict.REPLAYS
+        assert (await without.replay(source)).verdict is Verdict.DIFFERS
