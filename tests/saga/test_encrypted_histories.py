@@ -18,8 +18,10 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Replayer
 
+from cli.replay.gate import Gate
+from cli.replay.histories import Source
+from cli.replay.verdict import Verdict
 from domain.refunds import RefundStatus
 from domain.saga import OrderResult, dispute_workflow_id
 from runtime.settings import Settings
@@ -33,7 +35,6 @@ from tests.support.saga_refunds import (
     request_refund,
 )
 from tests.support.saga_shop import open_shop
-from workers.order_worker import WORKFLOWS, workflow_runner
 
 SEARCHED: Final = {"OrderStatus", "CustomerId", "OrderTotal", "OrderAttention"}
 """Search attributes: what the server is to find, it has to read."""
@@ -105,9 +106,9 @@ async def metadata_of(client: Client, run: Run) -> Message:
 
 async def replays(converter: DataConverter, run: Run, history: WorkflowHistory) -> bool:
     """Whether it does, from what the server shows of it."""
-    replayer = Replayer(workflows=WORKFLOWS, workflow_runner=workflow_runner(sandbox=True), data_converter=converter)
-    shown = WorkflowHistory.from_json(run.id, history.to_json())
-    return (await replayer.replay_workflow(shown, raise_on_replay_failure=False)).replay_failure is None
+    source = Source.of(run.id, WorkflowHistory.from_json(run.id, history.to_json()))
+    async with Gate(converter) as gate:
+        return (await gate.replay(source)).verdict is Verdict.REPLAYS
 
 
 async def test_what_orders_refunds_and_disputes_leave_at_the_server_has_no_plain_text_but_what_it_searches_by(
