@@ -47,10 +47,12 @@ def measured_runtime() -> Runtime:
 def _runtime(port: int) -> Runtime:
     from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
+    from runtime.temporal_logs import core_logging
+
     metrics = PrometheusConfig(
         f"{_HOST}:{port}", counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
     )
-    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics, logging=core_logging()))
     _ports.append(port)
     return runtime
 

@@ -19,6 +19,7 @@ from runtime.refusal import OtherSideAway, Unavailable
 from runtime.sdk_metrics import measured_runtime
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import data_converter
+from runtime.temporal_logs import logged_runtime
 from runtime.temporal_tracing import client_interceptors
 
 log = structlog.stdlib.get_logger(__name__)
@@ -75,7 +76,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         data_converter=data_converter(settings),
         interceptors=client_interceptors(),
         lazy=lazy,
-        runtime=None if settings.probe_port is None else measured_runtime(),
+        runtime=logged_runtime() if settings.probe_port is None else measured_runtime(),
     )
 
 

@@ -76,6 +76,13 @@ async def _open_checks(part: str, settings: Settings) -> AsyncIterator[Checks]:
             from workers.relay.process import checks_of
 
             yield checks_of(settings)
+        case "codec-server":
+            from runtime.temporal_codec import payload_codec
+            from workers.codec.users import open_users
+
+            payload_codec(settings)
+            async with open_users(settings) as (_, user_service):
+                yield Checks(uses={"user": user_service})
         case _:
             bootstrap = importlib.import_module(f"services.{part}.bootstrap").bootstrap
             async with bootstrap(settings) as components:

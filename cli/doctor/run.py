@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cli.doctor import installation
 from cli.doctor.finding import Finding
 from cli.doctor.parts import examine_part
-from cli.serve import PARTS
+from cli.serve import OPTIONAL, PARTS
 from runtime.logs import configure_logging
 from runtime.settings import Settings, SettingsError
 
@@ -27,11 +27,12 @@ def examine(settings: Settings, names: Sequence[str]) -> list[Finding]:
 
 async def look(settings: Settings, names: Sequence[str]) -> list[Finding]:
     """As `examine`."""
-    known = (*PARTS, installation.NAME)
+    every = (*PARTS, installation.NAME)
+    known = (*every, *OPTIONAL)
     if unknown := [name for name in names if name not in known]:
         raise SettingsError(f"there is no part {', '.join(unknown)}; these are: {', '.join(known)}")
     findings: list[Finding] = []
-    for name in names or known:
+    for name in names or every:
         is_part = name != installation.NAME
         findings += await (examine_part(name, settings) if is_part else installation.examine_installation(settings))
     return findings

@@ -164,6 +164,14 @@ async def test_nothing_is_wrong_with_the_embedded_stack(client: StackClient) -> 
     assert {finding.part for finding in findings} == {*PARTS, "installation"}
 
 
+async def test_what_an_installation_may_have_besides_is_looked_at_when_it_is_named(client: StackClient) -> None:
+    findings = await look(client.stack.settings, ["codec-server"])
+
+    assert {(finding.check, finding.state) for finding in findings} == {
+        *(("settings", State.OK), ("certificate", State.OK), ("user", State.OK)),
+    }
+
+
 @pytest.mark.parametrize("what", BROKEN)
 async def test_what_is_broken_is_named_with_what_mends_it_and_nothing_else_is(
     client: StackClient, what: str, tmp_path: Path

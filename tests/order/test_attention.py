@@ -11,6 +11,7 @@ from domain.ids import new_id
 from domain.orders import OrderStatus
 from runtime.on_call import Concern
 from services.order.attention.model import SAGA, WATCHER, Wanted
+from services.order.attention.repository import OPEN_ORDERS
 from services.order.errors import NothingToDecide, OrderNotFound
 from tests.support.order_shop import OrderShop
 from tests.support.rows import fetch_rows
@@ -151,3 +152,24 @@ async def test_how_long_an_order_stands_is_measured_by_the_clock_of_its_database
     assert timedelta(0) <= stood < timedelta(minutes=10)
     assert overdue is not None
     assert stood - overdue == timedelta(seconds=900)
+
+
+CLOSED = """
+    INSERT INTO orders (id, user_id, status, currency, refunded, payment_window_seconds, shipping_address, seq,
+                        created_at, updated_at, attempts, next_attempt_at)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'PAID', 'EUR', 0, 900, '{}', 3, now(), now(), 0, now()
+      FROM generate_series(1, 20000)
+"""
+
+
+async def test_the_look_at_open_orders_reads_no_closed_one(empty_shop: OrderShop) -> None:
+    await empty_shop.pending()
+    async with empty_shop.database.autocommit() as connection:
+        await connection.execute(CLOSED)
+        await connection.execute("ANALYZE orders")
+        plan: list[dict[str, str]] = await connection.fetch_all(dict, f"EXPLAIN {OPEN_ORDERS}", after=None, limit=100)
+        await connection.execute("TRUNCATE orders CASCADE")
+
+    lines = [row["QUERY PLAN"] for row in plan]
+    assert any("ix_orders_open" in line for line in lines)
+    assert not any("Seq Scan" in line for line in lines)

@@ -391,8 +391,8 @@ async def test_the_order_service_retries_and_dismisses_events(
     await harness.customer_pays(payment, "pm_card_visa")
     await harness.deliver(await harness.webhook_bodies("payment_intent.succeeded", "payment_intent.created"))
     [row] = await harness.rows(
-        "UPDATE provider_events SET next_attempt_at = now() + interval '1 h' WHERE status = 'RECEIVED'"
-        " RETURNING event_id"
+        "UPDATE provider_events SET next_attempt_at = now() + interval '1 h' WHERE status = 'RECEIVED' "
+        "RETURNING event_id"
     )
     retry = pb.RetryEventRequest(event_id=row["event_id"])
     dismiss = pb.DismissEventRequest(event_id=row["event_id"], note="operator:ada: paid out by hand")

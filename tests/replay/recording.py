@@ -154,16 +154,16 @@ async def record_repair(recording: Recording) -> None:
     await recording.keep_order(customer, order, "repaired")
 
 
-async def record_failed_refund(recording: Recording, decision: str, scenario: str) -> None:
+async def record_failed_refund(recording: Recording, decision: str, scenario: str, *, ends: str) -> None:
     """The customer's bank sends a refund back, and a person decides what becomes of it."""
     customer, product = await _customer(recording, f"sent-back-{decision}"), await _product(recording, "Lamp")
     order = await recording.shop.order(customer, [Line(product_id=product.id, quantity=1)], payment_method=VISA)
-    await recording.shop.wait_until_closed(customer, order.id)
-    await recording.shop.refund(order, amount=1_000)
+    paid = await recording.shop.wait_until_closed(customer, order.id)
+    await recording.shop.refund(paid, amount=1_000)
     dsn = recording.stack.endpoints.postgres["payment"]
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
-        query = "SELECT id::text, stripe_refund_id FROM refunds WHERE order_id = %s"
-        found = await (await connection.execute(query, (order.id,))).fetchone()
+        query = "SELECT id::text, stripe_refund_id FROM refunds WHERE payment_id = %s"
+        found = await (await connection.execute(query, (paid.payment_id,))).fetchone()
     assert found is not None
     refund_id, at_stripe = found
     async with httpx.AsyncClient(base_url=recording.stack.endpoints.stripe, trust_env=False) as stripe:
@@ -172,9 +172,8 @@ async def record_failed_refund(recording: Recording, decision: str, scenario: st
     workflow_id = refund_workflow_id(refund_id)
     await recording.needs_attention(workflow_id, "carry_out_refund")
     await recording.decide(workflow_id, decision)
-    await recording.client.get_workflow_handle(workflow_id).result()
-    closed = await recording.shop.get_order(customer, order.id)
-    await recording.keep(workflow_id, scenario, closed.status)
+    await recording.keep(workflow_id, scenario, ends)
+    await until(lambda: recording.shop.get_order(customer, order.id), lambda found: found.status == ends)
 
 
 async def _customer(recording: Recording, role: str) -> Customer:
@@ -198,8 +197,8 @@ async def record(version: str) -> dict[str, str]:
             rest: list[Callable[[], Awaitable[None]]] = [
                 lambda: record_stuck_steps(recording),
                 lambda: record_repair(recording),
-                lambda: record_failed_refund(recording, "retry", "failed then replaced"),
-                lambda: record_failed_refund(recording, "resolve", "failed then resolved"),
+                lambda: record_failed_refund(recording, "retry", "failed then replaced", ends="PARTIALLY_REFUNDED"),
+                lambda: record_failed_refund(recording, "resolve", "failed then resolved", ends="PAID"),
             ]
             for each in rest:
                 await each()

@@ -47,7 +47,7 @@ async def gate() -> AsyncIterator[Gate]:
 def test_there_is_a_history_of_every_workflow_and_outcome() -> None:
     outcomes = {(path.stem.split("-")[0], path.stem.rsplit("-", 1)[-1]) for path in HISTORIES}
 
-    assert outcomes == {
+    assert outcomes >= {
         ("order", "paid"),
         ("order", "failed"),
         ("order", "cancelled"),

@@ -115,6 +115,10 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "NotificationService/SendSms": _FOR_ADMINS,
     "NotificationService/RetryNotification": _BY_ORDER,
     "NotificationService/DismissNotification": _BY_ORDER,
+    "NotificationService/ListDeadLetters": _BY_OPERATORS,
+    "NotificationService/GetDeadLetter": _BY_OPERATORS,
+    "NotificationService/RetryDeadLetter": _BY_OPERATORS,
+    "NotificationService/ResolveDeadLetter": _BY_OPERATORS,
     "OnCallService/ListConcerns": {**_BY_ORDER, **_BY_OPERATORS},
     "OnCallService/DescribeOrder": {**_FOR_USERS, **_BY_OPERATORS},
 }

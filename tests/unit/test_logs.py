@@ -98,3 +98,15 @@ def test_an_error_does_not_take_what_was_entered_into_the_log(failing: str, kept
 def _of_error(line: dict[str, Any]) -> str:
     """The error's own words in a traceback, without the lines of code that it shows."""
     return str(line.get("exception", "")).rpartition("\nTraceback")[2].split('File "<string>"')[-1]
+
+
+def test_a_line_of_the_core_of_temporals_sdk_is_a_line_of_the_log() -> None:
+    [line] = logged(
+        "from types import SimpleNamespace\n"
+        "from runtime.temporal_logs import core_logging\n"
+        "text = SimpleNamespace(level=30, target='worker', message='slow', time=1.0,\n"
+        f"                       fields={{'workflow_id': 'order-{ORDER_ID}'}})\n"
+        "core_logging().forwarding._on_logs([text])\n"
+    )
+
+    assert (line["logger"], line["level"], line["order_id"]) == ("temporalio.core", "warning", ORDER_ID)

@@ -46,7 +46,7 @@ _RECONCILE: Final = f"""
     SELECT {_COLUMNS}, %(raised_by)s, now(), now() FROM found
     ON CONFLICT {_OPEN} {_NEWER}
 """  # noqa: S608 - put together from constants
-_OPEN_ORDERS: Final = """
+OPEN_ORDERS: Final = """
     SELECT id, status, now() - moved_at AS stood,
            CASE status WHEN 'PENDING'
                 THEN now() - moved_at - make_interval(secs => payment_window_seconds) END AS overdue,
@@ -181,7 +181,7 @@ class AttentionRepository:
 
     async def find_open_orders(self, *, after: str | None, limit: int) -> list[OpenOrder]:
         """Orders that are open, a batch at a time, by their ids."""
-        return await self._connection.fetch_all(OpenOrder, _OPEN_ORDERS, after=after, limit=limit)
+        return await self._connection.fetch_all(OpenOrder, OPEN_ORDERS, after=after, limit=limit)
 
     async def add_action(self, action: Action) -> None:
         """Keep what an operator did."""
