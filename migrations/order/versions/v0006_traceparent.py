@@ -6,7 +6,7 @@ from alembic import op
 revision = "0006"
 down_revision = "0005"
 
-_TABLES = ("orders", "cancellation_requests")
+_TABLES = ("orders", "cancellation_requests", "looks")
 
 
 def upgrade() -> None:
