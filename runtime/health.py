@@ -51,7 +51,8 @@ class Checks:
 def seldom(check: Check, *, interval: float) -> Check:
     """The check, made once an `interval` of seconds: for what is not to be asked at each probe.
 
-    One that is cut off because it takes too long is not made again sooner than any other.
+    One that is cut off because it takes too long is not made again sooner than any other. Who asks while it is being
+    made gets the answer before it.
     """
     answer: str | None = None
     asked_at: float | None = None
@@ -59,8 +60,15 @@ def seldom(check: Check, *, interval: float) -> Check:
     async def ask() -> str | None:
         nonlocal answer, asked_at
         if asked_at is None or monotonic() - asked_at > interval:
-            answer, asked_at = "it did not answer in time", monotonic()
-            answer = await check()
+            asked_at = monotonic()
+            try:
+                answer = await check()
+            except asyncio.CancelledError:
+                answer = "it did not answer in time"
+                raise
+            except Exception:
+                asked_at = None  # it has no answer to give again
+                raise
         return answer
 
     return ask

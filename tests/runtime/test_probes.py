@@ -113,6 +113,32 @@ async def test_what_is_seldom_asked_and_was_cut_off_is_not_asked_again_at_once()
     )
 
 
+async def test_who_asks_while_a_seldom_check_is_being_made_gets_the_answer_before_it() -> None:
+    may_answer = asyncio.Event()
+
+    async def slow() -> str | None:
+        await may_answer.wait()
+        return "it is away"
+
+    check = seldom(slow, interval=3_600)
+    first = asyncio.ensure_future(check())
+    await asyncio.sleep(0)
+    meanwhile = await check()
+    may_answer.set()
+
+    assert (meanwhile, await first, await check()) == (None, "it is away", "it is away")
+
+
+async def test_a_seldom_check_that_breaks_is_made_again() -> None:
+    async def breaks() -> str | None:
+        raise SettingsError("ORDERSAGA_STRIPE_API_KEY is not set")
+
+    checks = {"stripe": seldom(breaks, interval=3_600)}
+    answers = [await ask(checks), await ask(checks)]
+
+    assert answers == [{"stripe": "ORDERSAGA_STRIPE_API_KEY is not set"}] * 2
+
+
 async def test_a_setting_that_does_not_fit_is_a_problem_in_its_own_words() -> None:
     async def check() -> str | None:
         raise SettingsError("ORDERSAGA_KAFKA_CA_FILE: nowhere cannot be used")
