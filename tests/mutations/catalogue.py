@@ -129,11 +129,11 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         tests=["tests/saga/test_stuck_steps.py"],
     ),
     Mutation(
-        breaks="a workflow that failed or timed out is not seen as lost",
-        file="services/order/lost_workflows.py",
-        source='("Terminated", "Failed", "TimedOut")',
-        mutated='("Terminated",)',
-        tests=["tests/order/test_temporal.py"],
+        breaks="an order whose workflow Temporal's list does not show is taken to be well",
+        file="services/order/attention/workflows.py",
+        source="others = [each for each in ids if each not in well]",
+        mutated="others: list[str] = []",
+        tests=["tests/order/test_watch.py"],
     ),
     Mutation(
         breaks="a saga that was ended from outside is started again by whoever comes by",

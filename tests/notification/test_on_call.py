@@ -139,6 +139,7 @@ async def post(databases: Mapping[str, str]) -> AsyncIterator[Post]:
     async with bootstrap(settings, directory=cast("Directory", OneCustomer()), mail=relay, sms=relay) as service:
         async with service.database.autocommit() as connection:
             await connection.execute("DELETE FROM notifications")
+            await connection.execute("DELETE FROM dead_letters")
         yield Post(service=service, relay=relay)
 
 

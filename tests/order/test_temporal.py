@@ -33,7 +33,7 @@ from tests.support.order_shop import new_order
 
 NOBODYS_QUEUE = "nobody"
 """Where workflows stay as they were started."""
-OPEN_ATTENTION = "SELECT step, cause FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL"
+OPEN_ATTENTION = "SELECT step, cause FROM concerns WHERE order_id = %(id)s AND cleared_at IS NULL"
 
 
 @workflow.defn(name=ORDER_SAGA)

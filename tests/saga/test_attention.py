@@ -26,7 +26,7 @@ async def open_attention(shop: Shop, run: Run) -> list[tuple[str, str]]:
     try:
         return await fetch_rows(
             database,
-            "SELECT step, cause FROM attention WHERE order_id = %(id)s AND cleared_at IS NULL",
+            "SELECT step, cause FROM concerns WHERE order_id = %(id)s AND cleared_at IS NULL",
             id=run.id.removeprefix(order_workflow_id("")),
         )
     finally:

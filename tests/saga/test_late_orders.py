@@ -19,6 +19,7 @@ from runtime.settings import Settings
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.model import NewOrder
 from services.order.repository import OrderRepository
+from tests.support.identities import tls_settings
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.saga_shop import ADDRESS, TASK_QUEUE, Shop
 from workers.order_worker import make_worker, workflow_runner
@@ -27,7 +28,7 @@ Run = WorkflowHandle[Any, OrderResult]
 
 VISA = "pm_card_visa"
 NOBODYS_QUEUE = "saga-tests-without-a-worker"
-SETTINGS = Settings(temporal_task_queue=TASK_QUEUE)
+SETTINGS = Settings.model_validate({"temporal_task_queue": TASK_QUEUE, **tls_settings()})
 LIMIT = timedelta(seconds=SETTINGS.acceptance_limit)
 CLOCKS_APART = timedelta(minutes=5)
 

@@ -386,11 +386,11 @@ async def test_an_unknown_order_is_refused_by_name(harness: StepHarness) -> None
         assert await refusal(call) == "ORDER_NOT_FOUND"
 
 
-async def test_attention_keeps_its_first_cause_until_it_is_cleared(harness: StepHarness) -> None:
+async def test_attention_says_its_last_cause_until_it_is_cleared(harness: StepHarness) -> None:
     order_id, _ = await accepted(harness)
-    for why in ("away", "still away"):
+    for why in ("away", "refused"):
         await harness.do(OrderSteps.attention, AttentionRequest(order_id=order_id, step="reserve", why=why))
-    assert await harness.attention(order_id) == {"reserve": "away"}
+        assert await harness.attention(order_id) == {"reserve": why}
 
     for _ in range(2):
         await harness.do(OrderSteps.attention, AttentionRequest(order_id=order_id, step="reserve", why=None))

@@ -26,7 +26,7 @@ async def attention(shop: Shop, run: Run) -> list[tuple[str, bool]]:
     database = Database(shop.databases["order"], pool_size=1)
     found = await fetch_rows(
         database,
-        "SELECT step, cleared_at IS NULL FROM attention WHERE order_id = %(id)s ORDER BY since",
+        "SELECT step, cleared_at IS NULL FROM concerns WHERE order_id = %(id)s ORDER BY id",
         id=(await shop.order(run)).id,
     )
     await database.close()

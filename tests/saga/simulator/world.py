@@ -136,7 +136,8 @@ async def read_order(databases: CaseDatabases) -> OrderRow:
         SELECT id::text, status, reason,
                (SELECT json_agg(cause_id ORDER BY seq) FROM order_transitions) AS causes,
                (SELECT json_object_agg(refund_id, json_build_array(succeeded, version)) FROM order_refunds) AS refunds,
-               (SELECT json_object_agg(step, cause) FROM attention WHERE cleared_at IS NULL) AS attention
+               (SELECT json_object_agg(concat_ws(' ', kind, subject_id, step), cause) FROM concerns
+                 WHERE cleared_at IS NULL) AS attention
           FROM orders
         """,
     )
