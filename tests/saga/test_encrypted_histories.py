@@ -36,12 +36,12 @@ from tests.support.saga_refunds import (
 )
 from tests.support.saga_shop import open_shop
 
-SEARCHED: Final = {"OrderStatus", "CustomerId", "OrderTotal", "OrderAttention"}
+SEARCHED: Final = {"OrderStatus", "CustomerId", "OrderTotal", "OrderAttention", "TemporalChangeVersion"}
 """Search attributes: what the server is to find, it has to read."""
 MARKED: Final = {
     *("seq", "attempt", "activity_id", "activity_type"),
     *("complete_time", "backoff", "original_schedule_time", "activation_index"),
-}
+, "TemporalChangeVersion"}
 """What the SDK's core notes of a step that ran, without asking any codec: no input and no result."""
 METADATA_QUERY: Final = "__temporal_workflow_metadata"
 FAILURE: Final = "words of a failure"
