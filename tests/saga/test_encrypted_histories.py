@@ -41,7 +41,7 @@ SEARCHED: Final = {"OrderStatus", "CustomerId", "OrderTotal", "OrderAttention", 
 MARKED: Final = {
     *("seq", "attempt", "activity_id", "activity_type"),
     *("complete_time", "backoff", "original_schedule_time", "activation_index"),
-, "TemporalChangeVersion"}
+}
 """What the SDK's core notes of a step that ran, without asking any codec: no input and no result."""
 METADATA_QUERY: Final = "__temporal_workflow_metadata"
 FAILURE: Final = "words of a failure"
