@@ -21,8 +21,6 @@ OF_THE_SDK: Final = {
     "temporal_request_failure_total",
 }
 """What the Temporal SDK counts; tests/chaos/test_alerts.py sees them on a running stack."""
-OF_ATTENTION: Final = {"ordersaga_attention_open"}
-"""What the list of attention shows."""
 
 
 def anchors() -> set[str]:
@@ -59,7 +57,7 @@ def test_alerts_read_metrics_that_there_are() -> None:
     read = {metric for rule in rules() for metric in metrics_in(rule["expr"])}
 
     assert len(read) > 20
-    assert read <= our_metrics() | OF_THE_SDK | OF_ATTENTION
+    assert read <= our_metrics() | OF_THE_SDK
 
 
 def test_every_part_is_missed() -> None:
@@ -123,7 +121,7 @@ def test_the_dashboard_reads_metrics_that_there_are() -> None:
     read = {metric for query in queries().values() for metric in metrics_in(query)}
 
     assert len(read) > 30
-    assert read <= our_metrics() | OF_THE_SDK | OF_ATTENTION
+    assert read <= our_metrics() | OF_THE_SDK
 
 
 def test_everything_that_is_measured_is_shown_or_alerted() -> None:
