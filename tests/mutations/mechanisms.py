@@ -60,7 +60,7 @@ MECHANISMS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a defect in the claim ends the worker",
         file="runtime/due_worker.py",
-        source='                    log.exception("due.failed", work=self._name)',
+        source='                    log.exception("due.failed", work=self.name)',
         mutated="                    raise",
         tests=["tests/runtime/test_due_worker.py"],
     ),

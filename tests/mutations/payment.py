@@ -75,7 +75,7 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a charge that failed before a good one is not counted",
         file=f"{_ROOMS}/webhooks/processing.py",
-        source="elif event_type == CHARGE_FAILED and payment.status is PaymentStatus.SUCCEEDED:",
+        source="elif event.type == CHARGE_FAILED and payment.status is PaymentStatus.SUCCEEDED:",
         mutated="elif False:",
         tests=["tests/payment/test_rereads.py"],
     ),
@@ -138,8 +138,8 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="an event of an unknown payment is given up at once",
         file=f"{_ROOMS}/webhooks/processing.py",
-        source="raise Unavailable(_UNKNOWN) if event.age < self._grace_period else DeadLetter(_UNKNOWN)",
-        mutated="raise DeadLetter(_UNKNOWN)",
+        source="return Unavailable(why) if event.age < self._grace_period else DeadLetter(why)",
+        mutated="return DeadLetter(why)",
         tests=["tests/payment/test_events.py"],
     ),
     Mutation(
