@@ -14,6 +14,7 @@ from runtime.caller import Caller, CallerRole
 from runtime.on_call import Concern, OrderRecord, Section, TimelineEntry
 from services.payment.on_call.repository import FLAGGED_EVENTS, WAITING_EVENTS, failing_follow_ups
 from services.payment.payments.model import Payment
+from services.payment.payments.repository import select_open_cases
 from tests.support.payment_harness import ADMIN, PaymentHarness
 
 SUCCEEDED = "payment_intent.succeeded"
@@ -155,6 +156,7 @@ async def test_no_more_are_read_than_can_be_told(harness: PaymentHarness) -> Non
     assert len(await find_concerns(harness, most=2)) == 3  # one more, so that it can be said that there are more
 
 
+LAST = "00000000-0000-0000-0000-000000000000"
 FULL = """
     INSERT INTO payments (id, order_id, amount, currency, status, intent_id, amount_received, closing, voided,
                           generation, generation_at, seq, version, created_at, updated_at)
@@ -167,7 +169,7 @@ FULL = """
     INSERT INTO refunds (id, payment_id, origin, amount, currency, status, generation, restock, restock_id, note,
                          version, saga_open, notified_version, created_at, updated_at, attempts, next_attempt_at)
     SELECT gen_random_uuid(), id, 'ADMIN', 1, 'EUR', 'SUCCEEDED', 0, '[]', gen_random_uuid(), '', 1,
-           right(intent_id, 1) = '0', 1, now(), now(), 0, now()
+           right(intent_id, 1) = '0', 1, now(), now() - interval '1 h', 0, now()
       FROM payments WHERE intent_id IS NOT NULL;
     ANALYZE payments, provider_events, refunds
 """
@@ -179,6 +181,8 @@ FULL = """
         (WAITING_EVENTS, "ix_provider_events_waiting"),
         (FLAGGED_EVENTS, "ix_provider_events_flagged"),
         (failing_follow_ups("refunds"), "ix_refunds_failing"),
+        (select_open_cases("refunds", after=None), "ix_refunds_open_id"),
+        (select_open_cases("refunds", after=LAST), "ix_refunds_open_id"),
     ],
 )
 async def test_what_stands_still_is_found_by_an_index_that_holds_nothing_else(
@@ -188,7 +192,7 @@ async def test_what_stands_still_is_found_by_an_index_that_holds_nothing_else(
         for part in FULL.split(";"):
             await connection.execute(part)
         plan: list[dict[str, str]] = await connection.fetch_all(
-            dict, f"EXPLAIN {statement}", older_than=timedelta(minutes=1), most=500
+            dict, f"EXPLAIN {statement}", older_than=timedelta(minutes=1), most=100, after=LAST
         )
         await connection.execute("TRUNCATE provider_events, payments CASCADE")
     lines = [row["QUERY PLAN"] for row in plan]

@@ -199,21 +199,21 @@ class PaymentRepository:
     async def list_open(self, table: FollowedTable, *, after: str | None, most: int) -> list[OpenCase]:
         """A batch of refunds or disputes from which something follows, by id, that did not change just now: such a one
         need not have its workflow yet."""
-        last: LiteralString = "true" if after is None else "followed.id > %(after)s"
-        return await self._connection.fetch_all(
-            OpenCase,
-            f"""
-            SELECT followed.id::text AS id, order_id
-              FROM {table} AS followed JOIN payments ON payments.id = payment_id
-             WHERE saga_open AND followed.updated_at < now() - {_JUST_NOW} AND {last}
-             ORDER BY followed.id LIMIT %(most)s
-            """,  # noqa: S608 - put together from constants
-            after=after,
-            most=most,
-        )
+        return await self._connection.fetch_all(OpenCase, select_open_cases(table, after=after), after=after, most=most)
 
     async def _find(self, condition: LiteralString, **parameters: object) -> Payment | None:
         return await self._connection.fetch_one(Payment, f"{_PAYMENT} {condition}", **parameters)
+
+
+def select_open_cases(table: FollowedTable, *, after: str | None) -> LiteralString:
+    """SQL of a batch of them: the first one, or what comes after an id."""
+    last: LiteralString = "true" if after is None else "followed.id > %(after)s"
+    return f"""
+        SELECT followed.id::text AS id, order_id
+          FROM {table} AS followed JOIN payments ON payments.id = payment_id
+         WHERE saga_open AND followed.updated_at < now() - {_JUST_NOW} AND {last}
+         ORDER BY followed.id LIMIT %(most)s
+    """  # noqa: S608 - put together from constants
 
 
 def _columns(payment: Payment) -> dict[str, object]:
