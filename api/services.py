@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
@@ -14,9 +14,9 @@ from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.health import Check
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.order_records import ORDER_PARTS
-from runtime.rpc_client import open_channel
+from runtime.rpc_client import open_channels
 from runtime.rpc_health import serving
 from runtime.settings import Settings
 
@@ -51,19 +51,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     Raises:
         SettingsError: the gateway has no certificate.
     """
-    hosts = {
-        Part.USER: settings.user_address,
-        Part.PRODUCT: settings.product_address,
-        Part.INVENTORY: settings.inventory_address,
-        Part.ORDER: settings.order_address,
-        Part.PAYMENT: settings.payment_address,
-        Part.NOTIFICATION: settings.notification_address,
-    }
-    credentials = Credentials.of(settings, Part.GATEWAY)
-    async with AsyncExitStack() as stack:
-        channels = {
-            part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()
-        }
+    services = (Part.USER, Part.PRODUCT, Part.INVENTORY, Part.ORDER, Part.PAYMENT, Part.NOTIFICATION)
+    async with open_channels(settings, Part.GATEWAY, *services) as channels:
         yield Services(
             user=UserServiceStub(channels[Part.USER]),
             product=ProductServiceStub(channels[Part.PRODUCT]),

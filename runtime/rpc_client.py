@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -17,9 +17,11 @@ from runtime.caller import Caller
 from runtime.identity import Credentials, Part
 from runtime.refusal import Unavailable, from_rpc_error
 from runtime.rpc_tracing import calling
+from runtime.settings import Settings
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Channels: TypeAlias = Mapping[Part, grpc.aio.Channel]
 
 _REFRESH: Final = 1.0
 """Seconds from one look at the certificate's files to the next."""
@@ -66,6 +68,28 @@ def open_channel(part: Part, hosts: str, credentials: Credentials) -> AbstractAs
         credentials: of the part that calls.
     """
     return cast("AbstractAsyncContextManager[grpc.aio.Channel]", _PartChannel(part, hosts, credentials))
+
+
+@asynccontextmanager
+async def open_channels(settings: Settings, caller: Part, *called: Part) -> AsyncIterator[Channels]:
+    """A channel to each part that is called, where the settings say that it is; see `open_channel`.
+
+    Args:
+        settings: the caller's.
+        caller: whose certificate they name.
+        called: services.
+
+    Raises:
+        SettingsError: the caller has no certificate.
+    """
+    credentials = Credentials.of(settings, caller)
+    async with AsyncExitStack() as stack:
+        yield {
+            part: await stack.enter_async_context(
+                open_channel(part, settings.required(f"{part.value}_address"), credentials)
+            )
+            for part in called
+        }
 
 
 class _PartChannel:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-import grpc.aio
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
@@ -24,10 +23,10 @@ from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from runtime.health import Checks, wait_for_needs
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.process import Lifecycle
 from runtime.release import worker_version
-from runtime.rpc_client import open_channel
+from runtime.rpc_client import Channels, open_channels
 from runtime.rpc_health import serving
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal, wait_for_temporal
@@ -83,23 +82,8 @@ def make_worker(
     )
 
 
-Channels = Mapping[Part, grpc.aio.Channel]
-
-
-async def open_channels(stack: AsyncExitStack, settings: Settings) -> Channels:
-    """A channel to each service that the steps call; `stack` closes them.
-
-    Raises:
-        SettingsError: the order worker has no certificate.
-    """
-    credentials = Credentials.of(settings, Part.ORDER_WORKER)
-    hosts = {
-        Part.PRODUCT: settings.product_address,
-        Part.INVENTORY: settings.inventory_address,
-        Part.PAYMENT: settings.payment_address,
-        Part.ORDER: settings.order_address,
-    }
-    return {part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()}
+CALLED: Final = (Part.PRODUCT, Part.INVENTORY, Part.PAYMENT, Part.ORDER)
+"""Services that the steps call."""
 
 
 @asynccontextmanager
@@ -110,7 +94,7 @@ async def open_checks(settings: Settings) -> AsyncIterator[Checks]:
         SettingsError: the order worker has no certificate, or the Temporal profile does not fit.
     """
     async with AsyncExitStack() as stack:
-        channels = await open_channels(stack, settings)
+        channels = await stack.enter_async_context(open_channels(settings, Part.ORDER_WORKER, *CALLED))
         yield _checks(channels, await connect_temporal(settings, lazy=True))
 
 
@@ -173,7 +157,7 @@ def make_activities(
 async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Work until the process stops."""
     async with AsyncExitStack() as stack:
-        channels = await open_channels(stack, settings)
+        channels = await stack.enter_async_context(open_channels(settings, Part.ORDER_WORKER, *CALLED))
         checks = _checks(channels, await connect_temporal(settings, lazy=True))
         lifecycle.health.watch(checks)
         if not await wait_for_needs(Part.ORDER_WORKER, checks, lifecycle.stopping):

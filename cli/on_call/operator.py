@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +11,9 @@ from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceS
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.order_records import ORDER_PARTS
-from runtime.rpc_client import open_channel
+from runtime.rpc_client import open_channels
 from runtime.settings import Settings
 
 DEADLINE: Final = 10.0
@@ -37,17 +37,7 @@ async def open_operator(settings: Settings) -> AsyncIterator[Operator]:
     Raises:
         SettingsError: the settings name no operator's certificate.
     """
-    hosts = {
-        Part.ORDER: settings.order_address,
-        Part.INVENTORY: settings.inventory_address,
-        Part.PAYMENT: settings.payment_address,
-        Part.NOTIFICATION: settings.notification_address,
-    }
-    credentials = Credentials.of(settings, Part.OPERATOR)
-    async with AsyncExitStack() as stack:
-        channels = {
-            part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()
-        }
+    async with open_channels(settings, Part.OPERATOR, *ORDER_PARTS) as channels:
         yield Operator(
             orders=OrderServiceStub(channels[Part.ORDER]),
             payments=PaymentServiceStub(channels[Part.PAYMENT]),

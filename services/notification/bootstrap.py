@@ -17,12 +17,12 @@ from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Check, Checks, seldom
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.kafka_consumer import Consumer
 from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
-from runtime.rpc_client import open_channel
+from runtime.rpc_client import open_channels
 from runtime.rpc_health import serving
 from runtime.settings import Settings
 from services.notification.dead_letters.service import DeadLetters
@@ -103,12 +103,14 @@ async def bootstrap(
             stack.callback(smtp.close)
             uses["smtp"] = seldom(smtp.find_problem, interval=LOOK_AGAIN)
         if directory is None:
-            us = Credentials.of(settings, Part.NOTIFICATION)
-            users = await stack.enter_async_context(open_channel(Part.USER, settings.user_address, us))
-            products = await stack.enter_async_context(open_channel(Part.PRODUCT, settings.product_address, us))
-            uses |= {"user": serving(users), "product": serving(products)}
+            channels = await stack.enter_async_context(
+                open_channels(settings, Part.NOTIFICATION, Part.USER, Part.PRODUCT)
+            )
+            uses |= {part.value: serving(channel) for part, channel in channels.items()}
             directory = Directory(
-                users=UserServiceStub(users), products=ProductServiceStub(products), deadline=settings.grpc_deadline
+                users=UserServiceStub(channels[Part.USER]),
+                products=ProductServiceStub(channels[Part.PRODUCT]),
+                deadline=settings.grpc_deadline,
             )
         notifications = NotificationService(opened, directory=directory, mail=mail, sms=sms)
         sender = DueWorker(

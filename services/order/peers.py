@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +14,10 @@ from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
 from runtime.caller import SERVICE
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.protos import enum_mapping
 from runtime.refusal import CallRefused
-from runtime.rpc_client import call, open_channel
+from runtime.rpc_client import call, open_channels
 from runtime.settings import Settings
 
 _DEADLINE: Final = 5.0
@@ -56,18 +56,8 @@ async def open_peers(settings: Settings) -> AsyncIterator[Peers]:
     Raises:
         SettingsError: the order service has no certificate.
     """
-    hosts = {
-        Part.USER: settings.user_address,
-        Part.PRODUCT: settings.product_address,
-        Part.INVENTORY: settings.inventory_address,
-        Part.PAYMENT: settings.payment_address,
-        Part.NOTIFICATION: settings.notification_address,
-    }
-    credentials = Credentials.of(settings, Part.ORDER)
-    async with AsyncExitStack() as stack:
-        channels = {
-            part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()
-        }
+    others = (Part.USER, Part.PRODUCT, Part.INVENTORY, Part.PAYMENT, Part.NOTIFICATION)
+    async with open_channels(settings, Part.ORDER, *others) as channels:
         yield Peers(
             payments=PaymentServiceStub(channels[Part.PAYMENT]),
             notifications=NotificationServiceStub(channels[Part.NOTIFICATION]),

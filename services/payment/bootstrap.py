@@ -19,12 +19,12 @@ from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
 from runtime.periodic import repeat
-from runtime.rpc_client import open_channel
+from runtime.rpc_client import open_channels
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
@@ -126,9 +126,8 @@ async def bootstrap(
         temporal = temporal or await connect_temporal(settings, lazy=True)
         if sagas is None:
             if orders is None:
-                us = Credentials.of(settings, Part.PAYMENT)
-                channel = await stack.enter_async_context(open_channel(Part.ORDER, settings.order_address, us))
-                orders = OrderServiceStub(channel)
+                channels = await stack.enter_async_context(open_channels(settings, Part.PAYMENT, Part.ORDER))
+                orders = OrderServiceStub(channels[Part.ORDER])
             sagas = TemporalSagas(
                 temporal,
                 task_queue=settings.temporal_task_queue,

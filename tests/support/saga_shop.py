@@ -30,6 +30,8 @@ from domain.orders import OrderLine
 from domain.saga import OrderResult, SagaPolicy, order_workflow_id
 from runtime.caller import SERVICE
 from runtime.database import Database
+from runtime.identity import Part
+from runtime.rpc_client import open_channels
 from runtime.settings import Settings
 from sandbox.ports import free_port
 from sandbox.stripe.clock import Clock
@@ -58,7 +60,7 @@ from tests.support.identities import tls_settings
 from tests.support.payment_harness import payment_settings
 from tests.support.rpc import serving
 from tests.support.stripe_double import open_account, sdk
-from workers.order_worker import activities_over, make_worker, open_channels, workflow_runner
+from workers.order_worker import CALLED, activities_over, make_worker, workflow_runner
 
 TASK_QUEUE = "saga-tests"
 POLICY = SagaPolicy(payment_attempts=3, attention_after_seconds=60, payment_event_patience_seconds=5)
@@ -279,9 +281,8 @@ async def open_shop(
         await stack.enter_async_context(order.listener)
         await stack.enter_async_context(serving(serve_order(order), port=order_port))
         hooks = Hooks()
-        activities: Sequence[Callable[..., Any]] = [
-            hooks.wrap(step) for step in activities_over(await open_channels(stack, worker_settings))
-        ]
+        channels = await stack.enter_async_context(open_channels(worker_settings, Part.ORDER_WORKER, *CALLED))
+        activities: Sequence[Callable[..., Any]] = [hooks.wrap(step) for step in activities_over(channels)]
         await stack.enter_async_context(
             make_worker(
                 env.client,

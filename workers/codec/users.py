@@ -12,9 +12,9 @@ from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
 from runtime.health import Check
-from runtime.identity import Credentials, Part
+from runtime.identity import Part
 from runtime.refusal import CallRefused, Unavailable
-from runtime.rpc_client import call, open_channel
+from runtime.rpc_client import call, open_channels
 from runtime.rpc_health import serving
 from runtime.settings import Settings
 
@@ -73,8 +73,8 @@ async def open_users(settings: Settings) -> AsyncIterator[tuple[Users, Check]]:
     Raises:
         SettingsError: the codec server has no certificate.
     """
-    credentials = Credentials.of(settings, Part.CODEC_SERVER)
-    async with open_channel(Part.USER, settings.user_address, credentials) as channel:
+    async with open_channels(settings, Part.CODEC_SERVER, Part.USER) as channels:
+        channel = channels[Part.USER]
         users = UserService(
             UserServiceStub(channel), deadline=settings.grpc_deadline, password_deadline=settings.password_deadline
         )
