@@ -134,17 +134,19 @@ async def coding_bug(chaos: Chaos, shop: tuple[Customer, str]) -> AsyncIterator[
 async def test_a_stack_that_does_its_work_is_quiet_and_every_process_is_asked(
     chaos: Chaos, prometheus: Prometheus, shop: tuple[Customer, str]
 ) -> None:
+    async def paid() -> float:
+        return await prometheus.value('sum(ordersaga_order_transitions_total{status="PAID"})') or 0
+
+    paid_before = await paid()
     order = await chaos.client.until_payable(shop[0], (await place(chaos, shop))["id"])
     await chaos.client.pay(order)
     await chaos.client.until_status(shop[0], order["id"], "PAID")
 
-    async def paid() -> float | None:
-        return await prometheus.value('sum(ordersaga_order_transitions_total{status="PAID"})')
-
-    await until(paid, lambda count: count == 1)
+    await until(paid, lambda count: count > paid_before)
     measured = "min(ordersaga_measurement_up)"  # the consumer's is there once it has joined its group
     await until(lambda: prometheus.value(measured), lambda up: up == 1)
-    assert await prometheus.value("count(up == 1)") == len(chaos.client.stack.endpoints.probes)
+    processes = len(chaos.client.stack.endpoints.probes)
+    await until(lambda: prometheus.value("count(up == 1)"), lambda up: up == processes)
     assert await prometheus.value("min(ordersaga_part_ready)") == 1
     assert await prometheus.value("min(temporal_worker_task_slots_available)") is not None
     await until(prometheus.firing, lambda firing: not firing)

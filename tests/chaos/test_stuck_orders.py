@@ -168,10 +168,12 @@ async def test_a_service_that_is_down(on_call: OnCall, record_property: Record) 
         order_id = await on_call.place()
         called = await on_call.is_called_for(order_id, steps={"reserve"})
         part = await until(lambda: on_call.attention("inventory"), lambda found: found != [])
-    await on_call.act("retry", order_id, "--note", "inventory is back")
+    on_call.mends()
+    code, said = await on_call.run("retry", order_id, "--note", "inventory is back")
     await on_call.ends(order_id, "PENDING")
 
     await on_call.is_free(order_id, "service down", record_property)
+    assert code == 0 or "there is nothing to retry" in said  # the step may have gone on by itself just before
     assert "inventory service UNAVAILABLE" in called["cause"]
     assert part[0]["to_do"] == "ordersaga doctor inventory"
 
