@@ -20,8 +20,8 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a failed authentication is an attempt each time that its event is processed",
         file=f"{_ROOMS}/payments/decisions.py",
-        source="if event_id in payment.failed_charges:",
-        mutated="if False:",
+        source="attempt = FailedCharge(charge_id=event_id,",
+        mutated='attempt = FailedCharge(charge_id=f"{event_id}-{len(payment.failed_charges)}",',
         tests=["tests/payment/test_events.py"],
     ),
     Mutation(

@@ -130,6 +130,21 @@ async def test_each_failed_authentication_is_an_attempt_once_however_often_it_is
     assert len(set(harness.sagas.orders)) == len(harness.sagas.orders)
 
 
+async def test_a_failed_authentication_is_one_attempt_though_its_event_is_processed_twice(
+    harness: PaymentHarness,
+) -> None:
+    payment = await harness.opened()
+    await fail_authentication(harness, payment)
+    await harness.deliver(await harness.webhook_bodies(FAILED))
+
+    for harness.sagas.is_away in (True, False):
+        await harness.make_events_due()
+        await harness.process_events()
+
+    assert (await the_event(harness))["status"] == "APPLIED"
+    assert (await harness.stored(payment)).failed_attempts == 1
+
+
 async def test_a_charge_that_fails_after_its_authentication_is_one_attempt(harness: PaymentHarness) -> None:
     payment = await harness.opened()
     await harness.customer_pays(payment, "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds")

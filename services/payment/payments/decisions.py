@@ -70,10 +70,8 @@ def count_failed(payment: Payment, failed: Sequence[FailedCharge], *, before: Pa
     return Change(payment=counted, updates=[] if counted == before else [STATUS_UPDATED], attempts=new)
 
 
-def count_failed_authentication(payment: Payment, *, event_id: str, at: datetime) -> Change | None:
+def count_failed_authentication(payment: Payment, *, event_id: str, at: datetime) -> Change:
     """Count an authentication that failed, once, by its event: the intent shows no more than the last one."""
-    if event_id in payment.failed_charges:
-        return None
     attempt = FailedCharge(charge_id=event_id, decline_code=AUTHENTICATION_FAILED, at=at)
     return count_failed(payment, [attempt], before=payment)
 
