@@ -204,10 +204,11 @@ def refund(note: str, *, amount: str | None, restock: bool, key: str | None) -> 
         read = pb.GetOrderRequest(order_id=each)
         order = (await call(operator.orders.GetOrder, read, caller=SERVICE, deadline=DEADLINE)).order
         lines = [OrderLine(product_id=item.product_id, quantity=item.quantity) for item in order.items]
+        units = None if amount is None else to_minor_units(amount, order.currency)
         request = payment_pb.RequestRefundRequest(
             order_id=each,
-            idempotency_key=key or f"refund:{each}:{amount or 'rest'}",
-            amount=None if amount is None else to_minor_units(amount, order.currency),
+            idempotency_key=key or f"refund:{each}:{'rest' if units is None else units}",  # 12.5 and 12.50 are the same
+            amount=units,
             restock=lines if restock else (),
             ordered=lines,
             note=note,

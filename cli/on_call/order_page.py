@@ -22,7 +22,7 @@ from runtime.on_call import Section, TimelineEntry
 from runtime.order_records import CollectedRecord, collect_order_record
 from runtime.settings import Settings, SettingsError
 
-_PIPED_WIDTH: Final = 200
+_PIPED_WIDTH: Final = 250
 """Characters of a line where no terminal says how many it has."""
 
 

@@ -312,7 +312,8 @@ async def test_a_refund_that_an_operator_asked_for_is_kept_under_their_name_once
     ada, grace = Caller(CallerRole.OPERATOR, "ada"), Caller(CallerRole.OPERATOR, "grace")
 
     first, again = [
-        await harness.request(payment, 500, key="k1", requested_by=ada.key, operator=ada.id) for _ in range(2)
+        await harness.request(payment, 500, key="k1", requested_by=ada.key, operator=ada.id, note=note)
+        for note in ("a broken cup", "typed again")
     ]
     other = await harness.request(payment, 500, key="k1", requested_by=grace.key, operator=grace.id)
 
