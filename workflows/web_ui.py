@@ -129,11 +129,12 @@ def show_dispute(dispute: DisputeState) -> None:
 def show_attention(step: str, note: str, action: str = "") -> None:
     """A step needs a person; `action` is what somebody did about it before."""
     workflow.upsert_search_attributes([ATTENTION.value_set(step)])
+    subject = workflow.info().workflow_id.partition("-")[2]
     workflow.set_current_details(
         f"**Needs attention** at step `{step}`: {note}\n\n"
-        "A step that fails is listed under Pending Activities, with its attempts and last error; the update `retry` "
-        "attempts it at once. A step that was refused waits for `retry`, or for `resolve` once its work has been done "
-        f"by hand.\n\n{action}".rstrip()
+        "A step that fails is listed under Pending Activities, with its attempts and last error; "
+        f"`ordersaga retry {subject}` attempts it at once. A step that was refused, and a refund that failed, waits "
+        f"for that, or for `ordersaga resolve {subject}` once its work has been done by hand.\n\n{action}".rstrip()
     )
 
 

@@ -124,7 +124,8 @@ async def _try(act: Act, operator: Operator, each: str) -> Result:
         return await act(operator, each)
     except CallRefused as refused:
         why = "; ".join(f"{name} {text}" for name, text in refused.details.items() if text not in refused.message)
-        return Result(each, State.REFUSED, f"{refused.message}: {why}" if why else refused.message)
+        message = refused.message.removeprefix(f"{each}: ")
+        return Result(each, State.REFUSED, f"{message}: {why}" if why else message)
     except Unavailable as problem:
         return Result(each, State.UNKNOWN, f"{problem}; repeat it")
 
@@ -182,7 +183,7 @@ def cancel(note: str) -> Act:
         request = pb.CancelOrderRequest(order_id=each, idempotency_key=f"cancel:{each}", note=note, wait_ms=_WAIT_MS)
         answer = await call(operator.orders.CancelOrder, request, caller=SERVICE, deadline=DEADLINE)
         if answer.accepted_only:
-            return Result(each, State.WAITING, "its saga was asked, and has not ended yet: see ordersaga order")
+            return Result(each, State.WAITING, f"it was asked for, and is not done yet: see ordersaga order {each}")
         return Result(each, State.DONE, f"{statuses.from_proto(answer.order.status)}")
 
     return act
@@ -203,10 +204,11 @@ def refund(note: str, *, amount: str | None, restock: bool, key: str | None) -> 
         read = pb.GetOrderRequest(order_id=each)
         order = (await call(operator.orders.GetOrder, read, caller=SERVICE, deadline=DEADLINE)).order
         lines = [OrderLine(product_id=item.product_id, quantity=item.quantity) for item in order.items]
+        units = None if amount is None else to_minor_units(amount, order.currency)
         request = payment_pb.RequestRefundRequest(
             order_id=each,
-            idempotency_key=key or f"refund:{each}:{amount or 'rest'}",
-            amount=None if amount is None else to_minor_units(amount, order.currency),
+            idempotency_key=key or f"refund:{each}:{'rest' if units is None else units}",  # 12.5 and 12.50 are the same
+            amount=units,
             restock=lines if restock else (),
             ordered=lines,
             note=note,

@@ -94,7 +94,7 @@ def _lines(attention: pb.Attention, now: datetime) -> Iterator[str]:
     concern = attention.concern
     since = concern.since.ToDatetime(tzinfo=UTC)
     of_order = f" (order {concern.order_id})" if concern.order_id not in ("", concern.subject_id) else ""
-    attempts = f", {concern.attempts} attempts" if concern.attempts else ""
+    attempts = f", {concern.attempts} attempt{'s' * (concern.attempts > 1)}" if concern.attempts else ""
     yield (
         f"[bold red]{_kind(attention).value}[/] [bold]{escape(concern.subject_id)}[/]{of_order}  "
         f"{escape(concern.step)}  "

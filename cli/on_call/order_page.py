@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.exiting import CommandFailed
 from cli.on_call.attention import print_concern, to_data
@@ -21,6 +21,9 @@ from runtime.caller import SERVICE
 from runtime.on_call import Section, TimelineEntry
 from runtime.order_records import CollectedRecord, collect_order_record
 from runtime.settings import Settings, SettingsError
+
+_PIPED_WIDTH: Final = 250
+"""Characters of a line where no terminal says how many it has."""
 
 
 async def print_order(settings: Settings, order_id: str, *, as_json: bool) -> bool:
@@ -63,6 +66,8 @@ def _to_data(order_id: str, record: CollectedRecord, attention: list[pb.Attentio
 
 def _print(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> None:
     console = Console(highlight=False)
+    if not console.is_terminal:  # for grep and less: an id stays on its line
+        console.width = max(console.width, _PIPED_WIDTH)
     console.print(f"[bold]Order {order_id}[/]\n")
     for each in attention:
         print_concern(console, each)
@@ -99,9 +104,9 @@ def _print_section(console: Console, section: Section) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """One without lines; without columns it has no head either."""
+    """One without lines; without columns it has no head either. Long words go on in the next line: an id is whole."""
     return Table(
-        *columns,
+        *(Column(name, overflow="fold") for name in columns),
         title=f"\n{title}",
         title_justify="left",
         title_style="bold",

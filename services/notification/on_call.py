@@ -115,7 +115,9 @@ def _to_dead_letters(refused: int, since: datetime) -> Concern:
 
 
 def _to_standstill(standing: Standing, since: datetime) -> Concern:
-    waiting = "records wait" if standing.waiting is None else f"{standing.waiting:,} record(s) wait"
+    waiting = (
+        "how many records wait is not known" if standing.waiting is None else f"{standing.waiting:,} record(s) wait"
+    )
     return Concern(
         kind=ConcernKind.PART,
         subject_id=Part.NOTIFICATION.value,

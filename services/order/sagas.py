@@ -165,10 +165,10 @@ class TemporalSagas:
                 within=_DECISION_TIMEOUT,
             )
         except WorkflowUpdateFailedError as failed:
-            raise NothingToDecide(workflow_id, str(failed.cause)) from None
+            raise NothingToDecide(workflow_id, getattr(failed.cause, "message", str(failed.cause))) from None
         except TemporalRefused as refused:
             if refused.status is RPCStatusCode.NOT_FOUND:
-                raise NothingToDecide(workflow_id, "no workflow of this id runs") from None
+                raise NothingToDecide(workflow_id, "no workflow of this id runs: it has ended, or is gone") from None
             raise
         return Outcome(text=_in_words(answer), succeeded=answer.outcome in _SUCCESSES)
 

@@ -175,7 +175,7 @@ async def test_a_service_that_is_down(on_call: OnCall, record_property: Record) 
     await on_call.is_free(order_id, "service down", record_property)
     assert code == 0 or "there is nothing to retry" in said  # the step may have gone on by itself just before
     assert "inventory service UNAVAILABLE" in called["cause"]
-    assert part[0]["to_do"] == "ordersaga doctor inventory"
+    assert "ordersaga doctor inventory" in part[0]["to_do"]
 
 
 async def test_a_step_that_is_parked(on_call: OnCall, record_property: Record) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.concerns import WORKFLOW_STEP, ConcernKind
+from domain.concerns import DISPUTE_STEP, WORKFLOW_STEP, ConcernKind
 from domain.ids import new_id
 from domain.orders import OrderStatus
 from runtime.on_call import Concern
@@ -128,7 +128,15 @@ async def test_what_nobody_can_do_anything_about_is_refused_with_what_can_be_don
     part = Concern(kind=ConcernKind.PART, subject_id=f"part-{action}", step="away", cause="away", since=NOW)
     await shop.attention.reconcile([part], raised_by=WATCHER, kinds=[ConcernKind.PART], subjects=[part.subject_id])
 
-    for subject_id, hint in ((lost, f"ordersaga repair {lost}"), (part.subject_id, "doctor"), (new_id(), "no order")):
+    disputed = Concern(kind=ConcernKind.DISPUTE, subject_id=f"du_{action}", step=DISPUTE_STEP, cause="why", since=NOW)
+    await shop.attention.reconcile([disputed], raised_by=WATCHER, kinds=[disputed.kind], subjects=[disputed.subject_id])
+
+    for subject_id, hint in (
+        (lost, f"ordersaga repair {lost}"),
+        (part.subject_id, "doctor"),
+        (disputed.subject_id, "the bank decides"),
+        (new_id(), "no order"),
+    ):
         with pytest.raises(NothingToDecide, match=hint):
             await act(subject_id, actor=ADA, note="")
 

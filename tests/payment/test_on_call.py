@@ -283,6 +283,21 @@ async def test_the_timeline_tells_what_happened_and_the_customer_their_part_of_i
     assert all(entry.actor == entry.note == "" for entry in record.timeline if entry.for_customer)
 
 
+async def test_the_timeline_tells_that_a_bank_sent_back_what_was_given_back(harness: PaymentHarness) -> None:
+    payment = await harness.opened("pm_card_refundFail")
+    refund = await harness.refunded(payment, 600)
+    harness.move_refund(refund.stripe_refund_id, "failed", failure_reason="lost_or_stolen_card")
+    await harness.hear("refund.failed")
+
+    record = await describe(harness, payment)
+
+    became = entries(record, "refund.settled", "refund.failed")
+    assert [(entry.type, entry.text, entry.for_customer) for entry in became] == [
+        ("refund.settled", f"6.00 EUR was given back (refund {refund.id})", True),
+        ("refund.failed", f"6.00 EUR could not be given back (refund {refund.id})", True),
+    ]
+
+
 async def test_a_tombstone_is_described(harness: PaymentHarness) -> None:
     order_id = new_id()
     await harness.service.void(order_id)
@@ -301,7 +316,8 @@ async def test_a_refund_that_an_operator_asked_for_is_kept_under_their_name_once
     ada, grace = Caller(CallerRole.OPERATOR, "ada"), Caller(CallerRole.OPERATOR, "grace")
 
     first, again = [
-        await harness.request(payment, 500, key="k1", requested_by=ada.key, operator=ada.id) for _ in range(2)
+        await harness.request(payment, 500, key="k1", requested_by=ada.key, operator=ada.id, note=note)
+        for note in ("a broken cup", "typed again")
     ]
     other = await harness.request(payment, 500, key="k1", requested_by=grace.key, operator=grace.id)
 

@@ -138,6 +138,7 @@ async def test_a_retry_of_a_parked_step_answers_with_the_refusal_and_then_that_i
         message="other lines are reserved",
     )
     assert "**Needs attention** at step `reserve`: refused: RESERVATION_DIFFERS: other lines are reserved" in details
+    assert f"`ordersaga retry {run.id.removeprefix('order-')}` attempts it at once" in details
     by = "by **anna** (the database is back)" if decision else "by nobody named"
     assert f"{by}: REFUSED: RESERVATION_DIFFERS: other lines are reserved" in details
     assert (done.step, done.outcome) == ("reserve", "DONE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +18,16 @@ from domain.concerns import (
     WORKFLOW_STEP,
     ConcernKind,
 )
-from services.order.attention.model import OpenConcern
+from runtime.identity import Part
+from services.order.attention.model import TEMPORAL, OpenConcern
 
 _FAILING: Final = ("has failed", "fails")
 """How the cause of a step begins that is tried again by itself, as the saga and the watcher word it."""
 _NOT_REFUNDED: Final = ("the refund failed", "the refund was canceled")
 """How the cause of a refund begins that did not reach its customer."""
 _NOTHING: Final = "nothing: it waits for a person"
+_ASKS: Final[Mapping[str, str]] = {TEMPORAL: Part.ORDER.value}
+"""Which part's doctor asks what is no part of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,15 @@ def _about_workflow(concern: OpenConcern, *, repairs_itself: bool) -> Advice:
     if concern.step == WORKFLOW_STEP:
         by_itself = "it is started again" if repairs_itself else "nothing: money and stock stay as they are"
         return Advice(by_itself, f"ordersaga repair {subject}")
-    if concern.step == TASK_STEP:
+    if concern.step == TASK_STEP and concern.attempts:
         return Advice(
             "its task is tried again, with whatever order workers run",
-            "start an order worker, roll back, or deploy the fix; see docs/runbook.md, a defect in a workflow",
+            "roll back, or deploy the fix: docs/runbook.md, “A defect in the workflow code”",
+        )
+    if concern.step == TASK_STEP:
+        return Advice(
+            "it goes on when an order worker is there",
+            "start an order worker, or restart one that is frozen; ordersaga doctor order-worker says what it lacks",
         )
     if concern.step == UNMOVED_STEP:
         return Advice("nothing that is known", f"ordersaga order {subject}")
@@ -103,5 +112,9 @@ def _about_part(concern: OpenConcern) -> Advice:
     if concern.step == DEAD_LETTERS_STEP:
         return Advice(_NOTHING, "ordersaga dlq list")
     if concern.step == AWAY_STEP:
-        return Advice("it is asked again; what waits for it goes on when it is back", f"ordersaga doctor {part}")
+        lacks = f"ordersaga doctor {_ASKS.get(part, part)}"
+        return Advice(
+            "it is asked again; what waits for it goes on when it is back",
+            f"see that it runs, and restart it if it is frozen; {lacks} says what is away",
+        )
     return Advice("it goes on when the cause is gone", f"ordersaga doctor {part}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from domain.concerns import WORKFLOW_STEP, ConcernKind
+from domain.concerns import DISPUTE_STEP, WORKFLOW_STEP, ConcernKind
 from domain.ids import is_id
 from domain.saga import dispute_workflow_id, order_workflow_id, refund_workflow_id
 from ordersaga.notification.v1 import notification_pb2 as notification_pb
@@ -219,8 +219,11 @@ def _check_decidable(concern: OpenConcern) -> None:
     """See that an action on it can change something.
 
     Raises:
-        NothingToDecide: it is a part, which is mended where it runs; or an order without a workflow.
+        NothingToDecide: it is a part, which is mended where it runs; an order without a workflow; or a dispute, which
+            the bank decides.
     """
+    if concern.kind is ConcernKind.DISPUTE and concern.step == DISPUTE_STEP:
+        raise NothingToDecide(concern.subject_id, "the bank decides about it: respond in Stripe's dashboard")
     if concern.kind is ConcernKind.PART:
         raise NothingToDecide(
             concern.subject_id, f"it goes on when it is mended: ordersaga doctor {concern.subject_id}"

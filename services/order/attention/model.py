@@ -18,6 +18,8 @@ SAGA: Final = "saga"
 """Raises a concern, or clears it: the workflow itself."""
 WATCHER: Final = "watcher"
 """Raises a concern, or clears it: who looks at all that is open; with the settings' leave it repairs, too."""
+TEMPORAL: Final = "temporal"
+"""Subject of a concern about Temporal, which is no part of ours."""
 
 
 class OpenConcern(Value, ConcernColumns):

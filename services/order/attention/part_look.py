@@ -24,7 +24,7 @@ from runtime.protos import from_proto
 from runtime.refusal import Unavailable
 from runtime.rpc_client import call
 from runtime.temporal import RPC_TIMEOUT, ask_temporal
-from services.order.attention.model import WATCHER
+from services.order.attention.model import TEMPORAL, WATCHER
 from services.order.attention.service import AttentionService
 
 MOST: Final = 200
@@ -35,7 +35,6 @@ _LONGEST_POLL: Final = 75.0
 """Seconds within which every worker that is there asks for work again: Temporal answers after 60 at the latest, and
 remembers who asked for minutes."""
 _KINDS: Final = (ConcernKind.EVENT, ConcernKind.MAIL, ConcernKind.PART)
-TEMPORAL: Final = "temporal"
 
 
 class Parts:

@@ -115,7 +115,9 @@ class WorkflowReader:
         )
         for event in answer.history.events:
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-                return await self._in_words(event.workflow_task_failed_event_attributes.failure)
+                failure = event.workflow_task_failed_event_attributes.failure
+                kind, words = failure.application_failure_info.type, await self._in_words(failure)
+                return f"{kind}: {words}" if kind else words
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
                 return None
         return None

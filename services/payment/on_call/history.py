@@ -38,6 +38,11 @@ _REACHED: Final[Mapping[str, str]] = {
     PaymentStatus.CANCELLED: "the payment was cancelled",
 }
 """States of which the timeline tells; the others are steps of one attempt to pay."""
+_BECAME: Final[Mapping[str, tuple[str, str]]] = {
+    "payment.refunded": ("refund.settled", "was given back"),
+    "payment.refund_failed": ("refund.failed", "could not be given back"),
+}
+"""Entries about what became of a refund, by the events that say it."""
 
 
 def timeline(
@@ -63,7 +68,7 @@ def timeline(
         )
         entries.insert(0, opened)
     for refund in payment.refunds:
-        entries += _of_refund(refund)
+        entries += _of_refund(refund, published)
     for dispute in payment.disputes:
         entries += _of_dispute(dispute, published)
     for event in received:
@@ -89,7 +94,7 @@ def _of_states(published: Sequence[PublishedStatus]) -> Iterator[TimelineEntry]:
         before.add(event.status)
 
 
-def _of_refund(refund: Refund) -> Iterator[TimelineEntry]:
+def _of_refund(refund: Refund, published: Sequence[PublishedStatus]) -> Iterator[TimelineEntry]:
     amount = money(refund.amount, refund.currency)
     yield TimelineEntry(
         at=refund.created_at,
@@ -98,14 +103,12 @@ def _of_refund(refund: Refund) -> Iterator[TimelineEntry]:
         actor=refund.actor,
         note=refund.note,
     )
-    if refund.settled_at is not None:
-        became = "could not be given back" if refund.failure_reason or refund.status.has_failed else "was given back"
-        yield TimelineEntry(
-            at=refund.settled_at,
-            type="refund.settled",
-            text=f"{amount} {became} (refund {refund.id})",
-            for_customer=True,
-        )
+    for event in published:  # a bank may send back what was given back
+        if event.refund_id == refund.id and event.type in _BECAME:
+            kind, became = _BECAME[event.type]
+            yield TimelineEntry(
+                at=event.at, type=kind, text=f"{amount} {became} (refund {refund.id})", for_customer=True
+            )
 
 
 def _of_dispute(dispute: Dispute, published: Sequence[PublishedStatus]) -> Iterator[TimelineEntry]:

@@ -34,10 +34,13 @@ class PublishedStatus:
     """What one of the payment's own events said of it, in the words of the release that published it.
 
     Attributes:
-        dispute_id: of the dispute that the event was about; None where it was about none.
+        refund_id: of the refund that the event was about; None where it was about none.
+        dispute_id: likewise of the dispute.
     """
 
     at: datetime
+    type: str
     status: str
+    refund_id: str | None
     dispute_id: str | None
     dispute_status: str | None

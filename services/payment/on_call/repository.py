@@ -111,7 +111,9 @@ class OnCallRepository:
         return await self._connection.fetch_all(
             PublishedStatus,
             """
-            SELECT at, data::json ->> 'status' AS status, nullif(data::json ->> 'disputeId', '') AS dispute_id,
+            SELECT at, ce_type AS type, data::json ->> 'status' AS status,
+                   nullif(data::json ->> 'refundId', '') AS refund_id,
+                   nullif(data::json ->> 'disputeId', '') AS dispute_id,
                    nullif(data::json ->> 'disputeStatus', '') AS dispute_status
               FROM outbox WHERE ce_id = ANY(%(ids)s) ORDER BY id
             """,

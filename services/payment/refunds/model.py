@@ -29,14 +29,17 @@ class NewRefund:
 
     @property
     def content(self) -> Mapping[str, object]:
-        """What distinguishes it from another request; in the form of 0.1, whose keys still stand for their requests."""
+        """What distinguishes it from another request; in the form of 0.1, whose keys still stand for their requests.
+
+        An operator's note is not part of it: a command that is typed again may have another one.
+        """
         return {
             "order_id": self.order_id,
             "amount": self.amount,
             "restock": [asdict(line) for line in self.restock],
             "ordered": [],
             "requested_by": self.requested_by,
-            "why": self.note,
+            "why": self.note if self.operator is None else "",
         }
 
 
