@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Any, Final
 
 import msgspec
@@ -66,11 +67,8 @@ def _print(found: Sequence[pb.Attention], *, show_all: bool) -> None:
         for attention in shown:
             print_concern(console, attention)
         if hidden := len(alike) - len(shown):
-            concern = alike[0].concern
-            console.print(
-                f"  … and {hidden} more like it: "
-                f"ordersaga attention --all --query 'kind={_kind(alike[0]).value.lower()} step={escape(concern.step)}'"
-            )
+            query = Query(kind=_kind(alike[0]), step=alike[0].concern.step).to_text()
+            console.print(f"  … and {hidden} more like it: ordersaga attention --all --query {escape(quote(query))}")
         console.print()
     console.print(f"[bold]{len(found)}[/] need a person.")
 

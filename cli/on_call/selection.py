@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,10 @@ from runtime.settings import SettingsError
 _PAGE: Final = 500
 _SPAN: Final = re.compile(r"(\d+)([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_FORM: Final = "kind=order|refund|dispute|event|mail|part step=NAME about=ID cause=WORD older=5m, separated by spaces"
+_FORM: Final = (
+    "kind=order|refund|dispute|event|mail|part step=NAME about=ID cause=WORD older=5m, separated by spaces; "
+    '"a b" where a value has one'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Query:
             SettingsError: it is none; the message says how it is written.
         """
         values: dict[str, str] = {}
-        for term in text.split():
+        for term in _terms(text):
             name, equals, value = term.partition("=")
             if not equals or not value or name not in cls.__dataclass_fields__ or name in values:
                 raise SettingsError(f"--query: {term!r} is no term of a query: {_FORM}")
@@ -54,6 +58,13 @@ class Query:
             older=None if "older" not in values else _to_span(values["older"]),
         )
 
+    def to_text(self) -> str:
+        """The query for kind, step and subject, as somebody would type it."""
+        terms = {"kind": self.kind and self.kind.value.lower(), "step": self.step, "about": self.about}
+        return " ".join(
+            f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in terms.items() if value
+        )
+
     def matches(self, attention: pb.Attention, *, now: datetime) -> bool:
         """Whether it is among what is wanted."""
         concern = attention.concern
@@ -61,6 +72,13 @@ class Query:
         return (self.cause is None or self.cause.lower() in words) and (
             self.older is None or now - concern.since.ToDatetime(tzinfo=UTC) >= self.older
         )
+
+
+def _terms(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as broken:
+        raise SettingsError(f"--query: {str(broken).lower()}: {_FORM}") from None
 
 
 async def find_attention(operator: Operator, query: Query) -> list[pb.Attention]:

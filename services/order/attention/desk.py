@@ -171,9 +171,10 @@ class Desk:
         if subject_id.startswith(_EVENT_PREFIX):
             return Subject(kind=ConcernKind.EVENT, id=subject_id, order_id=None)
         of_it = [each for each in await self._attention.find_of_subject(subject_id) if each.subject_id == subject_id]
-        for concern in of_it:
-            _check_decidable(concern)
-            return Subject(kind=concern.kind, id=subject_id, order_id=concern.order_id)
+        if of_it:
+            first = of_it[0]
+            _check_decidable(first)
+            return Subject(kind=first.kind, id=subject_id, order_id=first.order_id)
         try:
             if not is_id(subject_id):
                 raise OrderNotFound(subject_id)
