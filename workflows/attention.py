@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Final
 
@@ -77,17 +78,31 @@ class HeldAttention:
         self._step = step
         attention.show(step, note)
         self._raised = attention.start(step, note)
+        self._newer: str | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def change(self, note: str) -> None:
         """It needs somebody for this cause by now."""
         self._attention.show(self._step, note)
-        if self._raised.done():  # else the order service is away, and would get one after the other
+        if self._raised.done():
             self._raised = self._attention.start(self._step, note)
+            return
+        self._newer = note  # an order service that is away would get one after the other: only the last one follows
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
 
     async def clear(self) -> None:
         """The step needs nobody any more."""
+        self._newer = None
         await finish(self._raised)  # else it could be overtaken by the clearing, and attention would stay for good
         await self._attention.clear(self._step)
+
+    async def _follow(self) -> None:
+        """Raise it for the cause that came meanwhile."""
+        await finish(self._raised)
+        newer, self._newer, self._following = self._newer, None, None
+        if newer is not None:
+            self._raised = self._attention.start(self._step, newer)
 
 
 async def finish(activity: workflow.ActivityHandle[None]) -> None:

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from domain.saga import OrderResult
 from domain.stuck_steps import SERVICE_UNAVAILABLE, Decision, StepAnswer, StepOutcome
+from tests.support.saga_refunds import attention_notes
 from tests.support.saga_shop import Shop
 from workflows.order_saga import OrderSaga
 
@@ -144,6 +145,38 @@ async def test_a_retry_of_a_parked_step_answers_with_the_refusal_and_then_that_i
     assert (done.step, done.outcome) == ("reserve", "DONE")
     assert (await shop.result(run)).status == "PAID"
     assert await shop.disagreements(run) == []
+
+
+async def test_attention_that_is_still_being_raised_follows_the_cause_of_the_next_refusal(shop: Shop) -> None:
+    product = await shop.product(units=5)
+    first = Outage(shop, "reserve", refused())
+    raising, other_cause = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        raising.set()
+        await other_cause.wait()
+
+    shop.hooks.before["attention"] = hold
+    run = await shop.place((product, 2), payment_method=VISA)
+    await raising.wait()
+    first.mend()
+    second = Outage(shop, "reserve", ApplicationError("it is gone", type="INVALID_ARGUMENT", non_retryable=True))
+    answer = await retry(run)
+    other_cause.set()
+
+    await attention_says(shop, run, "refused: INVALID_ARGUMENT: it is gone")
+    assert answer.refusal == "INVALID_ARGUMENT"
+    second.mend()
+    assert (await retry(run)).outcome is StepOutcome.DONE
+    assert (await shop.result(run)).status == "PAID"
+    assert await attention_notes(shop, run) == []
+
+
+async def attention_says(shop: Shop, run: Run, note: str) -> None:
+    """Return once people are told just that of the order."""
+    async with asyncio.timeout(60):
+        while await attention_notes(shop, run) != [note]:  # noqa: ASYNC110 - the workflow brings it about
+            await asyncio.sleep(0.05)
 
 
 async def test_a_retry_of_a_parked_step_whose_service_is_away_by_then_is_tried_again_by_itself(shop: Shop) -> None:
