@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry alerts settings check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry alerts settings openapi check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ audit: generate ## Check that money, stock and orders of the stack that `make up
 	@test -f var/environment || { echo "No stack is running here; make up starts one."; exit 3; }
 	@set -a; . var/environment; $(BIN)/ordersaga audit
 
-test: generate $(VENV)/.with-deploy ## Run the test suite
+test: generate $(VENV)/.with-deploy $(VENV)/client/bin/openapi-python-client ## Run the test suite
 	$(BIN)/pytest $(ARGS)
 
 test-more: generate $(VENV)/.with-deploy ## Run the tests that take more time or programs: components killed on a running stack, mutations, the image, and test-real
@@ -51,6 +51,11 @@ explore: generate ## Explore N traces of orders in the order of SEED, then refun
 
 histories: generate ## Keep the histories of release VERSION for tests/replay, once, from a stack of its own
 	@$(BIN)/python -m tests.replay.recording "$(VERSION)"
+
+$(VENV)/client/bin/openapi-python-client: requirements-client.lock $(STAMP)
+	$(PYTHON) -m venv $(VENV)/client
+	$(VENV)/client/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 $(VENV)/.with-%: requirements-%.lock $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -72,13 +77,17 @@ alerts: ## Write the alerts of deploy/prometheus as Kubernetes has them
 settings: generate ## Write docs/settings.md
 	$(BIN)/ordersaga settings > docs/settings.md
 
-check: generate $(VENV)/.with-deploy ## Lint, format, types, import rules, proto lint, whether docs/settings.md is up to date
+openapi: generate ## Write docs/openapi.json
+	$(BIN)/ordersaga openapi > docs/openapi.json
+
+check: generate $(VENV)/.with-deploy ## Lint, format, types, import rules, proto lint, whether docs/settings.md and docs/openapi.json are up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
 	@$(BIN)/ordersaga settings | diff -u docs/settings.md - || { echo "docs/settings.md is not up to date: make settings"; exit 1; }
+	@$(BIN)/ordersaga openapi | diff -u docs/openapi.json - || { echo "docs/openapi.json is not up to date: make openapi"; exit 1; }
 
 format: generate ## Put the code into its standard form
 	$(BIN)/ruff check --fix .
@@ -92,6 +101,8 @@ lock: ## Resolve the dependencies anew into the lock files (wants uv)
 	  pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
 	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes --group client \
+	  --output-file requirements-client.lock
 	for group in plot build deploy; do \
 	  uv pip compile --quiet --universal --no-header --python-version 3.11 --generate-hashes \
 	    --constraint requirements-dev.lock --group $$group --output-file requirements-$$group.lock || exit; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any, Final
 
 from litestar import Request, Response, Router
@@ -66,7 +67,7 @@ def openapi_config() -> OpenAPIConfig:
     """How the API describes itself."""
     return OpenAPIConfig(
         title="Ordersaga",
-        version="1",
+        version=version("ordersaga"),
         summary="Orders that end paid, failed or cancelled, whatever crashes on the way.",
         description="Money is whole minor units of an ISO 4217 currency; times are RFC 3339 in UTC. "
         "Errors are problems (RFC 9457), distinguished by their `type`.",

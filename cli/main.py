@@ -223,6 +223,14 @@ def settings() -> None:
     typer.echo(to_markdown(), nl=False)
 
 
+@app.command()
+def openapi() -> None:
+    """Print the description of the HTTP API. OpenAPI 3.1, JSON."""
+    from api.document import openapi_json
+
+    typer.echo(openapi_json(), nl=False)
+
+
 @keys.command("new")
 def make_key() -> None:
     """Print a new private key for ORDERSAGA_JWT_PRIVATE_KEY, in PEM."""
