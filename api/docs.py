@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Final
 
 from litestar import Request, Response, Router
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
+
+from api.limits.description import describe_limits
 
 _PATH: Final = "/docs"
 
@@ -62,9 +65,24 @@ async def _problem_for_missing_pages(response: Response[Any]) -> Response[Any]:
     return response
 
 
+class _Description(OpenAPI):
+    """The document, with what all operations have in common."""
+
+    def to_schema(self) -> dict[str, Any]:
+        document = super().to_schema()
+        describe_limits(document)
+        return document
+
+
+class _Config(OpenAPIConfig):
+    def to_openapi_schema(self) -> OpenAPI:
+        made = super().to_openapi_schema()
+        return _Description(**{each.name: getattr(made, each.name) for each in fields(made)})
+
+
 def openapi_config() -> OpenAPIConfig:
     """How the API describes itself."""
-    return OpenAPIConfig(
+    return _Config(
         title="Ordersaga",
         version="1",
         summary="Orders that end paid, failed or cancelled, whatever crashes on the way.",

@@ -78,6 +78,7 @@ async def http_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe whoever connects from this machine
         ws="none",
         http=partial(BoundedProtocol, limits=limits, room=room, is_draining=is_draining),  # type: ignore[arg-type]  # called
         timeout_keep_alive=math.ceil(limits.idle_timeout),
