@@ -10,13 +10,17 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from api.client_address import addressed
+from api.conditional import conditional
+from api.cors import shared_with
 from api.docs import openapi_config
 from api.edge import Edge
 from api.limits.guards import showing_limits, within_address_limits
 from api.limits.limiter import Limiter
 from api.measuring import measured
+from api.methods import with_all_methods
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
+from api.security import guarded, security_headers
 from api.services import Services
 from api.tracing import traced
 from runtime.tokens import TokenVerifier
@@ -46,12 +50,16 @@ def create_app(services: Services, verifier: TokenVerifier, edge: Edge | None = 
         return_dto=None,
         logging_config=None,
     )
-    app.asgi_handler = _around(app.asgi_handler, edge)  # of the router: middleware is inside
+    app.asgi_handler = _around(app, edge)  # of the router: middleware is inside
     return app
 
 
-def _around(app: ASGIApp, edge: Edge) -> ASGIApp:
+def _around(app: Litestar, edge: Edge) -> ASGIApp:
     """What every request goes through, also one that leads nowhere: the last is the first."""
-    app = showing_limits(app)
-    app = addressed(app, edge.proxies)
-    return traced(app, joins_clients=edge.joins_clients)
+    handler = with_all_methods(app.asgi_handler, app.routes)
+    handler = conditional(handler)
+    handler = showing_limits(handler)
+    handler = shared_with(handler, edge.origins)
+    handler = guarded(handler, security_headers(hsts_max_age=edge.hsts_max_age))
+    handler = addressed(handler, edge.proxies)
+    return traced(handler, joins_clients=edge.joins_clients)

@@ -13,6 +13,7 @@ from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
+from api.conditional import describe_conditionals
 from api.limits.description import describe_limits
 
 _PATH: Final = "/docs"
@@ -70,6 +71,7 @@ class _Description(OpenAPI):
 
     def to_schema(self) -> dict[str, Any]:
         document = super().to_schema()
+        describe_conditionals(document)
         describe_limits(document)
         return document
 

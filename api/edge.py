@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from api.limits.limiter import PATIENCE
@@ -17,12 +18,16 @@ class Edge:
     Attributes:
         joins_clients: whether it goes on with traces that clients name.
         proxies: who is believed when they say whose request it is.
+        origins: whose pages may call.
+        hsts_max_age: seconds for which browsers are to come by TLS alone; 0 for as they like.
         rates: how often clients may ask.
         patience: seconds that the shared limits get to answer.
     """
 
     joins_clients: bool = True
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    origins: Sequence[str] = ()
+    hsts_max_age: int = 0
     rates: Rates = field(default_factory=dict)
     patience: float = PATIENCE
 
@@ -32,5 +37,7 @@ class Edge:
         return cls(
             joins_clients=settings.tracing_joins_clients,
             proxies=TrustedProxies(settings.trusted_proxies),
+            origins=settings.cors_origins,
+            hsts_max_age=settings.hsts_max_age,
             rates=settings.rates,
         )

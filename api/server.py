@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from api.app import create_app
 from api.edge import Edge
+from api.security import security_headers
 from api.services import open_services
 from runtime.health import Checks
 from runtime.http_limits import HttpLimits
@@ -33,6 +34,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             port=port,
             grace=settings.shutdown_grace,
             limits=HttpLimits.of_gateway(settings),
+            rejection_headers=security_headers(hsts_max_age=settings.hsts_max_age),
             is_draining=lambda: lifecycle.health.is_stopping,
         )
         try:

@@ -38,6 +38,9 @@ def _check_ports(hosts: str) -> str:
 Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$"), AfterValidator(_check_ports)]
 
 
+Origin = Annotated[str, Field(pattern=r"^https?://[^/\s*?#@]+$")]
+"""Scheme, host and port, as browsers send them (RFC 6454)."""
+
 _FIELD: Final = re.compile(r'field "(\w+)"')
 """How pydantic names the setting that it could not parse."""
 
@@ -229,6 +232,17 @@ class Settings(BaseSettings):
         'such as ["10.0.0.0/8"]. Anybody else\'s is not read.',
     )
 
+    cors_origins: list[Origin] = Field(
+        default=[],
+        description="JSON array: origins whose pages may call the gateway from a browser, such as "
+        '["https://shop.example"].',
+    )
+    hsts_max_age: int = Field(
+        default=0,
+        ge=0,
+        description="For how long browsers are told to come by TLS alone, seconds; 0 tells them nothing. Set it where "
+        "clients reach the gateway by TLS.",
+    )
     rate_limits: dict[str, str | None] = Field(
         default_factory=dict,
         description="JSON object: limit to count/seconds, or null for none, in place of the default, such as "
