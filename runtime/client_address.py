@@ -30,6 +30,10 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self._networks = tuple(networks)
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._networks)
+
     def client_of(self, peer: str, forwarded: Sequence[str]) -> Address | None:
         """Who asks: the last address of the way here that is no trusted proxy's.
 

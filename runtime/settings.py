@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         "clients reach the gateway by TLS.",
     )
     rate_limits: dict[str, str | None] = Field(
-        default_factory=dict,
+        default={},
         description="JSON object: limit to count/seconds, or null for none, in place of the default, such as "
         '{"orders": "30/60"}. Limits: ' + ", ".join(f"{limit} {rate}" for limit, rate in DEFAULT_RATES.items()) + ".",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from api.client_address import NOBODY, addressed, subscriber_of
 from runtime.client_address import TrustedProxies
@@ -50,6 +51,18 @@ async def test_limits_know_the_address_and_the_log_its_network() -> None:
 
 async def test_whoever_is_no_proxy_of_ours_is_not_believed() -> None:
     assert await told(peer=("203.0.113.7", 1), x_forwarded_for="198.51.100.1") == "203.0.113.7 203.0.113.0/24"
+
+
+async def test_a_proxy_that_no_setting_names_is_said_once() -> None:
+    app: Any = addressed(Told(), TrustedProxies())
+    with capture_logs() as logs:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test") as http:
+            for _ in range(3):
+                await http.get("/", headers={"X-Forwarded-For": "203.0.113.7"})
+
+    assert [line["event"] for line in logs] == ["gateway.no_trusted_proxies"]
+    assert logs[0]["peer"] == "127.0.0.0/24"
+    assert logs[0]["setting"] == "ORDERSAGA_TRUSTED_PROXIES"
 
 
 @pytest.mark.parametrize("peer", [None, ("/run/socket", 0)])
