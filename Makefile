@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry alerts settings openapi check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -80,7 +80,10 @@ settings: generate ## Write docs/settings.md
 openapi: generate ## Write docs/openapi.json
 	$(BIN)/ordersaga openapi > docs/openapi.json
 
-check: generate $(VENV)/.with-deploy ## Lint, format, types, import rules, proto lint, whether docs/settings.md and docs/openapi.json are up to date
+problems: generate ## Write docs/problems.md
+	$(BIN)/python -m api.pages.problems > docs/problems.md
+
+check: generate $(VENV)/.with-deploy ## Lint, format, types, import rules, proto lint, whether what is made in docs/ is up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -88,6 +91,7 @@ check: generate $(VENV)/.with-deploy ## Lint, format, types, import rules, proto
 	$(BIN)/buf lint proto
 	@$(BIN)/ordersaga settings | diff -u docs/settings.md - || { echo "docs/settings.md is not up to date: make settings"; exit 1; }
 	@$(BIN)/ordersaga openapi | diff -u docs/openapi.json - || { echo "docs/openapi.json is not up to date: make openapi"; exit 1; }
+	@$(BIN)/python -m api.pages.problems | diff -u docs/problems.md - || { echo "docs/problems.md is not up to date: make problems"; exit 1; }
 
 format: generate ## Put the code into its standard form
 	$(BIN)/ruff check --fix .

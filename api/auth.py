@@ -9,11 +9,13 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
+from api.limits.guards import within_account_limits
 from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
 from runtime.caller import AUTHORIZATION, Caller, CallerRole, read_bearer
 from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
 
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
+AnyRequest: TypeAlias = Request[Any, Any, State]
 SignedInRequest: TypeAlias = Request[Caller, Any, State]
 """A request behind one of the guards: its `user` is the caller."""
 
@@ -21,23 +23,25 @@ SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
 """What guarded operations declare in the OpenAPI description."""
 
 
-def signed_in(connection: Connection, _: BaseRouteHandler) -> None:
+async def signed_in(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let a request with a valid token pass, whoever it is.
 
     Raises:
         ProblemError: MISSING_TOKEN, INVALID_TOKEN, EXPIRED_TOKEN.
+        LimitExceeded: they ask too often.
     """
     connection.scope["user"] = _caller_of(connection)
+    await within_account_limits(connection, handler)
 
 
-def admin(connection: Connection, handler: BaseRouteHandler) -> None:
+async def admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let an admin's request pass.
 
     Raises:
         ProblemError: as `signed_in`.
         PermissionDenied: the token is a customer's.
     """
-    signed_in(connection, handler)
+    await signed_in(connection, handler)
     connection.user.require(CallerRole.ADMIN)
 
 

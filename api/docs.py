@@ -1,59 +1,63 @@
-"""The API's description: OpenAPI 3.1 at /docs/openapi.json, and Swagger UI at /docs from a package's own files."""
+"""The API's description: OpenAPI 3.1 at /docs/openapi.json, and pages at /docs, all from this server's own files."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
-from litestar import Request, Response, Router
+from litestar import Request, Response, Router, get
+from litestar.datastructures import CacheControlHeader, ResponseHeader
+from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
-from swagger_ui_bundle import swagger_ui_path
+
+from api.conditional import describe_conditionals
+from api.limits.description import describe_limits
+from api.pages.rendering import render
+from api.security import PAGE_POLICY
 
 _PATH: Final = "/docs"
-
-# The bundled Swagger UI reads up to OpenAPI 3.0 and turns other version numbers away; of what 3.1 added, our document
-# uses nothing that it shows wrongly. So the page alone gets the document under 3.0's number.
-_PAGE: Final = b"""<!DOCTYPE html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>Ordersaga API</title>
-  <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
-  <link rel="stylesheet" href="/docs/assets/index.css">
-  <link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
-</head>
-<body>
-  <div id="swagger-ui"></div>
-  <script src="/docs/assets/swagger-ui-bundle.js"></script>
-  <script type="module">
-    const description = await (await fetch("/docs/openapi.json")).json();
-    SwaggerUIBundle({
-      spec: {...description, openapi: "3.0.3"},
-      dom_id: "#swagger-ui",
-      deepLinking: true,
-      displayRequestDuration: true,
-    });
-  </script>
-</body>
-</html>
-"""
+_CACHED: Final = CacheControlHeader(public=True, max_age=300)
+_OURS: Final = Path(__file__).parent / "pages" / "assets"
 
 
-class _SwaggerPage(OpenAPIRenderPlugin):
-    """Swagger UI with its assets from this server."""
+def _swagger_ui() -> Path:
+    """Swagger UI's files. The package that has them is for other frameworks, and is not imported."""
+    found = find_spec("swagger_ui")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("swagger-ui-py is not installed", name="swagger_ui")
+    return Path(found.submodule_search_locations[0]) / "static"
+
+
+@get("/guide", media_type=MediaType.HTML, sync_to_thread=False)
+def _guide() -> bytes:
+    return render("guide")
+
+
+@get("/problems", media_type=MediaType.HTML, sync_to_thread=False)
+def _problems() -> bytes:
+    return render("problems")
+
+
+class _Pages(OpenAPIRenderPlugin):
+    """Swagger UI, the pages beside it, and their assets."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return _PAGE
+        return render("reference")
 
     def receive_router(self, router: Router) -> None:
-        router.register(
-            create_static_files_router("/assets", directories=[swagger_ui_path], include_in_schema=False),
+        router.register(_guide)
+        router.register(_problems)
+        assets = create_static_files_router(
+            "/assets", directories=[_OURS, _swagger_ui()], include_in_schema=False, cache_control=_CACHED
         )
+        router.register(assets)
 
 
 async def _problem_for_missing_pages(response: Response[Any]) -> Response[Any]:
@@ -63,14 +67,31 @@ async def _problem_for_missing_pages(response: Response[Any]) -> Response[Any]:
     return response
 
 
+class _Description(OpenAPI):
+    """The document, with what all operations have in common."""
+
+    def to_schema(self) -> dict[str, Any]:
+        document = super().to_schema()
+        describe_conditionals(document)
+        describe_limits(document)
+        return document
+
+
+class _Config(OpenAPIConfig):
+    def to_openapi_schema(self) -> OpenAPI:
+        made = super().to_openapi_schema()
+        return _Description(**{each.name: getattr(made, each.name) for each in fields(made)})
+
+
 def openapi_config() -> OpenAPIConfig:
     """How the API describes itself."""
-    return OpenAPIConfig(
+    return _Config(
         title="Ordersaga",
         version=version("ordersaga"),
         summary="Orders that end paid, failed or cancelled, whatever crashes on the way.",
         description="Money is whole minor units of an ISO 4217 currency; times are RFC 3339 in UTC. "
-        "Errors are problems (RFC 9457), distinguished by their `type`.",
+        "Errors are problems (RFC 9457), distinguished by their `type`, and [explained](/docs/problems). "
+        "How it goes together is in the [guide](/docs/guide).",
         openapi_router=Router(
             _PATH,
             route_handlers=[],
@@ -78,8 +99,10 @@ def openapi_config() -> OpenAPIConfig:
             dto=None,
             return_dto=None,
             after_request=_problem_for_missing_pages,
+            cache_control=_CACHED,
+            response_headers=[ResponseHeader(name="Content-Security-Policy", value=PAGE_POLICY)],
         ),
-        render_plugins=[_SwaggerPage(path="/"), JsonRenderPlugin()],
+        render_plugins=[_Pages(path="/"), JsonRenderPlugin()],
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
         ),

@@ -1,8 +1,11 @@
-"""Entity tags (RFC 9110, section 8.8.3): a version number in quotes, and the If-Match header that asks for one."""
+"""Entity tags (RFC 9110, section 8.8.3): a version number in quotes, and the headers that ask for one."""
 
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
+
+import msgspec
 
 from runtime.validation import Violations
 
@@ -28,6 +31,25 @@ def expected_versions(if_match: str | None, violations: Violations) -> list[int]
         violations.add("If-Match", 'must be * or entity tags in quotes, for example "3"')
         return []
     return [_version(tag) for tag in _EACH.findall(if_match)]
+
+
+def is_known(tag: str, if_none_match: str) -> bool:
+    """Whether an If-None-Match header says that the client has what bears this tag; one that is none says nothing.
+
+    Weak tags count as well.
+    """
+    if not tag:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    if not _LIST.fullmatch(if_none_match):
+        return False
+    return tag.removeprefix("W/") in (each.removeprefix("W/") for each in _EACH.findall(if_none_match))
+
+
+def content_etag(body: msgspec.Struct) -> str:
+    """The entity tag of what has no version: a digest of its JSON."""
+    return f'"{blake2b(msgspec.json.encode(body), digest_size=12).hexdigest()}"'
 
 
 def _version(tag: str) -> int:

@@ -18,6 +18,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
+from api.limits.limiter import LimitExceeded
 from api.measuring import has_hung_up
 from domain.refusals import Refusal
 from runtime.http_limits import PROBLEM_MEDIA_TYPE, problem_urn
@@ -90,6 +91,7 @@ NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id st
 STALE_VERSION = Kind(412, "stale-version", "It has changed since you read it")
 CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
+TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "You ask too often")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
@@ -200,6 +202,16 @@ def _from_refusal(request: Request[Any, Any, Any], error: Refused | CallRefused)
     return _respond(request, kind, error.message)
 
 
+def _from_limit(request: Request[Any, Any, Any], error: LimitExceeded) -> Response[Problem]:
+    limit, rate, wait = error.standing.limit, error.standing.rate, error.standing.wait
+    return _respond(
+        request,
+        TOO_MANY_REQUESTS,
+        f"The limit of {limit.value} is {rate.count} in {rate.seconds} seconds; try again in {wait} s.",
+        headers={"Retry-After": str(wait)},
+    )
+
+
 def _from_unavailable(request: Request[Any, Any, Any], error: ServiceUnavailable) -> Response[Problem]:
     log.warning("request.service_unavailable", path=request.scope["path"], code=error.code.name, problem=str(error))
     return _respond(
@@ -234,6 +246,7 @@ def _from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
     ProblemError: _from_problem,
+    LimitExceeded: _from_limit,
     Refused: _from_refusal,
     CallRefused: _from_refusal,
     ServiceUnavailable: _from_unavailable,

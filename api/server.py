@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from api.app import create_app
+from api.edge import Edge
+from api.security import security_headers
 from api.services import open_services
 from runtime.health import Checks
 from runtime.http_limits import HttpLimits
@@ -22,7 +24,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """
     verifier = TokenVerifier(settings.required("jwt_public_keys"))
     async with open_services(settings) as services, AsyncExitStack() as stack:
-        app = create_app(services, verifier, joins_clients=settings.tracing_joins_clients)
+        app = create_app(services, verifier, Edge.of(settings))
         # a service that is away costs its own answers, 503, and nothing else
         lifecycle.health.watch(Checks(uses=services.health))
         host, port = settings.gateway_host, settings.gateway_port
@@ -32,6 +34,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             port=port,
             grace=settings.shutdown_grace,
             limits=HttpLimits.of_gateway(settings),
+            rejection_headers=security_headers(hsts_max_age=settings.hsts_max_age),
             is_draining=lambda: lifecycle.health.is_stopping,
         )
         try:

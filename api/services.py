@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
 from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
@@ -26,6 +27,7 @@ class Services:
     """What the gateway calls.
 
     Attributes:
+        limits: has the rate limits that gateways share.
         on_call: says what each service knows of an order.
         health: asks each service whether it serves.
         deadline: what a call gets, seconds.
@@ -38,6 +40,7 @@ class Services:
     order: OrderServiceStub
     payment: PaymentServiceStub
     notification: NotificationServiceStub
+    limits: LimitsServiceStub
     on_call: Mapping[Part, OnCallServiceStub]
     health: Mapping[str, Check]
     deadline: float
@@ -60,6 +63,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             order=OrderServiceStub(channels[Part.ORDER]),
             payment=PaymentServiceStub(channels[Part.PAYMENT]),
             notification=NotificationServiceStub(channels[Part.NOTIFICATION]),
+            limits=LimitsServiceStub(channels[Part.USER]),
             on_call={part: OnCallServiceStub(channels[part]) for part in ORDER_PARTS},
             health={part.value: serving(channel) for part, channel in channels.items()},
             deadline=settings.grpc_deadline,

@@ -76,6 +76,7 @@ class Rejection(Enum):
     TOO_MANY_CONNECTIONS = (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections are open")
 
     def __init__(self, status: HTTPStatus, name: str, title: str) -> None:
+        self.problem_name, self.status, self.title = name, status, title
         problem = {"type": problem_urn(name), "title": title, "status": status, "detail": f"{title}."}
         self.body = json.dumps(problem).encode()
         retry = "retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""

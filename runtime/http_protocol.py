@@ -39,11 +39,13 @@ class BoundedProtocol(HttpToolsProtocol):
         *,
         limits: HttpLimits,
         room: Room,
+        rejection_headers: bytes,
         is_draining: Callable[[], bool],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
         self._room = room
+        self._rejection_headers = rejection_headers
         self._is_draining = is_draining
         self.phase = Phase.HEAD
         self._ends_at = inf
@@ -224,7 +226,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         usual = b"".join(b"%s: %s\r\n" % header for header in self.server_state.default_headers)
-        self.transport.write(rejection.head + usual + b"\r\n" + rejection.body)
+        self.transport.write(rejection.head + self._rejection_headers + usual + b"\r\n" + rejection.body)
         self.transport.write_eof()
 
     def _enter(self, phase: Phase, *, within: float) -> None:

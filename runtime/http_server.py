@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import uvicorn
@@ -57,6 +58,7 @@ async def http_server(
     port: int,
     grace: float,
     limits: HttpLimits = INTERNAL_LIMITS,
+    rejection_headers: Mapping[str, str] = MappingProxyType({}),
     is_draining: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[None]:
     """Serve the application as long as the context is open.
@@ -67,6 +69,7 @@ async def http_server(
         port: port to bind.
         grace: seconds that running requests get at the end.
         limits: what clients may do.
+        rejection_headers: of the answers that the server gives by itself to who does more.
         is_draining: whether the end is near: then each answer is its connection's last, so that clients go elsewhere.
 
     Raises:
@@ -78,8 +81,15 @@ async def http_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe whoever connects from this machine
         ws="none",
-        http=partial(BoundedProtocol, limits=limits, room=room, is_draining=is_draining),  # type: ignore[arg-type]  # called
+        http=partial(  # type: ignore[arg-type]  # called
+            BoundedProtocol,
+            limits=limits,
+            room=room,
+            rejection_headers=b"".join(f"{name}: {value}\r\n".encode() for name, value in rejection_headers.items()),
+            is_draining=is_draining,
+        ),
         timeout_keep_alive=math.ceil(limits.idle_timeout),
         lifespan="on",
         timeout_graceful_shutdown=math.ceil(grace),

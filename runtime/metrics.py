@@ -34,6 +34,12 @@ HTTP_SECONDS: Final = Histogram(
 HTTP_REJECTED: Final = Counter(
     "ordersaga_http_rejected", "HTTP connections that a server of ours ended before their time, by why.", ["reason"]
 )
+HTTP_LIMITED: Final = Counter(
+    "ordersaga_http_limited", "HTTP requests that were turned away because their client asks too often.", ["limit"]
+)
+LIMITS_UNSHARED: Final = Counter(
+    "ordersaga_limits_unshared", "Times that a gateway decided by itself, because the shared limits did not answer."
+)
 RPC_SECONDS: Final = Histogram(
     "rpc_server_call_duration_seconds",
     "gRPC calls that a service answered.",

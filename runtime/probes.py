@@ -69,6 +69,9 @@ class Probes:
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
+        if scope["method"] not in ("GET", "HEAD"):
+            await _refuse_method(scope["method"], send)
+            return
         status, content_type, body = await self._answer(scope["path"])
         headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -104,6 +107,14 @@ class Probes:
             PART_READY.labels(part).set(report.ready)
             PART_DEGRADED.labels(part).set(len(report.degraded))
         return render_metrics() + sdk
+
+
+async def _refuse_method(method: str, send: Any) -> None:
+    """Say what can be done here; OPTIONS asks for no more than that."""
+    status = HTTPStatus.NO_CONTENT if method == "OPTIONS" else HTTPStatus.METHOD_NOT_ALLOWED
+    headers = [(b"allow", b"GET, HEAD, OPTIONS")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _live(receive: Any, send: Any) -> None:

@@ -235,12 +235,14 @@ async def serve(
     *,
     on_call: GrpcService,
     checks: Checks,
+    beside: Sequence[GrpcService] = (),
     measurements: Sequence[Measurement] = (),
     background: Sequence[Callable[[], Awaitable[object]]] = (),
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
-    It is ready once it has what it needs by the `checks`. Beside it is served what people on call ask of it.
+    It is ready once it has what it needs by the `checks`. Beside it is served what people on call ask of it, and what
+    else is `beside` it.
     Its metrics include the `measurements`.
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
@@ -251,7 +253,7 @@ async def serve(
     setting = f"{service.part.value}_listen"
     server = RpcServer(
         getattr(settings, setting),
-        [service, on_call],
+        [service, on_call, *beside],
         credentials=Credentials.of(settings, service.part),
         verifier=TokenVerifier(settings.required("jwt_public_keys")),
         grace=settings.shutdown_grace,

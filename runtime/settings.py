@@ -11,6 +11,7 @@ import os
 import re
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, get_origin
 
@@ -19,6 +20,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as NotParsedError
+
+from domain.rate_limits import DEFAULT_RATES, Rates, parse_rates
 
 _LAST_PORT: Final = 65535
 Port = Annotated[int, Field(ge=1, le=_LAST_PORT)]
@@ -34,6 +37,9 @@ def _check_ports(hosts: str) -> str:
 
 Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$"), AfterValidator(_check_ports)]
 
+
+Origin = Annotated[str, Field(pattern=r"^https?://[^/\s*?#@]+$")]
+"""Scheme, host and port, as browsers send them (RFC 6454)."""
 
 _FIELD: Final = re.compile(r'field "(\w+)"')
 """How pydantic names the setting that it could not parse."""
@@ -218,6 +224,29 @@ class Settings(BaseSettings):
         default=1_000,
         ge=1,
         description="Connections of clients at a time; for a new one the first is closed that waits for its client.",
+    )
+
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        default=[],
+        description="JSON array: networks of the proxies in front of the gateway, whose X-Forwarded-For says who asks, "
+        'such as ["10.0.0.0/8"]. Anybody else\'s is not read.',
+    )
+
+    cors_origins: list[Origin] = Field(
+        default=[],
+        description="JSON array: origins whose pages may call the gateway from a browser, such as "
+        '["https://shop.example"].',
+    )
+    hsts_max_age: int = Field(
+        default=0,
+        ge=0,
+        description="For how long browsers are told to come by TLS alone, seconds; 0 tells them nothing. Set it where "
+        "clients reach the gateway by TLS.",
+    )
+    rate_limits: dict[str, str | None] = Field(
+        default={},
+        description="JSON object: limit to count/seconds, or null for none, in place of the default, such as "
+        '{"orders": "30/60"}. Limits: ' + ", ".join(f"{limit} {rate}" for limit, rate in DEFAULT_RATES.items()) + ".",
     )
 
     # -- Tokens: JWT signed with Ed25519 (RFC 8037) -----------------------------------------------------------------
@@ -418,6 +447,12 @@ class Settings(BaseSettings):
                 raise ValueError("a secret must not be blank")
         return value
 
+    @field_validator("rate_limits")
+    @classmethod
+    def _check_rates(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        parse_rates(value)
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -455,6 +490,11 @@ class Settings(BaseSettings):
             description = type(self).model_fields[name].description
             raise SettingsError(f"ORDERSAGA_{name.upper()} is not set. It is: {description}")
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """The rate limits, defaults included."""
+        return parse_rates(self.rate_limits)
 
     @cached_property
     def stripe_webhook_secrets(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What is being worked at, for every line of the log: by which component, for which request, at which order.
+"""What is being worked at, for every line of the log: by which component, for which request of whom, at which order.
 
 Tasks inherit it. Whoever takes up a piece of work sets it, and nobody else has to pass it on.
 """
@@ -20,9 +20,11 @@ component: Final[ContextVar[str]] = ContextVar("component", default="")
 """Which component of its process works, such as ``order``."""
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """The id of the client's request that is being answered."""
+client: Final[ContextVar[str]] = ContextVar("client", default="")
+"""The network that the request came from, which is no person: an address would be one."""
 order_id: Final[ContextVar[str]] = ContextVar("order_id", default="")
 
-_LOGGED: Final = (component, request_id, order_id)
+_LOGGED: Final = (component, request_id, client, order_id)
 _SANE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/-]{0,127}")
 _WORKFLOW_PREFIX: Final = order_workflow_id("")
 _ORDER_WORKFLOW: Final = re.compile(rf"\b{_WORKFLOW_PREFIX}([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\b")

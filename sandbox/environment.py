@@ -7,11 +7,13 @@ import os
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
 
+from domain.rate_limits import widened
 from runtime.part_settings import only_for
 from runtime.settings import Settings, SettingsError
 from sandbox.certificates import Certificates
@@ -38,6 +40,9 @@ _KNOWN_TO_DOUBLES: Final = (
 
 BUILD_ID = "embedded"
 """All releases are one version of the order worker: each takes the place of the one before it, at its start."""
+
+LIMITS_FACTOR = 1_000
+"""All its customers come from one address, the demo's, the tests' and the bench's, and ask as fast as they can."""
 
 KAFKA_SESSION_MS = 4_000
 """Joining a group takes half of it here."""
@@ -77,6 +82,7 @@ def stack_settings(
         shutdown_grace=SHUTDOWN_GRACE,
         gateway_host=HOST,
         gateway_port=ports.gateway,
+        rate_limits=ours.rate_limits or widened(LIMITS_FACTOR),
         jwt_private_key=SecretStr(credentials.jwt_private_key),
         jwt_public_keys=credentials.jwt_public_keys,
         tls_ca_file=certificates.ca_file,
@@ -190,9 +196,11 @@ def _reveal(value: object) -> object:
     match value:
         case SecretStr():
             return value.get_secret_value()
-        case Path():
+        case Path() | IPv4Network() | IPv6Network():
             return str(value)
         case dict():
             return {key: _reveal(inner) for key, inner in value.items()}
+        case list():
+            return [_reveal(inner) for inner in value]
         case _:
             return value

@@ -11,7 +11,8 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET
 
 from api.auth import SECURITY, SignedInRequest, admin
-from api.etags import etag, expected_versions
+from api.conditional import SHARED, UNSHARED
+from api.etags import content_etag, etag, expected_versions
 from api.problems import declared
 from api.schemas.products import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
@@ -24,6 +25,9 @@ from runtime.rpc_client import call
 from runtime.validation import Violations
 
 _ETAG = ResponseHeader(name="ETag", documentation_only=True, description="The product's version, for If-Match.")
+_CACHED = ResponseHeader(
+    name="Cache-Control", documentation_only=True, description="How long anybody may show it without asking again."
+)
 _IfMatch: TypeAlias = Annotated[
     str | None,
     HeaderParameter(
@@ -39,6 +43,10 @@ _IfMatch: TypeAlias = Annotated[
     summary="Products for sale",
     tags=["products"],
     responses=declared(400),
+    response_headers=[
+        ResponseHeader(name="ETag", documentation_only=True, description="Of the page as it is now."),
+        _CACHED,
+    ],
 )
 async def list_products(
     services: NamedDependency[Services],
@@ -48,7 +56,7 @@ async def list_products(
     cursor: Annotated[
         str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
     ] = "",
-) -> ProductPage:
+) -> Response[ProductPage]:
     """Active products in the order of their creation, a page at a time."""
     answer = await call(
         services.product.ListProducts,
@@ -56,10 +64,11 @@ async def list_products(
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
-    return ProductPage(
+    page = ProductPage(
         items=[from_proto(Product, product) for product in answer.products],
         next_cursor=answer.next_page_token or None,
     )
+    return Response(page, headers={"ETag": content_etag(page), "Cache-Control": SHARED})
 
 
 @post(
@@ -87,7 +96,11 @@ async def create_product(
         deadline=services.deadline,
     )
     product = answer.product
-    headers = {"Location": f"/v1/products/{product.id}", "ETag": etag(product.version)}
+    headers = {
+        "Location": f"/v1/products/{product.id}",
+        "ETag": etag(product.version),
+        "Cache-Control": UNSHARED,
+    }
     return Response(from_proto(Product, product), status_code=201, headers=headers)
 
 
@@ -97,7 +110,7 @@ async def create_product(
     summary="One product",
     tags=["products"],
     responses=declared(400, 404),
-    response_headers=[_ETAG],
+    response_headers=[_ETAG, _CACHED],
 )
 async def get_product(product_id: FromPath[str], services: NamedDependency[Services]) -> Response[Product]:
     """One product, whether it is for sale or not; a deleted one is not found."""
@@ -109,7 +122,8 @@ async def get_product(product_id: FromPath[str], services: NamedDependency[Servi
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
-    return Response(from_proto(Product, answer.product), headers={"ETag": etag(answer.product.version)})
+    headers = {"ETag": etag(answer.product.version), "Cache-Control": SHARED}
+    return Response(from_proto(Product, answer.product), headers=headers)
 
 
 @patch(
@@ -150,7 +164,8 @@ async def update_product(
         caller=request.user,
         deadline=services.deadline,
     )
-    return Response(from_proto(Product, answer.product), headers={"ETag": etag(answer.product.version)})
+    headers = {"ETag": etag(answer.product.version), "Cache-Control": UNSHARED}
+    return Response(from_proto(Product, answer.product), headers=headers)
 
 
 @delete(

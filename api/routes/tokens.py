@@ -6,6 +6,8 @@ from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from api.auth import AnyRequest
+from api.limits.guards import note_login, within_login_limits
 from api.problems import declared
 from api.schemas.users import Credentials, RefreshTokenRequest, Token
 from api.services import Services
@@ -25,14 +27,18 @@ from runtime.rpc_client import call
     dto=StrictJson[Credentials],
     responses=declared(400, 401, 413, 415),
 )
-async def create_token(data: JSONBody[Credentials], services: NamedDependency[Services]) -> Response[Token]:
+async def create_token(
+    request: AnyRequest, data: JSONBody[Credentials], services: NamedDependency[Services]
+) -> Response[Token]:
     """Trade e-mail and password for tokens. A wrong password and an unknown e-mail answer alike."""
+    await within_login_limits(request, data.email)
     answer = await call(
         services.user.AuthenticateUser,
         to_proto(pb.AuthenticateUserRequest, data),
         caller=ANONYMOUS,
         deadline=services.password_deadline,
     )
+    await note_login(request, data.email)
     return _show(answer)
 
 

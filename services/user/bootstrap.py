@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +13,10 @@ from runtime.database_measuring import database_measurements
 from runtime.health import Checks
 from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
+from runtime.periodic import repeat
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
+from services.user.limits.service import PRUNE_INTERVAL, SharedLimits
 from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.service import UserService
@@ -35,6 +37,8 @@ class UserComponents(Accounts):
 
     refresh_tokens: RefreshTokens
     signer: TokenSigner
+    limits: SharedLimits
+    background: Sequence[Callable[[], Awaitable[object]]]
     on_call: OnCall
     checks: Checks
     measurements: Sequence[Measurement]
@@ -53,11 +57,14 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
     """
     signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
     async with bootstrap_accounts(settings, database=database) as accounts:
+        limits = SharedLimits(accounts.database)
         yield UserComponents(
             database=accounts.database,
             users=accounts.users,
             refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
             signer=signer,
+            limits=limits,
+            background=[partial(repeat, limits.prune, interval=PRUNE_INTERVAL, name="limits.prune")],
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
             measurements=database_measurements("user", accounts.database),

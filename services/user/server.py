@@ -19,6 +19,7 @@ from runtime.validation import Violations
 from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
+from services.user.limits.server import limits_service
 from services.user.messages import to_tokens, to_user
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -85,6 +86,8 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             lifecycle,
             grpc_service(components),
             on_call=on_call_service(Part.USER, components.database, components.on_call),
+            beside=[limits_service(components.limits)],
             checks=components.checks,
             measurements=components.measurements,
+            background=components.background,
         )

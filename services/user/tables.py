@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
 from domain.users import Role
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 """Revision of the migrations that makes these tables."""
 
 
@@ -63,6 +63,28 @@ class RefreshTokenRow(Base, table=True):
     """When it was traded for the next one."""
     revoked_at: datetime | None = timestamp(default=None, nullable=True)
     """When the family was revoked, in the row of its first token alone: so one row decides for tokens of all times."""
+
+
+class RateLimitRow(Base, table=True):
+    """A bucket of permits, see `domain.rate_limits`; one that is full needs no row. Whose it is, nobody can read."""
+
+    __tablename__ = "rate_limits"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "70"}},)
+
+    bucket: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """A digest of what is limited and whose it is."""
+    full_at: datetime = timestamp()
+    granted: int = Field(sa_type=Integer)
+    """What the last one who asked got."""
+
+
+class RateLimitExemptionRow(Base, table=True):
+    """Somebody who is not counted where that is said."""
+
+    __tablename__ = "rate_limit_exemptions"
+
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    ends_at: datetime = timestamp()
 
 
 class Outbox(Base, OutboxColumns, table=True):

@@ -198,6 +198,16 @@ async def test_metrics_are_there_and_nothing_else_is() -> None:
     assert "ordersaga_outbox_lag_seconds" in metrics.text
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_g12_head_asks_as_get_does_and_other_methods_are_named(path: str) -> None:
+    async with probes(order=started()) as http:
+        head, options, post = await http.head(path), await http.options(path), await http.post(path)
+
+    assert [answer.status_code for answer in (head, options, post)] == [200, 204, 405]
+    assert [answer.content for answer in (head, options, post)] == [b"", b"", b""]
+    assert options.headers["allow"] == post.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
 async def test_a_taken_port_is_named_with_its_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(probe_port=taken.getsockname()[1])

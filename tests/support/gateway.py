@@ -12,9 +12,11 @@ import grpc.aio
 import httpx
 
 from api.app import create_app
+from api.edge import Edge
 from api.services import Services, open_services
 from domain.ids import new_id
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
 from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
@@ -38,6 +40,7 @@ from services.payment.server import grpc_service as serve_payment
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import grpc_service as serve_product
 from services.user.bootstrap import bootstrap as bootstrap_user
+from services.user.limits.server import limits_service
 from services.user.server import grpc_service as serve_user
 from tests.support.identities import PRIVATE_PEM, VERIFIER, bearer, tls_settings
 from tests.support.payment_harness import payment_settings
@@ -130,13 +133,15 @@ async def gateway_with_services(
         addresses = {
             f"{service.part.value}_address": await stack.enter_async_context(serving(service))
             for service in (
-                serve_user(user),
                 serve_product(product),
                 serve_inventory(inventory),
                 serve_payment(payment),
                 serve_order(order),
             )
         }
+        addresses["user_address"] = await stack.enter_async_context(
+            serving(serve_user(user), limits_service(user.limits))
+        )
         notification = await stack.enter_async_context(
             bootstrap_notification(settings.model_copy(update=addresses), sms=sms)
         )
@@ -145,15 +150,17 @@ async def gateway_with_services(
 
 
 @asynccontextmanager
-async def open_gateway(addresses: Mapping[str, str], sagas: RecordedSagas) -> AsyncIterator[Gateway]:
-    """The application in front of the services at those addresses; the others are away."""
+async def open_gateway(
+    addresses: Mapping[str, str], sagas: RecordedSagas, edge: Edge | None = None
+) -> AsyncIterator[Gateway]:
+    """The application in front of the services at those addresses, with no limits unless told; the others are away."""
     nowhere = {
         f"{service}_address": NOWHERE
         for service in ("user", "product", "inventory", "order", "payment", "notification")
     }
     settings = Settings.model_validate({**tls_settings(), **nowhere, **addresses})
     async with open_services(settings) as services, open_behind(settings) as behind:
-        app = create_app(services, VERIFIER)
+        app = create_app(services, VERIFIER, edge)
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)  # type: ignore[arg-type]  # Litestar's own types
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
             yield Gateway(http=http, services=behind, addresses=addresses, sagas=sagas)
@@ -174,6 +181,7 @@ async def open_behind(settings: Settings) -> AsyncIterator[Services]:
             order=OrderServiceStub(await callers(Part.ORDER, settings.order_address)),
             payment=PaymentServiceStub(await callers(Part.PAYMENT, settings.payment_address)),
             notification=NotificationServiceStub(await callers(Part.NOTIFICATION, settings.notification_address)),
+            limits=LimitsServiceStub(await callers(Part.USER, settings.user_address)),
             on_call={},
             health={},
             deadline=settings.grpc_deadline,

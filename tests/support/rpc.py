@@ -30,6 +30,8 @@ _CALL_AS_THEMSELVES: Final[Mapping[str, Part]] = {
     "/ordersaga.notification.v1.NotificationService/RetryNotification": Part.ORDER,
     "/ordersaga.notification.v1.NotificationService/DismissNotification": Part.ORDER,
     "/ordersaga.oncall.v1.OnCallService/ListConcerns": Part.ORDER,
+    "/ordersaga.limits.v1.LimitsService/TakePermits": Part.GATEWAY,
+    "/ordersaga.limits.v1.LimitsService/AddExemption": Part.GATEWAY,
 }
 """Which part calls these for no user; every other method is the order worker's then."""
 _BY_PERSON: Final = {CallerRole.ANONYMOUS: Part.GATEWAY, CallerRole.OPERATOR: Part.OPERATOR}

@@ -1,0 +1,9 @@
+window.addEventListener("load", () => {
+  SwaggerUIBundle({
+    url: "/docs/openapi.json",
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    displayRequestDuration: true,
+    validatorUrl: null,
+  });
+});
