@@ -11,6 +11,7 @@ from litestar.handlers.base import BaseRouteHandler
 
 from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
 from runtime.caller import AUTHORIZATION, Caller, CallerRole, read_bearer
+from runtime.permissions import STAFF
 from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
 
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
@@ -30,12 +31,23 @@ def signed_in(connection: Connection, _: BaseRouteHandler) -> None:
     connection.scope["user"] = _caller_of(connection)
 
 
+def staff(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request of support or of an admin pass.
+
+    Raises:
+        ProblemError: as `signed_in`.
+        PermissionDenied: the token is a customer's.
+    """
+    signed_in(connection, handler)
+    connection.user.require(*STAFF)
+
+
 def admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let an admin's request pass.
 
     Raises:
         ProblemError: as `signed_in`.
-        PermissionDenied: the token is a customer's.
+        PermissionDenied: the token is somebody else's.
     """
     signed_in(connection, handler)
     connection.user.require(CallerRole.ADMIN)

@@ -75,8 +75,11 @@ INVALID_REFRESH_TOKEN = Kind(401, "invalid-refresh-token", "The refresh token is
 EXPIRED_REFRESH_TOKEN = Kind(401, "expired-refresh-token", "The refresh token has expired")
 REFRESH_TOKEN_REUSED = Kind(401, "refresh-token-reused", "The refresh token was used before")
 FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
+ACCOUNT_DISABLED = Kind(403, "account-disabled", "The account is disabled")
+REFUND_NEEDS_ADMIN = Kind(403, "refund-needs-admin", "An admin has to make this refund")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
+LAST_ADMIN = Kind(409, "last-admin", "No admin would be left")
 EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
 ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
 ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order can be refunded")
@@ -101,6 +104,9 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.UNAUTHENTICATED: INVALID_TOKEN,
     Refusal.USER_NOT_FOUND: NOT_FOUND,
     Refusal.EMAIL_TAKEN: EMAIL_TAKEN,
+    Refusal.ACCOUNT_DISABLED: ACCOUNT_DISABLED,
+    Refusal.LAST_ADMIN: LAST_ADMIN,
+    Refusal.SESSION_NOT_FOUND: NOT_FOUND,
     Refusal.BAD_CREDENTIALS: BAD_CREDENTIALS,
     Refusal.INVALID_REFRESH_TOKEN: INVALID_REFRESH_TOKEN,
     Refusal.EXPIRED_REFRESH_TOKEN: EXPIRED_REFRESH_TOKEN,
@@ -112,6 +118,7 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.ORDER_NOT_CANCELLABLE: ORDER_NOT_CANCELLABLE,
     Refusal.PAYMENT_NOT_REFUNDABLE: ORDER_NOT_REFUNDABLE,
     Refusal.REFUND_EXCEEDS_PAYMENT: REFUND_EXCEEDS_PAYMENT,
+    Refusal.REFUND_NEEDS_ADMIN: REFUND_NEEDS_ADMIN,
     Refusal.RESTOCK_EXCEEDS_SALE: RESTOCK_EXCEEDS_ORDER,
     Refusal.PAYMENT_DISPUTED: PAYMENT_DISPUTED,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,

@@ -9,4 +9,6 @@ class Role(StrEnum):
     """What the holder of an account may do."""
 
     CUSTOMER = "customer"
+    SUPPORT = "support"
+    """Reads everybody's orders and accounts, cancels, and refunds up to a limit."""
     ADMIN = "admin"

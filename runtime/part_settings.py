@@ -45,10 +45,11 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "user": (
         *_service("user"),
+        *("order_address", "notification_address"),
         *("jwt_private_key", "access_token_ttl", "refresh_token_ttl", "password_hash_memory"),
     ),
-    "product": _service("product"),
-    "inventory": _service("inventory"),
+    "product": (*_service("product"), "user_address"),
+    "inventory": (*_service("inventory"), "user_address"),
     "order": (
         *_service("order"),
         *_TEMPORAL,
@@ -63,6 +64,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
         *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
+        *("support_refund_limit", "user_address"),
     ),
     "notification": (
         *_service("notification"),

@@ -388,6 +388,12 @@ class Settings(BaseSettings):
         "refuses to tell, seconds.",
     )
 
+    support_refund_limit: int = Field(
+        default=10_000,
+        ge=0,
+        description="Most that members of support may give back of one order, in all, minor units of its currency.",
+    )
+
     # -- Mail -------------------------------------------------------------------------------------------------------
     smtp_host: str = Field(default="127.0.0.1", description="SMTP relay.")
     smtp_port: Port = Field(default=1025, description="Port of the SMTP relay.")

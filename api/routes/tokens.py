@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from litestar import Response, post
+from typing import Any, TypeAlias
+
+from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from api.client_traits import client_traits
 from api.problems import declared
 from api.schemas.users import Credentials, RefreshTokenRequest, Token
 from api.services import Services
@@ -15,6 +18,8 @@ from runtime.caller import ANONYMOUS
 from runtime.protos import from_proto, to_proto
 from runtime.rpc_client import call
 
+AnyRequest: TypeAlias = Request[Any, Any, Any]
+
 
 @post(
     "/v1/auth/token",
@@ -23,13 +28,18 @@ from runtime.rpc_client import call
     tags=["users"],
     status_code=200,
     dto=StrictJson[Credentials],
-    responses=declared(400, 401, 413, 415),
+    responses=declared(400, 401, 403, 413, 415),
 )
-async def create_token(data: JSONBody[Credentials], services: NamedDependency[Services]) -> Response[Token]:
-    """Trade e-mail and password for tokens. A wrong password and an unknown e-mail answer alike."""
+async def create_token(
+    request: AnyRequest, data: JSONBody[Credentials], services: NamedDependency[Services]
+) -> Response[Token]:
+    """Trade e-mail and password for tokens, which begins a session; a wrong one and an unknown e-mail answer alike.
+
+    To the right password a disabled account answers with `account-disabled`.
+    """
     answer = await call(
         services.user.AuthenticateUser,
-        to_proto(pb.AuthenticateUserRequest, data),
+        to_proto(pb.AuthenticateUserRequest, data, client=client_traits(request)),
         caller=ANONYMOUS,
         deadline=services.password_deadline,
     )
@@ -45,7 +55,9 @@ async def create_token(data: JSONBody[Credentials], services: NamedDependency[Se
     dto=StrictJson[RefreshTokenRequest],
     responses=declared(400, 401, 413, 415),
 )
-async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]) -> Response[Token]:
+async def refresh_token(
+    request: AnyRequest, data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]
+) -> Response[Token]:
     """Trade a refresh token for a new access token and the next refresh token.
 
     Each refresh token works once. One that comes again, be it from a thief or from a client that lost the answer, is a
@@ -53,7 +65,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
     """
     answer = await call(
         services.user.RefreshToken,
-        to_proto(pb.RefreshTokenRequest, data),
+        to_proto(pb.RefreshTokenRequest, data, client=client_traits(request)),
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
@@ -63,7 +75,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
 @post(
     "/v1/auth/logout",
     operation_id="logOut",
-    summary="Revoke a login's refresh tokens",
+    summary="End a session, given its refresh token",
     tags=["users"],
     status_code=204,
     dto=StrictJson[RefreshTokenRequest],
@@ -72,7 +84,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
 async def log_out(data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]) -> None:
     """Revoke all refresh tokens of a login, given any of them. A repeat, or an unknown token, is no error (RFC 7009).
 
-    Access tokens that were issued already live on for their few minutes.
+    Access tokens that were issued already are refused within a minute.
     """
     await call(
         services.user.RevokeToken,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from api.schemas.fields import Email, Request, text
 from domain.emails import MAX_EMAIL
@@ -42,6 +42,39 @@ class User(Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     created_at: datetime
+    email_confirmed: bool
+    disabled: bool
+
+
+class UserPage(Struct, frozen=True, kw_only=True):
+    """Accounts, the newest first; `next_cursor` is null on the last page."""
+
+    items: list[User]
+    next_cursor: str | None
+
+
+class UserChanges(Request, frozen=True, kw_only=True):
+    """What changes of an account; the rest stays."""
+
+    role: Role | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """Where somebody is logged in: `address` is the network that they came from last."""
+
+    id: str
+    created_at: datetime
+    last_used_at: datetime
+    address: str | None
+    user_agent: str | None
+    is_current: bool
+
+
+class Sessions(Struct, frozen=True, kw_only=True):
+    """Somebody's sessions, the last used first."""
+
+    items: list[Session]
 
 
 class Token(Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ _REASONS: Final[Mapping[str, str]] = {
     Reason.PAYMENT_MISMATCH: "The amount that was paid is not the amount of the order. You get all of it back.",
     Reason.ACCEPTED_TOO_LATE: "It waited for too long on our side before we could take it up.",
     CancelledBy.CUSTOMER: "You asked us to.",
+    CancelledBy.SUPPORT: "Our team cancelled it.",
     CancelledBy.ADMIN: "Our team cancelled it.",
     CancelledBy.OPERATOR: "Our team cancelled it.",
 }

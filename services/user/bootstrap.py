@@ -10,14 +10,17 @@ from functools import partial
 
 from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
+from runtime.ended_sessions import EndedSessions
 from runtime.health import Checks
 from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
+from services.user.administration.service import Administration
 from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.service import UserService
+from services.user.sessions.service import Sessions
 from services.user.tables import SCHEMA
 
 
@@ -27,6 +30,7 @@ class Accounts:
 
     database: Database
     users: UserService
+    administration: Administration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class UserComponents(Accounts):
     """What the service is made of."""
 
     refresh_tokens: RefreshTokens
+    sessions: Sessions
+    ended_sessions: EndedSessions
     signer: TokenSigner
     on_call: OnCall
     checks: Checks
@@ -53,9 +59,13 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
     """
     signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
     async with bootstrap_accounts(settings, database=database) as accounts:
+        sessions = Sessions(accounts.database, token_life=timedelta(seconds=settings.access_token_ttl))
         yield UserComponents(
             database=accounts.database,
             users=accounts.users,
+            administration=accounts.administration,
+            sessions=sessions,
+            ended_sessions=EndedSessions(sessions.list_ended),
             refresh_tokens=RefreshTokens(accounts.database, ttl=timedelta(seconds=settings.refresh_token_ttl)),
             signer=signer,
             on_call=NothingOnCall(),
@@ -68,4 +78,8 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
 async def bootstrap_accounts(settings: Settings, *, database: Database | None = None) -> AsyncIterator[Accounts]:
     """Its accounts alone, for whoever has no key; as `bootstrap`."""
     async with open_database(settings, "user", given=database) as opened:
-        yield Accounts(database=opened, users=UserService(opened, Passwords(memory_kib=settings.password_hash_memory)))
+        yield Accounts(
+            database=opened,
+            users=UserService(opened, Passwords(memory_kib=settings.password_hash_memory)),
+            administration=Administration(opened),
+        )

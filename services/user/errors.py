@@ -38,6 +38,35 @@ class BadCredentials(Refused):
         super().__init__("e-mail or password is wrong")
 
 
+class AccountDisabled(Refused):
+    """The password is right, and an admin has disabled the account."""
+
+    refusal = Refusal.ACCOUNT_DISABLED
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+    def __init__(self) -> None:
+        super().__init__("this account is disabled; the shop's support can say why")
+
+
+class LastAdmin(Refused):
+    """Nobody would be left who could make another admin."""
+
+    refusal = Refusal.LAST_ADMIN
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"user {user_id} is the last admin; make another one first", user_id=user_id)
+
+
+class SessionNotFound(Refused):
+    """The caller has no such session, or it has ended."""
+
+    refusal = Refusal.SESSION_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"there is no session {session_id}", session_id=session_id)
+
+
 class InvalidRefreshToken(Refused):
     """No refresh token of ours, or one of a family that was revoked."""
 

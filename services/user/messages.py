@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from domain.events import USER_EVENTS
+from domain.users import Role
 from ordersaga.events.v1.user_events_pb2 import UserCreated
 from ordersaga.user.v1 import user_pb2 as pb
 from runtime.outbox import Event
-from runtime.protos import to_proto, to_timestamp
+from runtime.protos import enum_mapping, to_proto, to_timestamp
 from runtime.tokens import SignedToken
 from services.user.model import IssuedToken, User
 
@@ -18,6 +19,11 @@ Tokens = TypeVar("Tokens", pb.AuthenticateUserResponse, pb.RefreshTokenResponse)
 def to_user(user: User) -> pb.User:
     """An account on the wire."""
     return to_proto(pb.User, user)
+
+
+def to_role(number: int) -> Role | None:
+    """The role that a request names; None for none that we know."""
+    return enum_mapping(Role, pb.Role.DESCRIPTOR).from_proto(number)
 
 
 def to_tokens(kind: type[Tokens], user: User, *, access: SignedToken, refresh: IssuedToken) -> Tokens:

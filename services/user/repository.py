@@ -57,7 +57,9 @@ class UserRepository:
         admin = await self._connection.fetch_one(
             User,
             f"""
-            UPDATE users SET role = %(role)s, password_hash = %(password_hash)s WHERE lower(email) = lower(%(email)s)
+            UPDATE users
+               SET role = %(role)s, password_hash = %(password_hash)s, password_changed_at = now(), disabled_at = NULL
+             WHERE lower(email) = lower(%(email)s)
             RETURNING {_USER}
             """,  # noqa: S608 - put together from constants
             role=Role.ADMIN,
@@ -67,6 +69,56 @@ class UserRepository:
         if admin is None:
             raise LookupError("the account was deleted")
         return admin
+
+    async def list_users(self, *, email: str | None, before: str | None, limit: int) -> list[User]:
+        """The newest accounts before that one, with this e-mail in whatever case, or all of them."""
+        return await self._connection.fetch_all(
+            User,
+            f"""
+            SELECT {_USER} FROM users
+             WHERE (%(email)s::text IS NULL OR lower(email) = lower(%(email)s))
+               AND (%(before)s::uuid IS NULL OR id < %(before)s::uuid)
+             ORDER BY id DESC LIMIT %(limit)s
+            """,  # noqa: S608 - put together from constants
+            email=email,
+            before=before,
+            limit=limit,
+        )
+
+    async def lock_admins(self) -> list[str]:
+        """The accounts that can make admins, which stay so until the transaction ends.
+
+        Of two that want the last two away at once, one waits here, and then finds one left.
+        """
+        return await self._connection.fetch_all(
+            lambda id: str(id),  # noqa: A006 - the column
+            "SELECT id FROM users WHERE role = 'admin' AND disabled_at IS NULL ORDER BY id FOR UPDATE",
+        )
+
+    async def lock_user(self, user_id: str) -> User | None:
+        """One account, which stays as it is until the transaction ends."""
+        return await self._connection.fetch_one(
+            User,
+            f"SELECT {_USER} FROM users WHERE id = %(user_id)s FOR UPDATE",  # noqa: S608 - put together from constants
+            user_id=user_id,
+        )
+
+    async def set_state(self, user_id: str, *, role: Role, disabled: bool) -> User:
+        """Give an account that is locked its role, and disable or enable it."""
+        changed = await self._connection.fetch_one(
+            User,
+            f"""
+            UPDATE users SET role = %(role)s, disabled_at = CASE WHEN %(disabled)s THEN coalesce(disabled_at, now()) END
+             WHERE id = %(user_id)s
+            RETURNING {_USER}
+            """,  # noqa: S608 - put together from constants
+            role=role,
+            disabled=disabled,
+            user_id=user_id,
+        )
+        if changed is None:
+            raise LookupError(f"user {user_id} was not locked")
+        return changed
 
     async def replace_password_hash(self, user_id: str, *, old: str, new: str) -> None:
         """Store a better hash of the same password, unless the password was changed meanwhile."""

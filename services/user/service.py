@@ -10,7 +10,7 @@ from domain.users import Role
 from runtime.database import Connection, Database
 from runtime.refusal import Unavailable
 from services.user.checks import check_account
-from services.user.errors import BadCredentials, EmailTaken, UserNotFound
+from services.user.errors import AccountDisabled, BadCredentials, EmailTaken, UserNotFound
 from services.user.messages import to_event
 from services.user.model import User
 from services.user.passwords import Passwords
@@ -47,6 +47,7 @@ class UserService:
 
         Raises:
             BadCredentials: they belong to none.
+            AccountDisabled: they do, and an admin has disabled the account.
             Unavailable: too many passwords wait to be verified.
         """
         async with self._database.autocommit() as connection:
@@ -55,6 +56,8 @@ class UserService:
         matches = await self._passwords.verify(password, password_hash=password_hash)
         if user is None or password_hash is None or not matches:
             raise BadCredentials
+        if user.disabled:
+            raise AccountDisabled
         if self._passwords.is_outdated(password_hash):
             await self._renew_hash(user.id, password, old=password_hash)
         return user
@@ -80,8 +83,8 @@ class UserService:
     async def ensure_admin(self, *, email: str, password: str, name: str) -> User:
         """See to it that there is an admin with this e-mail and password; a repeat changes nothing.
 
-        An account that has the e-mail keeps its id and name, and gets the role and the password; its refresh tokens
-        are revoked.
+        An account that has the e-mail keeps its id and name, and gets the role and the password; it is enabled, and
+        its sessions end.
 
         Raises:
             InvalidArgument: no account can be made of this.
@@ -93,7 +96,7 @@ class UserService:
             if user is None:
                 user = await UserRepository(connection).make_admin(email, password_hash=password_hash)
                 # Whoever was logged in before must not become an admin by a refresh.
-                await TokenRepository(connection).revoke_all(user.id)
+                await TokenRepository(connection).end_sessions(user.id)
         return user
 
 

@@ -12,7 +12,7 @@ from domain.users import Role
 from runtime.database import service_metadata, timestamp
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0004"
 """Revision of the migrations that makes these tables."""
 
 
@@ -32,6 +32,11 @@ class UserColumns(SQLModel):
     seq: int = Field(sa_type=BigInteger)
     """Number of the account's last event."""
     created_at: datetime = timestamp()
+    confirmed_at: datetime | None = timestamp(default=None, nullable=True)
+    """When the holder proved that they read mails to the address."""
+    disabled_at: datetime | None = timestamp(default=None, nullable=True)
+    """Since when nobody can log in."""
+    password_changed_at: datetime | None = timestamp(default=None, nullable=True)
 
 
 class UserRow(Base, UserColumns, table=True):
@@ -39,8 +44,9 @@ class UserRow(Base, UserColumns, table=True):
 
     __tablename__ = "users"
     __table_args__ = (
-        CheckConstraint("role IN ('customer', 'admin')", name="role"),
+        CheckConstraint("role IN ('customer', 'support', 'admin')", name="role"),
         Index("uq_users_lower_email", text("lower(email)"), unique=True),
+        Index("ix_users_admins", "id", postgresql_where="role = 'admin' AND disabled_at IS NULL"),
     )
 
     password_hash: str = Field(sa_type=Text)
@@ -48,13 +54,20 @@ class UserRow(Base, UserColumns, table=True):
 
 
 class RefreshTokenRow(Base, table=True):
-    """One refresh token. All that were rotated out of one login are a family, named by the id of its first token."""
+    """One refresh token. All that were rotated out of one login are a family, named by the id of its first token.
+
+    To its holder a family is a session: where somebody is logged in.
+    """
 
     __tablename__ = "refresh_tokens"
+    __table_args__ = (Index("ix_refresh_tokens_revoked_at", "revoked_at", postgresql_where="revoked_at IS NOT NULL"),)
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     family_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="refresh_tokens.id")
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="users.id", index=True)
+    user_id: str | None = Field(
+        default=None, sa_type=Uuid(as_uuid=False), foreign_key="users.id", index=True, ondelete="SET NULL"
+    )
+    """NULL once its holder was erased."""
     token_hash: bytes = Field(sa_type=LargeBinary, unique=True)
     """SHA-256 of the token, which nobody but its holder has: 256 random bits need no salt and no slow hash."""
     issued_at: datetime = timestamp()
@@ -63,6 +76,9 @@ class RefreshTokenRow(Base, table=True):
     """When it was traded for the next one."""
     revoked_at: datetime | None = timestamp(default=None, nullable=True)
     """When the family was revoked, in the row of its first token alone: so one row decides for tokens of all times."""
+    address: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Where it was issued to, as a network: no single household."""
+    user_agent: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class Outbox(Base, OutboxColumns, table=True):

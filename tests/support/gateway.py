@@ -22,8 +22,10 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import CallerRole
 from runtime.database import Database
+from runtime.ended_sessions import EndedSessions, ended_sessions_of
 from runtime.identity import Part
 from runtime.settings import Settings
+from runtime.tokens import TokenVerifier
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
@@ -39,7 +41,7 @@ from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import grpc_service as serve_product
 from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.server import grpc_service as serve_user
-from tests.support.identities import PRIVATE_PEM, VERIFIER, bearer, tls_settings
+from tests.support.identities import PRIVATE_PEM, PUBLIC_KEYS, bearer, tls_settings
 from tests.support.payment_harness import payment_settings
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rpc import open_callers, serving
@@ -59,6 +61,8 @@ class Gateway:
     services: Services
     addresses: Mapping[str, str]
     """Settings that say where its services are."""
+    ended: EndedSessions
+    """What it knows of sessions that ended; it asks when a test has it ask."""
     sagas: RecordedSagas
     """Of orders: they do nothing, unless a test says what."""
 
@@ -152,11 +156,15 @@ async def open_gateway(addresses: Mapping[str, str], sagas: RecordedSagas) -> As
         for service in ("user", "product", "inventory", "order", "payment", "notification")
     }
     settings = Settings.model_validate({**tls_settings(), **nowhere, **addresses})
-    async with open_services(settings) as services, open_behind(settings) as behind:
-        app = create_app(services, VERIFIER)
+    async with (
+        open_services(settings) as services,
+        open_behind(settings) as behind,
+        ended_sessions_of(settings, Part.GATEWAY) as ended,
+    ):
+        app = create_app(services, TokenVerifier(PUBLIC_KEYS, ended=ended))
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)  # type: ignore[arg-type]  # Litestar's own types
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
-            yield Gateway(http=http, services=behind, addresses=addresses, sagas=sagas)
+            yield Gateway(http=http, services=behind, addresses=addresses, ended=ended, sagas=sagas)
 
 
 @asynccontextmanager

@@ -1,0 +1,154 @@
+"""Accounts over HTTP, on the real user service: roles, disabling, sessions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from domain.ids import new_id
+from runtime.caller import CallerRole
+from tests.support.gateway import PASSWORD, Gateway, gateway_with_services
+from tests.support.identities import bearer
+
+
+@pytest_asyncio.fixture(scope="module")
+async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    async with gateway_with_services(databases, stripe_data=tmp_path_factory.mktemp("stripe")) as gateway:
+        yield gateway
+
+
+ADMIN, SUPPORT = bearer(CallerRole.ADMIN), bearer(CallerRole.SUPPORT)
+
+
+async def sign_up(gateway: Gateway) -> dict[str, Any]:
+    account = {"email": f"customer-{new_id()}@example.test", "password": PASSWORD, "name": "Customer"}
+    response = await gateway.http.post("/v1/users", json=account)
+    assert response.status_code == 201, response.text
+    user: dict[str, Any] = response.json()
+    return user
+
+
+async def log_in(gateway: Gateway, user: Mapping[str, Any], *, agent: str = "Phone/1") -> httpx.Response:
+    credentials = {"email": user["email"], "password": PASSWORD}
+    return await gateway.http.post("/v1/auth/token", json=credentials, headers={"User-Agent": agent})
+
+
+async def token(gateway: Gateway, user: Mapping[str, Any], *, agent: str = "Phone/1") -> dict[str, str]:
+    response = await log_in(gateway, user, agent=agent)
+    assert response.status_code == 200, response.text
+    return {"Authorization": f"Bearer {response.json()['access_token']}"}
+
+
+def problem(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["type"].rpartition(":")[2]
+
+
+async def change(gateway: Gateway, user: Mapping[str, Any], **changes: Any) -> httpx.Response:
+    return await gateway.http.patch(f"/v1/users/{user['id']}", json=changes, headers=ADMIN)
+
+
+async def test_an_admin_gives_an_account_a_role_and_support_reads_accounts(gateway: Gateway) -> None:
+    user = await sign_up(gateway)
+
+    changed = await change(gateway, user, role="support")
+
+    assert (changed.status_code, changed.json()) == (200, {**user, "role": "support"})
+    read = await gateway.http.get(f"/v1/users/{user['id']}", headers=SUPPORT)
+    assert (read.json(), read.headers["cache-control"]) == (changed.json(), "no-store")
+    found = await gateway.http.get("/v1/users", params={"email": user["email"]}, headers=SUPPORT)
+    assert found.json() == {"items": [changed.json()], "next_cursor": None}
+
+
+async def test_accounts_are_administered_by_admins_and_read_by_staff_and_their_holder(gateway: Gateway) -> None:
+    user, other = await sign_up(gateway), await sign_up(gateway)
+    customer, path = await token(gateway, user), f"/v1/users/{user['id']}"
+
+    assert (await gateway.http.get(path, headers=customer)).json() == user
+    anothers = await gateway.http.get(f"/v1/users/{other['id']}", headers=customer)
+    nobodys = await gateway.http.get(f"/v1/users/{new_id()}", headers=customer)
+    assert problem(anothers) == problem(nobodys) == (404, "not-found")
+    assert problem(await gateway.http.get("/v1/users", headers=customer)) == (403, "forbidden")
+    for headers in (customer, SUPPORT):
+        assert problem(await gateway.http.patch(path, json={"role": "admin"}, headers=headers)) == (403, "forbidden")
+        assert problem(await gateway.http.delete(f"{path}/sessions", headers=headers)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("body", [{"role": "operator"}, {"role": None}, {"disabled": "yes"}, {"name": "x"}])
+async def test_what_cannot_be_changed_is_named(gateway: Gateway, body: dict[str, Any]) -> None:
+    user = await sign_up(gateway)
+
+    response = await change(gateway, user, **body)
+
+    assert problem(response) == (400, "validation")
+    assert [error["field"] for error in response.json()["errors"]] == list(body)
+
+
+async def test_a_disabled_account_cannot_log_in_and_its_tokens_are_refused_once_that_is_known(
+    gateway: Gateway,
+) -> None:
+    user = await sign_up(gateway)
+    headers = await token(gateway, user)
+    assert (await gateway.http.get("/v1/users/me", headers=headers)).status_code == 200
+
+    assert (await change(gateway, user, disabled=True)).json()["disabled"] is True
+    await gateway.ended.catch_up()
+
+    refused = await gateway.http.get("/v1/users/me", headers=headers)
+    assert problem(refused) == (401, "invalid-token")
+    assert "ended" in refused.json()["detail"]
+    assert problem(await log_in(gateway, user)) == (403, "account-disabled")
+    await change(gateway, user, disabled=False)
+    assert (await log_in(gateway, user)).status_code == 200
+
+
+async def test_a_customer_sees_where_they_are_logged_in_and_logs_out_there(gateway: Gateway) -> None:
+    user = await sign_up(gateway)
+    phone, laptop = await token(gateway, user), await token(gateway, user, agent="Laptop/2")
+
+    listed = await gateway.http.get("/v1/users/me/sessions", headers=laptop)
+
+    [first, second] = listed.json()["items"]
+    assert [(each["user_agent"], each["is_current"]) for each in (first, second)] == [
+        ("Laptop/2", True),
+        ("Phone/1", False),
+    ]
+    assert listed.headers["cache-control"] == "no-store"
+    ended = await gateway.http.delete(f"/v1/users/me/sessions/{second['id']}", headers=laptop)
+    again = await gateway.http.delete(f"/v1/users/me/sessions/{second['id']}", headers=laptop)
+    assert (ended.status_code, problem(again)) == (204, (404, "not-found"))
+    await gateway.ended.catch_up()
+    assert problem(await gateway.http.get("/v1/users/me", headers=phone)) == (401, "invalid-token")
+    assert (await gateway.http.get("/v1/users/me", headers=laptop)).status_code == 200
+
+
+@pytest.mark.parametrize("by", ["themselves", "an admin"])
+async def test_somebody_is_logged_out_everywhere(gateway: Gateway, by: str) -> None:
+    user = await sign_up(gateway)
+    tokens = [await token(gateway, user) for _ in range(2)]
+
+    if by == "themselves":
+        ended = await gateway.http.delete("/v1/users/me/sessions", headers=tokens[0])
+    else:
+        ended = await gateway.http.delete(f"/v1/users/{user['id']}/sessions", headers=ADMIN)
+    await gateway.ended.catch_up()
+
+    assert ended.status_code == 204
+    for headers in tokens:
+        assert problem(await gateway.http.get("/v1/users/me", headers=headers)) == (401, "invalid-token")
+
+
+async def test_the_last_admin_stays_one(gateway: Gateway, databases: Mapping[str, str]) -> None:
+    users = [await sign_up(gateway) for _ in range(2)]
+    everybody = (await gateway.http.get("/v1/users", params={"limit": 100}, headers=ADMIN)).json()["items"]
+    for user in users:
+        await change(gateway, user, role="admin")
+    for user in everybody:
+        if user["id"] not in {each["id"] for each in users}:
+            await change(gateway, user, role="customer")
+
+    assert (await change(gateway, users[0], disabled=True)).status_code == 200
+    assert problem(await change(gateway, users[1], role="customer")) == (409, "last-admin")
