@@ -67,6 +67,7 @@ MALFORMED_JSON = Kind(400, "malformed-json", "The body is not JSON")
 IDEMPOTENCY_KEY_MISSING = Kind(400, "idempotency-key-missing", "The Idempotency-Key header is missing")
 BAD_WEBHOOK_SIGNATURE = Kind(400, "bad-webhook-signature", "The webhook's signature does not hold")
 BAD_WEBHOOK_BODY = Kind(400, "bad-webhook-body", "The webhook's body is no event")
+LINK_NOT_VALID = Kind(400, "link-not-valid", "The link is not valid")
 MISSING_TOKEN = Kind(401, "missing-token", "An access token is needed")
 INVALID_TOKEN = Kind(401, "invalid-token", "The access token is not valid")
 EXPIRED_TOKEN = Kind(401, "expired-token", "The access token has expired")
@@ -94,6 +95,7 @@ STALE_VERSION = Kind(412, "stale-version", "It has changed since you read it")
 CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
+TOO_MANY_MAILS = Kind(429, "too-many-mails", "Several mails were sent already")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
@@ -107,6 +109,8 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.ACCOUNT_DISABLED: ACCOUNT_DISABLED,
     Refusal.LAST_ADMIN: LAST_ADMIN,
     Refusal.SESSION_NOT_FOUND: NOT_FOUND,
+    Refusal.LINK_NOT_VALID: LINK_NOT_VALID,
+    Refusal.TOO_MANY_MAILS: TOO_MANY_MAILS,
     Refusal.BAD_CREDENTIALS: BAD_CREDENTIALS,
     Refusal.INVALID_REFRESH_TOKEN: INVALID_REFRESH_TOKEN,
     Refusal.EXPIRED_REFRESH_TOKEN: EXPIRED_REFRESH_TOKEN,

@@ -47,6 +47,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("user"),
         *("order_address", "notification_address"),
         *("jwt_private_key", "access_token_ttl", "refresh_token_ttl", "password_hash_memory"),
+        *("confirmation_link_ttl", "reset_link_ttl"),
     ),
     "product": (*_service("product"), "user_address"),
     "inventory": (*_service("inventory"), "user_address"),
@@ -71,6 +72,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_KAFKA,
         *("kafka_idempotence", "kafka_session_timeout_ms", "user_address", "product_address", "grpc_deadline"),
         *("smtp_host", "smtp_port", "smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password", "mail_sender"),
+        *("require_confirmed_email", "account_page"),
         *("twilio_account_sid", "twilio_auth_token", "twilio_sender", "twilio_api_base", "twilio_timeout"),
     ),
     "order-worker": (

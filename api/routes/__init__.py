@@ -4,7 +4,19 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from api.routes import inventory, notifications, orders, payments, products, refunds, sessions, tokens, users, webhooks
+from api.routes import (
+    accounts,
+    inventory,
+    notifications,
+    orders,
+    payments,
+    products,
+    refunds,
+    sessions,
+    tokens,
+    users,
+    webhooks,
+)
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.register_user,
@@ -12,6 +24,12 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.list_users,
     users.get_user,
     users.update_user,
+    accounts.request_confirmation,
+    accounts.confirm_email,
+    accounts.request_password_reset,
+    accounts.reset_password,
+    accounts.change_password,
+    accounts.change_email,
     sessions.list_sessions,
     sessions.end_session,
     sessions.end_sessions,

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from api.schemas.fields import Email, Request, text
 from domain.emails import MAX_EMAIL
-from domain.limits import MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
+from domain.limits import MAX_LINK_TOKEN, MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
 from domain.users import Role
 
 
@@ -32,6 +32,39 @@ class RefreshTokenRequest(Request, frozen=True, kw_only=True):
     """The refresh token that its holder was given last."""
 
     refresh_token: Annotated[str, text(MAX_REFRESH_TOKEN)]
+
+
+class EmailConfirmation(Request, frozen=True, kw_only=True):
+    """The token of a mailed link."""
+
+    token: Annotated[str, text(MAX_LINK_TOKEN)]
+
+
+class PasswordResetRequest(Request, frozen=True, kw_only=True):
+    """Whose password is forgotten."""
+
+    email: Annotated[str, text(MAX_EMAIL)]
+
+
+class PasswordReset(Request, frozen=True, kw_only=True):
+    """The token of a mailed link, and the password that it lets its reader choose."""
+
+    token: Annotated[str, text(MAX_LINK_TOKEN)]
+    password: Annotated[str, text(MAX_PASSWORD, shortest=MIN_PASSWORD)]
+
+
+class PasswordChange(Request, frozen=True, kw_only=True):
+    """Another password."""
+
+    current_password: Annotated[str, text(MAX_PASSWORD)]
+    password: Annotated[str, text(MAX_PASSWORD, shortest=MIN_PASSWORD)]
+
+
+class EmailChange(Request, frozen=True, kw_only=True):
+    """Another address."""
+
+    current_password: Annotated[str, text(MAX_PASSWORD)]
+    email: Email
 
 
 class User(Struct, frozen=True, kw_only=True):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
+from domain.users import LinkPurpose
+from runtime.backoff import Backoff
 from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
+from runtime.due_worker import DueWorker
 from runtime.ended_sessions import EndedSessions
 from runtime.health import Checks
 from runtime.measuring import Measurement
@@ -17,11 +21,17 @@ from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.administration.service import Administration
+from services.user.links.repository import DUE_RESETS
+from services.user.links.service import AccountLinks
 from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
 from services.user.service import UserService
 from services.user.sessions.service import Sessions
 from services.user.tables import SCHEMA
+
+_LEASE: Final = timedelta(seconds=30)
+_BACKOFF: Final = Backoff(first=1, longest=60)
+_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +39,23 @@ class Accounts:
     """The part of the service that issues no tokens, and needs no key to sign them with."""
 
     database: Database
+    passwords: Passwords
     users: UserService
     administration: Administration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserComponents(Accounts):
-    """What the service is made of."""
+    """What the service is made of.
 
+    Attributes:
+        resets: works on requests to reset passwords.
+        background: what runs beside the server, each until cancelled.
+    """
+
+    links: AccountLinks
+    resets: DueWorker[str]
+    background: Sequence[Callable[[], Awaitable[object]]]
     refresh_tokens: RefreshTokens
     sessions: Sessions
     ended_sessions: EndedSessions
@@ -60,8 +79,13 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
     signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
     async with bootstrap_accounts(settings, database=database) as accounts:
         sessions = Sessions(accounts.database, token_life=timedelta(seconds=settings.access_token_ttl))
+        links, resets = _wire_links(settings, accounts)
         yield UserComponents(
             database=accounts.database,
+            passwords=accounts.passwords,
+            links=links,
+            resets=resets,
+            background=(resets.run,),
             users=accounts.users,
             administration=accounts.administration,
             sessions=sessions,
@@ -70,7 +94,7 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             signer=signer,
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
-            measurements=database_measurements("user", accounts.database),
+            measurements=database_measurements("user", accounts.database, due={resets.name: DUE_RESETS}),
         )
 
 
@@ -78,8 +102,35 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
 async def bootstrap_accounts(settings: Settings, *, database: Database | None = None) -> AsyncIterator[Accounts]:
     """Its accounts alone, for whoever has no key; as `bootstrap`."""
     async with open_database(settings, "user", given=database) as opened:
+        passwords = Passwords(memory_kib=settings.password_hash_memory)
         yield Accounts(
             database=opened,
-            users=UserService(opened, Passwords(memory_kib=settings.password_hash_memory)),
+            passwords=passwords,
+            users=UserService(opened, passwords),
             administration=Administration(opened),
         )
+
+
+def _wire_links(settings: Settings, accounts: Accounts) -> tuple[AccountLinks, DueWorker[str]]:
+    confirmation, reset = timedelta(seconds=settings.confirmation_link_ttl), timedelta(seconds=settings.reset_link_ttl)
+    links = AccountLinks(
+        accounts.database,
+        accounts.passwords,
+        lives={
+            LinkPurpose.CONFIRM_EMAIL: confirmation,
+            LinkPurpose.CHANGE_EMAIL: confirmation,
+            LinkPurpose.RESET_PASSWORD: reset,
+        },
+        on_reset_requested=lambda: resets.wake(),
+    )
+    resets = DueWorker(
+        "password_resets",
+        database=accounts.database,
+        table=DUE_RESETS,
+        process=links.process_reset_request,
+        concurrency=_AT_ONCE,
+        lease=_LEASE,
+        backoff=_BACKOFF,
+        grace=settings.shutdown_grace,
+    )
+    return links, resets

@@ -67,6 +67,25 @@ class SessionNotFound(Refused):
         super().__init__(f"there is no session {session_id}", session_id=session_id)
 
 
+class LinkNotValid(Refused):
+    """No link of ours, or one that was used, has expired, or is about what has changed since."""
+
+    refusal = Refusal.LINK_NOT_VALID
+
+    def __init__(self) -> None:
+        super().__init__("this link is not valid, or not any more; ask for a new one")
+
+
+class TooManyMails(Refused):
+    """So many mails went out for the account that another one has to wait."""
+
+    refusal = Refusal.TOO_MANY_MAILS
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def __init__(self) -> None:
+        super().__init__("several mails of this kind were sent to you within the last hour; look for them, or wait")
+
+
 class InvalidRefreshToken(Refused):
     """No refresh token of ours, or one of a family that was revoked."""
 

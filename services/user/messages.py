@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from domain.events import USER_EVENTS
 from domain.users import Role
-from ordersaga.events.v1.user_events_pb2 import UserCreated
+from ordersaga.events.v1.user_events_pb2 import UserChanged, UserCreated
 from ordersaga.user.v1 import user_pb2 as pb
 from runtime.outbox import Event
 from runtime.protos import enum_mapping, to_proto, to_timestamp
@@ -37,16 +40,27 @@ def to_tokens(kind: type[Tokens], user: User, *, access: SignedToken, refresh: I
     )
 
 
-def to_event(user: User) -> Event:
+def created_event(user: User) -> Event:
     """The event of a new account: its id alone."""
+    data = UserCreated(user_id=user.id, at=to_timestamp(user.created_at))
+    return _event(user.id, "user.created", data, seq=1, at=user.created_at)
+
+
+def changed_event(user_id: str, event_type: str, *, seq: int, at: datetime, link_id: str = "") -> Event:
+    """The event of something that happened to an account: ids alone."""
+    data = UserChanged(user_id=user_id, link_id=link_id, at=to_timestamp(at))
+    return _event(user_id, event_type, data, seq=seq, at=at)
+
+
+def _event(user_id: str, event_type: str, data: Message, *, seq: int, at: datetime) -> Event:
     return Event(
         topic=USER_EVENTS,
-        key=user.id,
-        type="user.created",
+        key=user_id,
+        type=event_type,
         aggregate="user",
-        aggregate_id=user.id,
-        seq=user.seq,
-        cause_id=user.id,
-        data=UserCreated(user_id=user.id, at=to_timestamp(user.created_at)),
-        at=user.created_at,
+        aggregate_id=user_id,
+        seq=seq,
+        cause_id=user_id,
+        data=data,
+        at=at,
     )

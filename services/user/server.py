@@ -20,6 +20,7 @@ from services.user.administration.server import AccountRpcs
 from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.errors import UserNotFound
+from services.user.links.server import LinkRpcs
 from services.user.messages import to_tokens, to_user
 from services.user.sessions.client_traits import to_traits
 from services.user.sessions.server import SessionRpcs
@@ -27,12 +28,13 @@ from services.user.sessions.server import SessionRpcs
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UserServicer(AccountRpcs, SessionRpcs, UserServiceServicer):
+class UserServicer(AccountRpcs, LinkRpcs, SessionRpcs, UserServiceServicer):
     """The user service over gRPC."""
 
     def __init__(self, components: UserComponents) -> None:
         self._service = components.users
         self._administration = components.administration
+        self._links = components.links
         self._sessions = components.sessions
         self._signer = components.signer
         self._refresh_tokens = components.refresh_tokens
@@ -97,5 +99,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             on_call=on_call_service(Part.USER, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
+            background=components.background,
             ended_sessions=components.ended_sessions,
         )

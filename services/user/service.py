@@ -6,12 +6,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from domain.ids import new_id
-from domain.users import Role
+from domain.users import LinkPurpose, Role
 from runtime.database import Connection, Database
 from runtime.refusal import Unavailable
 from services.user.checks import check_account
 from services.user.errors import AccountDisabled, BadCredentials, EmailTaken, UserNotFound
-from services.user.messages import to_event
+from services.user.links.requests import request_link
+from services.user.messages import created_event
 from services.user.model import User
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
@@ -26,14 +27,14 @@ class UserService:
         self._passwords = passwords
 
     async def register(self, *, email: str, password: str, name: str) -> User:
-        """Open a customer's account.
+        """Open a customer's account; a mail with a link that confirms its address is due with it.
 
         Raises:
             EmailTaken: another account has the e-mail, in whatever case.
             Unavailable: too many passwords wait to be hashed.
         """
         password_hash = await self._passwords.hash(password)
-        async with self._database.autocommit() as connection:
+        async with self._database.transaction() as connection:
             user = await _add(connection, email=email, password_hash=password_hash, name=name, role=Role.CUSTOMER)
         if user is None:
             raise EmailTaken
@@ -101,6 +102,13 @@ class UserService:
 
 
 async def _add(connection: Connection, *, email: str, password_hash: str, name: str, role: Role) -> User | None:
-    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=datetime.now(UTC))
-    added = await UserRepository(connection).add_user(user, password_hash=password_hash, event=to_event(user))
-    return user if added else None
+    """A new account; a customer's address is confirmed by a mail, an admin's by whoever names them."""
+    now = datetime.now(UTC)
+    confirmed_at = now if role is Role.ADMIN else None
+    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=now, confirmed_at=confirmed_at)
+    users = UserRepository(connection)
+    if not await users.add_user(user, password_hash=password_hash, events=[created_event(user)]):
+        return None
+    if not user.email_confirmed:
+        await request_link(connection, user, LinkPurpose.CONFIRM_EMAIL)
+    return user

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
-from domain.users import Role
+from domain.users import LinkPurpose, Role
 from runtime.database import service_metadata, timestamp
+from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0005"
 """Revision of the migrations that makes these tables."""
 
 
@@ -79,6 +80,51 @@ class RefreshTokenRow(Base, table=True):
     address: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
     """Where it was issued to, as a network: no single household."""
     user_agent: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+
+
+class AccountLinkRow(Base, table=True):
+    """A link that is mailed, and works once.
+
+    Its token is made when its mail is written, and only the mail has it. A mail that is written again, because nobody
+    knows whether it got out, has another token, and both work.
+    """
+
+    __tablename__ = "account_links"
+    __table_args__ = (
+        CheckConstraint(f"purpose IN ({', '.join(repr(purpose.value) for purpose in LinkPurpose)})", name="purpose"),
+        Index("ix_account_links_user_id_purpose", "user_id", "purpose", "requested_at"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="users.id", ondelete="CASCADE")
+    purpose: LinkPurpose = Field(sa_type=Text)
+    email: str = Field(sa_type=Text)
+    """Where its mail goes."""
+    token_hashes: list[bytes] = Field(sa_type=ARRAY(LargeBinary))
+    """SHA-256 of each token: 256 random bits need no salt and no slow hash."""
+    requested_at: datetime = timestamp()
+    expires_at: datetime | None = timestamp(default=None, nullable=True)
+    """Counted from when its mail was written last; NULL before it was."""
+    used_at: datetime | None = timestamp(default=None, nullable=True)
+    """When it was used, or something happened after which it is not to be."""
+    replaced_email: str | None = Field(default=None, sa_type=Text)
+    """The address that the account had before this link changed it."""
+
+
+class PasswordResetRequestRow(Base, DueColumns, table=True):
+    """Somebody says that they forgot the password of an account with this e-mail.
+
+    Whether there is one is looked up later, so that the answer takes the same time.
+    """
+
+    __tablename__ = "password_reset_requests"
+    __table_args__ = (
+        Index("uq_password_reset_requests_lower_email", text("lower(email)"), unique=True),
+        Index("ix_password_reset_requests_due", "next_attempt_at"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    email: str = Field(sa_type=Text)
 
 
 class Outbox(Base, OutboxColumns, table=True):

@@ -20,7 +20,12 @@ from tests.support.rpc import channel_to
 
 @pytest.fixture(scope="module")
 def settings(databases: Mapping[str, str]) -> Settings:
-    return Settings(user_dsn=SecretStr(databases["user"]), jwt_private_key=SecretStr(PRIVATE_PEM), access_token_ttl=60)
+    return Settings(
+        user_dsn=SecretStr(databases["user"]),
+        jwt_private_key=SecretStr(PRIVATE_PEM),
+        access_token_ttl=60,
+        password_hash_memory=1_024,  # hundreds of hashes are made here
+    )
 
 
 @pytest_asyncio.fixture(scope="module")

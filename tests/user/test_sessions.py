@@ -108,10 +108,10 @@ async def test_nobody_but_admins_ends_the_sessions_of_another(
     answer = await log_in(stub, user)
     stranger = Caller(role, new_id())
 
+    request = pb.EndSessionRequest(user_id=user.id, session_id=session_of(answer))
     with pytest.raises(CallRefused) as all_of_them:
         await call(stub.EndSessions, pb.EndSessionsRequest(user_id=user.id), caller=stranger)
     with pytest.raises(CallRefused) as one:
-        request = pb.EndSessionRequest(user_id=user.id, session_id=session_of(answer))
         await call(stub.EndSession, request, caller=stranger)
 
     assert all_of_them.value.refusal is one.value.refusal is Refusal.USER_NOT_FOUND
