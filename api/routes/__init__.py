@@ -30,6 +30,8 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     accounts.reset_password,
     accounts.change_password,
     accounts.change_email,
+    accounts.erase_current_user,
+    accounts.erase_user,
     sessions.list_sessions,
     sessions.end_session,
     sessions.end_sessions,

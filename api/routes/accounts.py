@@ -5,19 +5,27 @@ Whoever has a link's token may use it: it is in the mail alone, and works once.
 
 from __future__ import annotations
 
-from litestar import post, put
+from litestar import delete, post, put
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
-from api.auth import SECURITY, SignedInRequest, signed_in
+from api.auth import SECURITY, SignedInRequest, admin, signed_in
 from api.problems import declared
-from api.schemas.users import EmailChange, EmailConfirmation, PasswordChange, PasswordReset, PasswordResetRequest
+from api.schemas.users import (
+    EmailChange,
+    EmailConfirmation,
+    Erasure,
+    PasswordChange,
+    PasswordReset,
+    PasswordResetRequest,
+)
 from api.services import Services
 from api.validation import StrictJson
 from ordersaga.user.v1 import user_pb2 as pb
 from runtime.caller import ANONYMOUS
 from runtime.protos import to_proto
 from runtime.rpc_client import call
+from runtime.validation import Violations
 
 
 @post(
@@ -159,4 +167,52 @@ async def change_email(
         to_proto(pb.ChangeEmailRequest, data),
         caller=request.user,
         deadline=services.password_deadline,
+    )
+
+
+@delete(
+    "/v1/users/me",
+    operation_id="eraseCurrentUser",
+    summary="Erase oneself",
+    tags=["users"],
+    guards=[signed_in],
+    security=SECURITY,
+    dto=StrictJson[Erasure],
+    responses=declared(400, 401, 404, 409, 413, 415),
+)
+async def erase_current_user(
+    request: SignedInRequest, data: JSONBody[Erasure], services: NamedDependency[Services]
+) -> None:
+    """Erase one's account, given its password; `bad-credentials` for a wrong one, `last-admin` for the last admin.
+
+    It is gone at once. Orders stay, without name and address, which the shop forgets as soon as they have ended.
+    """
+    await call(
+        services.user.EraseUser,
+        pb.EraseUserRequest(user_id=request.user.id, current_password=data.current_password),
+        caller=request.user,
+        deadline=services.password_deadline,
+    )
+
+
+@delete(
+    "/v1/users/{user_id:str}",
+    operation_id="eraseUser",
+    summary="Erase somebody",
+    tags=["users"],
+    guards=[admin],
+    security=SECURITY,
+    responses=declared(400, 401, 403, 404, 409),
+)
+async def erase_user(request: SignedInRequest, user_id: FromPath[str], services: NamedDependency[Services]) -> None:
+    """Erase somebody else's account, as `eraseCurrentUser` does one's own. Admins only."""
+    with Violations() as violations:
+        violations.check_id("user_id", user_id)
+        if user_id == request.user.id:
+            violations.add("user_id", "must be somebody else's; erase your own account at /v1/users/me")
+    await call(
+        services.user.EraseUser,
+        pb.EraseUserRequest(user_id=user_id),
+        caller=request.user,
+        deadline=services.deadline,
     )

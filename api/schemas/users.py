@@ -60,6 +60,12 @@ class PasswordChange(Request, frozen=True, kw_only=True):
     password: Annotated[str, text(MAX_PASSWORD, shortest=MIN_PASSWORD)]
 
 
+class Erasure(Request, frozen=True, kw_only=True):
+    """That one's account shall go."""
+
+    current_password: Annotated[str, text(MAX_PASSWORD)]
+
+
 class EmailChange(Request, frozen=True, kw_only=True):
     """Another address."""
 

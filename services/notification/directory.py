@@ -72,6 +72,7 @@ class Directory:
 
         Raises:
             RecipientUnknown: there is no such account.
+            MessageNotNeeded: its holder was erased.
             ServiceUnavailable: the user service is away.
         """
         try:
@@ -79,6 +80,8 @@ class Directory:
                 self._users.GetUser, GetUserRequest(user_id=user_id), caller=SERVICE, deadline=self._deadline
             )
         except CallRefused as refused:
+            if refused.refusal is Refusal.USER_ERASED:
+                raise MessageNotNeeded("the account was erased") from None
             raise RecipientUnknown(refused.refusal) from None
         return Customer(
             recipient=Recipient(name=answer.user.name, address=answer.user.email),
@@ -127,7 +130,7 @@ class Directory:
         """
         try:
             await self.recipient(user_id)
-        except RecipientUnknown:
+        except (RecipientUnknown, MessageNotNeeded):
             raise UserNotFound(user_id) from None
 
     async def product_names(self, product_ids: Iterable[str]) -> Mapping[str, str]:

@@ -222,6 +222,19 @@ class NotificationRepository:
         )
         return changed > 0
 
+    async def erase(self, user_id: str) -> None:
+        """Forget what waits to be said to a user, which is then looked at at once, and what repeats were known by."""
+        await self._connection.execute(
+            """
+            UPDATE notifications
+               SET recipient = NULL, fingerprint = '',
+                   subject = CASE status WHEN 'PENDING' THEN '' END, body = CASE status WHEN 'PENDING' THEN '' END,
+                   next_attempt_at = CASE status WHEN 'PENDING' THEN now() ELSE next_attempt_at END
+             WHERE user_id = %(user_id)s AND fingerprint <> ''
+            """,
+            user_id=user_id,
+        )
+
     async def next_seq(self, notification_id: str) -> int:
         """The number that our next event of the notification's key has, unless somebody takes it meanwhile."""
         seq: int = await self._connection.fetch_value(_READ_NEXT_SEQ, notification_id=notification_id)

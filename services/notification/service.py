@@ -92,6 +92,13 @@ class NotificationService:
         async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).make_withheld_due(user_id)
 
+    async def erase(self, user_id: str) -> None:
+        """Forget what waits to be said to a user who was erased: it ends, unsent."""
+        async with self._database.autocommit() as connection:
+            repository = NotificationRepository(connection)
+            await repository.erase(user_id)
+            await repository.make_withheld_due(user_id)
+
     async def queue(self, notification_id: str, message: WrittenMessage) -> NotificationStatus:
         """Let the message be due, once per id; what became of it so far.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,6 +21,9 @@ from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.administration.service import Administration
+from services.user.erasure.others import Others, open_others
+from services.user.erasure.repository import DUE_ERASURES, ErasedPerson
+from services.user.erasure.service import Erasures
 from services.user.links.repository import DUE_RESETS
 from services.user.links.service import AccountLinks
 from services.user.passwords import Passwords
@@ -50,11 +53,14 @@ class UserComponents(Accounts):
 
     Attributes:
         resets: works on requests to reset passwords.
+        erasing: has other services forget people.
         background: what runs beside the server, each until cancelled.
     """
 
     links: AccountLinks
     resets: DueWorker[str]
+    erasures: Erasures
+    erasing: DueWorker[ErasedPerson]
     background: Sequence[Callable[[], Awaitable[object]]]
     refresh_tokens: RefreshTokens
     sessions: Sessions
@@ -66,26 +72,34 @@ class UserComponents(Accounts):
 
 
 @asynccontextmanager
-async def bootstrap(settings: Settings, *, database: Database | None = None) -> AsyncIterator[UserComponents]:
+async def bootstrap(
+    settings: Settings, *, database: Database | None = None, others: Others | None = None
+) -> AsyncIterator[UserComponents]:
     """The service's components, as long as the context is open.
 
     Args:
         settings: of the process.
         database: in place of the one that the settings name; whoever gives it closes it.
+        others: in place of the other services that the settings name.
 
     Raises:
-        SettingsError: a setting is missing, or does not fit.
+        SettingsError: a setting or the certificate is missing, or does not fit.
     """
     signer = TokenSigner(settings.required("jwt_private_key"), ttl=settings.access_token_ttl)
-    async with bootstrap_accounts(settings, database=database) as accounts:
+    async with bootstrap_accounts(settings, database=database) as accounts, AsyncExitStack() as stack:
+        if others is None:
+            others = await stack.enter_async_context(open_others(settings))
         sessions = Sessions(accounts.database, token_life=timedelta(seconds=settings.access_token_ttl))
         links, resets = _wire_links(settings, accounts)
+        erasures, erasing = _wire_erasures(settings, accounts, others)
         yield UserComponents(
             database=accounts.database,
             passwords=accounts.passwords,
             links=links,
             resets=resets,
-            background=(resets.run,),
+            erasures=erasures,
+            erasing=erasing,
+            background=(resets.run, erasing.run),
             users=accounts.users,
             administration=accounts.administration,
             sessions=sessions,
@@ -94,7 +108,9 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             signer=signer,
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
-            measurements=database_measurements("user", accounts.database, due={resets.name: DUE_RESETS}),
+            measurements=database_measurements(
+                "user", accounts.database, due={resets.name: DUE_RESETS, erasing.name: DUE_ERASURES}
+            ),
         )
 
 
@@ -134,3 +150,24 @@ def _wire_links(settings: Settings, accounts: Accounts) -> tuple[AccountLinks, D
         grace=settings.shutdown_grace,
     )
     return links, resets
+
+
+def _wire_erasures(settings: Settings, accounts: Accounts, others: Others) -> tuple[Erasures, DueWorker[ErasedPerson]]:
+    erasures = Erasures(
+        accounts.database,
+        accounts.passwords,
+        others,
+        token_life=timedelta(seconds=settings.access_token_ttl),
+        on_due=lambda: erasing.wake(),
+    )
+    erasing = DueWorker(
+        "erasures",
+        database=accounts.database,
+        table=DUE_ERASURES,
+        process=erasures.process,
+        concurrency=_AT_ONCE,
+        lease=_LEASE,
+        backoff=_BACKOFF,
+        grace=settings.shutdown_grace,
+    )
+    return erasures, erasing

@@ -18,6 +18,16 @@ class UserNotFound(Refused):
         super().__init__(f"there is no user {user_id}", user_id=user_id)
 
 
+class UserErased(Refused):
+    """There was such an account, whose holder was erased."""
+
+    refusal = Refusal.USER_ERASED
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"there is no user {user_id} any more", user_id=user_id)
+
+
 class EmailTaken(Refused):
     """Another account has this e-mail, in whatever case."""
 

@@ -19,6 +19,7 @@ from runtime.validation import Violations
 from services.user.administration.server import AccountRpcs
 from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
+from services.user.erasure.server import ErasureRpcs
 from services.user.errors import UserNotFound
 from services.user.links.server import LinkRpcs
 from services.user.messages import to_tokens, to_user
@@ -28,13 +29,14 @@ from services.user.sessions.server import SessionRpcs
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UserServicer(AccountRpcs, LinkRpcs, SessionRpcs, UserServiceServicer):
+class UserServicer(AccountRpcs, ErasureRpcs, LinkRpcs, SessionRpcs, UserServiceServicer):
     """The user service over gRPC."""
 
     def __init__(self, components: UserComponents) -> None:
         self._service = components.users
         self._administration = components.administration
         self._links = components.links
+        self._erasures = components.erasures
         self._sessions = components.sessions
         self._signer = components.signer
         self._refresh_tokens = components.refresh_tokens

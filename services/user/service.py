@@ -10,7 +10,8 @@ from domain.users import LinkPurpose, Role
 from runtime.database import Connection, Database
 from runtime.refusal import Unavailable
 from services.user.checks import check_account
-from services.user.errors import AccountDisabled, BadCredentials, EmailTaken, UserNotFound
+from services.user.erasure.repository import ErasureRepository
+from services.user.errors import AccountDisabled, BadCredentials, EmailTaken, UserErased, UserNotFound
 from services.user.links.requests import request_link
 from services.user.messages import created_event
 from services.user.model import User
@@ -73,10 +74,13 @@ class UserService:
         """One account.
 
         Raises:
+            UserErased: there was one.
             UserNotFound: there is none.
         """
         async with self._database.autocommit() as connection:
             user = await UserRepository(connection).find_user(user_id)
+            if user is None and await ErasureRepository(connection).is_erased(user_id):
+                raise UserErased(user_id)
         if user is None:
             raise UserNotFound(user_id)
         return user

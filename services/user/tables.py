@@ -13,7 +13,7 @@ from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 
@@ -125,6 +125,20 @@ class PasswordResetRequestRow(Base, DueColumns, table=True):
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     email: str = Field(sa_type=Text)
+
+
+class ErasureRow(Base, DueColumns, table=True):
+    """A person who was erased: what is left of them, and what other services have still to forget."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("ix_erasures_due", "next_attempt_at", postgresql_where="completed_at IS NULL"),)
+
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    requested_by: str = Field(sa_type=Text)
+    """Themselves, an admin or an operator, see `runtime.caller.Caller.actor`."""
+    requested_at: datetime = timestamp()
+    completed_at: datetime | None = timestamp(default=None, nullable=True)
+    """When nobody knew them any more."""
 
 
 class Outbox(Base, OutboxColumns, table=True):
