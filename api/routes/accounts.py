@@ -11,6 +11,7 @@ from litestar.params import FromPath, JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin, signed_in
 from api.problems import declared
+from api.schemas.fields import Empty
 from api.schemas.users import (
     EmailChange,
     EmailConfirmation,
@@ -38,7 +39,7 @@ from runtime.validation import Violations
     security=SECURITY,
     responses=declared(401, 404, 429),
 )
-async def request_confirmation(request: SignedInRequest, services: NamedDependency[Services]) -> None:
+async def request_confirmation(request: SignedInRequest, services: NamedDependency[Services]) -> Empty:
     """Have another mail sent whose link confirms one's address; none is sent once it is confirmed.
 
     The first one is sent when an account is opened. `too-many-mails` after several within an hour.
@@ -49,6 +50,7 @@ async def request_confirmation(request: SignedInRequest, services: NamedDependen
         caller=request.user,
         deadline=services.deadline,
     )
+    return Empty()
 
 
 @post(
@@ -83,7 +85,7 @@ async def confirm_email(data: JSONBody[EmailConfirmation], services: NamedDepend
     dto=StrictJson[PasswordResetRequest],
     responses=declared(400, 413, 415),
 )
-async def request_password_reset(data: JSONBody[PasswordResetRequest], services: NamedDependency[Services]) -> None:
+async def request_password_reset(data: JSONBody[PasswordResetRequest], services: NamedDependency[Services]) -> Empty:
     """Have a link mailed to the account with this address, whose reader may choose a password.
 
     Whether there is such an account, neither the answer nor its time says.
@@ -94,6 +96,7 @@ async def request_password_reset(data: JSONBody[PasswordResetRequest], services:
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
+    return Empty()
 
 
 @post(
@@ -157,7 +160,7 @@ async def change_password(
 )
 async def change_email(
     request: SignedInRequest, data: JSONBody[EmailChange], services: NamedDependency[Services]
-) -> None:
+) -> Empty:
     """Have a link mailed to another address: it counts once `confirmEmail` has the link's token.
 
     `bad-credentials` for a wrong password, `email-taken` if another account has the address.
@@ -168,6 +171,7 @@ async def change_email(
         caller=request.user,
         deadline=services.password_deadline,
     )
+    return Empty()
 
 
 @delete(

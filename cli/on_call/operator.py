@@ -11,6 +11,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceS
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.identity import Credentials, Part
 from runtime.order_records import ORDER_PARTS
 from runtime.rpc_client import open_channel
@@ -24,6 +25,7 @@ DEADLINE: Final = 10.0
 class Operator:
     """Stubs of the services that operators call."""
 
+    users: UserServiceStub
     orders: OrderServiceStub
     payments: PaymentServiceStub
     notifications: NotificationServiceStub
@@ -38,6 +40,7 @@ async def open_operator(settings: Settings) -> AsyncIterator[Operator]:
         SettingsError: the settings name no operator's certificate.
     """
     hosts = {
+        Part.USER: settings.user_address,
         Part.ORDER: settings.order_address,
         Part.INVENTORY: settings.inventory_address,
         Part.PAYMENT: settings.payment_address,
@@ -49,6 +52,7 @@ async def open_operator(settings: Settings) -> AsyncIterator[Operator]:
             part: await stack.enter_async_context(open_channel(part, at, credentials)) for part, at in hosts.items()
         }
         yield Operator(
+            users=UserServiceStub(channels[Part.USER]),
             orders=OrderServiceStub(channels[Part.ORDER]),
             payments=PaymentServiceStub(channels[Part.PAYMENT]),
             notifications=NotificationServiceStub(channels[Part.NOTIFICATION]),

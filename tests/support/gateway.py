@@ -26,6 +26,7 @@ from runtime.ended_sessions import EndedSessions, ended_sessions_of
 from runtime.identity import Part
 from runtime.settings import Settings
 from runtime.tokens import TokenVerifier
+from sandbox.ports import address, free_port
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
@@ -39,6 +40,7 @@ from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.server import grpc_service as serve_payment
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import grpc_service as serve_product
+from services.user.bootstrap import UserComponents
 from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.server import grpc_service as serve_user
 from tests.support.identities import PRIVATE_PEM, PUBLIC_KEYS, bearer, tls_settings
@@ -65,6 +67,14 @@ class Gateway:
     """What it knows of sessions that ended; it asks when a test has it ask."""
     sagas: RecordedSagas
     """Of orders: they do nothing, unless a test says what."""
+    accounts: UserComponents | None = None
+    """The user service, if there is one."""
+
+    @property
+    def user(self) -> UserComponents:
+        """The user service: nobody works off what is due in it, but for a test."""
+        assert self.accounts is not None
+        return self.accounts
 
 
 def order_body(*product_ids: str, **changes: Any) -> dict[str, Any]:
@@ -107,9 +117,11 @@ async def gateway_with_services(
             stack.push_async_callback(database.close)
             return database
 
+        ports = {service: free_port() for service in ("order", "notification")}
         settings = Settings.model_validate(
             {
                 **tls_settings(),
+                **{f"{service}_address": address(port) for service, port in ports.items()},
                 "jwt_private_key": PRIVATE_PEM,
                 "access_token_ttl": 60,
                 "refresh_token_ttl": 600,
@@ -138,18 +150,22 @@ async def gateway_with_services(
                 serve_product(product),
                 serve_inventory(inventory),
                 serve_payment(payment),
-                serve_order(order),
             )
         }
+        addresses["order_address"] = await stack.enter_async_context(serving(serve_order(order), port=ports["order"]))
         notification = await stack.enter_async_context(
             bootstrap_notification(settings.model_copy(update=addresses), sms=sms)
         )
-        addresses["notification_address"] = await stack.enter_async_context(serving(serve_notification(notification)))
-        yield await stack.enter_async_context(open_gateway(addresses, sagas))
+        addresses["notification_address"] = await stack.enter_async_context(
+            serving(serve_notification(notification), port=ports["notification"])
+        )
+        yield await stack.enter_async_context(open_gateway(addresses, sagas, user=user))
 
 
 @asynccontextmanager
-async def open_gateway(addresses: Mapping[str, str], sagas: RecordedSagas) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    addresses: Mapping[str, str], sagas: RecordedSagas, *, user: UserComponents | None = None
+) -> AsyncIterator[Gateway]:
     """The application in front of the services at those addresses; the others are away."""
     nowhere = {
         f"{service}_address": NOWHERE
@@ -164,7 +180,7 @@ async def open_gateway(addresses: Mapping[str, str], sagas: RecordedSagas) -> As
         app = create_app(services, TokenVerifier(PUBLIC_KEYS, ended=ended))
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)  # type: ignore[arg-type]  # Litestar's own types
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
-            yield Gateway(http=http, services=behind, addresses=addresses, ended=ended, sagas=sagas)
+            yield Gateway(http=http, services=behind, addresses=addresses, ended=ended, sagas=sagas, accounts=user)
 
 
 @asynccontextmanager
