@@ -61,8 +61,8 @@ async def refund_order(
     idempotency_key: IdempotencyKey,
     prefer: Prefer = "",
 ) -> Response[Refund]:
-    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key. For admins, and for
-    support up to a limit per order: `refund-needs-admin` above it.
+    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key. Staff only: admins, and
+    support up to a limit per order, `refund-needs-admin` above it.
 
     201 once it succeeded, with order and stock following, or failed; 202 when that takes longer than `Prefer: wait=N`,
     for some banks days. 409 when nothing was paid or less is left, and while the payment is disputed.

@@ -83,7 +83,7 @@ async def list_users(
         str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
     ] = "",
 ) -> Response[UserPage]:
-    """Everybody's accounts, the newest first. For support and admins."""
+    """Everybody's accounts, the newest first. Staff only: support and admins."""
     answer = await call(
         services.user.ListUsers,
         pb.ListUsersRequest(page_size=limit, page_token=cursor, email=email),

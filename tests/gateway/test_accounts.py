@@ -208,8 +208,10 @@ async def test_a_forgotten_password_is_asked_for_and_chosen_anew(
 
     known = await gateway.http.post("/v1/password-resets", json={"email": user["email"]})
     unknown = await gateway.http.post("/v1/password-resets", json={"email": f"nobody-{new_id()}@example.test"})
-    assert (known.status_code, known.json(), known.headers) == (202, {}, unknown.headers)
-    assert (unknown.status_code, unknown.json()) == (202, {})
+    for answer in (known, unknown):
+        answer.headers.pop("x-request-id")
+    assert (known.status_code, known.content, known.headers) == (202, b"{}", unknown.headers)
+    assert (unknown.status_code, unknown.content) == (202, b"{}")
     await gateway.user.resets.process_due()
     reset = {"token": await mailed_token(gateway, databases, user, "reset-password"), "password": "battery staple"}
     weak = await gateway.http.post("/v1/password-resets/confirm", json={**reset, "password": "password1"})

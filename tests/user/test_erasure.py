@@ -103,7 +103,7 @@ async def test_of_an_erased_person_nothing_is_left_but_that_they_were(
     components: UserComponents, stub: UserServiceStub, user: User, database: Database
 ) -> None:
     session = await components.refresh_tokens.issue(
-        user, ClientTraits(address="203.0.113.0/24", user_agent="Phone/erased")
+        user, ClientTraits(address="192.0.2.0/24", user_agent="Phone/erased")
     )
 
     await erase(stub, user, by=themselves(user), password=PASSWORD)
@@ -122,7 +122,7 @@ async def test_of_an_erased_person_nothing_is_left_but_that_they_were(
             for row in await fetch_rows(database, f"SELECT t::text FROM {table} AS t")  # noqa: S608 - from constants
         ]
     )
-    for trace in (user.email, user.name, "203.0.113.0", "Phone/erased"):
+    for trace in (user.email, user.name, "192.0.2.0", "Phone/erased"):
         assert trace not in everything
     assert await erasures(database) == [(user.id, f"customer:{user.id}", False, None)]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import grpc.aio
 
-from domain.emails import MAX_EMAIL
 from domain.limits import MAX_PAGE_SIZE
 from domain.users import Role
 from ordersaga.user.v1 import user_pb2 as pb
@@ -16,6 +15,7 @@ from runtime.identity import Part
 from runtime.permissions import STAFF, allow
 from runtime.validation import Violations
 from services.user.administration.service import Administration
+from services.user.checks import check_email
 from services.user.messages import to_role, to_user
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -32,7 +32,8 @@ class AccountRpcs:
         with Violations() as violations:
             violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
             before = violations.check_page_token("page_token", request.page_token)
-            violations.check_text("email", request.email, shortest=0, longest=MAX_EMAIL)
+            if request.email:
+                check_email(violations, "email", request.email)
         page = await self._administration.list_users(
             email=request.email or None, before=before, page_size=request.page_size
         )
