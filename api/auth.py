@@ -12,6 +12,7 @@ from litestar.handlers.base import BaseRouteHandler
 from api.limits.guards import within_account_limits
 from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
 from runtime.caller import AUTHORIZATION, Caller, CallerRole, read_bearer
+from runtime.permissions import STAFF
 from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
 
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
@@ -34,12 +35,23 @@ async def signed_in(connection: Connection, handler: BaseRouteHandler) -> None:
     await within_account_limits(connection, handler)
 
 
+async def staff(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request of support or of an admin pass.
+
+    Raises:
+        ProblemError: as `signed_in`.
+        PermissionDenied: the token is a customer's.
+    """
+    await signed_in(connection, handler)
+    connection.user.require(*STAFF)
+
+
 async def admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """Let an admin's request pass.
 
     Raises:
         ProblemError: as `signed_in`.
-        PermissionDenied: the token is a customer's.
+        PermissionDenied: the token is somebody else's.
     """
     await signed_in(connection, handler)
     connection.user.require(CallerRole.ADMIN)

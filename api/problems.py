@@ -68,6 +68,7 @@ MALFORMED_JSON = Kind(400, "malformed-json", "The body is not JSON")
 IDEMPOTENCY_KEY_MISSING = Kind(400, "idempotency-key-missing", "The Idempotency-Key header is missing")
 BAD_WEBHOOK_SIGNATURE = Kind(400, "bad-webhook-signature", "The webhook's signature does not hold")
 BAD_WEBHOOK_BODY = Kind(400, "bad-webhook-body", "The webhook's body is no event")
+LINK_NOT_VALID = Kind(400, "link-not-valid", "The link is not valid")
 MISSING_TOKEN = Kind(401, "missing-token", "An access token is needed")
 INVALID_TOKEN = Kind(401, "invalid-token", "The access token is not valid")
 EXPIRED_TOKEN = Kind(401, "expired-token", "The access token has expired")
@@ -76,8 +77,11 @@ INVALID_REFRESH_TOKEN = Kind(401, "invalid-refresh-token", "The refresh token is
 EXPIRED_REFRESH_TOKEN = Kind(401, "expired-refresh-token", "The refresh token has expired")
 REFRESH_TOKEN_REUSED = Kind(401, "refresh-token-reused", "The refresh token was used before")
 FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
+ACCOUNT_DISABLED = Kind(403, "account-disabled", "The account is disabled")
+REFUND_NEEDS_ADMIN = Kind(403, "refund-needs-admin", "An admin has to make this refund")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
+LAST_ADMIN = Kind(409, "last-admin", "No admin would be left")
 EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
 ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
 ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order can be refunded")
@@ -93,6 +97,7 @@ CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
 TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "You ask too often")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
+TOO_MANY_MAILS = Kind(429, "too-many-mails", "Several mails were sent already")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
@@ -102,7 +107,13 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.PERMISSION_DENIED: FORBIDDEN,
     Refusal.UNAUTHENTICATED: INVALID_TOKEN,
     Refusal.USER_NOT_FOUND: NOT_FOUND,
+    Refusal.USER_ERASED: NOT_FOUND,
     Refusal.EMAIL_TAKEN: EMAIL_TAKEN,
+    Refusal.ACCOUNT_DISABLED: ACCOUNT_DISABLED,
+    Refusal.LAST_ADMIN: LAST_ADMIN,
+    Refusal.SESSION_NOT_FOUND: NOT_FOUND,
+    Refusal.LINK_NOT_VALID: LINK_NOT_VALID,
+    Refusal.TOO_MANY_MAILS: TOO_MANY_MAILS,
     Refusal.BAD_CREDENTIALS: BAD_CREDENTIALS,
     Refusal.INVALID_REFRESH_TOKEN: INVALID_REFRESH_TOKEN,
     Refusal.EXPIRED_REFRESH_TOKEN: EXPIRED_REFRESH_TOKEN,
@@ -114,6 +125,7 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.ORDER_NOT_CANCELLABLE: ORDER_NOT_CANCELLABLE,
     Refusal.PAYMENT_NOT_REFUNDABLE: ORDER_NOT_REFUNDABLE,
     Refusal.REFUND_EXCEEDS_PAYMENT: REFUND_EXCEEDS_PAYMENT,
+    Refusal.REFUND_NEEDS_ADMIN: REFUND_NEEDS_ADMIN,
     Refusal.RESTOCK_EXCEEDS_SALE: RESTOCK_EXCEEDS_ORDER,
     Refusal.PAYMENT_DISPUTED: PAYMENT_DISPUTED,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,

@@ -8,9 +8,12 @@ from api.app import create_app
 from api.edge import Edge
 from api.security import security_headers
 from api.services import open_services
+from runtime.ended_sessions import ended_sessions_of
 from runtime.health import Checks
 from runtime.http_limits import HttpLimits
 from runtime.http_server import http_server
+from runtime.identity import Part
+from runtime.periodic import beside
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
@@ -22,8 +25,10 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     Raises:
         SettingsError: the port is taken, or a certificate or the public keys are missing or do not fit.
     """
-    verifier = TokenVerifier(settings.required("jwt_public_keys"))
     async with open_services(settings) as services, AsyncExitStack() as stack:
+        ended = await stack.enter_async_context(ended_sessions_of(settings, Part.GATEWAY))
+        verifier = TokenVerifier(settings.required("jwt_public_keys"), ended=ended)
+        await stack.enter_async_context(beside(ended.follow))
         app = create_app(services, verifier, Edge.of(settings))
         # a service that is away costs its own answers, 503, and nothing else
         lifecycle.health.watch(Checks(uses=services.health))

@@ -18,6 +18,7 @@ from cli.events.commands import events
 from cli.exiting import ExitCode, run_and_exit
 from cli.on_call.commands import on_call
 from cli.quiet_settings import quiet_settings
+from cli.users.commands import users
 
 app = typer.Typer(
     help="Ordersaga: orders and payments that agree at the end.",
@@ -25,7 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-users = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(users, name="users")
 keys = typer.Typer(help="Keys that access tokens are signed and verified with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -35,9 +35,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(on_call)
 
 
-Name = Annotated[str, typer.Option(help="The admin's name.", envvar="ORDERSAGA_ADMIN_NAME")]
 Held = Annotated[bool, typer.Option(help="Begin, imports done, when standard input has ended.", hidden=True)]
-DEFAULT_NAME = "Admin"
 
 
 @app.command()
@@ -101,28 +99,6 @@ def doctor(
     findings = examine(quiet_settings(), parts or [])
     if not print_findings(findings, as_json=json):
         raise typer.Exit(ExitCode.FINDING)
-
-
-@users.command()
-def create_admin(
-    email: Annotated[str, typer.Option(help="The admin's e-mail.", envvar="ORDERSAGA_ADMIN_EMAIL", prompt="E-mail")],
-    password: Annotated[
-        str,
-        typer.Option(
-            help="The admin's password; asked for when missing.",
-            envvar="ORDERSAGA_ADMIN_PASSWORD",
-            prompt=True,
-            hide_input=True,
-            confirmation_prompt=True,
-        ),
-    ],
-    name: Name = DEFAULT_NAME,
-) -> None:
-    """Make an admin, or give the account that has the e-mail the role and the password. Repeatable."""
-    from cli.setup.admin import create_admin
-
-    user_id = create_admin(quiet_settings(), email=email, password=password, name=name)
-    print(f"admin ready: {user_id}")
 
 
 @app.command()

@@ -20,7 +20,10 @@ TOPICS: Final[tuple[str, ...]] = (
     NOTIFICATION_EVENTS,
 )
 DEAD_LETTER_SUFFIX: Final = ".dlq"
-CONSUMED: Final[tuple[str, ...]] = (ORDER_EVENTS, ORDER_EVENTS + DEAD_LETTER_SUFFIX)
+CONSUMED: Final[tuple[str, ...]] = (
+    *(ORDER_EVENTS, ORDER_EVENTS + DEAD_LETTER_SUFFIX),
+    *(USER_EVENTS, USER_EVENTS + DEAD_LETTER_SUFFIX),
+)
 """Topics that the notification service reads, and those that it puts aside what it cannot process in."""
 ALL_TOPICS: Final[tuple[str, ...]] = tuple(dict.fromkeys((*TOPICS, *CONSUMED)))
 """Every topic that there has to be."""

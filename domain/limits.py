@@ -48,5 +48,7 @@ MAX_USER_NAME: Final = 100
 MIN_PASSWORD: Final = 8
 MAX_PASSWORD: Final = 128
 """Bounds what one hash costs; far longer than people type."""
+MAX_LINK_TOKEN: Final = 100
+"""Ours have 64 characters."""
 MAX_REFRESH_TOKEN: Final = 255
 """Ours have 43 characters."""

@@ -51,6 +51,7 @@ class CancelledBy(StrEnum):
     """Who ended a CANCELLED order; stands where a FAILED one has its reason."""
 
     CUSTOMER = "CUSTOMER"
+    SUPPORT = "SUPPORT"
     ADMIN = "ADMIN"
     OPERATOR = "OPERATOR"
     """Somebody who cancelled the workflow itself, at Temporal."""

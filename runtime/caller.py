@@ -28,6 +28,7 @@ class CallerRole(StrEnum):
 
     ANONYMOUS = "anonymous"
     CUSTOMER = "customer"
+    SUPPORT = "support"
     ADMIN = "admin"
     OPERATOR = "operator"
     """A person on call, known by their certificate."""
@@ -43,11 +44,15 @@ class PermissionDenied(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Identity and role; the id is a user's, an operator's name, or empty, and the token what proves a user's."""
+    """Identity and role; the id is a user's, an operator's name, or empty, and the token what proves a user's.
+
+    The session is the login that the token comes from.
+    """
 
     role: CallerRole
     id: str = ""
     token: str = field(default="", repr=False, compare=False)
+    session: str = field(default="", compare=False)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -67,7 +72,7 @@ class Caller:
     @property
     def sees_all(self) -> bool:
         """Whether everybody's is shown to this caller."""
-        return self.role in (CallerRole.ADMIN, CallerRole.OPERATOR, CallerRole.SERVICE)
+        return self.role in _SEE_ALL
 
     def may_see(self, owner_id: str) -> bool:
         """Whether what belongs to `owner_id` may be shown to this caller."""
@@ -82,6 +87,8 @@ class Caller:
         if self.role not in roles:
             raise PermissionDenied(f"role {self.role.value} may not do this; {' or '.join(roles)} may")
 
+
+_SEE_ALL: Final = frozenset({CallerRole.SUPPORT, CallerRole.ADMIN, CallerRole.OPERATOR, CallerRole.SERVICE})
 
 ANONYMOUS = Caller(CallerRole.ANONYMOUS)
 SERVICE = Caller(CallerRole.SERVICE)

@@ -46,10 +46,12 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "user": (
         *_service("user"),
+        *("order_address", "notification_address"),
         *("jwt_private_key", "access_token_ttl", "refresh_token_ttl", "password_hash_memory"),
+        *("confirmation_link_ttl", "reset_link_ttl"),
     ),
-    "product": _service("product"),
-    "inventory": _service("inventory"),
+    "product": (*_service("product"), "user_address"),
+    "inventory": (*_service("inventory"), "user_address"),
     "order": (
         *_service("order"),
         *_TEMPORAL,
@@ -64,12 +66,14 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
         *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
+        *("support_refund_limit", "user_address"),
     ),
     "notification": (
         *_service("notification"),
         *_KAFKA,
         *("kafka_idempotence", "kafka_session_timeout_ms", "user_address", "product_address", "grpc_deadline"),
         *("smtp_host", "smtp_port", "smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password", "mail_sender"),
+        *("require_confirmed_email", "account_page"),
         *("twilio_account_sid", "twilio_auth_token", "twilio_sender", "twilio_api_base", "twilio_timeout"),
     ),
     "order-worker": (

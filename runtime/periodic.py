@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
 import structlog
@@ -27,3 +28,15 @@ async def repeat(work: Callable[[], Awaitable[object]], *, interval: float, name
         except Exception:  # the border of a loop that must go on
             log.exception("periodic.failed", work=name)
         await asyncio.sleep(interval)
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Let `work`, which runs until it is cancelled, run as long as the context is open."""
+    task = asyncio.ensure_future(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

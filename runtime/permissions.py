@@ -29,10 +29,12 @@ from runtime.tokens import InvalidToken, TokenVerifier
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-ANYBODY: Final = (CallerRole.ANONYMOUS, CallerRole.CUSTOMER, CallerRole.ADMIN)
-"""Users, signed in or not."""
-USERS: Final = (CallerRole.CUSTOMER, CallerRole.ADMIN)
+STAFF: Final = (CallerRole.SUPPORT, CallerRole.ADMIN)
+"""Users who work for the shop."""
+USERS: Final = (CallerRole.CUSTOMER, *STAFF)
 """Users who are signed in."""
+ANYBODY: Final = (CallerRole.ANONYMOUS, *USERS)
+"""Users, signed in or not."""
 _DECLARED: Final = "__permissions__"
 _OPEN: Final = tuple(f"/{name}/" for name in (health.SERVICE_NAME, reflection.SERVICE_NAME))
 """Services of gRPC's own, which every part of ours may ask."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
@@ -19,6 +20,7 @@ from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
 from runtime.deadline import set_caller_gone, set_time_left
+from runtime.ended_sessions import EndedSessions, ended_sessions_of
 from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.measuring import Measurement
@@ -238,6 +240,7 @@ async def serve(
     beside: Sequence[GrpcService] = (),
     measurements: Sequence[Measurement] = (),
     background: Sequence[Callable[[], Awaitable[object]]] = (),
+    ended_sessions: EndedSessions | None = None,
 ) -> None:
     """Serve until the process stops: the last line of every service's `run`.
 
@@ -246,26 +249,31 @@ async def serve(
     Its metrics include the `measurements`.
     What runs in the `background` runs as long, and is cancelled when no call is being answered any more; it has to end
     what it is at before it lets the cancellation through. If it fails, so does the service.
+    Users' tokens are refused whose session is among the `ended_sessions`: those that the user service tells, where none
+    are given.
 
     Raises:
         SettingsError: there is no certificate for the part, or no key that verifies tokens, or its port is taken.
     """
     setting = f"{service.part.value}_listen"
-    server = RpcServer(
-        getattr(settings, setting),
-        [service, on_call, *beside],
-        credentials=Credentials.of(settings, service.part),
-        verifier=TokenVerifier(settings.required("jwt_public_keys")),
-        grace=settings.shutdown_grace,
-        connection_age=settings.grpc_connection_age,
-        reflection=settings.grpc_reflection,
-    )
-    try:
-        server.bind()
-    except ServerError as error:
-        raise SettingsError(f"ORDERSAGA_{setting.upper()}: {error}") from None
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(_run(work)) for work in background]
+    async with AsyncExitStack() as stack:
+        if ended_sessions is None:
+            ended_sessions = await stack.enter_async_context(ended_sessions_of(settings, service.part))
+        server = RpcServer(
+            getattr(settings, setting),
+            [service, on_call, *beside],
+            credentials=Credentials.of(settings, service.part),
+            verifier=TokenVerifier(settings.required("jwt_public_keys"), ended=ended_sessions),
+            grace=settings.shutdown_grace,
+            connection_age=settings.grpc_connection_age,
+            reflection=settings.grpc_reflection,
+        )
+        try:
+            server.bind()
+        except ServerError as error:
+            raise SettingsError(f"ORDERSAGA_{setting.upper()}: {error}") from None
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        running = [group.create_task(_run(work)) for work in (*background, ended_sessions.follow)]
         lifecycle.health.watch(checks)
         lifecycle.measurements.watch(measurements)
         async with server:

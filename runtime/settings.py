@@ -260,6 +260,13 @@ class Settings(BaseSettings):
         default=30 * 86_400, description="Life of a refresh token, seconds; each token of a family has its own."
     )
 
+    confirmation_link_ttl: Seconds = Field(
+        default=3 * 86_400, description="Life of a mailed link that confirms an address, seconds."
+    )
+    reset_link_ttl: Seconds = Field(
+        default=3_600, description="Life of a mailed link that lets its reader choose a password, seconds."
+    )
+
     # -- First admin ------------------------------------------------------------------------------------------------
     admin_email: str | None = Field(default=None, description="E-mail of the admin that `ordersaga setup` makes.")
     admin_password: SecretStr | None = Field(default=None, description="That admin's password.")
@@ -417,6 +424,12 @@ class Settings(BaseSettings):
         "refuses to tell, seconds.",
     )
 
+    support_refund_limit: int = Field(
+        default=10_000,
+        ge=0,
+        description="Most that members of support may give back of one order, in all, minor units of its currency.",
+    )
+
     # -- Mail -------------------------------------------------------------------------------------------------------
     smtp_host: str = Field(default="127.0.0.1", description="SMTP relay.")
     smtp_port: Port = Field(default=1025, description="Port of the SMTP relay.")
@@ -430,6 +443,17 @@ class Settings(BaseSettings):
     )
     smtp_user: str | None = Field(default=None, description="Login at the SMTP relay.")
     smtp_password: SecretStr | None = Field(default=None, description="Password at the SMTP relay.")
+    require_confirmed_email: bool = Field(
+        default=True,
+        description="Keep mails about orders back, for a week at most, until the customer has confirmed their address.",
+    )
+    account_page: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s#]+$",
+        description="Page of the shop that takes the links of mails about accounts: they are this with "
+        "#confirm-email=TOKEN, #change-email=TOKEN or #reset-password=TOKEN behind it. A mail shows the token alone "
+        "when not set.",
+    )
     mail_sender: str = Field(default="Ordersaga <orders@example.test>", description="From header of every mail.")
 
     # -- SMS: by Twilio, or none at all while there is no account ---------------------------------------------------

@@ -4,11 +4,38 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from api.routes import inventory, notifications, orders, payments, products, refunds, tokens, users, webhooks
+from api.routes import (
+    accounts,
+    inventory,
+    notifications,
+    orders,
+    payments,
+    products,
+    refunds,
+    sessions,
+    tokens,
+    users,
+    webhooks,
+)
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.register_user,
     users.get_current_user,
+    users.list_users,
+    users.get_user,
+    users.update_user,
+    accounts.request_confirmation,
+    accounts.confirm_email,
+    accounts.request_password_reset,
+    accounts.reset_password,
+    accounts.change_password,
+    accounts.change_email,
+    accounts.erase_current_user,
+    accounts.erase_user,
+    sessions.list_sessions,
+    sessions.end_session,
+    sessions.end_sessions,
+    sessions.end_sessions_of_user,
     tokens.create_token,
     tokens.refresh_token,
     tokens.log_out,

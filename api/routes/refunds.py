@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
-from api.auth import SECURITY, SignedInRequest, admin, signed_in
+from api.auth import SECURITY, SignedInRequest, signed_in, staff
 from api.idempotency import (
     REPLAYED,
     IdempotencyKey,
@@ -39,7 +39,7 @@ from runtime.validation import Violations
     operation_id="refundOrder",
     summary="Refund an order",
     tags=["refunds"],
-    guards=[admin, has_idempotency_key],
+    guards=[staff, has_idempotency_key],
     security=SECURITY,
     dto=StrictJson[NewRefund],
     responses={
@@ -61,7 +61,8 @@ async def refund_order(
     idempotency_key: IdempotencyKey,
     prefer: Prefer = "",
 ) -> Response[Refund]:
-    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key. Admins only.
+    """Give a part of what an order paid back, or all that is left, once per Idempotency-Key. Staff only: admins, and
+    support up to a limit per order, `refund-needs-admin` above it.
 
     201 once it succeeded, with order and stock following, or failed; 202 when that takes longer than `Prefer: wait=N`,
     for some banks days. 409 when nothing was paid or less is left, and while the payment is disputed.

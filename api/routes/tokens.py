@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from api.auth import AnyRequest
+from api.client_traits import client_traits
 from api.limits.guards import note_login, within_login_limits
 from api.problems import declared
 from api.schemas.users import Credentials, RefreshTokenRequest, Token
@@ -25,16 +26,19 @@ from runtime.rpc_client import call
     tags=["users"],
     status_code=200,
     dto=StrictJson[Credentials],
-    responses=declared(400, 401, 413, 415),
+    responses=declared(400, 401, 403, 413, 415),
 )
 async def create_token(
     request: AnyRequest, data: JSONBody[Credentials], services: NamedDependency[Services]
 ) -> Response[Token]:
-    """Trade e-mail and password for tokens. A wrong password and an unknown e-mail answer alike."""
+    """Trade e-mail and password for tokens, which begins a session; a wrong one and an unknown e-mail answer alike.
+
+    To the right password a disabled account answers with `account-disabled`.
+    """
     await within_login_limits(request, data.email)
     answer = await call(
         services.user.AuthenticateUser,
-        to_proto(pb.AuthenticateUserRequest, data),
+        to_proto(pb.AuthenticateUserRequest, data, client=client_traits(request)),
         caller=ANONYMOUS,
         deadline=services.password_deadline,
     )
@@ -51,7 +55,9 @@ async def create_token(
     dto=StrictJson[RefreshTokenRequest],
     responses=declared(400, 401, 413, 415),
 )
-async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]) -> Response[Token]:
+async def refresh_token(
+    request: AnyRequest, data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]
+) -> Response[Token]:
     """Trade a refresh token for a new access token and the next refresh token.
 
     Each refresh token works once. One that comes again, be it from a thief or from a client that lost the answer, is a
@@ -59,7 +65,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
     """
     answer = await call(
         services.user.RefreshToken,
-        to_proto(pb.RefreshTokenRequest, data),
+        to_proto(pb.RefreshTokenRequest, data, client=client_traits(request)),
         caller=ANONYMOUS,
         deadline=services.deadline,
     )
@@ -69,7 +75,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
 @post(
     "/v1/auth/logout",
     operation_id="logOut",
-    summary="Revoke a login's refresh tokens",
+    summary="End a session, given its refresh token",
     tags=["users"],
     status_code=204,
     dto=StrictJson[RefreshTokenRequest],
@@ -78,7 +84,7 @@ async def refresh_token(data: JSONBody[RefreshTokenRequest], services: NamedDepe
 async def log_out(data: JSONBody[RefreshTokenRequest], services: NamedDependency[Services]) -> None:
     """Revoke all refresh tokens of a login, given any of them. A repeat, or an unknown token, is no error (RFC 7009).
 
-    Access tokens that were issued already live on for their few minutes.
+    Access tokens that were issued already are refused within a minute.
     """
     await call(
         services.user.RevokeToken,

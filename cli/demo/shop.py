@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,6 +30,9 @@ TIMEOUT: Final = 60.0
 SIGN_UPS_AT_ONCE: Final = 2
 """Each has two passwords hashed, of a fifth of a second of CPU: all at once they would only wait for each other."""
 POLL: Final = 0.05
+CONFIRMATION: Final = "Confirm your address"
+"""Subject of the mail by which it is confirmed."""
+_TOKEN: Final = re.compile(r"^[\w-]{64}$", re.MULTILINE)
 PASSWORD: Final = "sandbox-password"  # noqa: S105  # of accounts that live as long as the demo's stack
 
 
@@ -80,12 +84,14 @@ class Shop:
         return int(stock["available"])
 
     async def add_customer(self, role: str) -> Customer:
-        """Open an account and sign in."""
+        """Open an account, confirm its address as the first mail says, and sign in."""
         email = f"{role}@example.test"
         body = {"email": email, "password": PASSWORD, "name": role.replace("-", " ").capitalize()}
         async with self._sign_ups:
             await self._call("POST", "/v1/users", body=body)
-            return Customer(email=email, token=await self._sign_in(email, PASSWORD))
+            customer = Customer(email=email, token=await self._sign_in(email, PASSWORD))
+        await self._call("POST", "/v1/confirmations", body={"token": await self._wait_for_token(customer)})
+        return customer
 
     async def order(
         self,
@@ -225,7 +231,7 @@ class Shop:
         )
 
     async def wait_for_mails(self, customer: Customer, count: int) -> list[str]:
-        """The subjects of the customer's mails, once there are so many."""
+        """The subjects of the customer's mails about orders, once there are so many."""
         return await _poll(
             lambda: self._get_subjects(customer),
             lambda subjects: len(subjects) >= count,
@@ -233,8 +239,23 @@ class Shop:
         )
 
     async def _get_subjects(self, customer: Customer) -> list[str]:
+        subjects = [mail["subject"] for mail in await self._get_mails(customer)]
+        return [subject for subject in subjects if subject != CONFIRMATION]
+
+    async def _wait_for_token(self, customer: Customer) -> str:
+        """What the mail shows by which the customer confirms their address."""
+        mails = await _poll(
+            lambda: self._get_mails(customer), lambda mails: len(mails) > 0, wanted=f"a first mail to {customer.email}"
+        )
+        found = _TOKEN.search(mails[0]["text"])
+        if found is None:
+            raise DemoError(f"the first mail to {customer.email} shows no token")
+        return found[0]
+
+    async def _get_mails(self, customer: Customer) -> list[dict[str, Any]]:
         response = await self._mailbox.get("/messages.json", params={"to": customer.email})
-        return [mail["subject"] for mail in response.raise_for_status().json()]
+        mails: list[dict[str, Any]] = response.raise_for_status().json()
+        return mails
 
     async def _get_refunds(self, order: PlacedOrder) -> list[dict[str, Any]]:
         answer = await self._call("GET", f"/v1/orders/{order.id}/refunds", token=self._admin)

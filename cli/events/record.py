@@ -28,7 +28,7 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from ordersaga.events.v1.payment_events_pb2 import PaymentChanged
 from ordersaga.events.v1.product_events_pb2 import ProductChanged
 from ordersaga.events.v1.stock_events_pb2 import StockChanged
-from ordersaga.events.v1.user_events_pb2 import UserCreated
+from ordersaga.events.v1.user_events_pb2 import UserChanged
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.dead_letters import REASON_HEADER
 
@@ -37,7 +37,7 @@ _DATA: Final[Mapping[str, type[Message]]] = {
     PAYMENT_EVENTS: PaymentChanged,
     STOCK_EVENTS: StockChanged,
     PRODUCT_EVENTS: ProductChanged,
-    USER_EVENTS: UserCreated,
+    USER_EVENTS: UserChanged,
     NOTIFICATION_EVENTS: NotificationChanged,
 }
 _KEYED_BY_ORDER: Final = (ORDER_EVENTS, PAYMENT_EVENTS, NOTIFICATION_EVENTS)

@@ -16,7 +16,7 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from ordersaga.events.v1.payment_events_pb2 import PaymentChanged
 from ordersaga.events.v1.product_events_pb2 import ProductChanged
 from ordersaga.events.v1.stock_events_pb2 import StockChanged
-from ordersaga.events.v1.user_events_pb2 import UserCreated
+from ordersaga.events.v1.user_events_pb2 import UserChanged
 
 
 def in_words(seen: Seen) -> str:
@@ -77,8 +77,9 @@ def _(product: ProductChanged) -> Iterator[str]:
 
 
 @_parts.register
-def _(user: UserCreated) -> Iterator[str]:
-    yield "a new account"
+def _(user: UserChanged) -> Iterator[str]:
+    yield f"account {user.user_id}"
+    yield f"link {user.link_id}" if user.link_id else ""
 
 
 @_parts.register

@@ -11,6 +11,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceS
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.identity import Part
 from runtime.order_records import ORDER_PARTS
 from runtime.rpc_client import open_channels
@@ -24,6 +25,7 @@ DEADLINE: Final = 10.0
 class Operator:
     """Stubs of the services that operators call."""
 
+    users: UserServiceStub
     orders: OrderServiceStub
     payments: PaymentServiceStub
     notifications: NotificationServiceStub
@@ -37,8 +39,9 @@ async def open_operator(settings: Settings) -> AsyncIterator[Operator]:
     Raises:
         SettingsError: the settings name no operator's certificate.
     """
-    async with open_channels(settings, Part.OPERATOR, *ORDER_PARTS) as channels:
+    async with open_channels(settings, Part.OPERATOR, *ORDER_PARTS, Part.USER) as channels:
         yield Operator(
+            users=UserServiceStub(channels[Part.USER]),
             orders=OrderServiceStub(channels[Part.ORDER]),
             payments=PaymentServiceStub(channels[Part.PAYMENT]),
             notifications=NotificationServiceStub(channels[Part.NOTIFICATION]),

@@ -28,7 +28,7 @@ from runtime.settings import Settings
 from services.notification.dead_letters.service import DeadLetters
 from services.notification.desk import NotificationDesk
 from services.notification.directory import Directory
-from services.notification.intake import order_event_handler, order_events_consumer
+from services.notification.intake import event_handler, events_consumer
 from services.notification.messenger import Messenger
 from services.notification.model import DueNotification
 from services.notification.on_call import NotificationOnCall
@@ -53,7 +53,7 @@ class NotificationComponents:
 
     Attributes:
         sender: sends what is due; to be woken when something has become due.
-        consumer: takes in the events of orders; `Consumer.standing` says whether it moves.
+        consumer: takes in the events of orders and accounts; `Consumer.standing` says whether it moves.
         dead_letters: what it refused; `DeadLetters.count_open` says how many wait for a person.
         desk: where operators act on what does not get out.
         background: what runs beside the server, each until cancelled.
@@ -112,7 +112,14 @@ async def bootstrap(
                 products=ProductServiceStub(channels[Part.PRODUCT]),
                 deadline=settings.grpc_deadline,
             )
-        notifications = NotificationService(opened, directory=directory, mail=mail, sms=sms)
+        notifications = NotificationService(
+            opened,
+            directory=directory,
+            mail=mail,
+            sms=sms,
+            account_page=settings.account_page,
+            withholds=settings.require_confirmed_email,
+        )
         sender = DueWorker(
             "notifications",
             database=opened,
@@ -123,9 +130,9 @@ async def bootstrap(
             backoff=BACKOFF,
             grace=settings.shutdown_grace,
         )
-        handle = order_event_handler(notifications, on_due=sender.wake)
+        handle = event_handler(notifications, on_due=sender.wake)
         dead_letters = DeadLetters(opened, handle=handle)
-        consumer = order_events_consumer(settings, handle, dead_letters)
+        consumer = events_consumer(settings, handle, dead_letters)
         yield NotificationComponents(
             database=opened,
             notifications=notifications,

@@ -5,21 +5,41 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from domain.refusals import Refusal
 from ordersaga.product.v1.product_pb2 import GetProductRequest
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from ordersaga.user.v1.user_pb2 import GetUserRequest
+from ordersaga.user.v1.user_pb2 import GetReplacedEmailRequest, GetUserRequest, IssueLinkRequest
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
+from runtime.protos import from_timestamp
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call
-from services.notification.errors import RecipientUnknown, UserNotFound
+from services.notification.errors import MessageNotNeeded, RecipientUnknown, UserNotFound
 from services.notification.messenger import Recipient
 from services.notification.recent_names import RecentNames
 
 _CALLS_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """Somebody with an account, and whether they are known to read mails to their address."""
+
+    recipient: Recipient
+    email_confirmed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailedLink:
+    """A one-time link for a mail that is being written; its token is shown nowhere else."""
+
+    recipient: Recipient
+    token: str = field(repr=False)
+    expires_at: datetime
 
 
 class Directory:
@@ -44,10 +64,15 @@ class Directory:
         self._names = RecentNames(clock=clock)
 
     async def recipient(self, user_id: str) -> Recipient:
+        """As `customer`, whether their address is confirmed or not."""
+        return (await self.customer(user_id)).recipient
+
+    async def customer(self, user_id: str) -> Customer:
         """The user's name and e-mail address as they are now.
 
         Raises:
             RecipientUnknown: there is no such account.
+            MessageNotNeeded: its holder was erased.
             ServiceUnavailable: the user service is away.
         """
         try:
@@ -55,8 +80,46 @@ class Directory:
                 self._users.GetUser, GetUserRequest(user_id=user_id), caller=SERVICE, deadline=self._deadline
             )
         except CallRefused as refused:
+            if refused.refusal is Refusal.USER_ERASED:
+                raise MessageNotNeeded("the account was erased") from None
             raise RecipientUnknown(refused.refusal) from None
-        return Recipient(name=answer.user.name, address=answer.user.email)
+        return Customer(
+            recipient=Recipient(name=answer.user.name, address=answer.user.email),
+            email_confirmed=answer.user.email_confirmed,
+        )
+
+    async def issue_link(self, link_id: str) -> MailedLink:
+        """A token for a link, which only the mail that is being written may hold, and where that mail goes.
+
+        Raises:
+            MessageNotNeeded: the link was used, or nobody needs it any more.
+            ServiceUnavailable: the user service is away.
+        """
+        try:
+            answer = await call(
+                self._users.IssueLink, IssueLinkRequest(link_id=link_id), caller=SERVICE, deadline=self._deadline
+            )
+        except CallRefused as refused:
+            raise MessageNotNeeded(f"its link is not needed any more: {refused.refusal.value}") from None
+        return MailedLink(
+            recipient=Recipient(name=answer.name, address=answer.email),
+            token=answer.token,
+            expires_at=from_timestamp(answer.expires_at),
+        )
+
+    async def replaced_address(self, link_id: str) -> Recipient:
+        """The address that an account had before a link changed it.
+
+        Raises:
+            MessageNotNeeded: nobody knows it any more.
+            ServiceUnavailable: the user service is away.
+        """
+        request = GetReplacedEmailRequest(link_id=link_id)
+        try:
+            answer = await call(self._users.GetReplacedEmail, request, caller=SERVICE, deadline=self._deadline)
+        except CallRefused as refused:
+            raise MessageNotNeeded(f"the address is not known any more: {refused.refusal.value}") from None
+        return Recipient(name=answer.name, address=answer.email)
 
     async def require_user(self, user_id: str) -> None:
         """Refuse whoever has no account.
@@ -67,7 +130,7 @@ class Directory:
         """
         try:
             await self.recipient(user_id)
-        except RecipientUnknown:
+        except (RecipientUnknown, MessageNotNeeded):
             raise UserNotFound(user_id) from None
 
     async def product_names(self, product_ids: Iterable[str]) -> Mapping[str, str]:

@@ -27,6 +27,10 @@ class RecipientUnknown(MessageRefused):
         super().__init__(refusal.value)
 
 
+class MessageNotNeeded(MessageRefused):
+    """Nobody has to be told any more; the message says why."""
+
+
 class UserNotFound(Refused):
     """A message is for somebody who has no account."""
 

@@ -8,17 +8,27 @@ from typing import Final
 from aiokafka import ConsumerRecord
 from google.protobuf.json_format import ParseError
 
-from domain.events import ORDER_EVENTS
+from domain.events import ORDER_EVENTS, USER_EVENTS
 from domain.ids import is_id
 from domain.money import EXPONENTS
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from ordersaga.events.v1.user_events_pb2 import UserChanged
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.database import DatabaseAway
 from runtime.kafka_consumer import Consumer, Handler, Subscription, Unprocessable
 from runtime.settings import Settings
 from runtime.tracing import note_order
 from services.notification.dead_letters.service import DeadLetters
-from services.notification.model import TEMPLATE_OF, OrderEvent, Template, parse_order_event
+from services.notification.model import (
+    ACCOUNT_TEMPLATE_OF,
+    EMAIL_CONFIRMED_EVENT,
+    TEMPLATE_OF,
+    AccountEvent,
+    OrderEvent,
+    Template,
+    parse_account_event,
+    parse_order_event,
+)
 from services.notification.service import NotificationService
 
 GROUP: Final = "notification"
@@ -40,11 +50,38 @@ def order_event_handler(notifications: NotificationService, *, on_due: Callable[
     return handle
 
 
-def order_events_consumer(settings: Settings, handle: Handler, dead_letters: DeadLetters) -> Consumer:
-    """Consumes the events of orders; what cannot be handled is kept for people."""
+def account_event_handler(notifications: NotificationService, *, on_due: Callable[[], None]) -> Handler:
+    """Takes in an event of an account; calls `on_due` when there is a mail to be sent."""
+
+    async def handle(record: ConsumerRecord) -> None:
+        event_type = _headers(record).type
+        if event_type == EMAIL_CONFIRMED_EVENT:
+            if await notifications.release(_account_data(record)[0].user_id):
+                on_due()
+        elif event_type in ACCOUNT_TEMPLATE_OF and await notifications.receive(to_account_event(record)):
+            on_due()
+
+    return handle
+
+
+def event_handler(notifications: NotificationService, *, on_due: Callable[[], None]) -> Handler:
+    """Takes in an event of an order or an account, whichever the record's topic has."""
+    handlers = {
+        ORDER_EVENTS: order_event_handler(notifications, on_due=on_due),
+        USER_EVENTS: account_event_handler(notifications, on_due=on_due),
+    }
+
+    async def handle(record: ConsumerRecord) -> None:
+        await handlers[record.topic](record)
+
+    return handle
+
+
+def events_consumer(settings: Settings, handle: Handler, dead_letters: DeadLetters) -> Consumer:
+    """Consumes the events of orders and accounts; what cannot be handled is kept for people."""
     subscription = Subscription(
         group=GROUP,
-        topics=(ORDER_EVENTS,),
+        topics=(ORDER_EVENTS, USER_EVENTS),
         handle=handle,
         refused=dead_letters.keep,
         transient=(DatabaseAway,),
@@ -58,10 +95,7 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
     Raises:
         Unprocessable: it is no event of ours, or lacks what its mail needs. The message quotes no data.
     """
-    try:
-        headers = EventHeaders.from_kafka(record.headers)
-    except NotAnEvent as error:
-        raise Unprocessable(str(error)) from None
+    headers = _headers(record)
     template = TEMPLATE_OF.get(headers.type)
     if template is None:
         return None
@@ -74,6 +108,38 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
     if violation is not None:
         raise Unprocessable(violation)
     return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data, text=text)
+
+
+def to_account_event(record: ConsumerRecord) -> AccountEvent:
+    """The event in a record of topic user-events, of a type that makes a mail.
+
+    Raises:
+        Unprocessable: it is no event of ours, or lacks what its mail needs. The message quotes no data.
+    """
+    headers = _headers(record)
+    data, text = _account_data(record)
+    template = ACCOUNT_TEMPLATE_OF[headers.type]
+    if template is not Template.PASSWORD_CHANGED and not is_id(data.link_id):
+        raise Unprocessable("link_id must be a UUID")
+    return AccountEvent(id=headers.id, template=template, data=data, text=text)
+
+
+def _account_data(record: ConsumerRecord) -> tuple[UserChanged, str]:
+    try:
+        text = (record.value or b"").decode()
+        data = parse_account_event(text)
+    except (ParseError, UnicodeDecodeError):
+        raise Unprocessable("the data is not the JSON of a UserChanged") from None
+    if not is_id(data.user_id):
+        raise Unprocessable("user_id must be a UUID")
+    return data, text
+
+
+def _headers(record: ConsumerRecord) -> EventHeaders:
+    try:
+        return EventHeaders.from_kafka(record.headers)
+    except NotAnEvent as error:
+        raise Unprocessable(str(error)) from None
 
 
 def _violation(data: OrderTransitioned, template: Template) -> str | None:

@@ -14,7 +14,7 @@ from runtime.cloudevents import EVENT_HEADERS
 from runtime.outbox import Event
 from runtime.protos import enum_mapping, to_proto, to_timestamp
 from services.notification.dead_letters.model import Place, StoredLetter
-from services.notification.model import DeadLetterStatus, DueNotification, OrderEvent, WrittenMessage
+from services.notification.model import DeadLetterStatus, DueNotification, WrittenMessage
 
 _LISTED: Final = 1_024
 """Most bytes of a key or a header in a list."""
@@ -91,7 +91,6 @@ def to_event(due: DueNotification, status: NotificationStatus, *, seq: int, at: 
             NotificationChanged,
             due,
             notification_id=due.id,
-            template=due.content.template.value if isinstance(due.content, OrderEvent) else None,
             status=status.value,
             at=to_timestamp(at),
         ),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -14,6 +15,7 @@ from google.protobuf.json_format import Parse
 from domain.notifications import Channel, NotificationStatus
 from domain.orders import REFUND_FAILED_EVENT, REFUNDED_EVENT
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from ordersaga.events.v1.user_events_pb2 import UserChanged
 
 
 class Template(StrEnum):
@@ -25,6 +27,11 @@ class Template(StrEnum):
     ORDER_CANCELLED = "order_cancelled"
     ORDER_REFUNDED = "order_refunded"
     ORDER_REFUND_FAILED = "order_refund_failed"
+    CONFIRM_EMAIL = "confirm_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105  # a mail, no password
+    CHANGE_EMAIL = "change_email"
+    EMAIL_CHANGED = "email_changed"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # likewise
 
 
 class DeadLetterStatus(StrEnum):
@@ -55,6 +62,21 @@ TEMPLATE_OF: Final[Mapping[str, Template]] = {
 """The event types that a customer gets a mail about, one per event. Of the others, such as order.received, none."""
 
 
+ACCOUNT_TEMPLATE_OF: Final[Mapping[str, Template]] = {
+    "user.confirmation_requested": Template.CONFIRM_EMAIL,
+    "user.password_reset_requested": Template.RESET_PASSWORD,
+    "user.email_change_requested": Template.CHANGE_EMAIL,
+    "user.email_changed": Template.EMAIL_CHANGED,
+    "user.password_changed": Template.PASSWORD_CHANGED,
+}
+"""Likewise of accounts."""
+EMAIL_CONFIRMED_EVENT: Final = "user.email_confirmed"
+"""What was withheld from an account can go out."""
+ABOUT_ACCOUNTS: Final = frozenset(ACCOUNT_TEMPLATE_OF.values())
+WITH_LINK: Final = frozenset({Template.CONFIRM_EMAIL, Template.RESET_PASSWORD, Template.CHANGE_EMAIL})
+"""The mails whose link is made when they are written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderEvent:
     """An event of an order, as it came in.
@@ -71,6 +93,25 @@ class OrderEvent:
     template: Template
     data: OrderTransitioned
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountEvent:
+    """An event of an account, as it came in: of ids alone. Attributes as those of an `OrderEvent`."""
+
+    id: str
+    template: Template
+    data: UserChanged
+    text: str
+
+
+def parse_account_event(text: str) -> UserChanged:
+    """The data of an account's event; fields that are newer than we are left out.
+
+    Raises:
+        ParseError: it is not the JSON of a UserChanged.
+    """
+    return Parse(text, UserChanged(), ignore_unknown_fields=True)
 
 
 def parse_order_event(text: str) -> OrderTransitioned:
@@ -112,12 +153,13 @@ class DueNotification:
     """
 
     id: str
-    content: OrderEvent | WrittenMessage
+    content: OrderEvent | AccountEvent | WrittenMessage
     next_seq: int
+    created_at: datetime
 
     @property
     def channel(self) -> Channel:
-        """How it travels; what is about an order, by mail."""
+        """How it travels; what is about an order or an account, by mail."""
         return self.content.channel if isinstance(self.content, WrittenMessage) else Channel.EMAIL
 
     @property
@@ -128,7 +170,12 @@ class DueNotification:
     @property
     def order_id(self) -> str | None:
         """The order that it is about, if any."""
-        return None if isinstance(self.content, WrittenMessage) else self.content.data.order_id
+        return self.content.data.order_id if isinstance(self.content, OrderEvent) else None
+
+    @property
+    def template(self) -> str | None:
+        """Of a mail whose text was not given."""
+        return None if isinstance(self.content, WrittenMessage) else self.content.template.value
 
     @property
     def key(self) -> str:
@@ -141,7 +188,7 @@ class StoredNotification:
     """What became of a notification.
 
     Attributes:
-        fingerprint: a written message's; None for a mail about an order.
+        fingerprint: a written message's; None for any other.
         last_error: why the last attempt failed since it was let be due.
         dismissed: who left it alone though it failed, and why.
         follows: whether it waits for an earlier mail of its order.

@@ -32,7 +32,8 @@ AskConsumer = Callable[[], Awaitable[Standing]]
 WAITING: Final = f"""
     SELECT id::text AS subject_id, order_id, template, channel, created_at AS since, attempts, last_error
       FROM notifications
-     WHERE status = 'PENDING' AND created_at < now() - %(older_than)s::interval AND {FIRST_OF_ITS_ORDER}
+     WHERE status = 'PENDING' AND NOT withheld
+       AND created_at < now() - %(older_than)s::interval AND {FIRST_OF_ITS_ORDER}
      ORDER BY created_at LIMIT %(most)s
 """  # noqa: S608 - put together from constants
 FAILED: Final = """

@@ -29,6 +29,7 @@ _REASONS: Final[Mapping[str, str]] = {
     Reason.PAYMENT_MISMATCH: "The amount that was paid is not the amount of the order. You get all of it back.",
     Reason.ACCEPTED_TOO_LATE: "It waited for too long on our side before we could take it up.",
     CancelledBy.CUSTOMER: "You asked us to.",
+    CancelledBy.SUPPORT: "Our team cancelled it.",
     CancelledBy.ADMIN: "Our team cancelled it.",
     CancelledBy.OPERATOR: "Our team cancelled it.",
 }
@@ -58,6 +59,11 @@ _SUBJECTS: Final = {
     Template.ORDER_CANCELLED: _text.from_string("Your order was cancelled"),
     Template.ORDER_REFUNDED: _text.from_string("Your refund: we have given {{ refund }} back to you"),
     Template.ORDER_REFUND_FAILED: _text.from_string("Your refund of {{ refund }} did not reach you"),
+    Template.CONFIRM_EMAIL: _text.from_string("Confirm your address"),
+    Template.RESET_PASSWORD: _text.from_string("Choose a new password"),
+    Template.CHANGE_EMAIL: _text.from_string("Confirm your new address"),
+    Template.EMAIL_CHANGED: _text.from_string("Your address was changed"),
+    Template.PASSWORD_CHANGED: _text.from_string("Your password was changed"),
 }
 
 
@@ -102,6 +108,31 @@ def render(
         "reason": _REASONS.get(event.reason, ""),
         **_facts_that_may_miss(event),
     }
+    return _render(template, facts)
+
+
+def render_account(
+    template: Template, *, at: datetime, customer: str, token: str, expires_at: datetime | None, page: str | None
+) -> RenderedMail:
+    """Write a mail about an account.
+
+    Args:
+        template: which mail.
+        at: when that happened which it is about.
+        customer: whom it greets; empty for nobody by name.
+        token: of its link; empty where it has none.
+        expires_at: of its link.
+        page: the shop's page that the link leads to, which finds the token behind a #; without one the mail shows the
+            token itself.
+    """
+    facts: dict[str, object] = {"customer": customer, "at": _moment(at)}
+    if expires_at is not None:
+        url = None if page is None else f"{page}#{template.value.replace('_', '-')}={token}"
+        facts |= {"token": token, "expires_at": _moment(expires_at), "url": url}
+    return _render(template, facts)
+
+
+def _render(template: Template, facts: Mapping[str, object]) -> RenderedMail:
     return RenderedMail(
         subject=_SUBJECTS[template].render(facts),
         text=_text.get_template(f"{template.value}.txt").render(facts),

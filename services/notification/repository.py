@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 from psycopg.errors import UniqueViolation
@@ -12,11 +12,13 @@ from runtime.database import Connection
 from runtime.due_work import Claimed, DueTable
 from runtime.outbox import Event, encode_events, with_events
 from services.notification.model import (
+    AccountEvent,
     DueNotification,
     OrderEvent,
     StoredNotification,
     Template,
     WrittenMessage,
+    parse_account_event,
     parse_order_event,
 )
 
@@ -30,7 +32,7 @@ _RECEIVE: Final = """
            (id, user_id, channel, status, attempts, next_attempt_at, created_at,
             order_id, template, ce_id, order_seq, event, traceparent)
     SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
-           %(order_id)s, %(template)s, ce_id, %(order_seq)s, %(event)s, %(traceparent)s::text
+           %(order_id)s::uuid, %(template)s, ce_id, %(order_seq)s::bigint, %(event)s, %(traceparent)s::text
       FROM received
 """
 _ADD_WRITTEN: Final = """
@@ -55,9 +57,14 @@ _READ_NEXT_SEQ: Final = f"""
 """  # noqa: S608 - put together from constants
 
 
-def _to_due(*, notification_id: str, next_seq: int, **columns: Any) -> DueNotification:
-    content = _to_written(**columns) if columns["event"] is None else _to_order_event(**columns)
-    return DueNotification(id=notification_id, content=content, next_seq=next_seq)
+def _to_due(*, notification_id: str, next_seq: int, created_at: datetime, **columns: Any) -> DueNotification:
+    return DueNotification(id=notification_id, content=_to_content(**columns), next_seq=next_seq, created_at=created_at)
+
+
+def _to_content(**columns: Any) -> OrderEvent | AccountEvent | WrittenMessage:
+    if columns["event"] is None:
+        return _to_written(**columns)
+    return _to_account_event(**columns) if columns["order_seq"] is None else _to_order_event(**columns)
 
 
 def _to_written(
@@ -68,6 +75,10 @@ def _to_written(
 
 def _to_order_event(*, template: str, ce_id: str, order_seq: int, event: str, **_: object) -> OrderEvent:
     return OrderEvent(id=ce_id, seq=order_seq, template=Template(template), data=parse_order_event(event), text=event)
+
+
+def _to_account_event(*, template: str, ce_id: str, event: str, **_: object) -> AccountEvent:
+    return AccountEvent(id=ce_id, template=Template(template), data=parse_account_event(event), text=event)
 
 
 FIRST_OF_ITS_ORDER: Final[LiteralString] = """
@@ -82,7 +93,8 @@ DUE_NOTIFICATIONS: Final = DueTable(
     pending="status = 'PENDING'",
     ready=FIRST_OF_ITS_ORDER,
     columns=f"""
-        claimed.id AS notification_id, {_NEXT_SEQ} AS next_seq, claimed.user_id, claimed.channel, claimed.template,
+        claimed.id AS notification_id, claimed.created_at, {_NEXT_SEQ} AS next_seq, claimed.user_id,
+        claimed.channel, claimed.template,
         claimed.ce_id, claimed.order_seq, claimed.event, claimed.recipient, claimed.subject, claimed.body
     """,
     make=_to_due,
@@ -92,7 +104,7 @@ _FINISH: Final = with_events(
     changed AS (
         UPDATE notifications
            SET status = %(status)s, last_error = %(error)s, sent_at = %(sent_at)s, seq = %(seq)s,
-               recipient = NULL, subject = NULL, body = NULL
+               dismissed = %(dismissed)s, recipient = NULL, subject = NULL, body = NULL
          WHERE {DUE_NOTIFICATIONS.still_claimed}
         RETURNING id
     )
@@ -102,6 +114,11 @@ _FINISH: Final = with_events(
                  WHERE other.status = 'PENDING' AND other.next_attempt_at <= now() AND other.id <> changed.id)
     """,
 )
+_WITHHOLD: Final = f"""
+    UPDATE notifications
+       SET withheld = true, next_attempt_at = now() + %(delay)s, last_error = NULL, attempts = 0
+     WHERE {DUE_NOTIFICATIONS.still_claimed}
+"""  # noqa: S608 - put together from constants
 _NUMBERS: Final = frozenset({"uq_notifications_order_id_seq", "uq_notifications_user_id_seq"})
 
 
@@ -115,7 +132,7 @@ class NotificationRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def receive(self, notification_id: str, event: OrderEvent) -> bool:
+    async def receive(self, notification_id: str, event: OrderEvent | AccountEvent) -> bool:
         """Put an event in the inbox, and with it the mail that is due.
 
         False when it is there, also after waiting for a concurrent duplicate.
@@ -125,10 +142,10 @@ class NotificationRepository:
             notification_id=notification_id,
             user_id=event.data.user_id,
             channel=Channel.EMAIL,
-            order_id=event.data.order_id,
+            order_id=event.data.order_id if isinstance(event, OrderEvent) else None,
             template=event.template,
             ce_id=event.id,
-            order_seq=event.seq,
+            order_seq=event.seq if isinstance(event, OrderEvent) else None,
             event=event.text,
         )
         return added == 1
@@ -159,7 +176,7 @@ class NotificationRepository:
         )
 
     async def make_due(self, notification_id: str) -> bool:
-        """Let what waits, or a mail about an order that failed, be sent at once; false for any other.
+        """Let what waits, or a mail that failed and whose text was not given, be sent at once; false for any other.
 
         Its last error is forgotten, so that there is one again only once the next attempt has failed.
         """
@@ -169,7 +186,7 @@ class NotificationRepository:
                SET status = 'PENDING', last_error = NULL, dismissed = NULL, next_attempt_at = now(),
                    attempts = CASE status WHEN 'PENDING' THEN attempts ELSE 0 END
              WHERE id = %(notification_id)s
-               AND (status = 'PENDING' OR status = 'FAILED' AND order_id IS NOT NULL)
+               AND (status = 'PENDING' OR status = 'FAILED' AND event IS NOT NULL)
             """,
             notification_id=notification_id,
         )
@@ -187,6 +204,37 @@ class NotificationRepository:
         )
         return changed == 1
 
+    async def withhold(self, claimed: Claimed[DueNotification], *, delay: timedelta) -> bool:
+        """Let a notification wait until its user's address is confirmed, or else be looked at again after `delay`.
+
+        False, and nothing is changed, when the claim is lost.
+        """
+        return await self._connection.execute(_WITHHOLD, **claimed.parameters, delay=delay) == 1
+
+    async def make_withheld_due(self, user_id: str) -> bool:
+        """Let what is withheld from a user be looked at at once; whether there is any."""
+        changed = await self._connection.execute(
+            """
+            UPDATE notifications SET next_attempt_at = now()
+             WHERE user_id = %(user_id)s AND status = 'PENDING' AND withheld AND next_attempt_at > now()
+            """,
+            user_id=user_id,
+        )
+        return changed > 0
+
+    async def erase(self, user_id: str) -> None:
+        """Forget what waits to be said to a user, which is then looked at at once, and what repeats were known by."""
+        await self._connection.execute(
+            """
+            UPDATE notifications
+               SET recipient = NULL, fingerprint = '',
+                   subject = CASE status WHEN 'PENDING' THEN '' END, body = CASE status WHEN 'PENDING' THEN '' END,
+                   next_attempt_at = CASE status WHEN 'PENDING' THEN now() ELSE next_attempt_at END
+             WHERE user_id = %(user_id)s AND fingerprint <> ''
+            """,
+            user_id=user_id,
+        )
+
     async def next_seq(self, notification_id: str) -> int:
         """The number that our next event of the notification's key has, unless somebody takes it meanwhile."""
         seq: int = await self._connection.fetch_value(_READ_NEXT_SEQ, notification_id=notification_id)
@@ -198,10 +246,13 @@ class NotificationRepository:
         status: NotificationStatus,
         *,
         error: str | None,
+        dismissed: str | None,
         event: Event,
         at: datetime,
     ) -> bool | None:
         """Close a notification as SENT or FAILED, with its event, and forget what it said to whom.
+
+        One that is `dismissed` needs nobody though it failed.
 
         Returns:
             Whether others are due; None, and nothing changed, if the claim is lost.
@@ -216,6 +267,7 @@ class NotificationRepository:
                 **claimed.parameters,
                 status=status,
                 error=error,
+                dismissed=dismissed,
                 sent_at=at if status is NotificationStatus.SENT else None,
                 seq=event.seq,
                 events=encode_events([event]),

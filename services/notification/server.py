@@ -127,6 +127,14 @@ class NotificationServicer(NotificationServiceServicer):
         await self._desk.dismiss(request.notification_id, note=request.note)
         return pb.DismissNotificationResponse()
 
+    @allow(Part.USER)
+    async def EraseUser(self, request: pb.EraseUserRequest, context: Context) -> pb.EraseUserResponse:
+        with Violations() as violations:
+            violations.check_id("user_id", request.user_id)
+        await self._service.erase(request.user_id)
+        self._sender.wake()
+        return pb.EraseUserResponse()
+
     async def _queue(self, notification_id: str, message: WrittenMessage) -> pb.Notification:
         status = await self._service.queue(notification_id, message)
         self._sender.wake()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -15,30 +17,87 @@ from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import Record
 from runtime.metrics import MESSAGES
+from runtime.protos import from_timestamp
 from runtime.refusal import Unavailable
 from services.notification.directory import Directory
-from services.notification.errors import MessageDelayed, MessageRefused, NotificationDiffers, SmsNotConfigured
+from services.notification.errors import (
+    MessageDelayed,
+    MessageNotNeeded,
+    MessageRefused,
+    NotificationDiffers,
+    SmsNotConfigured,
+)
 from services.notification.messages import to_event
 from services.notification.messenger import Message, Messenger, Recipient
-from services.notification.model import DueNotification, OrderEvent, StoredNotification, WrittenMessage
-from services.notification.rendering import render
+from services.notification.model import (
+    WITH_LINK,
+    AccountEvent,
+    DueNotification,
+    OrderEvent,
+    StoredNotification,
+    Template,
+    WrittenMessage,
+)
+from services.notification.rendering import render, render_account
 from services.notification.repository import NotificationRepository, NumberTaken
 
 log = structlog.stdlib.get_logger(__name__)
 
+WITHHELD_FOR: Final = timedelta(days=7)
+"""How long a mail waits for its address to be confirmed."""
+_LOOK_AGAIN: Final = timedelta(seconds=10)
+_LOOK_SELDOM: Final = timedelta(hours=1)
+_TO_ANYBODY: Final = frozenset({Template.CONFIRM_EMAIL, Template.CHANGE_EMAIL})
+
+
+class _Unconfirmed(Exception):
+    """The customer has not confirmed their address yet."""
+
 
 class NotificationService:
-    """Mails about orders, and messages whose text is given. Without a messenger for SMS there are none."""
+    """Mails about orders and accounts, and messages whose text is given.
 
-    def __init__(self, database: Database, *, directory: Directory, mail: Messenger, sms: Messenger | None) -> None:
+    Args:
+        database: the notification database.
+        directory: looks people, links and products up.
+        mail: takes mails.
+        sms: takes SMS; without one there are none.
+        account_page: the shop's page that takes the links of mails; without one a mail shows the link's token.
+        withholds: whether mails about orders wait until the customer's address is confirmed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        directory: Directory,
+        mail: Messenger,
+        sms: Messenger | None,
+        account_page: str | None = None,
+        withholds: bool = True,
+    ) -> None:
         self._database = database
+        self._account_page = account_page
+        self._withholds = withholds
         self._directory = directory
         self._messengers: Mapping[Channel, Messenger | None] = {Channel.EMAIL: mail, Channel.SMS: sms}
 
-    async def receive(self, event: OrderEvent) -> bool:
+    async def receive(self, event: OrderEvent | AccountEvent) -> bool:
         """Let the event's mail be due, once however often the event comes; whether it is new."""
         async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).receive(new_id(), event)
+
+    async def release(self, user_id: str) -> bool:
+        """Let what waited for the user to confirm their address be sent; whether there is any."""
+        async with self._database.autocommit() as connection:
+            return await NotificationRepository(connection).make_withheld_due(user_id)
+
+    async def erase(self, user_id: str) -> None:
+        """Forget what waits to be said to a user who was erased: it ends, unsent."""
+        async with self._database.autocommit() as connection:
+            repository = NotificationRepository(connection)
+            await repository.erase(user_id)
+            await repository.make_withheld_due(user_id)
 
     async def queue(self, notification_id: str, message: WrittenMessage) -> NotificationStatus:
         """Let the message be due, once per id; what became of it so far.
@@ -69,17 +128,22 @@ class NotificationService:
         other side had taken it; a repeated mail has the same Message-ID.
 
         Returns:
-            What records that it is SENT or FAILED.
+            What records that it is SENT, FAILED or withheld.
 
         Raises:
             Unavailable: it has to be tried again.
         """
         due = claimed.item
-        status, error = NotificationStatus.PENDING, None
+        status, error, dismissed = NotificationStatus.PENDING, None, None
         try:
             await self._send(due)
             status = NotificationStatus.SENT
             log.info("notification.sent", notification=due.id, channel=due.channel.value)
+        except _Unconfirmed:
+            return partial(self._withhold, claimed)
+        except MessageNotNeeded as why:
+            status, error, dismissed = NotificationStatus.FAILED, str(why), f"by itself: {why}"
+            log.info("notification.not_needed", notification=due.id, channel=due.channel.value, why=str(why))
         except MessageRefused as refused:
             status, error = NotificationStatus.FAILED, str(refused)
             log.error("notification.failed", notification=due.id, channel=due.channel.value, error=error)
@@ -90,7 +154,7 @@ class NotificationService:
             raise MessageDelayed(type(defect).__name__) from None
         finally:
             MESSAGES.labels(due.channel.value, status.value).inc()
-        return partial(self._finish, claimed, status, error=error, at=datetime.now(UTC))
+        return partial(self._finish, claimed, status, error=error, dismissed=dismissed, at=datetime.now(UTC))
 
     async def _find(self, notification_id: str) -> StoredNotification | None:
         async with self._database.autocommit() as connection:
@@ -100,10 +164,13 @@ class NotificationService:
         messenger = self._messengers[due.channel]
         if messenger is None:
             raise MessageDelayed("SMS are no longer configured")
-        if isinstance(due.content, WrittenMessage):
-            await messenger.send(await self._write(due.id, due.content))
-        else:
-            await messenger.send(await self._render(due.content))
+        match due.content:
+            case WrittenMessage() as message:
+                await messenger.send(await self._write(due.id, message))
+            case AccountEvent() as event:
+                await messenger.send(await self._render_account(event))
+            case OrderEvent() as event:
+                await messenger.send(await self._render(event, since=due.created_at))
 
     async def _write(self, notification_id: str, message: WrittenMessage) -> Message:
         if message.recipient is None:
@@ -118,17 +185,61 @@ class NotificationService:
             html=None,
         )
 
-    async def _render(self, event: OrderEvent) -> Message:
+    async def _render_account(self, event: AccountEvent) -> Message:
+        """A mail about an account. One to an address that nobody confirmed yet does not say what its sender is called:
+        anybody may have opened the account."""
+        link = None
+        if event.template in WITH_LINK:
+            link = await self._directory.issue_link(event.data.link_id)
+            recipient = link.recipient
+        elif event.template is Template.EMAIL_CHANGED:
+            recipient = await self._directory.replaced_address(event.data.link_id)
+        else:
+            recipient = await self._directory.recipient(event.data.user_id)
+        if event.template in _TO_ANYBODY:
+            recipient = replace(recipient, name="")
+        mail = render_account(
+            event.template,
+            at=from_timestamp(event.data.at),
+            customer=recipient.name,
+            token="" if link is None else link.token,
+            expires_at=None if link is None else link.expires_at,
+            page=self._account_page,
+        )
+        return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
+
+    async def _render(self, event: OrderEvent, *, since: datetime) -> Message:
         order = event.data
-        recipient, names = await asyncio.gather(
-            self._directory.recipient(order.user_id),
+        customer, names = await asyncio.gather(
+            self._directory.customer(order.user_id),
             self._directory.product_names(line.product_id for line in order.lines),
         )
+        if self._withholds and not customer.email_confirmed:
+            if datetime.now(UTC) - since > WITHHELD_FOR:
+                raise MessageNotNeeded("the address was never confirmed")
+            raise _Unconfirmed
+        recipient = customer.recipient
         mail = render(event.template, order, customer=recipient.name, product_names=names)
         return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
 
+    async def _withhold(self, claimed: Claimed[DueNotification]) -> bool:
+        """Let it wait; nobody else becomes due by that. The longer it has waited, the seldomer it is looked at: the
+        event of the confirmation has it sent at once."""
+        waited = datetime.now(UTC) - claimed.item.created_at
+        async with self._database.autocommit() as connection:
+            repository = NotificationRepository(connection)
+            if not await repository.withhold(claimed, delay=min(max(waited, _LOOK_AGAIN), _LOOK_SELDOM)):
+                log.warning("notification.claim_lost", notification=claimed.item.id)
+        return False
+
     async def _finish(
-        self, claimed: Claimed[DueNotification], status: NotificationStatus, *, error: str | None, at: datetime
+        self,
+        claimed: Claimed[DueNotification],
+        status: NotificationStatus,
+        *,
+        error: str | None,
+        dismissed: str | None,
+        at: datetime,
     ) -> bool:
         """Record what became of it; whether others are due."""
         due, seq = claimed.item, claimed.item.next_seq
@@ -137,7 +248,9 @@ class NotificationService:
             while True:
                 event = to_event(due, status, seq=seq, at=at)
                 try:
-                    others_due = await repository.finish(claimed, status, error=error, event=event, at=at)
+                    others_due = await repository.finish(
+                        claimed, status, error=error, dismissed=dismissed, event=event, at=at
+                    )
                 except NumberTaken:
                     seq = await repository.next_seq(due.id)  # a higher one: whoever took this one has committed
                     continue

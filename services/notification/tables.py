@@ -18,7 +18,7 @@ from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 from services.notification.model import DeadLetterStatus, LetterAction, Template
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0006"
 """Revision of the migrations that makes these tables."""
 
 
@@ -40,21 +40,24 @@ class InboxRow(Base, table=True):
 class NotificationRow(Base, DueColumns, table=True):
     """A message to a user, and what became of it: it is due until it is sent or has failed.
 
-    It is either a mail about an order, which an event caused, or a message whose text was given, which has no order.
+    It is a mail about an order or an account, which an event caused, or a message whose text was given.
     """
 
     __tablename__ = "notifications"
     __table_args__ = (
         CheckConstraint("status IN ('PENDING', 'SENT', 'FAILED')", name="status"),
         CheckConstraint("channel IN ('email', 'sms')", name="channel"),
-        CheckConstraint("num_nonnulls(order_id, template, ce_id, order_seq, event) IN (0, 5)", name="order_mail"),
-        CheckConstraint("(order_id IS NULL) = (fingerprint IS NOT NULL)", name="written"),
+        CheckConstraint("num_nonnulls(template, ce_id, event) IN (0, 3)", name="event_mail"),
+        CheckConstraint("num_nonnulls(order_id, order_seq) IN (0, 2)", name="order_mail"),
+        CheckConstraint("order_id IS NULL OR event IS NOT NULL", name="about_order"),
+        CheckConstraint("(event IS NULL) = (fingerprint IS NOT NULL)", name="written"),
         CheckConstraint("status = 'PENDING' OR num_nonnulls(recipient, subject, body) = 0", name="forgotten"),
         UniqueConstraint("order_id", "seq"),
         Index("uq_notifications_user_id_seq", "user_id", "seq", unique=True, postgresql_where="order_id IS NULL"),
         Index("ix_notifications_due", "next_attempt_at", postgresql_where="status = 'PENDING'"),
         Index("ix_notifications_waiting", "created_at", postgresql_where="status = 'PENDING'"),
         Index("ix_notifications_failed", "created_at", postgresql_where="status = 'FAILED' AND dismissed IS NULL"),
+        Index("ix_notifications_withheld", "user_id", postgresql_where="status = 'PENDING' AND withheld"),
         Index("ix_notifications_order_id_order_seq", "order_id", "order_seq"),
     )
 
@@ -68,6 +71,8 @@ class NotificationRow(Base, DueColumns, table=True):
     """That event's number within its order; an order's mails go out in this order."""
     event: str | None = Field(default=None, sa_type=Text)
     """The event's data as JSON, as it came: ids and amounts."""
+    withheld: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Whether it waited, when it was to be sent last, for the user to confirm their address."""
     status: NotificationStatus = Field(sa_type=Text)
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)

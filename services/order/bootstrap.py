@@ -37,6 +37,7 @@ from services.order.attention.watcher import DUE_LOOKS, DueLook, watcher
 from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
+from services.order.erasure import Erasure
 from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.on_call import OrderOnCall
@@ -75,6 +76,7 @@ class OrderComponents:
     sagas: Sagas
     orders: OrderService
     cancellations: CancellationService
+    erasure: Erasure
     attention: AttentionService
     desk: Desk
     on_call: OrderOnCall
@@ -167,6 +169,7 @@ def _components(
         sagas=sagas,
         orders=orders,
         cancellations=cancellations,
+        erasure=Erasure(database),
         attention=attention,
         desk=desk,
         on_call=on_call,

@@ -49,6 +49,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     def __init__(self, components: OrderComponents) -> None:
         self._service = components.orders
         self._cancellations = components.cancellations
+        self._erasure = components.erasure
         self._attention = components.attention
         self._desk = components.desk
         self._repairs_itself = components.repairs_itself
@@ -116,6 +117,12 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             wait=request.wait_ms / 1000,
         )
         return to_proto(pb.CancelOrderResponse, cancelled)
+
+    @allow(Part.USER)
+    async def EraseCustomer(self, request: pb.EraseCustomerRequest, context: Context) -> pb.EraseCustomerResponse:
+        with Violations() as violations:
+            violations.check_id("user_id", request.user_id)
+        return to_proto(pb.EraseCustomerResponse, await self._erasure.erase(request.user_id))
 
     @allow(Part.ORDER_WORKER)
     async def MarkPending(self, request: pb.MarkPendingRequest, context: Context) -> pb.MarkPendingResponse:

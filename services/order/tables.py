@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0006"
+SCHEMA: Final = "0007"
 """Revision of the migrations that makes these tables."""
 
 
@@ -227,7 +227,7 @@ class CancellationRequestRow(Base, CancellationRequestColumns, DueColumns, table
 
     __tablename__ = "cancellation_requests"
     __table_args__ = (
-        CheckConstraint("cancelled_by IN ('CUSTOMER', 'ADMIN', 'OPERATOR')", name="cancelled_by"),
+        CheckConstraint("cancelled_by IN ('CUSTOMER', 'SUPPORT', 'ADMIN', 'OPERATOR')", name="cancelled_by"),
         CheckConstraint("(user_id IS NULL) = (operator IS NOT NULL)", name="somebody"),
         Index("ix_cancellation_requests_open", "next_attempt_at", postgresql_where="settled_at IS NULL"),
     )

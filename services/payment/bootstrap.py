@@ -156,7 +156,15 @@ def _wire(
     store = PaymentStore(database, clock)
     intents = Intents(store, client, clock)
     disputes = DisputeService(store, client, turns)
-    refunds = RefundService(store, disputes, client, turns=turns, wakeups=wakeups, clock=clock)
+    refunds = RefundService(
+        store,
+        disputes,
+        client,
+        turns=turns,
+        wakeups=wakeups,
+        clock=clock,
+        support_limit=settings.support_refund_limit,
+    )
     inbox = DueWorker(
         "provider_events",
         database=database,

@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0007"
+SCHEMA: Final = "0008"
 """Revision of the migrations that makes these tables."""
 
 
@@ -128,7 +128,9 @@ class RefundColumns(FollowUpColumns):
     restock_id: str = Field(sa_type=Uuid(as_uuid=False))
     """Under which it is put back, once: a refund in the place of another has the other's."""
     requested_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
-    """The admin who asked for it."""
+    """The admin, or member of support, who asked for it."""
+    requested_by_support: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Whether a member of support did."""
     requested_by_operator: str | None = Field(default=None, sa_type=Text)
     """The name of the operator who did, in an admin's place."""
     note: str = Field(default="", sa_type=Text)

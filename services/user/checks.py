@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import unicodedata
-from typing import Final
-
 from domain.emails import MAX_EMAIL, is_email
 from domain.limits import MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
+from domain.names import holds_address, is_seen
 from runtime.validation import Violations
-
-_LINE_BREAKERS: Final = frozenset({"Cc", "Zl", "Zp"})
+from services.user.common_passwords import is_common
+from services.user.passwords import normalised
 
 
 def check_account(*, email: str, password: str, name: str) -> None:
     """Check what a new account is made of.
 
-    What an e-mail address is, `domain.emails` says. A name is one line that is not blank.
+    What an e-mail address is, `domain.emails` says. A name is one line that is seen, and no link.
 
     Raises:
         InvalidArgument: naming each field that breaks a rule.
     """
     with Violations() as violations:
-        violations.check_text("email", email, longest=MAX_EMAIL)
-        if not is_email(email):
-            violations.add("email", "must be an e-mail address, for example customer@example.test")
-        violations.check_text("password", password, shortest=MIN_PASSWORD, longest=MAX_PASSWORD)
-        violations.check_text("name", name, longest=MAX_USER_NAME)
-        if name.isspace() or any(unicodedata.category(letter) in _LINE_BREAKERS for letter in name):
-            violations.add("name", "must be one line that is not blank")
+        check_email(violations, "email", email)
+        check_password(violations, "password", password)
+        _check_name(violations, name)
+
+
+def check_email(violations: Violations, field: str, email: str) -> None:
+    """An address that mails can go to."""
+    violations.check_text(field, email, longest=MAX_EMAIL)
+    if not is_email(email):
+        violations.add(field, "must be an e-mail address, for example customer@example.test")
+
+
+def check_password(violations: Violations, field: str, password: str) -> None:
+    """A password for an account: long enough in the form that is hashed, and not among those that are tried first."""
+    violations.check_text(field, password, longest=MAX_PASSWORD)
+    hashed = normalised(password)
+    violations.check_text(field, hashed, shortest=MIN_PASSWORD, longest=MAX_PASSWORD)
+    if is_common(hashed):
+        violations.add(field, "is one of the 10,000 commonest passwords; choose one that nobody else thinks of")
 
 
 def check_refresh_token(token: str) -> None:
@@ -49,3 +59,11 @@ def check_credentials(*, email: str, password: str) -> None:
     with Violations() as violations:
         violations.check_text("email", email, longest=MAX_EMAIL)
         violations.check_text("password", password, longest=MAX_PASSWORD)
+
+
+def _check_name(violations: Violations, name: str) -> None:
+    violations.check_text("name", name, longest=MAX_USER_NAME)
+    if name.isspace() or not is_seen(name):
+        violations.add("name", "must be one line that is not blank, of characters that are seen")
+    elif holds_address(name):
+        violations.add("name", "must hold no web or e-mail address; put a space behind a full stop")

@@ -18,6 +18,16 @@ class UserNotFound(Refused):
         super().__init__(f"there is no user {user_id}", user_id=user_id)
 
 
+class UserErased(Refused):
+    """There was such an account, whose holder was erased."""
+
+    refusal = Refusal.USER_ERASED
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"there is no user {user_id} any more", user_id=user_id)
+
+
 class EmailTaken(Refused):
     """Another account has this e-mail, in whatever case."""
 
@@ -36,6 +46,54 @@ class BadCredentials(Refused):
 
     def __init__(self) -> None:
         super().__init__("e-mail or password is wrong")
+
+
+class AccountDisabled(Refused):
+    """The password is right, and an admin has disabled the account."""
+
+    refusal = Refusal.ACCOUNT_DISABLED
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+    def __init__(self) -> None:
+        super().__init__("this account is disabled; the shop's support can say why")
+
+
+class LastAdmin(Refused):
+    """Nobody would be left who could make another admin."""
+
+    refusal = Refusal.LAST_ADMIN
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"user {user_id} is the last admin; make another one first", user_id=user_id)
+
+
+class SessionNotFound(Refused):
+    """The caller has no such session, or it has ended."""
+
+    refusal = Refusal.SESSION_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"there is no session {session_id}", session_id=session_id)
+
+
+class LinkNotValid(Refused):
+    """No link of ours, or one that was used, has expired, or is about what has changed since."""
+
+    refusal = Refusal.LINK_NOT_VALID
+
+    def __init__(self) -> None:
+        super().__init__("this link is not valid, or not any more; ask for a new one")
+
+
+class TooManyMails(Refused):
+    """So many mails went out for the account that another one has to wait."""
+
+    refusal = Refusal.TOO_MANY_MAILS
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def __init__(self) -> None:
+        super().__init__("several mails of this kind were sent to you within the last hour; look for them, or wait")
 
 
 class InvalidRefreshToken(Refused):

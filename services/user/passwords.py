@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -26,6 +27,12 @@ MOST_WAITING: Final = 500
 """Far more than can be served before their callers' deadlines."""
 
 
+def normalised(password: str) -> str:
+    """The password as it is measured and hashed: NFKC (NIST SP 800-63B, section 3.1.1.2), so that every keyboard's form
+    of it is the same."""
+    return unicodedata.normalize("NFKC", password)
+
+
 class Passwords:
     """Hashes and verifies passwords off the event loop, in the order in which that is asked for.
 
@@ -46,7 +53,7 @@ class Passwords:
             Unavailable: its turn did not come in time.
         """
         async with self._turn():
-            return await asyncio.to_thread(self._hasher.hash, password)
+            return await asyncio.to_thread(self._hasher.hash, normalised(password))
 
     async def verify(self, password: str, *, password_hash: str | None) -> bool:
         """Whether the password made the hash; without a hash the same work is done, and the answer is no.
@@ -56,7 +63,7 @@ class Passwords:
         """
         async with self._turn():
             try:
-                await asyncio.to_thread(self._hasher.verify, password_hash or self._nobodys, password)
+                await asyncio.to_thread(self._hasher.verify, password_hash or self._nobodys, normalised(password))
             except VerifyMismatchError:
                 return False
         return password_hash is not None

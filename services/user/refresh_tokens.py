@@ -15,8 +15,8 @@ import structlog
 
 from domain.ids import new_id
 from runtime.database import Connection, Database
-from services.user.errors import ExpiredRefreshToken, InvalidRefreshToken, RefreshTokenReused
-from services.user.model import IssuedToken, TokenOwner, User
+from services.user.errors import BadCredentials, ExpiredRefreshToken, InvalidRefreshToken, RefreshTokenReused
+from services.user.model import ClientTraits, IssuedToken, TokenOwner, User
 from services.user.repository import UserRepository
 from services.user.token_repository import TokenRepository
 
@@ -32,13 +32,22 @@ class RefreshTokens:
         self._database = database
         self._ttl = ttl
 
-    async def issue(self, user_id: str) -> IssuedToken:
-        """The first token of a new family, for an account that there must be."""
-        token_id = new_id()
-        async with self._database.autocommit() as connection:
-            return await self._add(connection, token_id, TokenOwner(family_id=token_id, user_id=user_id))
+    async def issue(self, user: User, client: ClientTraits) -> IssuedToken:
+        """The first token of a new family, for an account whose password was just verified.
 
-    async def rotate(self, token: str) -> tuple[User, IssuedToken]:
+        Raises:
+            BadCredentials: the account has another password or role by now, or is disabled.
+        """
+        token_id, text = new_id(), _new_text()
+        async with self._database.autocommit() as connection:
+            expires_at = await TokenRepository(connection).add_first(
+                token_id, user, client, token_hash=_hash(text), ttl=self._ttl
+            )
+        if expires_at is None:
+            raise BadCredentials
+        return IssuedToken(text=text, session_id=token_id, expires_at=expires_at)
+
+    async def rotate(self, token: str, client: ClientTraits) -> tuple[User, IssuedToken]:
         """Trade a token for the next of its family; with it comes the account as it is now.
 
         Of several uses of one token one gets the next, whether they come at once or one after the other. Any other
@@ -56,7 +65,7 @@ class RefreshTokens:
                 user = await UserRepository(connection).find_user(owner.user_id)
                 if user is None:
                     raise LookupError(f"user {owner.user_id} was deleted")
-                return user, await self._add(connection, new_id(), owner)
+                return user, await self._add_next(connection, owner, client)
         raise await self._refuse(token_hash)
 
     async def revoke(self, token: str) -> None:
@@ -64,10 +73,12 @@ class RefreshTokens:
         async with self._database.autocommit() as connection:
             await TokenRepository(connection).revoke_family(_hash(token))
 
-    async def _add(self, connection: Connection, token_id: str, owner: TokenOwner) -> IssuedToken:
-        text = secrets.token_urlsafe(_TOKEN_BYTES)
-        expires_at = await TokenRepository(connection).add(token_id, owner, token_hash=_hash(text), ttl=self._ttl)
-        return IssuedToken(text=text, expires_at=expires_at)
+    async def _add_next(self, connection: Connection, owner: TokenOwner, client: ClientTraits) -> IssuedToken:
+        text = _new_text()
+        expires_at = await TokenRepository(connection).add_next(
+            new_id(), owner, client, token_hash=_hash(text), ttl=self._ttl
+        )
+        return IssuedToken(text=text, session_id=owner.family_id, expires_at=expires_at)
 
     async def _refuse(self, token_hash: bytes) -> InvalidRefreshToken | ExpiredRefreshToken | RefreshTokenReused:
         """Why a token could not be used. What that changes is committed before anybody hears of it."""
@@ -81,6 +92,10 @@ class RefreshTokens:
                     log.warning("refresh_token.reused", user_id=state.user_id, family_id=state.family_id)
                 return RefreshTokenReused()
             return InvalidRefreshToken() if state.is_revoked else ExpiredRefreshToken()
+
+
+def _new_text() -> str:
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _hash(token: str) -> bytes:

@@ -16,20 +16,29 @@ from runtime.process import Lifecycle
 from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
+from services.user.administration.server import AccountRpcs
 from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
+from services.user.erasure.server import ErasureRpcs
 from services.user.errors import UserNotFound
 from services.user.limits.server import limits_service
+from services.user.links.server import LinkRpcs
 from services.user.messages import to_tokens, to_user
+from services.user.sessions.client_traits import to_traits
+from services.user.sessions.server import SessionRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UserServicer(UserServiceServicer):
+class UserServicer(AccountRpcs, ErasureRpcs, LinkRpcs, SessionRpcs, UserServiceServicer):
     """The user service over gRPC."""
 
     def __init__(self, components: UserComponents) -> None:
         self._service = components.users
+        self._administration = components.administration
+        self._links = components.links
+        self._erasures = components.erasures
+        self._sessions = components.sessions
         self._signer = components.signer
         self._refresh_tokens = components.refresh_tokens
 
@@ -46,14 +55,18 @@ class UserServicer(UserServiceServicer):
     ) -> pb.AuthenticateUserResponse:
         check_credentials(email=request.email, password=request.password)
         user = await self._service.authenticate(email=request.email, password=request.password)
-        refresh = await self._refresh_tokens.issue(user.id)
-        return to_tokens(pb.AuthenticateUserResponse, user, access=self._signer.sign(user.caller), refresh=refresh)
+        client = to_traits(address=request.client.address, user_agent=request.client.user_agent)
+        refresh = await self._refresh_tokens.issue(user, client)
+        access = self._signer.sign(user.caller(refresh.session_id))
+        return to_tokens(pb.AuthenticateUserResponse, user, access=access, refresh=refresh)
 
     @allow(Part.GATEWAY)
     async def RefreshToken(self, request: pb.RefreshTokenRequest, context: Context) -> pb.RefreshTokenResponse:
         check_refresh_token(request.refresh_token)
-        user, refresh = await self._refresh_tokens.rotate(request.refresh_token)
-        return to_tokens(pb.RefreshTokenResponse, user, access=self._signer.sign(user.caller), refresh=refresh)
+        client = to_traits(address=request.client.address, user_agent=request.client.user_agent)
+        user, refresh = await self._refresh_tokens.rotate(request.refresh_token, client)
+        access = self._signer.sign(user.caller(refresh.session_id))
+        return to_tokens(pb.RefreshTokenResponse, user, access=access, refresh=refresh)
 
     @allow(Part.GATEWAY)
     @allow(Part.CODEC_SERVER)
@@ -64,6 +77,7 @@ class UserServicer(UserServiceServicer):
 
     @allow(Part.GATEWAY, *USERS)
     @allow(Part.NOTIFICATION)
+    @allow(Part.OPERATOR)
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         with Violations() as violations:
             violations.check_id("user_id", request.user_id)
@@ -90,4 +104,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             checks=components.checks,
             measurements=components.measurements,
             background=components.background,
+            ended_sessions=components.ended_sessions,
         )

@@ -6,12 +6,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from domain.ids import new_id
-from domain.users import Role
+from domain.users import LinkPurpose, Role
 from runtime.database import Connection, Database
 from runtime.refusal import Unavailable
 from services.user.checks import check_account
-from services.user.errors import BadCredentials, EmailTaken, UserNotFound
-from services.user.messages import to_event
+from services.user.erasure.repository import ErasureRepository
+from services.user.errors import AccountDisabled, BadCredentials, EmailTaken, UserErased, UserNotFound
+from services.user.links.requests import request_link
+from services.user.messages import created_event
 from services.user.model import User
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
@@ -26,14 +28,14 @@ class UserService:
         self._passwords = passwords
 
     async def register(self, *, email: str, password: str, name: str) -> User:
-        """Open a customer's account.
+        """Open a customer's account; a mail with a link that confirms its address is due with it.
 
         Raises:
             EmailTaken: another account has the e-mail, in whatever case.
             Unavailable: too many passwords wait to be hashed.
         """
         password_hash = await self._passwords.hash(password)
-        async with self._database.autocommit() as connection:
+        async with self._database.transaction() as connection:
             user = await _add(connection, email=email, password_hash=password_hash, name=name, role=Role.CUSTOMER)
         if user is None:
             raise EmailTaken
@@ -47,6 +49,7 @@ class UserService:
 
         Raises:
             BadCredentials: they belong to none.
+            AccountDisabled: they do, and an admin has disabled the account.
             Unavailable: too many passwords wait to be verified.
         """
         async with self._database.autocommit() as connection:
@@ -55,6 +58,8 @@ class UserService:
         matches = await self._passwords.verify(password, password_hash=password_hash)
         if user is None or password_hash is None or not matches:
             raise BadCredentials
+        if user.disabled:
+            raise AccountDisabled
         if self._passwords.is_outdated(password_hash):
             await self._renew_hash(user.id, password, old=password_hash)
         return user
@@ -69,10 +74,13 @@ class UserService:
         """One account.
 
         Raises:
+            UserErased: there was one.
             UserNotFound: there is none.
         """
         async with self._database.autocommit() as connection:
             user = await UserRepository(connection).find_user(user_id)
+            if user is None and await ErasureRepository(connection).is_erased(user_id):
+                raise UserErased(user_id)
         if user is None:
             raise UserNotFound(user_id)
         return user
@@ -80,8 +88,8 @@ class UserService:
     async def ensure_admin(self, *, email: str, password: str, name: str) -> User:
         """See to it that there is an admin with this e-mail and password; a repeat changes nothing.
 
-        An account that has the e-mail keeps its id and name, and gets the role and the password; its refresh tokens
-        are revoked.
+        An account that has the e-mail keeps its id and name, and gets the role and the password; it is enabled, and
+        its sessions end.
 
         Raises:
             InvalidArgument: no account can be made of this.
@@ -93,11 +101,18 @@ class UserService:
             if user is None:
                 user = await UserRepository(connection).make_admin(email, password_hash=password_hash)
                 # Whoever was logged in before must not become an admin by a refresh.
-                await TokenRepository(connection).revoke_all(user.id)
+                await TokenRepository(connection).end_sessions(user.id)
         return user
 
 
 async def _add(connection: Connection, *, email: str, password_hash: str, name: str, role: Role) -> User | None:
-    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=datetime.now(UTC))
-    added = await UserRepository(connection).add_user(user, password_hash=password_hash, event=to_event(user))
-    return user if added else None
+    """A new account; a customer's address is confirmed by a mail, an admin's by whoever names them."""
+    now = datetime.now(UTC)
+    confirmed_at = now if role is Role.ADMIN else None
+    user = User(id=new_id(), email=email, name=name, role=role, seq=1, created_at=now, confirmed_at=confirmed_at)
+    users = UserRepository(connection)
+    if not await users.add_user(user, password_hash=password_hash, events=[created_event(user)]):
+        return None
+    if not user.email_confirmed:
+        await request_link(connection, user, LinkPurpose.CONFIRM_EMAIL)
+    return user

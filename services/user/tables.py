@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, Uuid, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
-from domain.users import Role
+from domain.users import LinkPurpose, Role
 from runtime.database import service_metadata, timestamp
+from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0007"
 """Revision of the migrations that makes these tables."""
 
 
@@ -32,6 +33,11 @@ class UserColumns(SQLModel):
     seq: int = Field(sa_type=BigInteger)
     """Number of the account's last event."""
     created_at: datetime = timestamp()
+    confirmed_at: datetime | None = timestamp(default=None, nullable=True)
+    """When the holder proved that they read mails to the address."""
+    disabled_at: datetime | None = timestamp(default=None, nullable=True)
+    """Since when nobody can log in."""
+    password_changed_at: datetime | None = timestamp(default=None, nullable=True)
 
 
 class UserRow(Base, UserColumns, table=True):
@@ -39,8 +45,9 @@ class UserRow(Base, UserColumns, table=True):
 
     __tablename__ = "users"
     __table_args__ = (
-        CheckConstraint("role IN ('customer', 'admin')", name="role"),
+        CheckConstraint("role IN ('customer', 'support', 'admin')", name="role"),
         Index("uq_users_lower_email", text("lower(email)"), unique=True),
+        Index("ix_users_admins", "id", postgresql_where="role = 'admin' AND disabled_at IS NULL"),
     )
 
     password_hash: str = Field(sa_type=Text)
@@ -48,13 +55,20 @@ class UserRow(Base, UserColumns, table=True):
 
 
 class RefreshTokenRow(Base, table=True):
-    """One refresh token. All that were rotated out of one login are a family, named by the id of its first token."""
+    """One refresh token. All that were rotated out of one login are a family, named by the id of its first token.
+
+    To its holder a family is a session: where somebody is logged in.
+    """
 
     __tablename__ = "refresh_tokens"
+    __table_args__ = (Index("ix_refresh_tokens_revoked_at", "revoked_at", postgresql_where="revoked_at IS NOT NULL"),)
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     family_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="refresh_tokens.id")
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="users.id", index=True)
+    user_id: str | None = Field(
+        default=None, sa_type=Uuid(as_uuid=False), foreign_key="users.id", index=True, ondelete="SET NULL"
+    )
+    """NULL once its holder was erased."""
     token_hash: bytes = Field(sa_type=LargeBinary, unique=True)
     """SHA-256 of the token, which nobody but its holder has: 256 random bits need no salt and no slow hash."""
     issued_at: datetime = timestamp()
@@ -63,6 +77,68 @@ class RefreshTokenRow(Base, table=True):
     """When it was traded for the next one."""
     revoked_at: datetime | None = timestamp(default=None, nullable=True)
     """When the family was revoked, in the row of its first token alone: so one row decides for tokens of all times."""
+    address: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Where it was issued to, as a network: no single household."""
+    user_agent: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+
+
+class AccountLinkRow(Base, table=True):
+    """A link that is mailed, and works once.
+
+    Its token is made when its mail is written, and only the mail has it. A mail that is written again, because nobody
+    knows whether it got out, has another token, and both work.
+    """
+
+    __tablename__ = "account_links"
+    __table_args__ = (
+        CheckConstraint(f"purpose IN ({', '.join(repr(purpose.value) for purpose in LinkPurpose)})", name="purpose"),
+        Index("ix_account_links_user_id_purpose", "user_id", "purpose", "requested_at"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="users.id", ondelete="CASCADE")
+    purpose: LinkPurpose = Field(sa_type=Text)
+    email: str = Field(sa_type=Text)
+    """Where its mail goes."""
+    token_hashes: list[bytes] = Field(sa_type=ARRAY(LargeBinary))
+    """SHA-256 of each token: 256 random bits need no salt and no slow hash."""
+    requested_at: datetime = timestamp()
+    expires_at: datetime | None = timestamp(default=None, nullable=True)
+    """Counted from when its mail was written last; NULL before it was."""
+    used_at: datetime | None = timestamp(default=None, nullable=True)
+    """When it was used, or something happened after which it is not to be."""
+    replaced_email: str | None = Field(default=None, sa_type=Text)
+    """The address that the account had before this link changed it."""
+
+
+class PasswordResetRequestRow(Base, DueColumns, table=True):
+    """Somebody says that they forgot the password of an account with this e-mail.
+
+    Whether there is one is looked up later, so that the answer takes the same time.
+    """
+
+    __tablename__ = "password_reset_requests"
+    __table_args__ = (
+        Index("uq_password_reset_requests_lower_email", text("lower(email)"), unique=True),
+        Index("ix_password_reset_requests_due", "next_attempt_at"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    email: str = Field(sa_type=Text)
+
+
+class ErasureRow(Base, DueColumns, table=True):
+    """A person who was erased: what is left of them, and what other services have still to forget."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("ix_erasures_due", "next_attempt_at", postgresql_where="completed_at IS NULL"),)
+
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    requested_by: str = Field(sa_type=Text)
+    """Themselves, an admin or an operator, see `runtime.caller.Caller.actor`."""
+    requested_at: datetime = timestamp()
+    completed_at: datetime | None = timestamp(default=None, nullable=True)
+    """When nobody knew them any more."""
 
 
 class RateLimitRow(Base, table=True):

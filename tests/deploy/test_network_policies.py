@@ -48,7 +48,7 @@ def port_of(part: str) -> int:
 def test_the_declarations_were_found() -> None:
     assert {callee for _, callee in calls_of_every_installation()} == set(SERVICES)
     assert {caller for caller, _ in calls_of_every_installation()} == {
-        *("gateway", "order-worker", "order", "payment", "notification"),
+        *("gateway", "order-worker", "user", "product", "inventory", "order", "payment", "notification"),
     }
 
 

@@ -47,6 +47,8 @@ async def test_a_customer_signs_up_gets_a_token_and_reads_their_account(gateway:
         "name": "Customer",
         "role": "customer",
         "created_at": user["created_at"],
+        "email_confirmed": False,
+        "disabled": False,
     }
     assert (token.status_code, token.json()["token_type"], token.json()["user"]) == (200, "Bearer", user)
     assert token.headers["cache-control"] == "no-store"

@@ -27,7 +27,7 @@ from runtime.on_call import Concern, OrderRecord
 from runtime.refusal import CallRefused
 from runtime.settings import Settings
 from services.notification.bootstrap import NotificationComponents, bootstrap
-from services.notification.directory import Directory
+from services.notification.directory import Customer, Directory
 from services.notification.errors import MessageDelayed, MessageRefused, NotificationDone, NotificationNotFound
 from services.notification.messenger import Message, Recipient
 from services.notification.model import OrderEvent, Template, WrittenMessage
@@ -48,6 +48,9 @@ class OneCustomer:
 
     async def recipient(self, user_id: str) -> Recipient:
         return Recipient(name="Ada Lovelace", address="ada@example.test")
+
+    async def customer(self, user_id: str) -> Customer:
+        return Customer(recipient=await self.recipient(user_id), email_confirmed=True)
 
     async def product_names(self, product_ids: object) -> Mapping[str, str]:
         return {}

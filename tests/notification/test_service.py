@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,13 +22,19 @@ from google.protobuf.json_format import MessageToJson
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pydantic import SecretStr
 
-from domain.events import ORDER_EVENTS, PARTITIONS
+from domain.events import ORDER_EVENTS, PARTITIONS, USER_EVENTS
 from domain.ids import new_id
 from domain.orders import EVENT_TYPES, REFUND_FAILED_EVENT, REFUNDED_EVENT, OrderStatus
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from ordersaga.product.v1.product_pb2 import CreateProductRequest
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
-from ordersaga.user.v1.user_pb2 import RegisterUserRequest
+from ordersaga.user.v1.user_pb2 import (
+    ChangeEmailRequest,
+    ConfirmEmailRequest,
+    RegisterUserRequest,
+    RequestPasswordResetRequest,
+    ResetPasswordRequest,
+)
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import ANONYMOUS, Caller, CallerRole
 from runtime.cloudevents import EventHeaders
@@ -115,13 +123,14 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 class World:
     """Everything around the notification service, and what a test says to it."""
 
-    def __init__(self, settings: Settings, broker: Broker, sink: Sink, database: Database) -> None:
+    def __init__(self, settings: Settings, broker: Broker, sink: Sink, database: Database, users: Database) -> None:
         self.settings = settings
+        self.users = users
         self.broker = broker
         self.sink = sink
         self.database = database
 
-    async def register(self) -> tuple[str, str]:
+    async def register(self, *, confirmed: bool = True) -> tuple[str, str]:
         """A new customer: id and e-mail."""
         email = f"customer-{new_id()}@example.test"
         async with open_callers(Part.USER, self.settings.user_address) as channel:
@@ -131,6 +140,9 @@ class World:
                 caller=ANONYMOUS,
                 deadline=10,
             )
+        if confirmed:
+            async with self.users.autocommit() as connection:
+                await connection.execute("UPDATE users SET confirmed_at = now() WHERE id = %(id)s", id=answer.user.id)
         return answer.user.id, email
 
     async def create_product(self, name: str) -> str:
@@ -164,6 +176,41 @@ class World:
             headers=headers.to_kafka(),
         )
         await publisher.close()
+
+    async def publish_account_events(self, user_id: str) -> None:
+        """Put all events of an account into Kafka, as the relay does."""
+        rows = await fetch_rows(
+            self.users, "SELECT ce_id, ce_type, ce_seq, data FROM outbox WHERE key = %(id)s ORDER BY id", id=user_id
+        )
+        publisher = Publisher(self.settings)
+        for event_id, kind, seq, data in rows:
+            headers = EventHeaders(
+                id=event_id,
+                type=kind,
+                source="/ordersaga/user",
+                subject=user_id,
+                seq=seq,
+                traceparent=event_traceparent(cause_id=user_id, event_id=event_id),
+                time=AT,
+            )
+            await publisher.send_one(
+                topic=USER_EVENTS, key=user_id.encode(), value=data.encode(), headers=headers.to_kafka()
+            )
+        await publisher.close()
+
+    async def mails_to(self, email: str, *, at_least: int) -> list[Message]:
+        """The mails to an address, once there are so many."""
+
+        async def enough() -> bool:
+            return len(self.sink.to(email)) >= at_least
+
+        await until(enough)
+        return self.sink.to(email)
+
+    async def account(self, method: str, request: Any, caller: Caller = ANONYMOUS) -> Any:
+        """Call the user service."""
+        async with open_callers(Part.USER, self.settings.user_address) as channel:
+            return await call(getattr(UserServiceStub(channel), method), request, caller=caller, deadline=10)
 
     async def notifications(self, order_id: str) -> list[tuple[str, str, int | None]]:
         """Template, status and number of an order's mails."""
@@ -258,7 +305,9 @@ async def world(
         await stack.enter_async_context(running(user.run, settings))
         await stack.enter_async_context(running(product.run, settings))
         await stack.enter_async_context(running(notification.run, settings))
-        world = World(settings, broker, sink, database)
+        users = Database(databases["user"], pool_size=2)
+        stack.push_async_callback(users.close)
+        world = World(settings, broker, sink, database, users)
         yield world
     sink.close()
     await database.close()
@@ -529,3 +578,106 @@ async def _partitions(settings: Settings) -> int:
     [described] = await admin.describe_topics([ORDER_EVENTS])
     await admin.close()
     return len(described["partitions"])
+
+
+def token_in(mail: Message) -> str:
+    """The token of the link that a mail carries, which its two forms have alike."""
+    assert mail.text is not None
+    assert mail.html is not None
+    [token] = re.findall(r"^[\w-]{64}$", mail.text, re.MULTILINE)
+    assert f"<code>{token}</code>" in mail.html
+    return str(token)
+
+
+async def test_mails_about_orders_wait_until_the_address_is_confirmed_by_the_link_in_the_first_mail(
+    world: World,
+) -> None:
+    user_id, email = await world.register(confirmed=False)
+    order_id = new_id()
+    await world.publish(
+        event_of(user_id=user_id, product_id=new_id(), status=OrderStatus.PAID, order_id=order_id), seq=3
+    )
+    await world.publish_account_events(user_id)
+
+    [first] = await world.mails_to(email, at_least=1)
+    assert first.subject == "Confirm your address"
+    assert "Hello," in (first.text or "")  # the name may be somebody's message
+    await until(lambda: _is_withheld(world, order_id))
+    assert len(world.sink.to(email)) == 1
+    await world.account("ConfirmEmail", ConfirmEmailRequest(token=token_in(first)))
+    await world.publish_account_events(user_id)
+
+    [_, receipt] = await world.mails_to(email, at_least=2)
+    assert receipt.subject.startswith("Your receipt")
+    await until(lambda: _has_outbox(world, order_id, 1))
+    assert await world.notifications(order_id) == [("order_paid", "SENT", 1)]
+
+
+async def test_a_token_is_in_its_mail_alone(world: World) -> None:
+    user_id, email = await world.register(confirmed=False)
+    await world.publish_account_events(user_id)
+    [mail] = await world.mails_to(email, at_least=1)
+    token = token_in(mail)
+
+    users = await fetch_rows(world.users, "SELECT l::text FROM account_links l UNION ALL SELECT o::text FROM outbox o")
+
+    assert token not in await world.stored()
+    assert token not in "\n".join(row[0] for row in users)
+
+
+async def test_a_forgotten_password_is_chosen_anew_by_the_link_in_a_mail_and_the_account_is_told(world: World) -> None:
+    user_id, email = await world.register()
+    await world.account("RequestPasswordReset", RequestPasswordResetRequest(email=email))
+    await until(lambda: _has_account_event(world, user_id, "user.password_reset_requested"))
+    await world.publish_account_events(user_id)
+    mails = await world.mails_to(email, at_least=2)
+    [reset] = [mail for mail in mails if mail.subject == "Choose a new password"]
+
+    request = ResetPasswordRequest(token=token_in(reset), password="battery staple")
+    await world.account("ResetPassword", request)
+    await world.publish_account_events(user_id)
+
+    told = (await world.mails_to(email, at_least=3))[-1]
+    assert told.subject == "Your password was changed"
+    assert "Hello Ada Byron," in (told.text or "")
+
+
+async def test_a_new_address_counts_once_it_is_confirmed_and_the_old_one_is_told(world: World) -> None:
+    user_id, email = await world.register()
+    another = f"another-{new_id()}@example.test"
+    request = ChangeEmailRequest(current_password="correct horse battery", email=another)
+    await world.account("ChangeEmail", request, Caller(CallerRole.CUSTOMER, user_id))
+    await world.publish_account_events(user_id)
+    [asked] = await world.mails_to(another, at_least=1)
+
+    await world.account("ConfirmEmail", ConfirmEmailRequest(token=token_in(asked)))
+    await world.publish_account_events(user_id)
+
+    told = (await world.mails_to(email, at_least=2))[-1]
+    assert told.subject == "Your address was changed"
+    assert another not in (told.text or "")
+
+
+async def test_a_link_that_nobody_needs_any_more_is_not_mailed_and_nobody_is_called_for_that(world: World) -> None:
+    user_id, email = await world.register(confirmed=False)
+    async with world.users.autocommit() as connection:
+        await connection.execute("UPDATE account_links SET used_at = now() WHERE user_id = %(id)s", id=user_id)
+
+    await world.publish_account_events(user_id)
+    await until(lambda: _has_outbox(world, user_id, 1))
+
+    assert world.sink.to(email) == []
+    [(status, dismissed)] = await fetch_rows(
+        world.database, "SELECT status, dismissed FROM notifications WHERE user_id = %(id)s", id=user_id
+    )
+    assert (status, "LINK_NOT_VALID" in dismissed) == ("FAILED", True)
+
+
+async def _is_withheld(world: World, order_id: str) -> bool:
+    rows = await fetch_rows(world.database, "SELECT withheld FROM notifications WHERE order_id = %(id)s", id=order_id)
+    return rows == [(True,)]
+
+
+async def _has_account_event(world: World, user_id: str, kind: str) -> bool:
+    rows = await fetch_rows(world.users, "SELECT ce_type FROM outbox WHERE key = %(id)s", id=user_id)
+    return (kind,) in rows

@@ -14,7 +14,7 @@ from domain.refunds import RefundStatus
 from runtime.idempotency import IdempotencyKeyReused
 from runtime.refusal import InvalidArgument
 from services.payment.payments.errors import PaymentNotFound
-from services.payment.refunds.errors import PaymentNotRefundable, RefundExceedsPayment
+from services.payment.refunds.errors import PaymentNotRefundable, RefundExceedsPayment, RefundNeedsAdmin
 from services.payment.refunds.model import RequestedRefund
 from tests.support.payment_harness import PaymentHarness, new_refund
 
@@ -324,3 +324,20 @@ async def _end_wait(harness: PaymentHarness, key: str, *, at: datetime | None) -
     await harness.rows(
         "UPDATE idempotency_keys SET answer_by = %(at)s WHERE key = %(key)s RETURNING key", key=key, at=at
     )
+
+
+async def test_support_gives_back_up_to_a_limit_per_payment_in_however_many_parts(harness: PaymentHarness) -> None:
+    payment = await harness.opened(VISA)
+
+    first = await harness.request(payment, 700, by_support=True, requested_by=new_id())
+    for amount in (301, None):
+        with pytest.raises(RefundNeedsAdmin, match=r"support may give back 3\.00 EUR more"):
+            await harness.request(payment, amount, by_support=True, requested_by=new_id())
+    await harness.request(payment, 300, by_support=True, requested_by=new_id())
+    with pytest.raises(RefundNeedsAdmin, match=r"may give back 0\.00 EUR more"):
+        await harness.request(payment, 1, by_support=True, requested_by=new_id())
+    by_admin = await harness.request(payment)
+
+    assert first.refund.actor == f"support:{first.refund.requested_by}"
+    assert (by_admin.refund.amount, by_admin.refund.actor) == (1_599, f"admin:{by_admin.refund.requested_by}")
+    assert [refund.amount for refund in (await harness.stored(payment)).refunds] == [700, 300, 1_599]

@@ -49,13 +49,31 @@ from tests.support.identities import VERIFIER, authority, credentials, forged_be
 from tests.support.rpc import serving
 
 ITSELF: Final = "itself"
-VISITOR, CUSTOMER, ADMIN = CallerRole.ANONYMOUS, CallerRole.CUSTOMER, CallerRole.ADMIN
+VISITOR, CUSTOMER, SUPPORT, ADMIN = (
+    CallerRole.ANONYMOUS,
+    CallerRole.CUSTOMER,
+    CallerRole.SUPPORT,
+    CallerRole.ADMIN,
+)
 _BY_WORKER: Final = {Part.ORDER_WORKER: [ITSELF]}
 _BY_GATEWAY: Final = {Part.GATEWAY: [ITSELF]}
 _BY_CODEC_SERVER: Final = {Part.CODEC_SERVER: [ITSELF]}
-_FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, ADMIN]}
+_FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, SUPPORT, ADMIN]}
+_FOR_STAFF: Final = {Part.GATEWAY: [SUPPORT, ADMIN]}
 _FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
-_FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, ADMIN]}
+_FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, SUPPORT, ADMIN]}
+_BY_WHO_VERIFIES: Final = {
+    part: [ITSELF]
+    for part in (
+        Part.GATEWAY,
+        Part.PRODUCT,
+        Part.INVENTORY,
+        Part.ORDER,
+        Part.PAYMENT,
+        Part.NOTIFICATION,
+        Part.CODEC_SERVER,
+    )
+}
 _BY_NOTIFICATION: Final = {Part.NOTIFICATION: [ITSELF]}
 _BY_ORDER: Final = {Part.ORDER: [ITSELF]}
 _BY_OPERATORS: Final = {Part.OPERATOR: [ITSELF]}
@@ -65,7 +83,22 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "UserService/AuthenticateUser": {**_BY_GATEWAY, **_BY_CODEC_SERVER},
     "UserService/RefreshToken": _BY_GATEWAY,
     "UserService/RevokeToken": {**_BY_GATEWAY, **_BY_CODEC_SERVER},
-    "UserService/GetUser": {**_FOR_USERS, **_BY_NOTIFICATION},
+    "UserService/GetUser": {**_FOR_USERS, **_BY_NOTIFICATION, **_BY_OPERATORS},
+    "UserService/ListUsers": {**_FOR_STAFF, **_BY_OPERATORS},
+    "UserService/ChangeUser": {**_FOR_ADMINS, **_BY_OPERATORS},
+    "UserService/ListSessions": {**_FOR_USERS, **_BY_OPERATORS},
+    "UserService/EndSession": {**_FOR_USERS, **_BY_OPERATORS},
+    "UserService/EndSessions": {**_FOR_USERS, **_BY_OPERATORS},
+    "UserService/RequestConfirmation": _FOR_USERS,
+    "UserService/ConfirmEmail": _BY_GATEWAY,
+    "UserService/RequestPasswordReset": _BY_GATEWAY,
+    "UserService/ResetPassword": _BY_GATEWAY,
+    "UserService/ChangePassword": _FOR_USERS,
+    "UserService/ChangeEmail": _FOR_USERS,
+    "UserService/IssueLink": _BY_NOTIFICATION,
+    "UserService/GetReplacedEmail": _BY_NOTIFICATION,
+    "UserService/EraseUser": {**_FOR_USERS, **_BY_OPERATORS},
+    "UserService/ListEndedSessions": _BY_WHO_VERIFIES,
     "ProductService/CreateProduct": _FOR_ADMINS,
     "ProductService/GetProduct": {**_FOR_ALL, **_BY_NOTIFICATION},
     "ProductService/UpdateProduct": _FOR_ADMINS,
@@ -82,6 +115,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "OrderService/GetOrder": {**_FOR_USERS, **_BY_WORKER, **_BY_OPERATORS},
     "OrderService/ListOrders": _FOR_USERS,
     "OrderService/CancelOrder": {**_FOR_USERS, **_BY_OPERATORS},
+    "OrderService/EraseCustomer": {Part.USER: [ITSELF]},
     "OrderService/MarkPending": _BY_WORKER,
     "OrderService/MarkClosed": _BY_WORKER,
     "OrderService/MarkRefunded": _BY_WORKER,
@@ -99,7 +133,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "PaymentService/VoidPayment": _BY_WORKER,
     "PaymentService/GetPayment": _FOR_USERS,
     "PaymentService/GetClientSecret": _FOR_USERS,
-    "PaymentService/RequestRefund": {**_FOR_ADMINS, **_BY_OPERATORS},
+    "PaymentService/RequestRefund": {**_FOR_STAFF, **_BY_OPERATORS},
     "PaymentService/ListRefunds": _FOR_USERS,
     "PaymentService/CarryOutRefund": _BY_WORKER,
     "PaymentService/ReplaceRefund": _BY_WORKER,
@@ -115,6 +149,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "NotificationService/SendSms": _FOR_ADMINS,
     "NotificationService/RetryNotification": _BY_ORDER,
     "NotificationService/DismissNotification": _BY_ORDER,
+    "NotificationService/EraseUser": {Part.USER: [ITSELF]},
     "NotificationService/ListDeadLetters": _BY_OPERATORS,
     "NotificationService/GetDeadLetter": _BY_OPERATORS,
     "NotificationService/RetryDeadLetter": _BY_OPERATORS,
@@ -192,6 +227,7 @@ def tokens() -> Mapping[str, str]:
     expired = sign(Caller(ADMIN, new_id()), ttl=-60)
     return {
         CUSTOMER: sign(Caller(CUSTOMER, new_id())),
+        SUPPORT: sign(Caller(SUPPORT, new_id())),
         ADMIN: sign(Caller(ADMIN, new_id())),
         "expired": expired,
         "forged": forged_bearer()["Authorization"].removeprefix("Bearer "),

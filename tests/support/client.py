@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -105,10 +106,17 @@ class StackClient:
     """The header with the admin's token."""
 
     async def sign_up(self) -> Customer:
-        """Open an account and sign in."""
+        """Open an account, confirm its address as the first mail says, and sign in."""
         email = f"customer-{new_id()}@example.test"
         user = await _json(self.gateway.post("/v1/users", json={"email": email, "password": PASSWORD, "name": NAME}))
+        await self.confirm(email)
         return Customer(id=user["id"], email=email, token=await _sign_in(self.gateway, email, PASSWORD))
+
+    async def confirm(self, email: str) -> None:
+        """Confirm an address by what the first mail to it shows."""
+        first = (await until(lambda: self._mails(email), lambda mails: len(mails) > 0))[0]
+        [token] = re.findall(r"^[\w-]{64}$", first["text"], re.MULTILINE)
+        (await self.gateway.post("/v1/confirmations", json={"token": token})).raise_for_status()
 
     async def add_product(self, *, units: int = 10) -> str:
         """The id of a new product, of which there are so many."""
@@ -160,13 +168,16 @@ class StackClient:
         (await self.stripe.post("/_sandbox/faults", json=faults)).raise_for_status()
 
     async def mails(self, email: str, *, at_least: int) -> list[Json]:
-        """The mails to an address, once there are so many."""
+        """The mails to an address, but for the one that confirms it, once there are so many."""
 
         async def read() -> list[Json]:
-            mails: list[Json] = (await self.mailbox.get("/messages.json", params={"to": email})).json()
-            return mails
+            return [mail for mail in await self._mails(email) if mail["subject"] != "Confirm your address"]
 
         return await until(read, lambda mails: len(mails) >= at_least)
+
+    async def _mails(self, email: str) -> list[Json]:
+        mails: list[Json] = (await self.mailbox.get("/messages.json", params={"to": email})).json()
+        return mails
 
     async def provider_events(self) -> set[str]:
         """The ids of what happened at Stripe."""

@@ -24,8 +24,11 @@ from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import CallerRole
 from runtime.database import Database
+from runtime.ended_sessions import EndedSessions, ended_sessions_of
 from runtime.identity import Part
 from runtime.settings import Settings
+from runtime.tokens import TokenVerifier
+from sandbox.ports import address, free_port
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
@@ -39,10 +42,11 @@ from services.payment.bootstrap import bootstrap as bootstrap_payment
 from services.payment.server import grpc_service as serve_payment
 from services.product.bootstrap import bootstrap as bootstrap_product
 from services.product.server import grpc_service as serve_product
+from services.user.bootstrap import UserComponents
 from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.limits.server import limits_service
 from services.user.server import grpc_service as serve_user
-from tests.support.identities import PRIVATE_PEM, VERIFIER, bearer, tls_settings
+from tests.support.identities import PRIVATE_PEM, PUBLIC_KEYS, bearer, tls_settings
 from tests.support.payment_harness import payment_settings
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rpc import open_callers, serving
@@ -62,8 +66,18 @@ class Gateway:
     services: Services
     addresses: Mapping[str, str]
     """Settings that say where its services are."""
+    ended: EndedSessions
+    """What it knows of sessions that ended; it asks when a test has it ask."""
     sagas: RecordedSagas
     """Of orders: they do nothing, unless a test says what."""
+    accounts: UserComponents | None = None
+    """The user service, if there is one."""
+
+    @property
+    def user(self) -> UserComponents:
+        """The user service: nobody works off what is due in it, but for a test."""
+        assert self.accounts is not None
+        return self.accounts
 
 
 def order_body(*product_ids: str, **changes: Any) -> dict[str, Any]:
@@ -106,9 +120,11 @@ async def gateway_with_services(
             stack.push_async_callback(database.close)
             return database
 
+        ports = {service: free_port() for service in ("order", "notification")}
         settings = Settings.model_validate(
             {
                 **tls_settings(),
+                **{f"{service}_address": address(port) for service, port in ports.items()},
                 "jwt_private_key": PRIVATE_PEM,
                 "access_token_ttl": 60,
                 "refresh_token_ttl": 600,
@@ -136,22 +152,28 @@ async def gateway_with_services(
                 serve_product(product),
                 serve_inventory(inventory),
                 serve_payment(payment),
-                serve_order(order),
             )
         }
         addresses["user_address"] = await stack.enter_async_context(
             serving(serve_user(user), limits_service(user.limits))
         )
+        addresses["order_address"] = await stack.enter_async_context(serving(serve_order(order), port=ports["order"]))
         notification = await stack.enter_async_context(
             bootstrap_notification(settings.model_copy(update=addresses), sms=sms)
         )
-        addresses["notification_address"] = await stack.enter_async_context(serving(serve_notification(notification)))
-        yield await stack.enter_async_context(open_gateway(addresses, sagas))
+        addresses["notification_address"] = await stack.enter_async_context(
+            serving(serve_notification(notification), port=ports["notification"])
+        )
+        yield await stack.enter_async_context(open_gateway(addresses, sagas, user=user))
 
 
 @asynccontextmanager
 async def open_gateway(
-    addresses: Mapping[str, str], sagas: RecordedSagas, edge: Edge | None = None
+    addresses: Mapping[str, str],
+    sagas: RecordedSagas,
+    edge: Edge | None = None,
+    *,
+    user: UserComponents | None = None,
 ) -> AsyncIterator[Gateway]:
     """The application in front of the services at those addresses, with no limits unless told; the others are away."""
     nowhere = {
@@ -159,11 +181,15 @@ async def open_gateway(
         for service in ("user", "product", "inventory", "order", "payment", "notification")
     }
     settings = Settings.model_validate({**tls_settings(), **nowhere, **addresses})
-    async with open_services(settings) as services, open_behind(settings) as behind:
-        app = create_app(services, VERIFIER, edge)
+    async with (
+        open_services(settings) as services,
+        open_behind(settings) as behind,
+        ended_sessions_of(settings, Part.GATEWAY) as ended,
+    ):
+        app = create_app(services, TokenVerifier(PUBLIC_KEYS, ended=ended), edge)
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)  # type: ignore[arg-type]  # Litestar's own types
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
-            yield Gateway(http=http, services=behind, addresses=addresses, sagas=sagas)
+            yield Gateway(http=http, services=behind, addresses=addresses, ended=ended, sagas=sagas, accounts=user)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from domain.ids import new_id
 from runtime.caller import Caller, CallerRole
 from runtime.identity import Credentials, Part
+from runtime.permissions import USERS
 from runtime.tokens import TokenSigner, TokenVerifier, to_jwk_set
 from sandbox.certificates import CertificateAuthority, Certificates
 
@@ -64,7 +65,7 @@ def credentials(part: Part) -> Credentials:
 @cache
 def signed_in(caller: Caller) -> Caller:
     """The same user, with a token that proves it; who is no user has none."""
-    if caller.role not in (CallerRole.CUSTOMER, CallerRole.ADMIN) or caller.token:
+    if caller.role not in USERS or caller.token:
         return caller
     return Caller(caller.role, caller.id, sign(caller))
 

@@ -338,4 +338,5 @@ def payment_settings(dsn: str, *, stripe_api_base: str) -> dict[str, Any]:
         "stripe_payment_method_types": ["card", "sepa_debit"],
         "stripe_webhook_secret": WEBHOOK_SECRET,
         "stripe_webhook_secret_previous": PREVIOUS_SECRET,
+        "support_refund_limit": 1_000,
     }

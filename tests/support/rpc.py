@@ -22,6 +22,11 @@ Response = TypeVar("Response")
 DEADLINE: Final = 10.0
 _CALL_AS_THEMSELVES: Final[Mapping[str, Part]] = {
     "/ordersaga.user.v1.UserService/GetUser": Part.NOTIFICATION,
+    "/ordersaga.user.v1.UserService/IssueLink": Part.NOTIFICATION,
+    "/ordersaga.user.v1.UserService/GetReplacedEmail": Part.NOTIFICATION,
+    "/ordersaga.order.v1.OrderService/EraseCustomer": Part.USER,
+    "/ordersaga.notification.v1.NotificationService/EraseUser": Part.USER,
+    "/ordersaga.user.v1.UserService/ListEndedSessions": Part.PRODUCT,
     "/ordersaga.product.v1.ProductService/GetProduct": Part.NOTIFICATION,
     "/ordersaga.order.v1.OrderService/ReportMissingSaga": Part.PAYMENT,
     "/ordersaga.payment.v1.PaymentService/ListOpenCases": Part.ORDER,

@@ -18,7 +18,7 @@ from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from ordersaga.events.v1.payment_events_pb2 import PaymentChanged
 from ordersaga.events.v1.product_events_pb2 import ProductChanged
 from ordersaga.events.v1.stock_events_pb2 import StockChanged
-from ordersaga.events.v1.user_events_pb2 import UserCreated
+from ordersaga.events.v1.user_events_pb2 import UserChanged
 from runtime.cloudevents import EventHeaders
 
 AT = datetime(2026, 11, 30, 3, tzinfo=UTC)
@@ -88,7 +88,8 @@ PENDING.payment_deadline.FromDatetime(AT)
             ProductChanged(name="Mug", unit_price=1, currency="???"),
             "Mug, 1 ???; not for sale",
         ),
-        ("user-events", UserCreated(user_id="u"), "a new account"),
+        ("user-events", UserChanged(user_id="u"), "account u"),
+        ("user-events", UserChanged(user_id="u", link_id="l"), "account u; link l"),
         (
             "notification-events",
             NotificationChanged(channel="sms", status="FAILED"),

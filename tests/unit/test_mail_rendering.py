@@ -10,8 +10,8 @@ import pytest
 from domain.ids import new_id
 from domain.orders import CancelledBy, OrderStatus, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
-from services.notification.model import Template
-from services.notification.rendering import RenderedMail, render
+from services.notification.model import ABOUT_ACCOUNTS, TEMPLATE_OF, WITH_LINK, Template
+from services.notification.rendering import RenderedMail, render, render_account
 
 CUP, PLATE = new_id(), new_id()
 NAMES = {CUP: "Cup & saucer <blue>", PLATE: "Plate"}
@@ -176,8 +176,8 @@ def test_a_product_that_is_gone_appears_with_its_id() -> None:
     assert f"1 x {PLATE}\n" in paid.text
 
 
-@pytest.mark.parametrize("template", Template)
-def test_no_mail_links_anywhere_or_loads_anything(template: Template) -> None:
+@pytest.mark.parametrize("template", TEMPLATE_OF.values())
+def test_no_mail_about_an_order_links_anywhere_or_loads_anything(template: Template) -> None:
     event = refunded_order(refund=900, refunded=900, status=OrderStatus.PARTIALLY_REFUNDED)
     event.reason = Reason.OUT_OF_STOCK
 
@@ -187,3 +187,51 @@ def test_no_mail_links_anywhere_or_loads_anything(template: Template) -> None:
     assert "src=" not in html
     assert "href=" not in html
     assert "Order 0198c0de-0000-7000-8000-000000000001" in html
+
+
+TOKEN = "t" * 64
+AT = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
+
+
+def account_mail(template: Template, *, customer: str = "Ada", page: str | None = None) -> RenderedMail:
+    has_link = template in WITH_LINK
+    return render_account(
+        template,
+        at=AT,
+        customer=customer,
+        token=TOKEN if has_link else "",
+        expires_at=AT if has_link else None,
+        page=page,
+    )
+
+
+@pytest.mark.parametrize("template", sorted(ABOUT_ACCOUNTS))
+@pytest.mark.parametrize("page", [None, "https://shop.example/account"])
+def test_a_mail_about_an_account_links_to_the_shops_page_alone_and_only_where_it_has_to(
+    template: Template, page: str | None
+) -> None:
+    mail = account_mail(template, page=page)
+
+    link = f"https://shop.example/account#{template.value.replace('_', '-')}={TOKEN}"
+    has_link = template in WITH_LINK and page is not None
+    assert (mail.html.count("href="), mail.html.count("http"), mail.text.count("http")) == (
+        (1, 1, 1) if has_link else (0, 0, 0)
+    )
+    assert (f'href="{link}"' in mail.html, link in mail.text.splitlines()) == (has_link, has_link)
+    assert "src=" not in mail.html
+    assert (TOKEN in mail.text, TOKEN in mail.html) == (template in WITH_LINK, template in WITH_LINK)
+    assert "Order" not in mail.html
+
+
+def test_without_a_page_a_mail_shows_the_token_on_a_line_of_its_own_and_until_when_it_works() -> None:
+    mail = account_mail(Template.RESET_PASSWORD)
+
+    assert TOKEN in mail.text.splitlines()
+    assert "It works once, until 22 November 2026, 09:05 UTC." in mail.text
+
+
+def test_a_mail_to_somebody_whose_name_is_not_said_greets_nobody() -> None:
+    mail = account_mail(Template.CONFIRM_EMAIL, customer="")
+
+    assert mail.text.startswith("Hello,\n\n")
+    assert '<p style="margin:0 0 16px">Hello,</p>' in mail.html

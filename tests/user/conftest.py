@@ -14,13 +14,19 @@ from runtime.settings import Settings
 from services.user.bootstrap import UserComponents, bootstrap
 from services.user.server import grpc_service
 from services.user.service import UserService
-from tests.support.identities import PRIVATE_PEM
+from tests.support.identities import PRIVATE_PEM, tls_settings
 from tests.support.rpc import channel_to
 
 
 @pytest.fixture(scope="module")
 def settings(databases: Mapping[str, str]) -> Settings:
-    return Settings(user_dsn=SecretStr(databases["user"]), jwt_private_key=SecretStr(PRIVATE_PEM), access_token_ttl=60)
+    return Settings(
+        **tls_settings(),
+        user_dsn=SecretStr(databases["user"]),
+        jwt_private_key=SecretStr(PRIVATE_PEM),
+        access_token_ttl=60,
+        password_hash_memory=1_024,  # hundreds of hashes are made here
+    )
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -94,7 +94,7 @@ async def test_the_password_is_kept_as_argon2id_only(users: Client, database: Da
 async def test_a_new_account_has_one_event_with_its_id_alone(users: Client, database: Database) -> None:
     user = await users.register(email=new_email())
 
-    [(topic, kind, event_id, seq, data)] = await outbox(database, user.id)
+    [(topic, kind, event_id, seq, data), _] = await outbox(database, user.id)
     assert (topic, kind, event_id, seq) == ("user-events", "user.created", f"user:{user.id}:1", 1)
     assert set(data) == {"userId", "at"}
     assert data["userId"] == user.id
@@ -184,7 +184,24 @@ async def test_a_password_that_does_not_fit_is_refused(users: Client, password: 
     assert password not in caught.value.message or not password
 
 
-@pytest.mark.parametrize("password", ["12345678", "ä" * 128, "🐘🐘🐘🐘 🐘🐘🐘"])
+@pytest.mark.parametrize("password", ["password1", "Password1", "iloveyou", "１２３４５６７８", "PASSW0RD"])
+async def test_a_password_that_is_tried_first_is_refused_however_it_is_written(users: Client, password: str) -> None:
+    with pytest.raises(CallRefused) as caught:
+        await users.register(email=new_email(), password=password)
+
+    assert set(caught.value.details) == {"password"}
+    assert "commonest" in caught.value.details["password"]
+
+
+async def test_a_password_is_the_same_in_every_form_of_its_letters(users: Client) -> None:
+    email = new_email()
+
+    await users.register(email=email, password="caf\u00e9 au lait \ufb01n")
+
+    assert (await users.authenticate(email=email, password="cafe\u0301 au lait fin")).access_token
+
+
+@pytest.mark.parametrize("password", ["7f3q91xz", "ä" * 128, "🐘🐘🐘🐘 🐘🐘🐘"])
 async def test_passwords_count_characters_not_bytes(users: Client, password: str) -> None:
     email = new_email()
 
@@ -193,7 +210,9 @@ async def test_passwords_count_characters_not_bytes(users: Client, password: str
     assert (await users.authenticate(email=email, password=password)).access_token
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 101, "two\nlines", "a\x00b", "two\u2028lines"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "x" * 101, "two\nlines", "a\x00b", "two\u2028lines", "\u202eAda", "Ada\u200b", "Ada shop.example"]
+)
 async def test_a_name_that_does_not_fit_is_refused(users: Client, name: str) -> None:
     with pytest.raises(CallRefused) as caught:
         await users.register(email=new_email(), name=name)
@@ -340,7 +359,7 @@ async def test_ensuring_an_admin_makes_one_and_a_repeat_changes_nothing(
     first = await service.ensure_admin(email=email, password=PASSWORD, name="Admin")
     second = await service.ensure_admin(email=email.upper(), password=PASSWORD, name="Somebody else")
 
-    assert second == first
+    assert (second.id, second.email, second.name, second.role) == (first.id, email, "Admin", Role.ADMIN)
     assert len(await outbox(database, first.id)) == 1
     answer = await users.authenticate(email=email)
     assert answer.user.role == pb.ROLE_ADMIN

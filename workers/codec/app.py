@@ -6,7 +6,7 @@ It speaks the protocol of remote codecs (https://docs.temporal.io/codec-server):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Final
 
 import structlog
@@ -44,8 +44,8 @@ _NAMED: Final = ("/{namespace:str}", "")
 _JSON: Final = "application/json"
 
 
-def create_app(settings: Settings, users: Users) -> Litestar:
-    """The ASGI application.
+def create_app(settings: Settings, users: Users, *, ended: Container[str] = frozenset()) -> Litestar:
+    """The ASGI application; tokens of the `ended` sessions are refused.
 
     Raises:
         SettingsError: there are no keys, or one is none; for payloads, or for access tokens.
@@ -54,7 +54,8 @@ def create_app(settings: Settings, users: Users) -> Litestar:
     if codec is None:
         raise SettingsError("ORDERSAGA_TEMPORAL_PAYLOAD_KEYS is not set, so there is nothing to decode")
     sessions = Sessions()
-    access = Access(TokenVerifier(settings.required("jwt_public_keys")), sessions, origin=settings.codec_origin)
+    verifier = TokenVerifier(settings.required("jwt_public_keys"), ended=ended)
+    access = Access(verifier, sessions, origin=settings.codec_origin)
 
     @post([f"{prefix}/decode" for prefix in _NAMED], status_code=200)
     async def decode(request: AnyRequest) -> Response[str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
+from runtime.ended_sessions import ended_sessions_of
 from runtime.health import Checks
 from runtime.http_server import http_server
+from runtime.identity import Part
+from runtime.periodic import beside
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
 from workers.codec.app import create_app
@@ -17,8 +22,10 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         SettingsError: there are no keys, no certificate, or the port is taken.
     """
     host, port = settings.codec_host, settings.codec_port
-    async with open_users(settings) as (users, user_service):
-        app = create_app(settings, users)
+    async with open_users(settings) as (users, user_service), AsyncExitStack() as stack:
+        ended = await stack.enter_async_context(ended_sessions_of(settings, Part.CODEC_SERVER))
+        app = create_app(settings, users, ended=ended)
+        await stack.enter_async_context(beside(ended.follow))
         lifecycle.health.watch(Checks(uses={"user": user_service}))
         try:
             async with http_server(app, host=host, port=port, grace=settings.shutdown_grace):

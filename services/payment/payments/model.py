@@ -40,7 +40,8 @@ class Refund(Value, RefundColumns):
         """Who asked for it, see `runtime.caller.Caller.actor`; empty where nobody did."""
         if self.requested_by_operator is not None:
             return Caller(CallerRole.OPERATOR, self.requested_by_operator).actor
-        return "" if self.requested_by is None else Caller(CallerRole.ADMIN, self.requested_by).actor
+        role = CallerRole.SUPPORT if self.requested_by_support else CallerRole.ADMIN
+        return "" if self.requested_by is None else Caller(role, self.requested_by).actor
 
     def change(self, **changes: Any) -> Refund:
         """The refund after a change that its saga has to follow up: its next version."""

@@ -15,6 +15,7 @@ from services.payment.refunds.errors import (
     PaymentDisputed,
     PaymentNotRefundable,
     RefundExceedsPayment,
+    RefundNeedsAdmin,
     RestockExceedsSale,
 )
 from services.payment.refunds.model import NewRefund
@@ -31,13 +32,14 @@ _EVENTS: Final = {
 }
 
 
-def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: datetime) -> Change:
-    """Reserve what an admin or operator wants to give back.
+def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: datetime, support_limit: int) -> Change:
+    """Reserve what somebody wants to give back; members of support no more than the limit, over all their refunds.
 
     Raises:
         PaymentNotRefundable: nothing came in, or it goes back already.
         PaymentDisputed: the customer's bank decides about the money.
         RefundExceedsPayment: less than that is left.
+        RefundNeedsAdmin: it is more than support may give back.
         RestockExceedsSale: fewer units can come back.
         InvalidArgument: Stripe cannot express the amount.
     """
@@ -49,6 +51,8 @@ def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: date
     amount = payment.amount_refundable if new.amount is None else new.amount
     if not 0 < amount <= payment.amount_refundable:
         raise RefundExceedsPayment(payment, new.amount)
+    if new.by_support:
+        check_support_limit(payment, amount, limit=support_limit)
     try:
         to_stripe(amount, payment.settled_currency)
     except PaymentRejected as rejected:
@@ -64,6 +68,7 @@ def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: date
         restock=new.restock,
         restock_id=refund_id,
         requested_by=new.requested_by if new.operator is None else None,
+        requested_by_support=new.by_support,
         requested_by_operator=new.operator,
         note=new.note,
     )
@@ -78,6 +83,17 @@ def check_undisputed(payment: Payment) -> None:
     """
     if payment.open_dispute is not None:
         raise PaymentDisputed(payment.order_id, payment.open_dispute.id)
+
+
+def check_support_limit(payment: Payment, amount: int, *, limit: int) -> None:
+    """No more than the limit is given back of one payment by all members of support together, in however many parts.
+
+    Raises:
+        RefundNeedsAdmin: it would be more.
+    """
+    before = sum(refund.amount for refund in payment.refunds if refund.requested_by_support and refund.status.is_live)
+    if before + amount > limit:
+        raise RefundNeedsAdmin(payment, amount, left=max(limit - before, 0))
 
 
 def follow_refunds(payment: Payment, found: Sequence[StripeRefund], *, asking: str | None = None) -> Change:
@@ -159,6 +175,7 @@ def replace_failed_refund(payment: Payment, refund_id: str, *, at: datetime) -> 
         restock=failed.restock,
         restock_id=failed.restock_id,
         requested_by=failed.requested_by,
+        requested_by_support=failed.requested_by_support,
         requested_by_operator=failed.requested_by_operator,
         note=f"in the place of refund {failed.id}",
     )

@@ -35,6 +35,20 @@ class RefundExceedsPayment(Refused):
         )
 
 
+class RefundNeedsAdmin(Refused):
+    """It is more than members of support may give back of one payment."""
+
+    refusal = Refusal.REFUND_NEEDS_ADMIN
+
+    def __init__(self, payment: Payment, amount: int, *, left: int) -> None:
+        asked, may = (format_money(each, payment.settled_currency) for each in (amount, left))
+        super().__init__(
+            f"{asked} of order {payment.order_id} can be refunded by an admin alone: support may give back {may} more",
+            order_id=payment.order_id,
+            left=str(left),
+        )
+
+
 class RestockExceedsSale(Refused):
     """More units are to be put back into stock than the order has and other refunds do not put back."""
 

@@ -11,11 +11,12 @@ from services.payment.payments.model import Payment, Refund
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRefund:
-    """What an admin or operator asks for; without an amount, all that is left.
+    """What somebody who may asks for; without an amount, all that is left.
 
     Attributes:
-        requested_by: the admin's id, or what stands for the operator's (`runtime.caller.Caller.key`).
-        operator: the operator's name; None of an admin.
+        requested_by: the user's id, or what stands for the operator's (`runtime.caller.Caller.key`).
+        by_support: whether the user is a member of support, to whom a limit applies.
+        operator: the operator's name; None of a user.
         ordered: what the order has of each product: no more is put back, over all its refunds.
     """
 
@@ -24,6 +25,7 @@ class NewRefund:
     restock: tuple[OrderLine, ...]
     ordered: tuple[OrderLine, ...]
     requested_by: str
+    by_support: bool = False
     operator: str | None = None
     note: str
 

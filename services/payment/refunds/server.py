@@ -11,7 +11,7 @@ from domain.money import MAX_AMOUNT
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import Caller, CallerRole, current_caller
 from runtime.identity import Part
-from runtime.permissions import USERS, allow
+from runtime.permissions import STAFF, USERS, allow
 from runtime.validation import Violations
 from services.payment.payments.service import PaymentService
 from services.payment.refunds.messages import refund_to_proto
@@ -27,7 +27,7 @@ class RefundRpcs:
     _payments: PaymentService
     _refunds: RefundService
 
-    @allow(Part.GATEWAY, CallerRole.ADMIN)
+    @allow(Part.GATEWAY, *STAFF)
     @allow(Part.OPERATOR)
     async def RequestRefund(self, request: pb.RequestRefundRequest, context: Context) -> pb.RequestRefundResponse:
         new = _check_new(request, caller=current_caller())
@@ -87,6 +87,7 @@ def _check_new(request: pb.RequestRefundRequest, *, caller: Caller) -> NewRefund
         restock=tuple(restock),
         ordered=tuple(ordered),
         requested_by=caller.key,
+        by_support=caller.role is CallerRole.SUPPORT,
         operator=caller.id if caller.role is CallerRole.OPERATOR else None,
         note=request.note,
     )

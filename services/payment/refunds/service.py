@@ -29,7 +29,10 @@ REFUND_ROUTE: Final = "POST /v1/orders/{id}/refunds"
 
 
 class RefundService:
-    """Refunds of payments."""
+    """Refunds of payments.
+
+    Members of support may give back `support_limit` of a payment in all, in minor units.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class RefundService:
         turns: OrderTurns,
         wakeups: Wakeups,
         clock: Clock,
+        support_limit: int,
     ) -> None:
         self._store = store
         self._disputes = disputes
@@ -47,9 +51,10 @@ class RefundService:
         self._turns = turns
         self._wakeups = wakeups
         self._clock = clock
+        self._support_limit = support_limit
 
     async def request(self, new: NewRefund, *, idempotency_key: str, wait: float) -> RequestedRefund:
-        """Ask for a refund, once per admin or operator and key, and wait up to `wait` seconds for what becomes of it.
+        """Ask for a refund, once per person and key, and wait up to `wait` seconds for what becomes of it.
 
         It is stored, and due to be followed up by its saga, before anything waits.
 
@@ -58,6 +63,7 @@ class RefundService:
             PaymentNotRefundable: nothing came in, or it goes back already.
             PaymentDisputed: the customer's bank decides about the money.
             RefundExceedsPayment: less than that is left.
+            RefundNeedsAdmin: it is more than support may give back.
             RestockExceedsSale: fewer units can come back.
             InvalidArgument: Stripe cannot express the amount.
             IdempotencyKeyReused: the key stands for another request.
@@ -143,7 +149,13 @@ class RefundService:
             if not await keys.claim(request, subject_id=refund_id):
                 return await keys.get_first(request)
             # What a refusal raises takes the key back, too.
-            decide = partial(decisions.request_refund, new=new, refund_id=refund_id, at=self._clock())
+            decide = partial(
+                decisions.request_refund,
+                new=new,
+                refund_id=refund_id,
+                at=self._clock(),
+                support_limit=self._support_limit,
+            )
             await self._store.change_in(transaction, new.order_id, decide)
             return request.as_first(refund_id)
 

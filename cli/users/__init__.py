@@ -1,0 +1,1 @@
+"""Administering accounts from a shell."""

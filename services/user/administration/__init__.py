@@ -1,0 +1,1 @@
+"""Administering accounts: roles, and who may log in."""
