@@ -105,6 +105,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "The signature holds, and the body is no event of Stripe's.",
         "Send Stripe's own body, untouched.",
     ),
+    "link-not-valid": (
+        "The link was used, is too old, or is none of ours; or what it was for was done otherwise since.",
+        "Ask for another mail.",
+    ),
     "missing-token": (
         "The operation is for those who are logged in, and there was no access token.",
         "Send `Authorization: Bearer <access token>`, from `POST /v1/auth/token`.",
@@ -137,6 +141,14 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "The token is valid, and its role is not allowed to do this.",
         "Use the account of somebody who is.",
     ),
+    "account-disabled": (
+        "The password is right, and an admin has disabled the account.",
+        "Ask the shop.",
+    ),
+    "refund-needs-admin": (
+        "Support may give back so much of an order, and this would be more.",
+        "Have an admin make the refund, or refund less.",
+    ),
     "not-found": (
         "There is no such thing, or it is somebody else's; the two answer alike.",
         "Check the path and the id, and whose token it is.",
@@ -152,6 +164,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "email-taken": (
         "An account has this e-mail address already, in whatever case it was written.",
         "Log in, or sign up with another address.",
+    ),
+    "last-admin": (
+        "Nobody would be left who may administer the shop. Nothing was changed.",
+        "Make somebody else an admin first.",
     ),
     "order-not-cancellable": (
         "The order has failed, or was paid; it stays as it is.",
@@ -208,6 +224,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "too-many-requests": (
         "This address or this account asks more often than it may; `r=0` in `RateLimit` says of which limit.",
         "Wait for as many seconds as `Retry-After` says, and send the request again: nothing of it was done.",
+    ),
+    "too-many-mails": (
+        "This account was sent as many mails of this kind as it may be within the hour.",
+        "Look for the mail that was sent, also among spam, or ask again after `Retry-After` seconds.",
     ),
     "head-too-large": (
         "The request line and the headers are larger than allowed.",
