@@ -227,7 +227,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "too-many-mails": (
         "This account was sent as many mails of this kind as it may be within the hour.",
-        "Look for the mail that was sent, also among spam, or ask again after `Retry-After` seconds.",
+        "Look for the mail that was sent, also among spam, or ask again in an hour.",
     ),
     "head-too-large": (
         "The request line and the headers are larger than allowed.",
