@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from typing import Final
+
+WRITTEN_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+"""The canonical form as a regular expression."""
 
 
 def new_id() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from domain.ids import is_id
 from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.order_numbers import is_written_as_number
 from domain.orders import MAX_LINES, MAX_QUANTITY, OrderLine
 from ordersaga.common.v1 import order_line_pb2
 from runtime.cursors import decode_cursor
@@ -33,6 +34,11 @@ class Violations:
         """A UUID in canonical form."""
         if not is_id(value):
             self.add(field, "must be a UUID in lower case with hyphens")
+
+    def check_order(self, field: str, value: str) -> None:
+        """An order's id, or what somebody wrote for its number, correct or not."""
+        if not is_id(value) and not is_written_as_number(value):
+            self.add(field, "must be a UUID in lower case with hyphens, or an order's number such as 7KQ2-M9XD")
 
     def check_text(self, field: str, value: str, *, longest: int, shortest: int = 1) -> None:
         """Text of so many characters, without NUL, which PostgreSQL cannot store."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in
 from api.idempotency import (
@@ -22,6 +22,7 @@ from api.idempotency import (
 )
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
+from api.references import OrderReference
 from api.schemas.orders import Cancellation, Line, NewOrder, Order, OrderPage, Timeline, TimelineEntry
 from api.services import Services
 from api.validation import StrictJson
@@ -97,7 +98,7 @@ async def place_order(
 )
 async def cancel_order(
     request: SignedInRequest,
-    order_id: FromPath[str],
+    order_id: OrderReference,
     data: JSONBody[Cancellation],
     services: NamedDependency[Services],
     idempotency_key: IdempotencyKey,
@@ -110,7 +111,7 @@ async def cancel_order(
     whatever of that was refunded.
     """
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
+        violations.check_order("order_id", order_id)
         check_key(violations, idempotency_key)
     answer = await send(
         services.order.CancelOrder,
@@ -166,11 +167,11 @@ async def list_orders(
     responses=declared(400, 401, 404),
 )
 async def get_order(
-    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]
 ) -> Response[Order]:
     """One order with its history. Another customer's answers like one that does not exist."""
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
+        violations.check_order("order_id", order_id)
     answer = await call(
         services.order.GetOrder,
         pb.GetOrderRequest(order_id=order_id),
@@ -191,21 +192,23 @@ async def get_order(
     responses=declared(400, 401, 404),
 )
 async def get_timeline(
-    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]
 ) -> Response[Timeline]:
     """What happened to the order, to its payment, stock and mails, the first thing first.
 
     Its customer sees what concerns them; an admin all of it, with who did what, and why.
     """
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
-    await call(
+        violations.check_order("order_id", order_id)
+    answer = await call(
         services.order.GetOrder,
         pb.GetOrderRequest(order_id=order_id),
         caller=request.user,
         deadline=services.deadline,
     )
-    record = await collect_order_record(services.on_call, order_id, caller=request.user, deadline=services.deadline)
+    record = await collect_order_record(
+        services.on_call, answer.order.id, caller=request.user, deadline=services.deadline
+    )
     timeline = Timeline(
         entries=[
             TimelineEntry(

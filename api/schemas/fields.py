@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from domain.emails import MAX_EMAIL
+from domain.ids import WRITTEN_ID
 from domain.money import EXPONENTS, MAX_AMOUNT
 
 
@@ -28,7 +29,7 @@ def whole(smallest: int, largest: int) -> Meta:
 Id = Annotated[
     str,
     Meta(
-        pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        pattern=f"^{WRITTEN_ID}$",
         max_length=36,  # a $ alone would let a line feed pass behind it
         description="a UUID in lower case with hyphens",
         examples=["01932b5e-7c1a-7e4e-9c3d-2f6d1b8a4c55"],

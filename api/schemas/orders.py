@@ -76,12 +76,14 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"from_status": "from
 class Order(Struct, frozen=True, kw_only=True):
     """An order as it stands, with its history.
 
+    `number` is what people call it: whoever reads it out may leave the hyphen out, and take O for 0, I or L for 1.
     `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
     `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
     `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
     """
 
     id: str
+    number: str
     status: OrderStatus
     reason: str | None
     currency: str
@@ -104,6 +106,7 @@ class OrderSummary(Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    number: str
     user_id: str
     status: OrderStatus
     reason: str | None

@@ -88,7 +88,7 @@ def render(
     """
     facts = {
         "customer": customer,
-        "order_id": event.order_id,
+        "order_number": event.order_number or event.order_id,
         "at": _moment(from_timestamp(event.at)),
         "lines": [
             _Line(

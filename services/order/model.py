@@ -77,12 +77,14 @@ class Acceptance:
     """How a new order comes in.
 
     Attributes:
+        number: of the order; nobody has seen it yet, and another order may have it.
         request: claims the idempotency key.
         cause_id: of the first transition.
         start_after: when the saga is due for a start, unless the order has left RECEIVED by then.
     """
 
     order_id: str
+    number: str
     request: IdempotentRequest
     cause_id: str
     at: datetime

@@ -144,9 +144,10 @@ def _to_concern(*, order_id: str, requested_at: datetime, attempts: int, last_er
 def _of_order(order: Order) -> Section:
     return Section(
         "order",
-        ("status", "reason", "total", "refunded", "customer", "payment", "created_at", "payment_deadline"),
+        ("number", "status", "reason", "total", "refunded", "customer", "payment", "created_at", "payment_deadline"),
         [
             (
+                order.number,
                 order.status,
                 order.reason,
                 None if order.total is None else format_money(order.total, order.currency),

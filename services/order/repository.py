@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from psycopg.errors import UniqueViolation
+
 from runtime.database import Connection, encode_rows
 from runtime.due_work import DueTable
 from runtime.idempotency import CLAIM_KEY
@@ -18,10 +20,10 @@ ORDERS_CHANNEL: Final = "orders"
 _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
     received AS (
-        INSERT INTO orders ({columns(RequestColumns)}, id, status, refunded, shipping_address, seq, created_at,
+        INSERT INTO orders ({columns(RequestColumns)}, id, number, status, refunded, shipping_address, seq, created_at,
                             updated_at, attempts, next_attempt_at, traceparent)
-        SELECT {parameters(RequestColumns)}, subject_id, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1, %(at)s,
-               %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
+        SELECT {parameters(RequestColumns)}, subject_id, %(number)s, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1,
+               %(at)s, %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
           FROM changed
     ),
     item AS (
@@ -93,6 +95,10 @@ UNSTARTED: Final = DueTable(
 """Orders that are not known to have a workflow."""
 
 
+class NumberTaken(Exception):
+    """Another order has the number that was drawn."""
+
+
 class OrderRepository:
     """Orders with all that belongs to them, on one connection."""
 
@@ -103,19 +109,35 @@ class OrderRepository:
         """Store a new order, RECEIVED, with its key, lines, first transition and event, unless the key is claimed.
 
         Waits for a concurrent duplicate that is just claiming it.
+
+        Raises:
+            NumberTaken: another order has the number; nothing is stored.
         """
-        accepted = await self._connection.execute(
-            _ACCEPT,
-            **acceptance.request.claim(acceptance.order_id),
-            **new.model_dump(exclude={"lines", "shipping_address"}),
-            shipping_address=new.shipping_address.model_dump_json(),
-            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
-            cause_id=acceptance.cause_id,
-            at=acceptance.at,
-            start_after=acceptance.start_after,
-            events=encode_events([event]),
-        )
+        try:
+            accepted = await self._connection.execute(
+                _ACCEPT,
+                **acceptance.request.claim(acceptance.order_id),
+                **new.model_dump(exclude={"lines", "shipping_address"}),
+                number=acceptance.number,
+                shipping_address=new.shipping_address.model_dump_json(),
+                lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
+                cause_id=acceptance.cause_id,
+                at=acceptance.at,
+                start_after=acceptance.start_after,
+                events=encode_events([event]),
+            )
+        except UniqueViolation as violation:
+            if violation.diag.constraint_name == "uq_orders_number":
+                raise NumberTaken from None
+            raise
         return accepted == 1
+
+    async def find_id(self, number: str) -> str | None:
+        """The id of the order that has this number."""
+        order_id: str | None = await self._connection.fetch_value(
+            "SELECT id FROM orders WHERE number = %(number)s", number=number
+        )
+        return order_id
 
     async def get(self, order_id: str) -> Order | None:
         """One order with its items and transitions: one statement, so all of one moment."""

@@ -81,7 +81,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     @allow(Part.OPERATOR)
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
+            violations.check_order("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(pb.Order, order))
 
@@ -105,7 +105,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
         caller = current_caller()
         with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
+            violations.check_order("order_id", request.order_id)
             _check_idempotent(violations, request)
             violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
         cancelled = await self._cancellations.cancel(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from domain.ids import new_id
+from domain.ids import is_id, new_id
+from domain.order_numbers import new_order_number, parse_order_number
 from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
 from runtime.caller import SERVICE, Caller
@@ -36,7 +38,7 @@ from services.order.model import (
     RefundUpdate,
 )
 from services.order.refund_repository import RefundRepository
-from services.order.repository import OrderRepository
+from services.order.repository import NumberTaken, OrderRepository
 from services.order.sagas import Sagas
 
 log = structlog.stdlib.get_logger(__name__)
@@ -67,12 +69,23 @@ class OrderPage:
 class OrderService:
     """Orders and their transitions."""
 
-    def __init__(self, database: Database, sagas: Sagas, wakeups: Wakeups, *, policy: SagaPolicy, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sagas: Sagas,
+        wakeups: Wakeups,
+        *,
+        policy: SagaPolicy,
+        clock: Clock,
+        new_number: Callable[[], str] = new_order_number,
+    ) -> None:
+        """`new_number` draws the number of an order."""
         self._database = database
         self._sagas = sagas
         self._wakeups = wakeups
         self._policy = policy
         self._clock = clock
+        self._new_number = new_number
 
     async def create(self, new: NewOrder, *, idempotency_key: str, wait: float) -> Created:
         """Accept an order once per user and key, start its saga, and wait up to `wait` seconds for its first outcome.
@@ -117,16 +130,18 @@ class OrderService:
         async with self._database.autocommit() as connection:
             await OrderRepository(connection).set_saga_seen(order.id)
 
-    async def get(self, order_id: str, *, caller: Caller) -> Order:
-        """One order with its history.
+    async def get(self, reference: str, *, caller: Caller) -> Order:
+        """One order with its history, by its id or its number.
 
         Raises:
             OrderNotFound: there is none that the caller may see.
         """
         async with self._database.autocommit() as connection:
-            order = await OrderRepository(connection).get(order_id)
+            repository = OrderRepository(connection)
+            order_id = reference if is_id(reference) else await _find_id(repository, reference)
+            order = None if order_id is None else await repository.get(order_id)
         if order is None or not caller.may_see(order.user_id):
-            raise OrderNotFound(order_id)
+            raise OrderNotFound(reference)
         return order
 
     async def list_orders(
@@ -233,22 +248,39 @@ class OrderService:
 
     async def _accept(self, new: NewOrder, request: IdempotentRequest) -> FirstRequest:
         """The request that made the order: this one, or an earlier one with its key."""
-        acceptance = Acceptance(
-            order_id=new_id(), request=request, cause_id=ACCEPTED_CAUSE, at=self._clock(), start_after=START_AFTER
-        )
-        event = transition_event(None, _received(new, acceptance))
         async with self._database.autocommit() as connection:
-            if await OrderRepository(connection).accept(new, acceptance, event=event):
+            repository = OrderRepository(connection)
+            while True:
+                acceptance = Acceptance(
+                    order_id=new_id(),
+                    number=self._new_number(),
+                    request=request,
+                    cause_id=ACCEPTED_CAUSE,
+                    at=self._clock(),
+                    start_after=START_AFTER,
+                )
+                event = transition_event(None, _received(new, acceptance))
+                try:
+                    is_new = await repository.accept(new, acceptance, event=event)
+                except NumberTaken:
+                    continue
+                if not is_new:
+                    return await IdempotencyKeys(connection).get_first(request)
                 note_order(acceptance.order_id)
-                log.info("order.accepted", order_id=acceptance.order_id)
+                log.info("order.accepted", order_id=acceptance.order_id, number=acceptance.number)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
                 return request.as_first(acceptance.order_id)
-            return await IdempotencyKeys(connection).get_first(request)
+
+
+async def _find_id(repository: OrderRepository, written: str) -> str | None:
+    number = parse_order_number(written)
+    return None if number is None else await repository.find_id(number)
 
 
 def _received(new: NewOrder, acceptance: Acceptance) -> OrderState:
     return OrderState(
         id=acceptance.order_id,
+        number=acceptance.number,
         user_id=new.user_id,
         status=OrderStatus.RECEIVED,
         currency=new.currency,

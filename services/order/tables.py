@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0006"
+SCHEMA: Final = "0007"
 """Revision of the migrations that makes these tables."""
 
 
@@ -41,6 +41,8 @@ class OrderColumns(CustomerColumns):
     """An order as it stands."""
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    number: str = Field(sa_type=Text, unique=True)
+    """What people call it, see `domain.order_numbers`."""
     status: OrderStatus = Field(sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
     """Why it is FAILED, or who CANCELLED it."""

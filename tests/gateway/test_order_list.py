@@ -68,6 +68,7 @@ async def test_a_customer_lists_their_own_orders_the_newest_first(gateway: Gatew
     assert [order["id"] for order in listed] == sorted((order["id"] for order in placed), reverse=True)
     assert listed[-1] == {
         "id": placed[0]["id"],
+        "number": placed[0]["number"],
         "user_id": user_id,
         "status": "FAILED",
         "reason": "OUT_OF_STOCK",

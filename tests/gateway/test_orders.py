@@ -12,6 +12,7 @@ import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from domain.ids import new_id
+from domain.order_numbers import parse_order_number
 from domain.saga import OrderInput
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
@@ -94,6 +95,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
     assert "idempotency-replayed" not in response.headers
     assert order == {
         "id": order["id"],
+        "number": order["number"],
         "status": "RECEIVED",
         "reason": None,
         "currency": "EUR",
@@ -107,6 +109,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "client_secret": None,
         "transitions": [{"seq": 1, "from": None, "to": "RECEIVED", "reason": None, "at": order["created_at"]}],
     }
+    assert parse_order_number(order["number"]) == order["number"]
     assert datetime.fromisoformat(order["created_at"]).tzinfo == UTC
     assert (await gateway.http.get(response.headers["location"], headers=customer)).json() == order
 
@@ -223,3 +226,45 @@ async def test_an_admin_reads_every_order_and_may_place_one(gateway: Gateway) ->
 
     assert (read.status_code, read.json()) == (200, placed)
     assert own.status_code == 202
+
+
+async def test_an_order_is_read_by_its_number_wherever_an_id_is_taken(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    order = (await place(gateway, order_body(), {**owner, **AT_ONCE})).json()
+    written = order["number"].replace("-", "").lower()
+
+    read = await gateway.http.get(f"/v1/orders/{written}", headers=owner)
+    refunds = await gateway.http.get(f"/v1/orders/{order['number']}/refunds", headers=owner)
+    timeline = await gateway.http.get(f"/v1/orders/{order['number']}/timeline", headers=owner)
+    cancelled = await gateway.http.post(
+        f"/v1/orders/{order['number']}/cancel", json={}, headers={"Idempotency-Key": new_id(), **owner, **AT_ONCE}
+    )
+
+    assert (read.status_code, read.json()) == (200, order)
+    assert (refunds.status_code, refunds.json()) == (200, {"items": []})
+    assert timeline.status_code == 200
+    assert (cancelled.status_code, cancelled.json()["id"]) == (202, order["id"])
+
+
+async def test_anothers_number_answers_exactly_like_a_missing_one(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    _, stranger = await sign_up(gateway)
+    number = (await place(gateway, order_body(), {**owner, **AT_ONCE})).json()["number"]
+
+    others = await gateway.http.get(f"/v1/orders/{number}", headers=stranger)
+    missing = await gateway.http.get("/v1/orders/0000-0000", headers=stranger)
+
+    assert others.status_code == missing.status_code == 404
+    assert others.text.replace(number, "0000-0000") == missing.text
+
+
+async def test_what_is_neither_id_nor_number_is_refused_in_words(gateway: Gateway) -> None:
+    response = await gateway.http.get("/v1/orders/7KQ2", headers=bearer(CallerRole.CUSTOMER))
+
+    assert response.status_code == 400
+    assert response.json()["errors"] == [
+        {
+            "field": "order_id",
+            "message": "must be a UUID in lower case with hyphens, or an order's number such as 7KQ2-M9XD",
+        }
+    ]
