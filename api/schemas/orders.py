@@ -56,9 +56,13 @@ class Cancellation(Request, frozen=True, kw_only=True):
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One line of an order; `unit_price` in minor units, null until the order is priced."""
+    """One line of an order, where the customer named it.
+
+    `name` and `unit_price`, in minor units, are those that the product had when the order was priced; null until then.
+    """
 
     product_id: str
+    name: str | None
     quantity: int
     unit_price: int | None
 

@@ -81,7 +81,7 @@ class _Line:
 def render(
     template: Template, event: OrderTransitioned, *, customer: str, product_names: Mapping[str, str]
 ) -> RenderedMail:
-    """Write the mail. A product that has no name in `product_names` appears with its id.
+    """Write the mail. A product whose name is neither in the event nor in `product_names` appears with its id.
 
     Raises:
         jinja2.TemplateError: a template asks for what the event does not have; a defect.
@@ -92,7 +92,7 @@ def render(
         "at": _moment(from_timestamp(event.at)),
         "lines": [
             _Line(
-                name=product_names.get(line.product_id, line.product_id),
+                name=line.name or product_names.get(line.product_id, line.product_id),
                 quantity=line.quantity,
                 unit_price=format_money(line.unit_price, event.currency),
                 total=format_money(line.quantity * line.unit_price, event.currency),

@@ -122,7 +122,7 @@ class NotificationService:
         order = event.data
         recipient, names = await asyncio.gather(
             self._directory.recipient(order.user_id),
-            self._directory.product_names(line.product_id for line in order.lines),
+            self._directory.product_names(line.product_id for line in order.lines if not line.name),
         )
         mail = render(event.template, order, customer=recipient.name, product_names=names)
         return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)

@@ -15,7 +15,6 @@ def to_status(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
 
 def to_new_order(request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine]) -> NewOrder:
     """A checked request as a new order of `user_id`."""
-    lines = sorted(lines, key=lambda line: line.product_id)
     return from_proto(NewOrder, request, user_id=user_id, lines=lines)
 
 

@@ -32,18 +32,21 @@ class Address(Value):
 
 
 class OrderRequest(Value, RequestColumns):
-    """What a customer asks for; lines are sorted by product."""
+    """What a customer asks for; lines as they named them, each product once."""
 
     lines: list[OrderLine]
 
     def saga_input(
         self, order_id: str, policy: SagaPolicy, *, waited: timedelta = timedelta(), is_repair: bool = False
     ) -> OrderInput:
-        """What the order's saga starts with: no name, no address; `waited` since it was accepted."""
+        """What the order's saga starts with: no name, no address; `waited` since it was accepted.
+
+        Its lines are sorted by product, as they are locked.
+        """
         return OrderInput(
             order_id=order_id,
             user_id=self.user_id,
-            lines=self.lines,
+            lines=sorted(self.lines, key=lambda line: line.product_id),
             currency=self.currency,
             payment_method=self.payment_method,
             expected_total=self.expected_total,
@@ -92,7 +95,7 @@ class Acceptance:
 
 
 class OrderItem(Value, ItemColumns):
-    """A line of an order."""
+    """A line of an order; orders have theirs as the customer named them."""
 
 
 class Transition(Value, TransitionColumns):
@@ -178,9 +181,12 @@ class OrderState(Value, OrderColumns, VersionColumns):
         moved = self._moved(mark.to_status, reason=mark.reason, at=at)
         if pricing is None:
             return moved
-        prices = {line.product_id: line.unit_price for line in pricing.lines}
+        lines = {line.product_id: line for line in pricing.lines}
         items = [
-            item.model_copy(update={"unit_price": prices.get(item.product_id, item.unit_price)}) for item in self.items
+            item.model_copy(update={"unit_price": line.unit_price, "name": line.name or None})
+            if (line := lines.get(item.product_id))
+            else item
+            for item in self.items
         ]
         priced = {
             "total": pricing.total,

@@ -167,8 +167,8 @@ def _of_lines(order: Order) -> Section:
 
     return Section(
         "items",
-        ("product", "quantity", "unit_price"),
-        [(item.product_id, item.quantity, price(item.unit_price)) for item in order.items],
+        ("product", "name", "quantity", "unit_price"),
+        [(item.product_id, item.name, item.quantity, price(item.unit_price)) for item in order.items],
     )
 
 

@@ -27,9 +27,9 @@ _ACCEPT: Final = with_events(f"""
           FROM changed
     ),
     item AS (
-        INSERT INTO order_items (order_id, product_id, quantity)
-        SELECT subject_id, product_id, quantity
-          FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int)
+        INSERT INTO order_items (order_id, product_id, quantity, position)
+        SELECT subject_id, product_id, quantity, position
+          FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int, position int)
     ),
     transition AS (
         INSERT INTO order_transitions (order_id, seq, to_status, cause_id, at)
@@ -37,7 +37,7 @@ _ACCEPT: Final = with_events(f"""
     )
 """)  # noqa: S608 - put together from constants
 _ITEMS: Final[LiteralString] = f"""
-    (SELECT json_agg({json_object(ItemColumns)} ORDER BY product_id)
+    (SELECT json_agg({json_object(ItemColumns)} ORDER BY position, product_id)
        FROM order_items WHERE order_id = orders.id) AS items
 """  # noqa: S608 - put together from constants
 _READ: Final = f"""
@@ -58,9 +58,9 @@ _MOVE: Final = with_events(f"""
         RETURNING id
     ),
     priced AS (
-        UPDATE order_items SET unit_price = price.unit_price
-          FROM changed, json_to_recordset(%(prices)s::json) AS price (product_id uuid, unit_price bigint)
-         WHERE order_items.order_id = changed.id AND order_items.product_id = price.product_id
+        UPDATE order_items SET unit_price = line.unit_price, name = line.name
+          FROM changed, json_to_recordset(%(priced)s::json) AS line (product_id uuid, unit_price bigint, name text)
+         WHERE order_items.order_id = changed.id AND order_items.product_id = line.product_id
     ),
     transition AS (
         INSERT INTO order_transitions (order_id, seq, from_status, to_status, reason, cause_id, at)
@@ -78,7 +78,7 @@ def _request_of(order: LiteralString) -> LiteralString:
     """What an order was asked for, from the row of that name."""
     return f"""
         {order}.id, {order}.created_at, {columns(RequestColumns, of=order)},
-        (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY product_id)
+        (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY position)
            FROM order_items WHERE order_id = {order}.id) AS lines
     """  # noqa: S608 - put together from constants
 
@@ -120,7 +120,10 @@ class OrderRepository:
                 **new.model_dump(exclude={"lines", "shipping_address"}),
                 number=acceptance.number,
                 shipping_address=new.shipping_address.model_dump_json(),
-                lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
+                lines=encode_rows(
+                    {"product_id": line.product_id, "quantity": line.quantity, "position": position}
+                    for position, line in enumerate(new.lines)
+                ),
                 cause_id=acceptance.cause_id,
                 at=acceptance.at,
                 start_after=acceptance.start_after,
@@ -180,7 +183,7 @@ class OrderRepository:
         Returns:
             False, and nothing is changed, when the order has moved since `origin` was read.
         """
-        prices = [{"product_id": item.product_id, "unit_price": item.unit_price} for item in moved.items]
+        priced = [item.model_dump(exclude={"quantity"}) for item in moved.items]
         changed = await self._connection.execute(
             _MOVE,
             order_id=moved.id,
@@ -193,7 +196,7 @@ class OrderRepository:
             seq=moved.seq,
             at=moved.updated_at,
             cause_id=cause_id,
-            prices=encode_rows(prices if moved.items != origin.items else ()),
+            priced=encode_rows(priced if moved.items != origin.items else ()),
             events=encode_events([event]),
         )
         return changed == 1

@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0007"
+SCHEMA: Final = "0008"
 """Revision of the migrations that makes these tables."""
 
 
@@ -97,11 +97,12 @@ class OfOrder(SQLModel):
 
 
 class ItemColumns(SQLModel):
-    """A quantity of one product, with its price in minor units once the order is priced."""
+    """A quantity of one product, with its price in minor units and its name once the order is priced."""
 
     product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     quantity: int
     unit_price: int | None = Field(default=None, sa_type=BigInteger)
+    name: str | None = Field(default=None, sa_type=Text)
 
 
 class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
@@ -109,6 +110,9 @@ class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
 
     __tablename__ = "order_items"
     __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Where the customer named it, from 0; all 0 in orders from before this was kept."""
 
 
 class TransitionColumns(SQLModel):

@@ -65,7 +65,7 @@ def open_every_order(gateway: Gateway, *, unit_price: int, payment: bool = True)
         deadline = Timestamp()
         deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=order.payment_window_seconds))
         lines = [
-            PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=unit_price)
+            PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=unit_price, name="Mug")
             for line in order.lines
         ]
         request = pb.MarkPendingRequest(
@@ -101,7 +101,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "currency": "EUR",
         "total": None,
         "refunded": 0,
-        "items": [{"product_id": product_id, "quantity": 1, "unit_price": None}],
+        "items": [{"product_id": product_id, "name": None, "quantity": 1, "unit_price": None}],
         "shipping_address": {**body["shipping_address"], "line2": None},
         "created_at": order["created_at"],
         "payment_deadline": None,
@@ -140,7 +140,7 @@ async def test_a_pending_order_is_shown_even_when_its_client_secret_cannot_be_ha
 
     order = response.json()
     assert (response.status_code, order["status"], order["total"]) == (201, "PENDING", 6_250)
-    assert order["items"] == [{"product_id": product_id, "quantity": 5, "unit_price": 1_250}]
+    assert order["items"] == [{"product_id": product_id, "name": "Mug", "quantity": 5, "unit_price": 1_250}]
     assert order["payment_id"]
     assert datetime.fromisoformat(order["payment_deadline"]) > datetime.now(UTC) + timedelta(seconds=800)
     assert order["client_secret"] is None

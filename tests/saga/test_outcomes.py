@@ -48,6 +48,24 @@ async def test_an_order_with_a_good_card_is_paid(shop: Shop) -> None:
     assert await shop.disagreements(run) == []
 
 
+async def test_an_order_keeps_names_and_prices_as_they_were_and_the_carts_order(shop: Shop) -> None:
+    plate, mug, cup = [await shop.product(name=name) for name in ("Plate", "Mug", "Cup")]
+    cart = [(cup, 1), (plate, 2), (mug, 1)]
+    run = await shop.place(*cart, payment_method=VISA, wait=10)
+    await shop.rename(mug, "Beaker")
+    await shop.set_price(mug, 1)
+    await shop.products.delete(cup, expected_versions=())
+    await shop.deliver_events()
+
+    assert await ending(shop, run) == ("PAID", None)
+    assert [(item.product_id, item.name, item.unit_price) for item in (await shop.order(run)).items] == [
+        (cup, "Cup", 1_000),
+        (plate, "Plate", 1_000),
+        (mug, "Mug", 1_000),
+    ]
+    assert await shop.disagreements(run) == []
+
+
 async def timers(run: Run) -> list[timedelta]:
     """How long the saga meant to wait, each time that it did."""
     events = (await run.fetch_history()).events
