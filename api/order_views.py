@@ -21,7 +21,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 async def show_order(order: pb.Order, *, caller: Caller, services: Services) -> Order:
     """The order as its reader sees it; only its owner gets the client secret, while it is PENDING."""
-    return from_proto(Order, order, client_secret=await _client_secret(order, caller=caller, services=services))
+    return from_proto(
+        Order,
+        order,
+        metadata=dict(order.shop_metadata),
+        client_secret=await _client_secret(order, caller=caller, services=services),
+    )
 
 
 def show_summary(order: pb.OrderSummary) -> OrderSummary:

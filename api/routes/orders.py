@@ -67,7 +67,7 @@ async def place_order(
     with Violations() as violations:
         check_key(violations, idempotency_key)
         lines = merge_lines(data.lines, violations)
-    message = to_proto(pb.CreateOrderRequest, data, lines=lines)
+    message = to_proto(pb.CreateOrderRequest, data, lines=lines, shop_metadata=data.metadata)
     answer = await send(
         services.order.CreateOrder,
         message,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 from domain.emails import MAX_EMAIL
 from domain.ids import WRITTEN_ID
+from domain.limits import MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE
 from domain.money import EXPONENTS, MAX_AMOUNT
+
+_NO_NUL: Final = r"^[^\x00]*$"
 
 
 def text(longest: int, *, shortest: int = 1) -> Meta:
@@ -16,7 +19,7 @@ def text(longest: int, *, shortest: int = 1) -> Meta:
     return Meta(
         min_length=shortest,
         max_length=longest,
-        pattern=r"^[^\x00]*$",
+        pattern=_NO_NUL,
         description=f"text of {shortest} to {longest} characters, none of them NUL",
     )
 
@@ -63,6 +66,29 @@ Country = Annotated[
         max_length=2,
         description="an ISO 3166-1 alpha-2 country code in capitals, for example DE",
         examples=["DE"],
+    ),
+]
+
+_METADATA_KEY: Final = Meta(
+    min_length=1,
+    max_length=MAX_METADATA_KEY,
+    pattern=r"^[^\x00-\x1f\x7f\[\]]*$",
+    description=f"text of 1 to {MAX_METADATA_KEY} characters, none of them a square bracket or a control character",
+)
+Metadata = Annotated[
+    dict[Annotated[str, _METADATA_KEY], Annotated[str, text(MAX_METADATA_VALUE, shortest=0)]],
+    Meta(
+        max_length=MAX_METADATA_KEYS,
+        description=f"an object of at most {MAX_METADATA_KEYS} keys, with text as their values",
+        examples=[{"cart": "web-4711"}],
+        # Litestar documents no bounds of objects by itself
+        extra_json_schema={
+            "extra": {
+                "max_properties": MAX_METADATA_KEYS,
+                "property_names": {"minLength": 1, "maxLength": MAX_METADATA_KEY, "pattern": _METADATA_KEY.pattern},
+                "additional_properties": {"type": "string", "maxLength": MAX_METADATA_VALUE, "pattern": _NO_NUL},
+            }
+        },
     ),
 ]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Amount, Country, Currency, Id, Request, text, whole
+from api.schemas.fields import Amount, Country, Currency, Id, Metadata, Request, text, whole
 from domain.limits import MAX_ADDRESS_LINE, MAX_CITY, MAX_NOTE, MAX_PAYMENT_METHOD, MAX_POSTAL_CODE, MAX_RECIPIENT
 from domain.orders import (
     DEFAULT_PAYMENT_WINDOW_SECONDS,
@@ -47,6 +47,7 @@ class NewOrder(Request, frozen=True, kw_only=True):
     payment_method: Annotated[str, text(MAX_PAYMENT_METHOD)] | None = None
     expected_total: Amount | None = None
     payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] = DEFAULT_PAYMENT_WINDOW_SECONDS
+    metadata: Metadata = field(default_factory=dict)
 
 
 class Cancellation(Request, frozen=True, kw_only=True):
@@ -83,6 +84,7 @@ class Order(Struct, frozen=True, kw_only=True):
     `number` is what people call it: whoever reads it out may leave the hyphen out, and take O for 0, I or L for 1.
     `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
     `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
+    `metadata` is what came with it from the shop, which nothing of ours reads.
     `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
     """
 
@@ -95,6 +97,7 @@ class Order(Struct, frozen=True, kw_only=True):
     refunded: int
     items: list[Item]
     shipping_address: Address
+    metadata: dict[str, str]
     created_at: datetime
     payment_deadline: datetime | None
     payment_id: str | None

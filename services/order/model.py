@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlmodel import Field
+
 from domain.orders import OrderLine, OrderStatus, PricedLine, refunded_status
 from domain.saga import OrderInput, SagaPolicy
 from runtime.idempotency import IdempotentRequest
@@ -61,6 +63,7 @@ class NewOrder(OrderRequest):
     """An order to accept."""
 
     shipping_address: Address
+    shop_metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class AcceptedOrder(OrderRequest):
@@ -107,6 +110,7 @@ class Order(Value, OrderColumns):
 
     items: list[OrderItem]
     shipping_address: Address
+    shop_metadata: dict[str, str]
     transitions: list[Transition]
 
     @property

@@ -101,6 +101,7 @@ class OrderOnCall:
         sections = [
             _of_order(order),
             _of_lines(order),
+            Section("metadata", ("key", "value"), sorted(order.shop_metadata.items())),
             events_section(events),
             *_of_workflow(workflow, await self._read(workflow)),
         ]

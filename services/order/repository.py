@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final, LiteralString
 
 from psycopg.errors import UniqueViolation
@@ -20,10 +21,10 @@ ORDERS_CHANNEL: Final = "orders"
 _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
     received AS (
-        INSERT INTO orders ({columns(RequestColumns)}, id, number, status, refunded, shipping_address, seq, created_at,
-                            updated_at, attempts, next_attempt_at, traceparent)
-        SELECT {parameters(RequestColumns)}, subject_id, %(number)s, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1,
-               %(at)s, %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
+        INSERT INTO orders ({columns(RequestColumns)}, id, number, status, refunded, shipping_address, shop_metadata,
+                            seq, created_at, updated_at, attempts, next_attempt_at, traceparent)
+        SELECT {parameters(RequestColumns)}, subject_id, %(number)s, 'RECEIVED', 0, %(shipping_address)s::jsonb,
+               %(shop_metadata)s::jsonb, 1, %(at)s, %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
           FROM changed
     ),
     item AS (
@@ -41,7 +42,7 @@ _ITEMS: Final[LiteralString] = f"""
        FROM order_items WHERE order_id = orders.id) AS items
 """  # noqa: S608 - put together from constants
 _READ: Final = f"""
-    SELECT {columns(OrderColumns)}, shipping_address, {_ITEMS},
+    SELECT {columns(OrderColumns)}, shipping_address, shop_metadata, {_ITEMS},
            (SELECT json_agg({json_object(TransitionColumns)} ORDER BY seq)
               FROM order_transitions WHERE order_id = orders.id) AS transitions
       FROM orders WHERE id = %(order_id)s
@@ -117,9 +118,10 @@ class OrderRepository:
             accepted = await self._connection.execute(
                 _ACCEPT,
                 **acceptance.request.claim(acceptance.order_id),
-                **new.model_dump(exclude={"lines", "shipping_address"}),
+                **new.model_dump(exclude={"lines", "shipping_address", "shop_metadata"}),
                 number=acceptance.number,
                 shipping_address=new.shipping_address.model_dump_json(),
+                shop_metadata=json.dumps(new.shop_metadata),
                 lines=encode_rows(
                     {"product_id": line.product_id, "quantity": line.quantity, "position": position}
                     for position, line in enumerate(new.lines)

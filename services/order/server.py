@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -12,6 +13,9 @@ from domain.limits import (
     MAX_CAUSE_ID,
     MAX_CITY,
     MAX_IDEMPOTENCY_KEY,
+    MAX_METADATA_KEY,
+    MAX_METADATA_KEYS,
+    MAX_METADATA_VALUE,
     MAX_NOTE,
     MAX_PAGE_SIZE,
     MAX_PAYMENT_METHOD,
@@ -69,6 +73,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
                 largest=MAX_PAYMENT_WINDOW_SECONDS,
             )
             _check_address(violations, request.shipping_address)
+            _check_metadata(violations, request.shop_metadata)
         created = await self._service.create(
             to_new_order(request, user_id=caller.id, lines=lines),
             idempotency_key=request.idempotency_key,
@@ -166,6 +171,14 @@ def _check_address(violations: Violations, address: pb.Address) -> None:
     violations.check_text(f"{field}.postal_code", address.postal_code, longest=MAX_POSTAL_CODE)
     if not (len(address.country) == 2 and address.country.isascii() and address.country.isupper()):
         violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
+
+
+def _check_metadata(violations: Violations, metadata: Mapping[str, str]) -> None:
+    if len(metadata) > MAX_METADATA_KEYS:
+        violations.add("metadata", f"must have at most {MAX_METADATA_KEYS} keys")
+    for key, value in metadata.items():
+        violations.check_text("metadata", key, longest=MAX_METADATA_KEY)
+        violations.check_text(f"metadata.{key}", value, shortest=0, longest=MAX_METADATA_VALUE)
 
 
 def grpc_service(components: OrderComponents) -> GrpcService:

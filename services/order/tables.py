@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, UniqueConstraint, Uuid, func
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, UniqueConstraint, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0008"
+SCHEMA: Final = "0009"
 """Revision of the migrations that makes these tables."""
 
 
@@ -84,6 +84,10 @@ class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, t
     )
 
     shipping_address: dict[str, str] = Field(sa_type=JSONB)
+    shop_metadata: dict[str, str] = Field(
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'")}
+    )
+    """What the shop keeps with it; nothing of ours reads it."""
     saga_seen_at: datetime | None = timestamp(default=None, nullable=True)
     """When the order was found to have a workflow; most orders leave RECEIVED before anybody has to look."""
     moved_at: datetime = timestamp(sa_column_kwargs={"server_default": func.now()})

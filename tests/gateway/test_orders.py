@@ -103,6 +103,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "refunded": 0,
         "items": [{"product_id": product_id, "name": None, "quantity": 1, "unit_price": None}],
         "shipping_address": {**body["shipping_address"], "line2": None},
+        "metadata": {},
         "created_at": order["created_at"],
         "payment_deadline": None,
         "payment_id": None,
@@ -268,3 +269,38 @@ async def test_what_is_neither_id_nor_number_is_refused_in_words(gateway: Gatewa
             "message": "must be a UUID in lower case with hyphens, or an order's number such as 7KQ2-M9XD",
         }
     ]
+
+
+async def test_an_order_keeps_what_the_shop_gave_it(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    metadata = {"cart": "web-4711", "Ünïcode ☃": "", **{f"key {n}": "v" * 500 for n in range(48)}}
+    key = new_id()
+
+    placed = await place(gateway, order_body(metadata=metadata), {**customer, **AT_ONCE}, key)
+    read = await gateway.http.get(placed.headers["location"], headers=customer)
+    other = await place(gateway, order_body(metadata={}), {**customer, **AT_ONCE}, key)
+
+    assert placed.json()["metadata"] == read.json()["metadata"] == metadata
+    assert other.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field", "message"),
+    [
+        ({"": "x"}, "metadata", "each of its keys must be text of 1 to 40 characters"),
+        ({"a[b]": "x"}, "metadata", "none of them a square bracket"),
+        ({"a\r\nb": "x"}, "metadata", "or a control character"),
+        ({"a": 7}, "metadata.a", "must be text of 0 to 500 characters"),
+        ({"a": "x" * 501}, "metadata.a", "must be text of 0 to 500 characters"),
+        ({f"key {n}": "" for n in range(51)}, "metadata", "must be an object of at most 50 keys"),
+    ],
+)
+async def test_metadata_that_does_not_fit_is_named(
+    gateway: Gateway, metadata: dict[str, Any], field: str, message: str
+) -> None:
+    response = await place(gateway, order_body(metadata=metadata), bearer(CallerRole.CUSTOMER))
+
+    assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
