@@ -29,6 +29,7 @@ MAX_RECIPIENT: Final = 200
 """Of the name in a postal address."""
 MAX_ADDRESS_LINE: Final = 200
 MAX_CITY: Final = 100
+MAX_REGION: Final = 100
 MAX_POSTAL_CODE: Final = 20
 
 MAX_CAUSE_ID: Final = 200

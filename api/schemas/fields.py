@@ -10,6 +10,8 @@ from domain.emails import MAX_EMAIL
 from domain.ids import WRITTEN_ID
 from domain.limits import MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE
 from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.texts import PLAIN_LINE, PLAIN_LINE_RULE
+from runtime.postal_addresses import COUNTRIES
 
 _NO_NUL: Final = r"^[^\x00]*$"
 
@@ -21,6 +23,16 @@ def text(longest: int, *, shortest: int = 1) -> Meta:
         max_length=longest,
         pattern=_NO_NUL,
         description=f"text of {shortest} to {longest} characters, none of them NUL",
+    )
+
+
+def plain_line(longest: int) -> Meta:
+    """Text of so many characters that other people are shown, see `domain.texts`."""
+    return Meta(
+        min_length=1,
+        max_length=longest,
+        pattern=PLAIN_LINE,
+        description=f"a line of 1 to {longest} characters {PLAIN_LINE_RULE}",
     )
 
 
@@ -62,7 +74,7 @@ Currency = Annotated[
 Country = Annotated[
     str,
     Meta(
-        pattern="^[A-Z]{2}$",
+        pattern=f"^({'|'.join(sorted(COUNTRIES))})$",
         max_length=2,
         description="an ISO 3166-1 alpha-2 country code in capitals, for example DE",
         examples=["DE"],

@@ -7,8 +7,16 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Amount, Country, Currency, Id, Metadata, Request, text, whole
-from domain.limits import MAX_ADDRESS_LINE, MAX_CITY, MAX_NOTE, MAX_PAYMENT_METHOD, MAX_POSTAL_CODE, MAX_RECIPIENT
+from api.schemas.fields import Amount, Country, Currency, Id, Metadata, Request, plain_line, text, whole
+from domain.limits import (
+    MAX_ADDRESS_LINE,
+    MAX_CITY,
+    MAX_NOTE,
+    MAX_PAYMENT_METHOD,
+    MAX_POSTAL_CODE,
+    MAX_RECIPIENT,
+    MAX_REGION,
+)
 from domain.orders import (
     DEFAULT_PAYMENT_WINDOW_SECONDS,
     MAX_LINES,
@@ -26,13 +34,18 @@ class Line(Request, frozen=True, kw_only=True):
 
 
 class Address(Request, frozen=True, kw_only=True):
-    """A postal address."""
+    """A postal address.
 
-    name: Annotated[str, text(MAX_RECIPIENT)]
-    line1: Annotated[str, text(MAX_ADDRESS_LINE)]
-    line2: Annotated[str, text(MAX_ADDRESS_LINE)] | None = None
-    city: Annotated[str, text(MAX_CITY)]
-    postal_code: Annotated[str, text(MAX_POSTAL_CODE)]
+    Which of `city`, `region` (state, province, prefecture, …) and `postal_code` there must be, and which regions and
+    postal codes there are, the country says: a US address needs all three, one in Hong Kong only its region.
+    """
+
+    name: Annotated[str, plain_line(MAX_RECIPIENT)]
+    line1: Annotated[str, plain_line(MAX_ADDRESS_LINE)]
+    line2: Annotated[str, plain_line(MAX_ADDRESS_LINE)] | None = None
+    city: Annotated[str, plain_line(MAX_CITY)] | None = None
+    region: Annotated[str, plain_line(MAX_REGION)] | None = None
+    postal_code: Annotated[str, plain_line(MAX_POSTAL_CODE)] | None = None
     country: Country
 
 

@@ -29,6 +29,8 @@ class Address(Value):
     line1: str
     line2: str
     city: str
+    region: str = ""
+    """Not there in what was kept before addresses had one."""
     postal_code: str
     country: str
 

@@ -22,6 +22,7 @@ from domain.limits import (
     MAX_POSTAL_CODE,
     MAX_REASON,
     MAX_RECIPIENT,
+    MAX_REGION,
 )
 from domain.money import MAX_AMOUNT
 from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
@@ -32,6 +33,7 @@ from runtime.cursors import encode_cursor
 from runtime.identity import Part
 from runtime.on_call import on_call_service
 from runtime.permissions import USERS, allow
+from runtime.postal_addresses import COUNTRIES, find_address_faults
 from runtime.process import Lifecycle
 from runtime.protos import to_proto
 from runtime.rpc_server import GrpcService, serve
@@ -164,13 +166,19 @@ def _check_cause(violations: Violations, order_id: str, cause_id: str) -> None:
 
 def _check_address(violations: Violations, address: pb.Address) -> None:
     field = "shipping_address"
-    violations.check_text(f"{field}.name", address.name, longest=MAX_RECIPIENT)
-    violations.check_text(f"{field}.line1", address.line1, longest=MAX_ADDRESS_LINE)
-    violations.check_text(f"{field}.line2", address.line2, shortest=0, longest=MAX_ADDRESS_LINE)
-    violations.check_text(f"{field}.city", address.city, longest=MAX_CITY)
-    violations.check_text(f"{field}.postal_code", address.postal_code, longest=MAX_POSTAL_CODE)
-    if not (len(address.country) == 2 and address.country.isascii() and address.country.isupper()):
+    violations.check_plain_line(f"{field}.name", address.name, longest=MAX_RECIPIENT)
+    violations.check_plain_line(f"{field}.line1", address.line1, longest=MAX_ADDRESS_LINE)
+    violations.check_plain_line(f"{field}.line2", address.line2, shortest=0, longest=MAX_ADDRESS_LINE)
+    violations.check_plain_line(f"{field}.city", address.city, shortest=0, longest=MAX_CITY)
+    violations.check_plain_line(f"{field}.region", address.region, shortest=0, longest=MAX_REGION)
+    violations.check_plain_line(f"{field}.postal_code", address.postal_code, shortest=0, longest=MAX_POSTAL_CODE)
+    if address.country not in COUNTRIES:
         violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
+        return
+    for part, fault in find_address_faults(
+        country=address.country, city=address.city, region=address.region, postal_code=address.postal_code
+    ):
+        violations.add(f"{field}.{part}", fault)
 
 
 def _check_metadata(violations: Violations, metadata: Mapping[str, str]) -> None:

@@ -102,7 +102,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "total": None,
         "refunded": 0,
         "items": [{"product_id": product_id, "name": None, "quantity": 1, "unit_price": None}],
-        "shipping_address": {**body["shipping_address"], "line2": None},
+        "shipping_address": {**body["shipping_address"], "line2": None, "region": None},
         "metadata": {},
         "created_at": order["created_at"],
         "payment_deadline": None,
@@ -304,3 +304,51 @@ async def test_metadata_that_does_not_fit_is_named(
     [error] = response.json()["errors"]
     assert error["field"] == field
     assert message in error["message"]
+
+
+def address(**changes: Any) -> dict[str, Any]:
+    return {**order_body()["shipping_address"], **changes}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        address(country="HK", region="Kowloon", city=None, postal_code=None),
+        address(country="US", city="Springfield", region="IL", postal_code="62704"),
+        address(name="محمد", city="Αθήνα"),
+    ],
+)
+async def test_an_address_is_kept_as_its_country_writes_it(gateway: Gateway, written: dict[str, Any]) -> None:
+    _, customer = await sign_up(gateway)
+
+    placed = await place(gateway, order_body(shipping_address=written), {**customer, **AT_ONCE})
+
+    assert placed.status_code == 202
+    assert placed.json()["shipping_address"] == {"line2": None, "region": None, **written}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"country": "ZZ"}, "country"),
+        ({"country": "de"}, "country"),
+        ({"country": "US"}, "region"),
+        ({"postal_code": None}, "postal_code"),
+        ({"postal_code": "1234"}, "postal_code"),
+        ({"city": None}, "city"),
+        ({"name": "\u202eadA"}, "name"),
+        ({"city": "Town\r\nBcc: all@example.test"}, "city"),
+        ({"line1": "1 High\u200bStreet"}, "line1"),
+        ({"line2": "\t"}, "line2"),
+        ({"region": " "}, "region"),
+    ],
+)
+async def test_an_address_that_nobody_can_deliver_to_is_named(
+    gateway: Gateway, changes: dict[str, Any], field: str
+) -> None:
+    body = order_body(shipping_address=address(**changes))
+
+    response = await place(gateway, body, bearer(CallerRole.CUSTOMER))
+
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == [f"shipping_address.{field}"]

@@ -42,7 +42,7 @@ def test_every_fault_is_named_at_once() -> None:
     body = {
         "lines": [{"product_id": "x", "quantity": 0, "colour": "red"}, {"quantity": "2"}, 7],
         "currency": "eur",
-        "shipping_address": {"name": "", "line1": "1 High Street", "city": 5, "country": "de", "line2": None},
+        "shipping_address": {"name": "", "line1": "1 High Street", "city": 5, "postal_code": "", "country": "de"},
         "payment_window_seconds": 86_401,
         "expected_total": -1,
         "coupon": "SPRING",
