@@ -53,7 +53,9 @@ _html = Environment(
 )
 _SUBJECTS: Final = {
     Template.ORDER_PLACED: _text.from_string("Your order: set aside until {{ deadline }}"),
-    Template.ORDER_PAID: _text.from_string("Your receipt: we received {{ total }}"),
+    Template.ORDER_PAID: _text.from_string(
+        "{% if is_free %}We have your order{% else %}Your receipt: we received {{ total }}{% endif %}"
+    ),
     Template.ORDER_FAILED: _text.from_string("Your order could not be completed"),
     Template.ORDER_CANCELLED: _text.from_string("Your order was cancelled"),
     Template.ORDER_REFUNDED: _text.from_string("Your refund: we have given {{ refund }} back to you"),
@@ -114,6 +116,7 @@ def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str | bool]:
     facts: dict[str, str | bool] = {}
     if event.HasField("total"):
         facts["total"] = format_money(event.total, event.currency)
+        facts["is_free"] = event.total == 0
     if event.HasField("payment_deadline"):
         facts["deadline"] = _moment(from_timestamp(event.payment_deadline))
     if event.refund_amount:

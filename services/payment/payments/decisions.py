@@ -17,7 +17,8 @@ NO_CURRENCY: Final = "XXX"
 
 
 def opened(new: NewPayment, *, at: datetime) -> Payment:
-    """The payment that an order is opened with."""
+    """The payment that an order is opened with; one of nothing needs nobody to pay it."""
+    is_free = new.amount == 0
     return Payment(
         id=new.id,
         order_id=new.order_id,
@@ -25,7 +26,8 @@ def opened(new: NewPayment, *, at: datetime) -> Payment:
         amount=new.amount,
         currency=new.currency,
         payment_method=new.payment_method,
-        status=PaymentStatus.OPENING,
+        status=PaymentStatus.SUCCEEDED if is_free else PaymentStatus.OPENING,
+        currency_received=new.currency if is_free else None,
         generation_at=at,
         seq=1,
         created_at=at,

@@ -36,15 +36,18 @@ class PaymentService:
         self._clock = clock
 
     def check_amount(self, amount: int, currency: str) -> None:
-        """Whether Stripe can be asked for an amount at all.
+        """Whether an order may cost so much: nothing, or what Stripe can be asked for.
 
         Raises:
-            PaymentRejected: it cannot, and why.
+            PaymentRejected: it may not, and why.
         """
-        check_chargeable(amount, currency)
+        if amount:
+            check_chargeable(amount, currency)
 
     async def open(self, new: NewPayment) -> Payment:
         """Open the order's payment, and try to take the money if a payment method came with it. A decline is an answer.
+
+        A payment of nothing has succeeded with that, and Stripe never hears of it.
 
         Raises:
             PaymentRejected: Stripe does not take the amount or the payment method.
@@ -52,7 +55,7 @@ class PaymentService:
             PaymentDiffers: the order has a payment of another customer, amount, currency or payment method.
             StripeUnavailable: repeat.
         """
-        check_chargeable(new.amount, new.currency)
+        self.check_amount(new.amount, new.currency)
         async with self._turns.turn(new.order_id):
             opened = decisions.opened(new, at=self._clock())
             payment = await self._store.add(opened, update=PaymentUpdate(type="payment.created"))
@@ -60,7 +63,7 @@ class PaymentService:
                 raise PaymentVoided(new.order_id)
             if _terms(payment) != _terms(new):
                 raise PaymentDiffers(new.order_id)
-            if payment.closing:
+            if payment.closing or payment.status.is_final:
                 return payment
             try:
                 if payment.intent_id is None:
