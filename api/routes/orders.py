@@ -63,6 +63,10 @@ async def place_order(
     201 once it is PENDING, with the `client_secret` to pay with, or FAILED, with its reason; 202 when that takes longer
     than `Prefer: wait=N`. A repeat answers with the first status code and the order as it is now; 409
     `idempotency-key-in-use` when it would have to wait for longer than it asks for.
+
+    A customer may have so many unpaid orders, holding so many units together: 409 `too-many-open-orders` or
+    `too-many-held-units` beyond that, and 422 `payment-window-too-long` where they would have longer to pay than the
+    shop allows.
     """
     with Violations() as violations:
         check_key(violations, idempotency_key)

@@ -18,7 +18,6 @@ from domain.limits import (
     MAX_REGION,
 )
 from domain.orders import (
-    DEFAULT_PAYMENT_WINDOW_SECONDS,
     MAX_LINES,
     MAX_PAYMENT_WINDOW_SECONDS,
     MAX_QUANTITY,
@@ -50,7 +49,11 @@ class Address(Request, frozen=True, kw_only=True):
 
 
 class NewOrder(Request, frozen=True, kw_only=True):
-    """An order to place. Lines of the same product count as one."""
+    """An order to place. Lines of the same product count as one.
+
+    `payment_window_seconds` is how long its customer has to pay, while its stock is held for them: 900 unless given,
+    never longer than the shop allows.
+    """
 
     lines: Annotated[
         list[Line], Meta(min_length=1, max_length=MAX_LINES, description=f"a list of 1 to {MAX_LINES} lines")
@@ -59,7 +62,7 @@ class NewOrder(Request, frozen=True, kw_only=True):
     shipping_address: Address
     payment_method: Annotated[str, text(MAX_PAYMENT_METHOD)] | None = None
     expected_total: Amount | None = None
-    payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] = DEFAULT_PAYMENT_WINDOW_SECONDS
+    payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] | None = None
     metadata: Metadata = field(default_factory=dict)
 
 

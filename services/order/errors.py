@@ -23,6 +23,17 @@ class OrderNotFound(Refused):
         super().__init__(f"order {reference} not found{why}", order_id=reference)
 
 
+class PaymentWindowTooLong(Refused):
+    """Nobody may take so long to pay."""
+
+    refusal = Refusal.PAYMENT_WINDOW_TOO_LONG
+
+    def __init__(self, *, longest: int) -> None:
+        super().__init__(
+            f"payment_window_seconds must be at most {longest}; leave it out for the usual time", longest=str(longest)
+        )
+
+
 class OrderNotCancellable(Refused):
     """The order ended otherwise, or has been paid."""
 

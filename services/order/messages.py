@@ -13,9 +13,11 @@ def to_status(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
     return enum_mapping(OrderStatus, pb.OrderStatus.DESCRIPTOR).from_proto(status)
 
 
-def to_new_order(request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine]) -> NewOrder:
+def to_new_order(
+    request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine], payment_window_seconds: int
+) -> NewOrder:
     """A checked request as a new order of `user_id`."""
-    return from_proto(NewOrder, request, user_id=user_id, lines=lines)
+    return from_proto(NewOrder, request, user_id=user_id, lines=lines, payment_window_seconds=payment_window_seconds)
 
 
 def to_pending(request: pb.MarkPendingRequest) -> tuple[Mark, Pricing]:

@@ -40,6 +40,11 @@ class OrderRequest(Value, RequestColumns):
 
     lines: list[OrderLine]
 
+    @property
+    def units(self) -> int:
+        """Of all products together."""
+        return sum(line.quantity for line in self.lines)
+
     def saga_input(
         self, order_id: str, policy: SagaPolicy, *, waited: timedelta = timedelta(), is_repair: bool = False
     ) -> OrderInput:
@@ -66,6 +71,17 @@ class NewOrder(OrderRequest):
 
     shipping_address: Address
     shop_metadata: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def content(self) -> dict[str, object]:
+        """What makes it the request that it is, for `runtime.fingerprint`.
+
+        As it was when the first keys were stored: sorted lines, and nothing of what came later where that is not used.
+        """
+        content = self.model_dump(exclude=None if self.shop_metadata else {"shop_metadata"})
+        if not self.shipping_address.region:
+            del content["shipping_address"]["region"]
+        return {**content, "lines": sorted(content["lines"], key=lambda line: line["product_id"])}
 
 
 class AcceptedOrder(OrderRequest):

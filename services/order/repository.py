@@ -12,6 +12,7 @@ from runtime.due_work import DueTable
 from runtime.idempotency import CLAIM_KEY
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, parameters
+from services.order.customer_limits import Holdings
 from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderFilter, OrderState, OrderSummary
 from services.order.tables import ItemColumns, OrderColumns, RequestColumns, TransitionColumns, VersionColumns
 
@@ -86,6 +87,13 @@ def _request_of(order: LiteralString) -> LiteralString:
 
 _ACCEPTED: Final = f"SELECT {_request_of('orders')} FROM orders WHERE id = %(order_id)s"  # noqa: S608 - put together from constants
 
+HOLDINGS: Final = """
+    SELECT count(*) AS orders, coalesce(sum(units), 0)::bigint AS units
+      FROM orders CROSS JOIN LATERAL (
+           SELECT sum(quantity) AS units FROM order_items WHERE order_id = orders.id) AS held
+     WHERE user_id = %(user_id)s AND status IN ('RECEIVED', 'PENDING')
+"""
+
 UNSTARTED: Final = DueTable(
     table="orders",
     key="id",
@@ -136,6 +144,17 @@ class OrderRepository:
                 raise NumberTaken from None
             raise
         return accepted == 1
+
+    async def lock_customer(self, user_id: str) -> None:
+        """Let no other order of this customer come in until the end of the transaction."""
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('customer:' || %(user_id)s, 0))", user_id=user_id
+        )
+
+    async def read_holdings(self, user_id: str) -> Holdings:
+        """What the unpaid orders of this customer come to."""
+        held = await self._connection.fetch_one(Holdings, HOLDINGS, user_id=user_id)
+        return held or Holdings(orders=0, units=0)
 
     async def find_id(self, number: str) -> str | None:
         """The id of the order that has this number."""

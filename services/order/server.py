@@ -25,10 +25,10 @@ from domain.limits import (
     MAX_REGION,
 )
 from domain.money import MAX_AMOUNT
-from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
+from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
-from runtime.caller import current_caller
+from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.identity import Part
 from runtime.on_call import on_call_service
@@ -41,6 +41,7 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.attention.server import AttentionRpcs
 from services.order.bootstrap import OrderComponents, bootstrap
+from services.order.errors import PaymentWindowTooLong
 from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
 
 _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
@@ -58,6 +59,8 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         self._attention = components.attention
         self._desk = components.desk
         self._repairs_itself = components.repairs_itself
+        self._limits = components.customer_limits
+        self._longest_window = components.longest_payment_window
 
     @allow(Part.GATEWAY, *USERS)
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
@@ -68,18 +71,21 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             violations.check_currency("currency", request.currency)
             violations.check_text("payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD)
             violations.check_amount("expected_total", request.expected_total)
-            violations.check_range(
-                "payment_window_seconds",
-                request.payment_window_seconds,
-                smallest=1,
-                largest=MAX_PAYMENT_WINDOW_SECONDS,
-            )
+            if request.HasField("payment_window_seconds"):
+                violations.check_range(
+                    "payment_window_seconds",
+                    request.payment_window_seconds,
+                    smallest=1,
+                    largest=MAX_PAYMENT_WINDOW_SECONDS,
+                )
             _check_address(violations, request.shipping_address)
             _check_metadata(violations, request.shop_metadata)
+        window = self._payment_window(request)
         created = await self._service.create(
-            to_new_order(request, user_id=caller.id, lines=lines),
+            to_new_order(request, user_id=caller.id, lines=lines, payment_window_seconds=window),
             idempotency_key=request.idempotency_key,
             wait=request.wait_ms / 1000,
+            limits=self._limits if caller.role is CallerRole.CUSTOMER else None,
         )
         return to_proto(pb.CreateOrderResponse, created)
 
@@ -152,6 +158,18 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             if request.version < 0:
                 violations.add("version", "must not be below zero")
         return to_proto(pb.MarkRefundedResponse, await self._service.mark_refunded(to_refund_update(request)))
+
+    def _payment_window(self, request: pb.CreateOrderRequest) -> int:
+        """Seconds that the customer gets to pay; the usual time unless the request says.
+
+        Raises:
+            PaymentWindowTooLong: nobody gets so many.
+        """
+        if not request.HasField("payment_window_seconds"):
+            return min(DEFAULT_PAYMENT_WINDOW_SECONDS, self._longest_window)
+        if request.payment_window_seconds > self._longest_window:
+            raise PaymentWindowTooLong(longest=self._longest_window)
+        return request.payment_window_seconds
 
 
 def _check_idempotent(violations: Violations, request: pb.CreateOrderRequest | pb.CancelOrderRequest) -> None:

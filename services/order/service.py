@@ -22,6 +22,7 @@ from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
 from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
+from services.order.customer_limits import CustomerLimits
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
 from services.order.model import (
@@ -87,25 +88,34 @@ class OrderService:
         self._clock = clock
         self._new_number = new_number
 
-    async def create(self, new: NewOrder, *, idempotency_key: str, wait: float) -> Created:
+    async def create(
+        self, new: NewOrder, *, idempotency_key: str, wait: float, limits: CustomerLimits | None = None
+    ) -> Created:
         """Accept an order once per user and key, start its saga, and wait up to `wait` seconds for its first outcome.
 
         A concurrent duplicate waits for the same order, as long as the first request does. An order whose saga could
         not be started is accepted all the same: it is due for another start.
 
+        Args:
+            new: the order.
+            idempotency_key: of the user.
+            wait: seconds.
+            limits: of what its customer may have unpaid, exact however many orders come at once; None for no limit.
+
         Raises:
+            TooManyOpenOrders, TooManyHeldUnits: the customer has too much unpaid; the key stands for nothing.
             IdempotencyKeyReused: the key stands for another request.
             IdempotencyKeyInUse: the first request waits for longer than this one's caller.
         """
         request = IdempotentRequest.of(
-            new.model_dump(),
+            new.content,
             user_id=new.user_id,
             route=CREATE_ROUTE,
             key=idempotency_key,
             wait=wait,
             at=self._clock(),
         )
-        first = await self._accept(new, request)
+        first = await self._accept(new, request, limits)
         order_id = first.subject_id
         with self._wakeups.subscribe(order_id) as moved:
             if not first.replayed:
@@ -246,30 +256,46 @@ class OrderService:
             state = await OrderRepository(connection).find_state(order_id)
         return state is not None and state.status.is_open
 
-    async def _accept(self, new: NewOrder, request: IdempotentRequest) -> FirstRequest:
+    async def _accept(self, new: NewOrder, request: IdempotentRequest, limits: CustomerLimits | None) -> FirstRequest:
         """The request that made the order: this one, or an earlier one with its key."""
-        async with self._database.autocommit() as connection:
-            repository = OrderRepository(connection)
-            while True:
-                acceptance = Acceptance(
-                    order_id=new_id(),
-                    number=self._new_number(),
-                    request=request,
-                    cause_id=ACCEPTED_CAUSE,
-                    at=self._clock(),
-                    start_after=START_AFTER,
-                )
-                event = transition_event(None, _received(new, acceptance))
-                try:
-                    is_new = await repository.accept(new, acceptance, event=event)
-                except NumberTaken:
-                    continue
-                if not is_new:
-                    return await IdempotencyKeys(connection).get_first(request)
+        while True:
+            acceptance = Acceptance(
+                order_id=new_id(),
+                number=self._new_number(),
+                request=request,
+                cause_id=ACCEPTED_CAUSE,
+                at=self._clock(),
+                start_after=START_AFTER,
+            )
+            try:
+                first = await self._store(new, acceptance, limits)
+            except NumberTaken:
+                continue
+            if not first.replayed:
                 note_order(acceptance.order_id)
                 log.info("order.accepted", order_id=acceptance.order_id, number=acceptance.number)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
+            return first
+
+    async def _store(self, new: NewOrder, acceptance: Acceptance, limits: CustomerLimits | None) -> FirstRequest:
+        """Store the order by one statement; where there are limits, in its customer's turn.
+
+        A statement that waited for the turn itself would count what there was before it waited.
+        """
+        request, event = acceptance.request, transition_event(None, _received(new, acceptance))
+        async with self._database.autocommit() if limits is None else self._database.transaction() as connection:
+            repository, keys = OrderRepository(connection), IdempotencyKeys(connection)
+            if limits is not None:
+                await repository.lock_customer(new.user_id)
+                excess = limits.find_excess(await repository.read_holdings(new.user_id), wanted=new.units)
+                if excess is not None:
+                    try:
+                        return await keys.get_first(request)
+                    except LookupError:
+                        raise excess from None
+            if await repository.accept(new, acceptance, event=event):
                 return request.as_first(acceptance.order_id)
+            return await keys.get_first(request)
 
 
 async def _find_id(repository: OrderRepository, written: str) -> str | None:

@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0009"
+SCHEMA: Final = "0010"
 """Revision of the migrations that makes these tables."""
 
 
@@ -81,6 +81,7 @@ class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, t
             "ix_orders_unstarted", "next_attempt_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"
         ),
         Index("ix_orders_open", "id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
+        Index("ix_orders_held", "user_id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
     )
 
     shipping_address: dict[str, str] = Field(sa_type=JSONB)

@@ -352,3 +352,43 @@ async def test_an_address_that_nobody_can_deliver_to_is_named(
 
     assert response.status_code == 400
     assert [error["field"] for error in response.json()["errors"]] == [f"shipping_address.{field}"]
+
+
+async def test_a_customer_may_have_so_many_unpaid_orders_and_a_shops_people_as_many_as_they_like(
+    gateway: Gateway,
+) -> None:
+    _, customer = await sign_up(gateway)
+    admin = bearer(CallerRole.ADMIN)
+
+    codes = [(await place(gateway, order_body(), {**customer, **AT_ONCE})).status_code for _ in range(20)]
+    refused = await place(gateway, order_body(), {**customer, **AT_ONCE})
+    by_admin = [(await place(gateway, order_body(), {**admin, **AT_ONCE})).status_code for _ in range(21)]
+
+    assert codes == [202] * 20
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ordersaga:problem:too-many-open-orders")
+    assert by_admin == [202] * 21
+
+
+async def test_a_customers_unpaid_orders_hold_so_many_units_together(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+
+    def some(*quantities: int) -> dict[str, Any]:
+        return order_body(lines=[{"product_id": new_id(), "quantity": quantity} for quantity in quantities])
+
+    first = await place(gateway, some(400, 500), {**customer, **AT_ONCE})
+    refused = await place(gateway, some(101), {**customer, **AT_ONCE})
+
+    assert first.status_code == 202
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ordersaga:problem:too-many-held-units")
+    assert "they hold 900, and this one wants 101" in refused.json()["detail"]
+
+
+async def test_nobody_gets_longer_to_pay_than_the_shop_allows(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+
+    longest = await place(gateway, order_body(payment_window_seconds=3_600), {**customer, **AT_ONCE})
+    longer = await place(gateway, order_body(payment_window_seconds=3_601), {**customer, **AT_ONCE})
+
+    assert longest.status_code == 202
+    assert (longer.status_code, longer.json()["type"]) == (422, "urn:ordersaga:problem:payment-window-too-long")
+    assert "at most 3600" in longer.json()["detail"]

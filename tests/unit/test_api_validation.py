@@ -35,7 +35,7 @@ def faults(body: object, kind: Any = NewOrder) -> dict[str, str]:
 def test_an_order_gets_its_defaults() -> None:
     order = decode(json.dumps(order_body()).encode(), NewOrder)
 
-    assert (order.payment_window_seconds, order.payment_method, order.expected_total) == (900, None, None)
+    assert (order.payment_window_seconds, order.payment_method, order.expected_total) == (None, None, None)
 
 
 def test_every_fault_is_named_at_once() -> None:
