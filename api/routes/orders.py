@@ -20,17 +20,18 @@ from api.idempotency import (
     respond,
     send,
 )
+from api.order_details import Expand, check_expansions, read_timeline
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
 from api.references import OrderReference
-from api.schemas.orders import Cancellation, Line, NewOrder, Order, OrderPage, Timeline, TimelineEntry
+from api.schemas.lines import Line
+from api.schemas.orders import Cancellation, NewOrder, Order, OrderPage, Timeline
 from api.services import Services
 from api.validation import StrictJson
 from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
-from runtime.order_records import collect_order_record
 from runtime.protos import to_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
@@ -171,18 +172,19 @@ async def list_orders(
     responses=declared(400, 401, 404),
 )
 async def get_order(
-    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]
+    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services], expand: Expand = ""
 ) -> Response[Order]:
     """One order with its history. Another customer's answers like one that does not exist."""
     with Violations() as violations:
         violations.check_order("order_id", order_id)
+        expansions = check_expansions(violations, expand)
     answer = await call(
         services.order.GetOrder,
         pb.GetOrderRequest(order_id=order_id),
         caller=request.user,
         deadline=services.deadline,
     )
-    order = await show_order(answer.order, caller=request.user, services=services)
+    order = await show_order(answer.order, caller=request.user, services=services, expansions=expansions)
     return Response(order, headers={"Cache-Control": "no-store"})
 
 
@@ -210,18 +212,7 @@ async def get_timeline(
         caller=request.user,
         deadline=services.deadline,
     )
-    record = await collect_order_record(
-        services.on_call, answer.order.id, caller=request.user, deadline=services.deadline
-    )
-    timeline = Timeline(
-        entries=[
-            TimelineEntry(
-                at=entry.at, type=entry.type, text=entry.text, actor=entry.actor or None, note=entry.note or None
-            )
-            for entry in record.timeline
-        ],
-        missing=[part.value for part in record.missing],
-    )
+    timeline = await read_timeline(answer.order.id, caller=request.user, services=services)
     return Response(timeline, headers={"Cache-Control": "no-store"})
 
 

@@ -18,6 +18,7 @@ from api.idempotency import (
     preferred_wait,
     respond,
 )
+from api.order_details import read_refunds
 from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
 from api.references import OrderReference
 from api.routes.orders import merge_lines
@@ -111,19 +112,8 @@ async def list_refunds(
     with Violations() as violations:
         violations.check_order("order_id", order_id)
     order = await _get_order(order_id, caller=request.user, services=services)
-    refunds: list[Refund] = []
-    try:
-        answer = await call(
-            services.payment.ListRefunds,
-            pb.ListRefundsRequest(order_id=order.id),
-            caller=request.user,
-            deadline=services.deadline,
-        )
-        refunds = [from_proto(Refund, refund) for refund in answer.refunds]
-    except CallRefused as refused:
-        if refused.refusal is not Refusal.PAYMENT_NOT_FOUND:
-            raise
-    return Response(Refunds(items=refunds), headers={"Cache-Control": "no-store"})
+    refunds = await read_refunds(order.id, caller=request.user, services=services)
+    return Response(Refunds(items=list(refunds)), headers={"Cache-Control": "no-store"})
 
 
 async def _get_order(order_id: str, *, caller: Caller, services: Services) -> order_pb2.Order:

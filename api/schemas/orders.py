@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Amount, Country, Currency, Id, Metadata, Request, plain_line, text, whole
+from api.schemas.fields import Amount, Country, Currency, Metadata, Request, plain_line, text, whole
+from api.schemas.lines import Line
+from api.schemas.payments import Payment, Refund
 from domain.limits import (
     MAX_ADDRESS_LINE,
     MAX_CITY,
@@ -20,16 +23,9 @@ from domain.limits import (
 from domain.orders import (
     MAX_LINES,
     MAX_PAYMENT_WINDOW_SECONDS,
-    MAX_QUANTITY,
     OrderStatus,
 )
-
-
-class Line(Request, frozen=True, kw_only=True):
-    """A quantity of one product."""
-
-    product_id: Id
-    quantity: Annotated[int, whole(1, MAX_QUANTITY)]
+from domain.payments import PaymentStatus
 
 
 class Address(Request, frozen=True, kw_only=True):
@@ -94,6 +90,41 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"from_status": "from
     at: datetime
 
 
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """Something that happened to an order.
+
+    `type` is one word of ours, such as `order.paid`; `actor` is who did it, such as `operator:ada`, null where it
+    happened by itself or is not for this reader; `note` is why, in their words.
+    """
+
+    at: datetime
+    type: str
+    text: str
+    actor: str | None
+    note: str | None
+
+
+class Timeline(Struct, frozen=True, kw_only=True):
+    """What happened to an order, the first thing first; `missing` names the services that did not answer."""
+
+    entries: list[TimelineEntry]
+    missing: list[str]
+
+
+class CustomerAction(StrEnum):
+    """What an order waits for its customer to do."""
+
+    PAY = "PAY"
+    AUTHENTICATE = "AUTHENTICATE"
+
+
+class Decline(Struct, frozen=True, kw_only=True):
+    """Why the last attempt to pay failed: a code of Stripe's that a customer may see, and what it means."""
+
+    code: str
+    message: str
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """An order as it stands, with its history.
 
@@ -101,7 +132,12 @@ class Order(Struct, frozen=True, kw_only=True):
     `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
     `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
     `metadata` is what came with it from the shop, which nothing of ours reads.
-    `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
+    `payment_status` is where its payment stands, null before there is one. While the order is PENDING, until
+    `payment_deadline`, `customer_action` says whether it waits for its customer to pay, or to confirm the payment with
+    their bank (AUTHENTICATE), and `last_decline` why the last attempt failed; `client_secret` lets its owner's browser
+    do either. `refundable` is what of a sold order can still be refunded. These four, and `payment_status`, are null
+    while the payment service does not answer.
+    `payment`, `refunds` and `timeline` are there where `expand` asks for them.
     """
 
     id: str
@@ -117,7 +153,14 @@ class Order(Struct, frozen=True, kw_only=True):
     created_at: datetime
     payment_deadline: datetime | None
     payment_id: str | None
+    payment_status: PaymentStatus | None
+    customer_action: CustomerAction | None
+    last_decline: Decline | None
+    refundable: int | None
     client_secret: str | None
+    payment: Payment | None
+    refunds: list[Refund] | None
+    timeline: Timeline | None
     transitions: list[Transition]
 
 
@@ -147,24 +190,3 @@ class OrderPage(Struct, frozen=True, kw_only=True):
 
     items: list[OrderSummary]
     next_cursor: str | None
-
-
-class TimelineEntry(Struct, frozen=True, kw_only=True):
-    """Something that happened to an order.
-
-    `type` is one word of ours, such as `order.paid`; `actor` is who did it, such as `operator:ada`, null where it
-    happened by itself or is not for this reader; `note` is why, in their words.
-    """
-
-    at: datetime
-    type: str
-    text: str
-    actor: str | None
-    note: str | None
-
-
-class Timeline(Struct, frozen=True, kw_only=True):
-    """What happened to an order, the first thing first; `missing` names the services that did not answer."""
-
-    entries: list[TimelineEntry]
-    missing: list[str]

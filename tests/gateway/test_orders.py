@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from domain.declines import DECLINES
 from domain.ids import new_id
 from domain.order_numbers import parse_order_number
 from domain.saga import OrderInput
@@ -54,12 +55,16 @@ async def close(gateway: Gateway, order_id: str, status: pb.OrderStatus.ValueTyp
     await call(gateway.services.order.MarkClosed, request, caller=SERVICE, deadline=5)
 
 
-def open_every_order(gateway: Gateway, *, unit_price: int, payment: bool = True) -> None:
+def open_every_order(gateway: Gateway, *, unit_price: int, payment: bool = True, payment_method: str = "") -> None:
     async def mark_pending(order: OrderInput) -> None:
         total = sum(line.quantity for line in order.lines) * unit_price
         if payment:
             opening = OpenPaymentRequest(
-                order_id=order.order_id, user_id=order.user_id, amount=total, currency=order.currency
+                order_id=order.order_id,
+                user_id=order.user_id,
+                amount=total,
+                currency=order.currency,
+                payment_method=payment_method,
             )
             await call(gateway.services.payment.OpenPayment, opening, caller=SERVICE, deadline=5)
         deadline = Timestamp()
@@ -107,7 +112,14 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "created_at": order["created_at"],
         "payment_deadline": None,
         "payment_id": None,
+        "payment_status": None,
+        "customer_action": None,
+        "last_decline": None,
+        "refundable": 0,
         "client_secret": None,
+        "payment": None,
+        "refunds": None,
+        "timeline": None,
         "transitions": [{"seq": 1, "from": None, "to": "RECEIVED", "reason": None, "at": order["created_at"]}],
     }
     assert parse_order_number(order["number"]) == order["number"]
@@ -392,3 +404,47 @@ async def test_nobody_gets_longer_to_pay_than_the_shop_allows(gateway: Gateway) 
     assert longest.status_code == 202
     assert (longer.status_code, longer.json()["type"]) == (422, "urn:ordersaga:problem:payment-window-too-long")
     assert "at most 3600" in longer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("payment_method", "status", "action", "code"),
+    [
+        ("", "REQUIRES_PAYMENT_METHOD", "PAY", None),
+        ("pm_card_chargeDeclinedInsufficientFunds", "REQUIRES_PAYMENT_METHOD", "PAY", "insufficient_funds"),
+        ("pm_card_visa_chargeDeclinedStolenCard", "REQUIRES_PAYMENT_METHOD", "PAY", "generic_decline"),
+        ("pm_card_authenticationRequired", "REQUIRES_ACTION", "AUTHENTICATE", None),
+    ],
+)
+async def test_a_pending_order_says_what_its_customer_is_to_do_and_why_the_last_card_was_declined(
+    gateway: Gateway, payment_method: str, status: str, action: str, code: str | None
+) -> None:
+    _, owner = await sign_up(gateway)
+    open_every_order(gateway, unit_price=1_250, payment_method=payment_method)
+
+    order = (await place(gateway, order_body(), {**owner, **WAITING})).json()
+
+    assert (order["status"], order["payment_status"], order["customer_action"]) == ("PENDING", status, action)
+    assert (order["last_decline"] or {}).get("code") == code
+    assert order["last_decline"] is None or order["last_decline"]["message"] == DECLINES[code or ""]
+    assert order["refundable"] == 0
+
+
+async def test_an_order_is_read_with_its_payment_refunds_and_timeline_where_they_are_asked_for(
+    gateway: Gateway,
+) -> None:
+    _, owner = await sign_up(gateway)
+    open_every_order(gateway, unit_price=1_250)
+    placed = (await place(gateway, order_body(), {**owner, **WAITING})).json()
+    path = f"/v1/orders/{placed['id']}"
+
+    plain = (await gateway.http.get(path, headers=owner)).json()
+    some = (await gateway.http.get(path, params={"expand": "payment"}, headers=owner)).json()
+    everything = (await gateway.http.get(path, params={"expand": "refunds,timeline,payment"}, headers=owner)).json()
+    wrong = await gateway.http.get(path, params={"expand": "payment,moon"}, headers=owner)
+
+    assert [plain[name] for name in ("payment", "refunds", "timeline")] == [None, None, None]
+    assert (some["payment"]["order_id"], some["refunds"]) == (placed["id"], None)
+    assert (everything["payment"], everything["refunds"]) == (some["payment"], [])
+    assert everything["timeline"].keys() == {"entries", "missing"}
+    assert wrong.status_code == 400
+    assert wrong.json()["errors"] == [{"field": "expand", "message": "'moon' is none of payment, refunds, timeline"}]

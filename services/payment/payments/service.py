@@ -7,6 +7,7 @@ from runtime.caller import Caller
 from runtime.clock import Clock
 from services.payment.order_turns import OrderTurns
 from services.payment.payments import decisions
+from services.payment.payments.client_secrets import ClientSecrets
 from services.payment.payments.errors import (
     NoSuchPayment,
     PaymentDiffers,
@@ -27,11 +28,19 @@ class PaymentService:
     """Payments of orders."""
 
     def __init__(
-        self, store: PaymentStore, intents: Intents, stripe: StripeClient, *, turns: OrderTurns, clock: Clock
+        self,
+        store: PaymentStore,
+        intents: Intents,
+        stripe: StripeClient,
+        secrets: ClientSecrets,
+        *,
+        turns: OrderTurns,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._intents = intents
         self._stripe = stripe
+        self._secrets = secrets
         self._turns = turns
         self._clock = clock
 
@@ -143,16 +152,18 @@ class PaymentService:
         """A batch of refunds or disputes that have to have a workflow each, by their ids, from behind `after` on."""
         return await self._store.list_open(table, after=after, most=most)
 
-    async def client_secret(self, order_id: str, caller: Caller) -> str:
-        """What lets the customer's browser pay, straight from Stripe; empty once nobody shall pay any more.
+    async def client_secret(self, payment: Payment) -> str:
+        """What lets the customer's browser pay; empty once nobody shall pay any more.
 
         Raises:
-            PaymentNotFound: the order has no payment that the caller may see.
-            StripeUnavailable: repeat.
+            StripeUnavailable: it is not kept, or not with today's API key, and Stripe does not answer: repeat.
         """
-        payment = await self.get_of_order(order_id, caller=caller)
-        if payment.intent_id is None or payment.closing or payment.status.is_final:
+        if payment.intent_id is None or not payment.is_payable:
             return ""
+        if payment.client_secret is not None:
+            secret = self._secrets.open(payment.client_secret, intent_id=payment.intent_id)
+            if secret is not None:
+                return secret
         return await self._stripe.get_client_secret(payment.intent_id)
 
 
