@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in
+from api.conditional_reads import ETAG, NOT_MODIFIED, IfNoneMatch, respond_unless_known
 from api.idempotency import (
     IdempotencyKey,
     Prefer,
@@ -21,6 +22,16 @@ from api.idempotency import (
     send,
 )
 from api.order_details import Expand, check_expansions, read_timeline
+from api.order_filters import (
+    Attention,
+    CreatedBefore,
+    CreatedFrom,
+    Customer,
+    Number,
+    TotalMax,
+    TotalMin,
+    check_span,
+)
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
 from api.references import OrderReference
@@ -137,7 +148,7 @@ async def cancel_order(
     tags=["orders"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401),
+    responses=declared(400, 401, 403),
 )
 async def list_orders(
     request: SignedInRequest,
@@ -147,14 +158,36 @@ async def list_orders(
         str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
     ] = "",
     status: Annotated[OrderStatus | None, QueryParameter(description="Only orders that stand there.")] = None,
+    number: Number = "",
+    created_from: CreatedFrom = None,
+    created_before: CreatedBefore = None,
+    total_min: TotalMin = None,
+    total_max: TotalMax = None,
+    customer: Customer = "",
+    attention: Attention = False,
 ) -> Response[OrderPage]:
     """The caller's own orders, or everybody's for an admin, the newest first, a page at a time.
 
-    A list shows no items, addresses, client secrets or histories: read the order for those.
+    What comes in while pages are read moves nothing. A list shows no items, addresses, client secrets or histories:
+    read the order for those. `customer` and `attention` are for admins alone.
     """
+    with Violations() as violations:
+        created = check_span(violations, created_from, created_before)
+        if customer:
+            violations.check_id("customer", customer)
     answer = await call(
         services.order.ListOrders,
-        pb.ListOrdersRequest(page_size=limit, page_token=cursor, status=status_to_proto(status)),
+        pb.ListOrdersRequest(
+            page_size=limit,
+            page_token=cursor,
+            status=status_to_proto(status),
+            user_id=customer,
+            number=number,
+            total_min=total_min,
+            total_max=total_max,
+            needs_attention=attention,
+            **created,
+        ),
         caller=request.user,
         deadline=services.deadline,
     )
@@ -169,10 +202,15 @@ async def list_orders(
     tags=["orders"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401, 404),
+    responses={**NOT_MODIFIED, **declared(400, 401, 404)},
+    response_headers=[ETAG],
 )
 async def get_order(
-    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services], expand: Expand = ""
+    request: SignedInRequest,
+    order_id: OrderReference,
+    services: NamedDependency[Services],
+    expand: Expand = "",
+    if_none_match: IfNoneMatch = "",
 ) -> Response[Order]:
     """One order with its history. Another customer's answers like one that does not exist."""
     with Violations() as violations:
@@ -185,7 +223,7 @@ async def get_order(
         deadline=services.deadline,
     )
     order = await show_order(answer.order, caller=request.user, services=services, expansions=expansions)
-    return Response(order, headers={"Cache-Control": "no-store"})
+    return respond_unless_known(order, if_none_match, headers={"Cache-Control": "no-store"})
 
 
 @get(

@@ -149,15 +149,6 @@ class OrderSummary(Value, OrderColumns):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderFilter:
-    """Which orders a list shows; None for all of that kind. `before` is an id: newest first, ids rise with time."""
-
-    user_id: str | None
-    status: OrderStatus | None
-    before: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """A transition to be applied. `cause_id` names the step: a repeat of it is the same transition."""
 

@@ -13,7 +13,8 @@ from runtime.idempotency import CLAIM_KEY
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, parameters
 from services.order.customer_limits import Holdings
-from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderFilter, OrderState, OrderSummary
+from services.order.lists import OrderFilter, select_page
+from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderState, OrderSummary
 from services.order.tables import ItemColumns, OrderColumns, RequestColumns, TransitionColumns, VersionColumns
 
 ORDERS_CHANNEL: Final = "orders"
@@ -70,10 +71,6 @@ _MOVE: Final = with_events(f"""
         RETURNING pg_notify('{ORDERS_CHANNEL}', order_id::text)
     )
 """)  # noqa: S608 - put together from constants
-_SUMMARIES: Final[LiteralString] = f"""
-    SELECT {columns(OrderColumns)}, (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
-      FROM orders
-"""  # noqa: S608 - put together from constants
 
 
 def _request_of(order: LiteralString) -> LiteralString:
@@ -169,21 +166,8 @@ class OrderRepository:
 
     async def find_summaries(self, wanted: OrderFilter, *, limit: int) -> list[OrderSummary]:
         """At most `limit` orders, the newest first."""
-        conditions = ["true"]
-        if wanted.user_id is not None:
-            conditions.append("user_id = %(user_id)s")
-        if wanted.status is not None:
-            conditions.append("status = %(status)s")
-        if wanted.before is not None:
-            conditions.append("id < %(before)s")
-        return await self._connection.fetch_all(
-            OrderSummary,
-            f"{_SUMMARIES} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %(limit)s",
-            user_id=wanted.user_id,
-            status=wanted.status,
-            before=wanted.before,
-            limit=limit,
-        )
+        statement, parameters = select_page(wanted, limit=limit)
+        return await self._connection.fetch_all(OrderSummary, statement, **parameters)
 
     async def find_state(self, order_id: str) -> OrderState | None:
         """Where the order stands, with what a mark answers and its event carries."""

@@ -25,6 +25,7 @@ from domain.limits import (
     MAX_REGION,
 )
 from domain.money import MAX_AMOUNT
+from domain.order_numbers import is_written_as_number
 from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
@@ -42,7 +43,8 @@ from runtime.validation import Violations
 from services.order.attention.server import AttentionRpcs
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.errors import PaymentWindowTooLong
-from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
+from services.order.lists import OrderFilter
+from services.order.messages import to_closed, to_filter, to_new_order, to_pending, to_refund_update, to_status
 
 _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 """What a saga marks an order as in the end."""
@@ -101,13 +103,10 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     @allow(Part.GATEWAY, *USERS)
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         caller = current_caller()
-        status = to_status(request.status)
         with Violations() as violations:
             violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
-            before = violations.check_page_token("page_token", request.page_token)
-            if status is None and request.status != pb.ORDER_STATUS_UNSPECIFIED:
-                violations.add("status", f"must be {', '.join(OrderStatus)}")
-        page = await self._service.list_orders(caller=caller, status=status, before=before, page_size=request.page_size)
+            wanted = _check_filter(violations, request)
+        page = await self._service.list_orders(wanted, caller=caller, page_size=request.page_size)
         return pb.ListOrdersResponse(
             orders=[to_proto(pb.OrderSummary, order) for order in page.orders],
             next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
@@ -170,6 +169,20 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         if request.payment_window_seconds > self._longest_window:
             raise PaymentWindowTooLong(longest=self._longest_window)
         return request.payment_window_seconds
+
+
+def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> OrderFilter:
+    """What is wanted; a number that was mistyped is one that no order has."""
+    before = violations.check_page_token("page_token", request.page_token)
+    if request.status != pb.ORDER_STATUS_UNSPECIFIED and to_status(request.status) is None:
+        violations.add("status", f"must be {', '.join(OrderStatus)}")
+    if request.user_id:
+        violations.check_id("user_id", request.user_id)
+    if request.number and not is_written_as_number(request.number):
+        violations.add("number", "must be an order's number, such as 7KQ2-M9XD")
+    violations.check_amount("total_min", request.total_min)
+    violations.check_amount("total_max", request.total_max)
+    return to_filter(request, before=before)
 
 
 def _check_idempotent(violations: Violations, request: pb.CreateOrderRequest | pb.CancelOrderRequest) -> None:

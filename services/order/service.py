@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -13,7 +13,7 @@ from domain.ids import is_id, new_id
 from domain.order_numbers import new_order_number, parse_order_number
 from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
-from runtime.caller import SERVICE, Caller
+from runtime.caller import SERVICE, Caller, PermissionDenied
 from runtime.clock import Clock
 from runtime.database import Database
 from runtime.due_work import Claimed
@@ -25,13 +25,13 @@ from runtime.wakeups import Wakeups, wait_until
 from services.order.customer_limits import CustomerLimits
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
+from services.order.lists import OrderFilter
 from services.order.model import (
     Acceptance,
     AcceptedOrder,
     Mark,
     NewOrder,
     Order,
-    OrderFilter,
     OrderItem,
     OrderState,
     OrderSummary,
@@ -154,14 +154,16 @@ class OrderService:
             raise OrderNotFound(reference)
         return order
 
-    async def list_orders(
-        self, *, caller: Caller, status: OrderStatus | None, before: str | None, page_size: int
-    ) -> OrderPage:
-        """At most `page_size` orders, the newest first, from the one before the id `before`.
+    async def list_orders(self, wanted: OrderFilter, *, caller: Caller, page_size: int) -> OrderPage:
+        """At most `page_size` orders, the newest first: of a customer's own, or of everybody's for an admin.
 
-        A customer gets their own, an admin everybody's.
+        Raises:
+            PermissionDenied: a customer asks for somebody else's, or for what needs a person.
         """
-        wanted = OrderFilter(user_id=None if caller.sees_all else caller.id, status=status, before=before)
+        if not caller.sees_all:
+            if wanted.user_id not in (None, caller.id) or wanted.needs_attention:
+                raise PermissionDenied("customers may list their own orders, and not by who else is needed for them")
+            wanted = replace(wanted, user_id=caller.id)
         async with self._database.autocommit() as connection:
             orders = await OrderRepository(connection).find_summaries(wanted, limit=page_size + 1)
         return OrderPage(orders=orders[:page_size], has_more=len(orders) > page_size)

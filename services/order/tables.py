@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0010"
+SCHEMA: Final = "0011"
 """Revision of the migrations that makes these tables."""
 
 
@@ -33,7 +33,7 @@ class Base(SQLModel):
 class CustomerColumns(SQLModel):
     """Whose order it is, and in which currency."""
 
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), index=True)
+    user_id: str = Field(sa_type=Uuid(as_uuid=False))
     currency: str = Field(sa_type=Text)
 
 
@@ -81,6 +81,9 @@ class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, t
             "ix_orders_unstarted", "next_attempt_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"
         ),
         Index("ix_orders_open", "id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
+        Index("ix_orders_user_id_id", "user_id", "id"),
+        Index("ix_orders_status_id", "status", "id"),
+        Index("ix_orders_user_id_status_id", "user_id", "status", "id"),
         Index("ix_orders_held", "user_id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
     )
 

@@ -448,3 +448,27 @@ async def test_an_order_is_read_with_its_payment_refunds_and_timeline_where_they
     assert everything["timeline"].keys() == {"entries", "missing"}
     assert wrong.status_code == 400
     assert wrong.json()["errors"] == [{"field": "expand", "message": "'moon' is none of payment, refunds, timeline"}]
+
+
+async def test_an_order_that_a_client_has_is_not_sent_again_until_it_moves(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    path = f"/v1/orders/{(await place(gateway, order_body(), {**owner, **AT_ONCE})).json()['id']}"
+
+    async def read(if_none_match: str, **parameters: str) -> httpx.Response:
+        return await gateway.http.get(path, params=parameters, headers={**owner, "If-None-Match": if_none_match})
+
+    first = await gateway.http.get(path, headers=owner)
+    tag = first.headers["etag"]
+    again = await read(tag)
+    same = [await read(tags) for tags in (tag.removeprefix("W/"), f'"other", {tag}', "*")]
+    others = [await read(tags) for tags in ('"other"', "", tag.replace('"', ""), f'{tag[:-2]}"')]
+    expanded = await read(tag, expand="refunds")
+    await close(gateway, first.json()["id"], pb.ORDER_STATUS_FAILED, "OUT_OF_STOCK")
+    moved = await read(tag)
+
+    assert tag.startswith('W/"')
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert again.headers["cache-control"] == "no-store"
+    assert [answer.status_code for answer in same] == [304] * 3
+    assert [answer.status_code for answer in (*others, expanded, moved)] == [200] * 6
+    assert moved.headers["etag"] != tag
