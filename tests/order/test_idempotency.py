@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -179,7 +180,11 @@ def test_a_request_is_another_one_with_other_metadata_or_another_region_and_not_
     new = new_order(lines=[OrderLine(new_id(), 1), OrderLine(new_id(), 2)])
     turned = new.model_copy(update={"lines": new.lines[::-1]})
     elsewhere = new.shipping_address.model_copy(update={"region": "Kowloon"})
-    others = [{"shop_metadata": {"cart": "1"}}, {"shop_metadata": {"cart": "2"}}, {"shipping_address": elsewhere}]
+    others: list[dict[str, Any]] = [
+        {"shop_metadata": {"cart": "1"}},
+        {"shop_metadata": {"cart": "2"}},
+        {"shipping_address": elsewhere},
+    ]
 
     prints = {fingerprint(each.content) for each in (new, *(new.model_copy(update=other) for other in others))}
 
