@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from typing import Final
+
 from temporalio import activity
 
 from activities.calling import call_service
@@ -12,6 +16,11 @@ from ordersaga.product.v1 import product_pb2
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from runtime.protos import from_proto, to_proto
 from workflows.steps import PricingSteps
+
+MAX_NAMES: Final = 1_000_000
+"""Bytes of JSON that all names of a quote may take together: Temporal takes 2 MB at once."""
+SHORT_NAME: Final = 80
+"""Characters that are left of each where they take more; so, those of the largest order fit."""
 
 
 class PricingActivities(PricingSteps):
@@ -31,4 +40,11 @@ class PricingActivities(PricingSteps):
             self._payments.CheckAmount,
             payment_pb2.CheckAmountRequest(amount=response.total, currency=request.currency),
         )
-        return from_proto(Quote, response, currency=request.currency)
+        return fit_names(from_proto(Quote, response, currency=request.currency))
+
+
+def fit_names(quote: Quote) -> Quote:
+    """The quote, its names cut short where a history could not hold them."""
+    if sum(len(json.dumps(line.name)) for line in quote.lines) <= MAX_NAMES:
+        return quote
+    return replace(quote, lines=[replace(line, name=line.name[:SHORT_NAME]) for line in quote.lines])

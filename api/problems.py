@@ -89,6 +89,8 @@ REFUND_EXCEEDS_PAYMENT = Kind(409, "refund-exceeds-payment", "Less is left of wh
 RESTOCK_EXCEEDS_ORDER = Kind(409, "restock-exceeds-order", "Fewer units of the order are left to be put back")
 PAYMENT_DISPUTED = Kind(409, "payment-disputed", "The customer's bank decides about the money")
 IDEMPOTENCY_KEY_IN_USE = Kind(409, "idempotency-key-in-use", "A request with this Idempotency-Key is being answered")
+TOO_MANY_OPEN_ORDERS = Kind(409, "too-many-open-orders", "You have too many unpaid orders")
+TOO_MANY_HELD_UNITS = Kind(409, "too-many-held-units", "Your unpaid orders would hold too many units")
 OUT_OF_STOCK = Kind(409, "out-of-stock", "There is not enough stock")
 ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
 NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
@@ -98,6 +100,7 @@ UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be J
 TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "You ask too often")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
 TOO_MANY_MAILS = Kind(429, "too-many-mails", "Several mails were sent already")
+PAYMENT_WINDOW_TOO_LONG = Kind(422, "payment-window-too-long", "Nobody may take so long to pay")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
@@ -123,6 +126,9 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.PAYMENT_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_CANCELLABLE: ORDER_NOT_CANCELLABLE,
+    Refusal.PAYMENT_WINDOW_TOO_LONG: PAYMENT_WINDOW_TOO_LONG,
+    Refusal.TOO_MANY_OPEN_ORDERS: TOO_MANY_OPEN_ORDERS,
+    Refusal.TOO_MANY_HELD_UNITS: TOO_MANY_HELD_UNITS,
     Refusal.PAYMENT_NOT_REFUNDABLE: ORDER_NOT_REFUNDABLE,
     Refusal.REFUND_EXCEEDS_PAYMENT: REFUND_EXCEEDS_PAYMENT,
     Refusal.REFUND_NEEDS_ADMIN: REFUND_NEEDS_ADMIN,

@@ -104,8 +104,22 @@ def _find_field_errors(value: object, kind: Any, field: str) -> Iterator[FieldEr
             yield FieldError(field, _rule(kind))
         for index, item in enumerate(value):
             yield from _find_field_errors(item, get_args(bare)[0], f"{field}[{index}]")
+    elif get_origin(bare) is dict and isinstance(value, dict):
+        yield from _find_map_errors(value, kind, field)
     elif not _fits(value, kind):
         yield FieldError(field, _rule(kind))
+
+
+def _find_map_errors(value: dict[str, object], kind: Any, field: str) -> Iterator[FieldError]:
+    """The violations of an object with keys of the client's own."""
+    key_kind, value_kind = get_args(get_args(kind)[0])
+    if not _fits(dict.fromkeys(value), Annotated[dict[Any, Any], *kind.__metadata__]):
+        yield FieldError(field, _rule(kind))
+    for key, each in value.items():
+        if _fits(key, key_kind):
+            yield from _find_field_errors(each, value_kind, f"{field}.{key}")
+        else:
+            yield FieldError(field, f"each of its keys {_rule(key_kind)}")
 
 
 def _find_tagged_errors(value: object, kinds: Mapping[str, type[msgspec.Struct]], field: str) -> Iterator[FieldError]:

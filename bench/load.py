@@ -38,11 +38,13 @@ class Load:
 
 
 class Customers:
-    """Places orders of one unit each, over the products in turn."""
+    """Places orders of one unit each, over customers and products in turn."""
 
-    def __init__(self, gateway: httpx.AsyncClient, *, token: str, products: Sequence[str], watch: OrderWatch) -> None:
+    def __init__(
+        self, gateway: httpx.AsyncClient, *, tokens: Sequence[str], products: Sequence[str], watch: OrderWatch
+    ) -> None:
         self._gateway = gateway
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._tokens = tokens
         self._products = products
         self._watch = watch
         self._placed = 0
@@ -75,6 +77,7 @@ class Customers:
 
     async def _order(self, load: Load) -> None:
         product = self._products[self._placed % len(self._products)]
+        token = self._tokens[self._placed % len(self._tokens)]
         self._placed += 1
         body = {
             "lines": [{"product_id": product, "quantity": 1}],
@@ -82,7 +85,7 @@ class Customers:
             "shipping_address": ADDRESS,
             "payment_method": "pm_card_visa",
         }
-        headers = {**self._headers, "Idempotency-Key": new_id()}
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": new_id()}
         began = time.monotonic()
         response = await self._place(body, headers, load)
         answered = time.monotonic()

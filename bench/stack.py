@@ -15,6 +15,8 @@ from sandbox.endpoints import Endpoints
 
 CONCURRENCIES: Final = (20, 40, 80)
 _PRODUCTS: Final = 100
+_CUSTOMERS: Final = 20
+"""So many that none has more unpaid orders at a time than a customer may."""
 _UNITS: Final = 1_000_000
 
 
@@ -38,7 +40,12 @@ async def open_customers(endpoints: Endpoints, watch: OrderWatch) -> AsyncIterat
         products = [
             await shop.add_product(f"Product {number}", price=1_000, units=_UNITS) for number in range(_PRODUCTS)
         ]
-        customer = await shop.add_customer("bench-customer")
+        customers = [await shop.add_customer(f"bench-customer-{number}") for number in range(_CUSTOMERS)]
     limits = httpx.Limits(max_connections=max(CONCURRENCIES))
     async with httpx.AsyncClient(base_url=endpoints.gateway, timeout=60, limits=limits) as gateway:
-        yield Customers(gateway, token=customer.token, products=[product.id for product in products], watch=watch)
+        yield Customers(
+            gateway,
+            tokens=[customer.token for customer in customers],
+            products=[product.id for product in products],
+            watch=watch,
+        )

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import datetime, timedelta
+from typing import Final
+
+WRITTEN_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+"""The canonical form as a regular expression."""
 
 
 def new_id() -> str:
@@ -15,6 +20,12 @@ def new_id() -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))
+
+
+def first_id_at(moment: datetime, *, later: timedelta = timedelta()) -> str:
+    """The least UUIDv7 that may be born so much later than that moment: whatever sorts before it is older."""
+    milliseconds = int((moment.timestamp() + later.total_seconds()) * 1_000)
+    return str(uuid.UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80))
 
 
 def is_id(text: str) -> bool:

@@ -20,10 +20,16 @@ MAX_PAYMENT_METHOD: Final = 255
 MAX_DISPUTE_ID: Final = 255
 """Of the id of a dispute at Stripe."""
 
+MAX_METADATA_KEYS: Final = 50
+MAX_METADATA_KEY: Final = 40
+MAX_METADATA_VALUE: Final = 500
+"""Of what a shop keeps with an order; as at Stripe, so that it fits there."""
+
 MAX_RECIPIENT: Final = 200
 """Of the name in a postal address."""
 MAX_ADDRESS_LINE: Final = 200
 MAX_CITY: Final = 100
+MAX_REGION: Final = 100
 MAX_POSTAL_CODE: Final = 20
 
 MAX_CAUSE_ID: Final = 200

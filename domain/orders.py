@@ -105,11 +105,13 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class PricedLine:
-    """A line with the price that the product had when the order was quoted, in minor units per unit."""
+    """A line with the price that the product had when the order was quoted, in minor units per unit, and its name."""
 
     product_id: str
     quantity: int
     unit_price: int
+    name: str = ""
+    """Empty in histories from before names were kept."""
 
     @property
     def total(self) -> int:

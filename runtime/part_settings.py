@@ -57,6 +57,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
         *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
+        *("max_payment_window", "max_open_orders", "max_held_units"),
         *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
     "payment": (

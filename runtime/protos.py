@@ -107,6 +107,8 @@ def _writers(kind: Any) -> Sequence[tuple[str, Convert]]:
 
 
 def _writer(field: Field) -> Convert:
+    if _is_map(field):
+        return dict
     one = _one_writer(field)
     return (lambda values: [one(value) for value in values]) if field.is_repeated else one
 
@@ -131,6 +133,8 @@ def _readers(kind: Any, message: Any) -> Sequence[tuple[str, Convert]]:
 
 def _reader(field: Field, hint: Any) -> Convert:
     name, is_optional, ours = field.name, _is_optional(hint), _without_none(hint)
+    if _is_map(field):
+        return lambda message: dict(getattr(message, name))
     if field.is_repeated:
         collect, one = (tuple if get_origin(ours) is tuple else list), _one_reader(field, get_args(ours)[0])
         return lambda message: collect(one(item) for item in getattr(message, name))
@@ -151,6 +155,11 @@ def _one_reader(field: Field, ours: Any) -> Convert:
     if ours is datetime:
         return from_timestamp
     return lambda value: from_proto(ours, value)
+
+
+def _is_map(field: Field) -> bool:
+    """Whether it is a map, of which protobuf makes messages; ours are of text to text."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _number(member: StrEnum, theirs: EnumDescriptor) -> int:

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as NotParsedError
 
+from domain.orders import MAX_PAYMENT_WINDOW_SECONDS
 from domain.rate_limits import DEFAULT_RATES, Rates, parse_rates
 
 _LAST_PORT: Final = 65535
@@ -354,6 +355,20 @@ class Settings(BaseSettings):
         "seconds.",
     )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
+
+    # -- Orders: what one customer may keep from the others ---------------------------------------------------------
+    max_payment_window: int = Field(
+        default=3_600,
+        ge=1,
+        le=MAX_PAYMENT_WINDOW_SECONDS,
+        description="Longest time that an order may give its customer to pay, while its stock is held, seconds.",
+    )
+    max_open_orders: int = Field(
+        default=20, ge=1, description="Unpaid orders that one customer may have; the next one is refused."
+    )
+    max_held_units: int = Field(
+        default=1_000, ge=1, description="Units that the unpaid orders of one customer may hold together."
+    )
 
     # -- Kafka ------------------------------------------------------------------------------------------------------
     kafka_bootstrap: Hosts = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")

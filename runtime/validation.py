@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from domain.ids import is_id
 from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.order_numbers import is_written_as_number
 from domain.orders import MAX_LINES, MAX_QUANTITY, OrderLine
+from domain.texts import PLAIN_LINE_RULE, is_plain_line
 from ordersaga.common.v1 import order_line_pb2
 from runtime.cursors import decode_cursor
 from runtime.refusal import InvalidArgument
@@ -34,12 +36,24 @@ class Violations:
         if not is_id(value):
             self.add(field, "must be a UUID in lower case with hyphens")
 
+    def check_order(self, field: str, value: str) -> None:
+        """An order's id, or what somebody wrote for its number, correct or not."""
+        if not is_id(value) and not is_written_as_number(value):
+            self.add(field, "must be a UUID in lower case with hyphens, or an order's number such as 7KQ2-M9XD")
+
     def check_text(self, field: str, value: str, *, longest: int, shortest: int = 1) -> None:
         """Text of so many characters, without NUL, which PostgreSQL cannot store."""
         if not shortest <= len(value) <= longest:
             self.add(field, f"must have {shortest} to {longest} characters")
         elif "\x00" in value:
             self.add(field, "must not hold a NUL character")
+
+    def check_plain_line(self, field: str, value: str, *, longest: int, shortest: int = 1) -> None:
+        """Text of so many characters that other people are shown, see `domain.texts`."""
+        if not shortest <= len(value) <= longest:
+            self.add(field, f"must have {shortest} to {longest} characters")
+        elif value and not is_plain_line(value):
+            self.add(field, f"must be a line {PLAIN_LINE_RULE}")
 
     def check_range(self, field: str, value: int, *, smallest: int, largest: int) -> None:
         """A whole number within bounds."""

@@ -23,7 +23,7 @@ class Evidence(StrEnum):
     """How the state of the payment is known."""
 
     OPENED = "OPENED"
-    """The provider's answer when the payment was opened: not enough to sell for."""
+    """The provider's answer when the payment was opened: not enough to sell for, unless nothing is to be paid."""
     READ = "READ"
     """A signed event was stored, or the payment was read again at the provider."""
     CLOSED = "CLOSED"
@@ -52,6 +52,11 @@ class PaymentTerms:
     """Failed charges and authentications after which the order fails."""
     event_timeout: timedelta
     """How long to wait for the signed event of a payment that is said to have succeeded."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is to be paid: the payment service alone knows of such a payment, and says what it is."""
+        return self.amount == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,7 @@ def next_move(
     if payment.status is PaymentStatus.CANCELLED:
         return EndOrder(ending=ending or Ending.failed(Reason.PAYMENT_CANCELLED))
     if payment.status is PaymentStatus.SUCCEEDED:
-        if evidence is Evidence.OPENED:
+        if evidence is Evidence.OPENED and not terms.is_free:
             return Wait(until=now + terms.event_timeout, awaited=Awaited.EVENT, ending=ending)
         is_right = (payment.amount_received, payment.currency) == (terms.amount, terms.currency)
         return Proceed() if is_right else EndOrder(ending=Ending.failed(Reason.PAYMENT_MISMATCH))

@@ -103,7 +103,7 @@ class PaymentWait:
         them, and undo an order whose stock is sold.
         """
         ending = find_ending(self._terms, payment, now=workflow.now(), cancelled_by=self._cancelled_by())
-        if ending is not None or self._changes.are_pending():
+        if ending is not None or self._changes.are_pending() or self._terms.is_free:
             await workflow.sleep(A_MOMENT, summary="record the steps so far")
 
     async def _wait(self, payment: PaymentState, wait: Wait) -> bool:

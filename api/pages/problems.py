@@ -173,6 +173,18 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "The order has failed, or was paid; it stays as it is.",
         "Read the order. A paid one can be refunded, by the shop.",
     ),
+    "too-many-open-orders": (
+        "The customer has as many orders that wait to be paid as they may have. Nothing was ordered.",
+        "Have one of them paid or cancelled first, or wait until it has expired.",
+    ),
+    "too-many-held-units": (
+        "The customer's orders that wait to be paid would hold more units than they may. Nothing was ordered.",
+        "Order fewer units, or have one of the open orders paid or cancelled first.",
+    ),
+    "payment-window-too-long": (
+        "The order would wait for its payment for longer than this shop lets any order wait.",
+        "Ask for `payment_window_seconds` up to the limit that `detail` names, or leave it out.",
+    ),
     "order-not-refundable": (
         "Nothing of the order was paid, or nothing is left to give back.",
         "Read the order and its refunds.",

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in
+from api.conditional_reads import ETAG, NOT_MODIFIED, IfNoneMatch, respond_unless_known
 from api.idempotency import (
     IdempotencyKey,
     Prefer,
@@ -20,16 +21,28 @@ from api.idempotency import (
     respond,
     send,
 )
+from api.order_details import Expand, check_expansions, read_timeline
+from api.order_filters import (
+    Attention,
+    CreatedBefore,
+    CreatedFrom,
+    Customer,
+    Number,
+    TotalMax,
+    TotalMin,
+    check_span,
+)
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
-from api.schemas.orders import Cancellation, Line, NewOrder, Order, OrderPage, Timeline, TimelineEntry
+from api.references import OrderReference
+from api.schemas.lines import Line
+from api.schemas.orders import Cancellation, NewOrder, Order, OrderPage, Timeline
 from api.services import Services
 from api.validation import StrictJson
 from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
-from runtime.order_records import collect_order_record
 from runtime.protos import to_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
@@ -62,11 +75,15 @@ async def place_order(
     201 once it is PENDING, with the `client_secret` to pay with, or FAILED, with its reason; 202 when that takes longer
     than `Prefer: wait=N`. A repeat answers with the first status code and the order as it is now; 409
     `idempotency-key-in-use` when it would have to wait for longer than it asks for.
+
+    A customer may have so many unpaid orders, holding so many units together: 409 `too-many-open-orders` or
+    `too-many-held-units` beyond that, and 422 `payment-window-too-long` where they would have longer to pay than the
+    shop allows.
     """
     with Violations() as violations:
         check_key(violations, idempotency_key)
         lines = merge_lines(data.lines, violations)
-    message = to_proto(pb.CreateOrderRequest, data, lines=lines)
+    message = to_proto(pb.CreateOrderRequest, data, lines=lines, shop_metadata=data.metadata)
     answer = await send(
         services.order.CreateOrder,
         message,
@@ -97,7 +114,7 @@ async def place_order(
 )
 async def cancel_order(
     request: SignedInRequest,
-    order_id: FromPath[str],
+    order_id: OrderReference,
     data: JSONBody[Cancellation],
     services: NamedDependency[Services],
     idempotency_key: IdempotencyKey,
@@ -110,7 +127,7 @@ async def cancel_order(
     whatever of that was refunded.
     """
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
+        violations.check_order("order_id", order_id)
         check_key(violations, idempotency_key)
     answer = await send(
         services.order.CancelOrder,
@@ -131,7 +148,7 @@ async def cancel_order(
     tags=["orders"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401),
+    responses=declared(400, 401, 403),
 )
 async def list_orders(
     request: SignedInRequest,
@@ -141,14 +158,36 @@ async def list_orders(
         str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
     ] = "",
     status: Annotated[OrderStatus | None, QueryParameter(description="Only orders that stand there.")] = None,
+    number: Number = "",
+    created_from: CreatedFrom = None,
+    created_before: CreatedBefore = None,
+    total_min: TotalMin = None,
+    total_max: TotalMax = None,
+    customer: Customer = "",
+    attention: Attention = False,
 ) -> Response[OrderPage]:
     """The caller's own orders, or everybody's for an admin, the newest first, a page at a time.
 
-    A list shows no items, addresses, client secrets or histories: read the order for those.
+    What comes in while pages are read moves nothing. A list shows no items, addresses, client secrets or histories:
+    read the order for those. `customer` and `attention` are for admins alone.
     """
+    with Violations() as violations:
+        created = check_span(violations, created_from, created_before)
+        if customer:
+            violations.check_id("customer", customer)
     answer = await call(
         services.order.ListOrders,
-        pb.ListOrdersRequest(page_size=limit, page_token=cursor, status=status_to_proto(status)),
+        pb.ListOrdersRequest(
+            page_size=limit,
+            page_token=cursor,
+            status=status_to_proto(status),
+            user_id=customer,
+            number=number,
+            total_min=total_min,
+            total_max=total_max,
+            needs_attention=attention,
+            **created,
+        ),
         caller=request.user,
         deadline=services.deadline,
     )
@@ -163,22 +202,28 @@ async def list_orders(
     tags=["orders"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401, 404),
+    responses={**NOT_MODIFIED, **declared(400, 401, 404)},
+    response_headers=[ETAG],
 )
 async def get_order(
-    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+    request: SignedInRequest,
+    order_id: OrderReference,
+    services: NamedDependency[Services],
+    expand: Expand = "",
+    if_none_match: IfNoneMatch = "",
 ) -> Response[Order]:
     """One order with its history. Another customer's answers like one that does not exist."""
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
+        violations.check_order("order_id", order_id)
+        expansions = check_expansions(violations, expand)
     answer = await call(
         services.order.GetOrder,
         pb.GetOrderRequest(order_id=order_id),
         caller=request.user,
         deadline=services.deadline,
     )
-    order = await show_order(answer.order, caller=request.user, services=services)
-    return Response(order, headers={"Cache-Control": "no-store"})
+    order = await show_order(answer.order, caller=request.user, services=services, expansions=expansions)
+    return respond_unless_known(order, if_none_match, headers={"Cache-Control": "no-store"})
 
 
 @get(
@@ -191,30 +236,21 @@ async def get_order(
     responses=declared(400, 401, 404),
 )
 async def get_timeline(
-    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]
 ) -> Response[Timeline]:
     """What happened to the order, to its payment, stock and mails, the first thing first.
 
     Its customer sees what concerns them; an admin all of it, with who did what, and why.
     """
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
-    await call(
+        violations.check_order("order_id", order_id)
+    answer = await call(
         services.order.GetOrder,
         pb.GetOrderRequest(order_id=order_id),
         caller=request.user,
         deadline=services.deadline,
     )
-    record = await collect_order_record(services.on_call, order_id, caller=request.user, deadline=services.deadline)
-    timeline = Timeline(
-        entries=[
-            TimelineEntry(
-                at=entry.at, type=entry.type, text=entry.text, actor=entry.actor or None, note=entry.note or None
-            )
-            for entry in record.timeline
-        ],
-        missing=[part.value for part in record.missing],
-    )
+    timeline = await read_timeline(answer.order.id, caller=request.user, services=services)
     return Response(timeline, headers={"Cache-Control": "no-store"})
 
 

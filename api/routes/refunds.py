@@ -6,7 +6,7 @@ from litestar import Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
 from api.auth import SECURITY, SignedInRequest, signed_in, staff
 from api.idempotency import (
@@ -18,7 +18,9 @@ from api.idempotency import (
     preferred_wait,
     respond,
 )
+from api.order_details import read_refunds
 from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
+from api.references import OrderReference
 from api.routes.orders import merge_lines
 from api.schemas.payments import NewRefund, Refund, Refunds
 from api.services import Services
@@ -55,7 +57,7 @@ from runtime.validation import Violations
 )
 async def refund_order(
     request: SignedInRequest,
-    order_id: FromPath[str],
+    order_id: OrderReference,
     data: JSONBody[NewRefund],
     services: NamedDependency[Services],
     idempotency_key: IdempotencyKey,
@@ -69,7 +71,7 @@ async def refund_order(
     """
     wait = preferred_wait(prefer)
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
+        violations.check_order("order_id", order_id)
         check_key(violations, idempotency_key)
         restock = merge_lines(data.restock, violations, field="restock")
     order = await _get_order(order_id, caller=request.user, services=services)
@@ -77,7 +79,7 @@ async def refund_order(
         answer = await call(
             services.payment.RequestRefund,
             pb.RequestRefundRequest(
-                order_id=order_id,
+                order_id=order.id,
                 idempotency_key=idempotency_key,
                 amount=data.amount,
                 restock=restock,
@@ -90,9 +92,9 @@ async def refund_order(
         )
     except CallRefused as refused:
         if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
-            raise ProblemError(ORDER_NOT_REFUNDABLE, f"order {order_id} has no payment") from refused
+            raise ProblemError(ORDER_NOT_REFUNDABLE, f"order {order.number} has no payment") from refused
         raise
-    return respond(from_proto(Refund, answer.refund), answer, location=f"/v1/orders/{order_id}/refunds", done=201)
+    return respond(from_proto(Refund, answer.refund), answer, location=f"/v1/orders/{order.id}/refunds", done=201)
 
 
 @get(
@@ -105,25 +107,14 @@ async def refund_order(
     responses=declared(400, 401, 404),
 )
 async def list_refunds(
-    request: SignedInRequest, order_id: FromPath[str], services: NamedDependency[Services]
+    request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]
 ) -> Response[Refunds]:
     """Every refund of an order, the oldest first. Another customer's order answers like one that does not exist."""
     with Violations() as violations:
-        violations.check_id("order_id", order_id)
-    await _get_order(order_id, caller=request.user, services=services)
-    refunds: list[Refund] = []
-    try:
-        answer = await call(
-            services.payment.ListRefunds,
-            pb.ListRefundsRequest(order_id=order_id),
-            caller=request.user,
-            deadline=services.deadline,
-        )
-        refunds = [from_proto(Refund, refund) for refund in answer.refunds]
-    except CallRefused as refused:
-        if refused.refusal is not Refusal.PAYMENT_NOT_FOUND:
-            raise
-    return Response(Refunds(items=refunds), headers={"Cache-Control": "no-store"})
+        violations.check_order("order_id", order_id)
+    order = await _get_order(order_id, caller=request.user, services=services)
+    refunds = await read_refunds(order.id, caller=request.user, services=services)
+    return Response(Refunds(items=list(refunds)), headers={"Cache-Control": "no-store"})
 
 
 async def _get_order(order_id: str, *, caller: Caller, services: Services) -> order_pb2.Order:

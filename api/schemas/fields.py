@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 from domain.emails import MAX_EMAIL
+from domain.ids import WRITTEN_ID
+from domain.limits import MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE
 from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.texts import PLAIN_LINE, PLAIN_LINE_RULE
+from runtime.postal_addresses import COUNTRIES
+
+_NO_NUL: Final = r"^[^\x00]*$"
 
 
 def text(longest: int, *, shortest: int = 1) -> Meta:
@@ -15,8 +21,18 @@ def text(longest: int, *, shortest: int = 1) -> Meta:
     return Meta(
         min_length=shortest,
         max_length=longest,
-        pattern=r"^[^\x00]*$",
+        pattern=_NO_NUL,
         description=f"text of {shortest} to {longest} characters, none of them NUL",
+    )
+
+
+def plain_line(longest: int) -> Meta:
+    """Text of so many characters that other people are shown, see `domain.texts`."""
+    return Meta(
+        min_length=1,
+        max_length=longest,
+        pattern=PLAIN_LINE,
+        description=f"a line of 1 to {longest} characters {PLAIN_LINE_RULE}",
     )
 
 
@@ -28,7 +44,7 @@ def whole(smallest: int, largest: int) -> Meta:
 Id = Annotated[
     str,
     Meta(
-        pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        pattern=f"^{WRITTEN_ID}$",
         max_length=36,  # a $ alone would let a line feed pass behind it
         description="a UUID in lower case with hyphens",
         examples=["01932b5e-7c1a-7e4e-9c3d-2f6d1b8a4c55"],
@@ -58,10 +74,33 @@ Currency = Annotated[
 Country = Annotated[
     str,
     Meta(
-        pattern="^[A-Z]{2}$",
+        pattern=f"^({'|'.join(sorted(COUNTRIES))})$",
         max_length=2,
         description="an ISO 3166-1 alpha-2 country code in capitals, for example DE",
         examples=["DE"],
+    ),
+]
+
+_METADATA_KEY: Final = Meta(
+    min_length=1,
+    max_length=MAX_METADATA_KEY,
+    pattern=r"^[^\x00-\x1f\x7f\[\]]*$",
+    description=f"text of 1 to {MAX_METADATA_KEY} characters, none of them a square bracket or a control character",
+)
+Metadata = Annotated[
+    dict[Annotated[str, _METADATA_KEY], Annotated[str, text(MAX_METADATA_VALUE, shortest=0)]],
+    Meta(
+        max_length=MAX_METADATA_KEYS,
+        description=f"an object of at most {MAX_METADATA_KEYS} keys, with text as their values",
+        examples=[{"cart": "web-4711"}],
+        # Litestar documents no bounds of objects by itself
+        extra_json_schema={
+            "extra": {
+                "max_properties": MAX_METADATA_KEYS,
+                "property_names": {"minLength": 1, "maxLength": MAX_METADATA_KEY, "pattern": _METADATA_KEY.pattern},
+                "additional_properties": {"type": "string", "maxLength": MAX_METADATA_VALUE, "pattern": _NO_NUL},
+            }
+        },
     ),
 ]
 

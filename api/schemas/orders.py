@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Amount, Country, Currency, Id, Request, text, whole
-from domain.limits import MAX_ADDRESS_LINE, MAX_CITY, MAX_NOTE, MAX_PAYMENT_METHOD, MAX_POSTAL_CODE, MAX_RECIPIENT
+from api.schemas.fields import Amount, Country, Currency, Metadata, Request, plain_line, text, whole
+from api.schemas.lines import Line
+from api.schemas.payments import Payment, Refund
+from domain.limits import (
+    MAX_ADDRESS_LINE,
+    MAX_CITY,
+    MAX_NOTE,
+    MAX_PAYMENT_METHOD,
+    MAX_POSTAL_CODE,
+    MAX_RECIPIENT,
+    MAX_REGION,
+)
 from domain.orders import (
-    DEFAULT_PAYMENT_WINDOW_SECONDS,
     MAX_LINES,
     MAX_PAYMENT_WINDOW_SECONDS,
-    MAX_QUANTITY,
     OrderStatus,
 )
-
-
-class Line(Request, frozen=True, kw_only=True):
-    """A quantity of one product."""
-
-    product_id: Id
-    quantity: Annotated[int, whole(1, MAX_QUANTITY)]
+from domain.payments import PaymentStatus
 
 
 class Address(Request, frozen=True, kw_only=True):
-    """A postal address."""
+    """A postal address.
 
-    name: Annotated[str, text(MAX_RECIPIENT)]
-    line1: Annotated[str, text(MAX_ADDRESS_LINE)]
-    line2: Annotated[str, text(MAX_ADDRESS_LINE)] | None = None
-    city: Annotated[str, text(MAX_CITY)]
-    postal_code: Annotated[str, text(MAX_POSTAL_CODE)]
+    Which of `city`, `region` (state, province, prefecture, …) and `postal_code` there must be, and which regions and
+    postal codes there are, the country says: a US address needs all three, one in Hong Kong only its region.
+    """
+
+    name: Annotated[str, plain_line(MAX_RECIPIENT)]
+    line1: Annotated[str, plain_line(MAX_ADDRESS_LINE)]
+    line2: Annotated[str, plain_line(MAX_ADDRESS_LINE)] | None = None
+    city: Annotated[str, plain_line(MAX_CITY)] | None = None
+    region: Annotated[str, plain_line(MAX_REGION)] | None = None
+    postal_code: Annotated[str, plain_line(MAX_POSTAL_CODE)] | None = None
     country: Country
 
 
 class NewOrder(Request, frozen=True, kw_only=True):
-    """An order to place. Lines of the same product count as one."""
+    """An order to place. Lines of the same product count as one.
+
+    `payment_window_seconds` is how long its customer has to pay, while its stock is held for them: 900 unless given,
+    never longer than the shop allows.
+    """
 
     lines: Annotated[
         list[Line], Meta(min_length=1, max_length=MAX_LINES, description=f"a list of 1 to {MAX_LINES} lines")
@@ -46,7 +58,8 @@ class NewOrder(Request, frozen=True, kw_only=True):
     shipping_address: Address
     payment_method: Annotated[str, text(MAX_PAYMENT_METHOD)] | None = None
     expected_total: Amount | None = None
-    payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] = DEFAULT_PAYMENT_WINDOW_SECONDS
+    payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] | None = None
+    metadata: Metadata = field(default_factory=dict)
 
 
 class Cancellation(Request, frozen=True, kw_only=True):
@@ -56,9 +69,13 @@ class Cancellation(Request, frozen=True, kw_only=True):
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One line of an order; `unit_price` in minor units, null until the order is priced."""
+    """One line of an order, where the customer named it.
+
+    `name` and `unit_price`, in minor units, are those that the product had when the order was priced; null until then.
+    """
 
     product_id: str
+    name: str | None
     quantity: int
     unit_price: int | None
 
@@ -71,56 +88,6 @@ class Transition(Struct, frozen=True, kw_only=True, rename={"from_status": "from
     to_status: OrderStatus
     reason: str | None
     at: datetime
-
-
-class Order(Struct, frozen=True, kw_only=True):
-    """An order as it stands, with its history.
-
-    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
-    `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
-    `client_secret` lets its owner's browser pay while it is PENDING; null otherwise.
-    """
-
-    id: str
-    status: OrderStatus
-    reason: str | None
-    currency: str
-    total: int | None
-    refunded: int
-    items: list[Item]
-    shipping_address: Address
-    created_at: datetime
-    payment_deadline: datetime | None
-    payment_id: str | None
-    client_secret: str | None
-    transitions: list[Transition]
-
-
-class OrderSummary(Struct, frozen=True, kw_only=True):
-    """An order as a list shows it; the order itself has its items, address, client secret and history.
-
-    `line_count` is how many products it has; `total` is in minor units, null until the order is priced; `refunded` is
-    what of it was refunded so far.
-    """
-
-    id: str
-    user_id: str
-    status: OrderStatus
-    reason: str | None
-    currency: str
-    total: int | None
-    refunded: int
-    line_count: int
-    created_at: datetime
-    payment_deadline: datetime | None
-    payment_id: str | None
-
-
-class OrderPage(Struct, frozen=True, kw_only=True):
-    """Some orders; the next page starts at `next_cursor`, null on the last."""
-
-    items: list[OrderSummary]
-    next_cursor: str | None
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
@@ -142,3 +109,84 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
     entries: list[TimelineEntry]
     missing: list[str]
+
+
+class CustomerAction(StrEnum):
+    """What an order waits for its customer to do."""
+
+    PAY = "PAY"
+    AUTHENTICATE = "AUTHENTICATE"
+
+
+class Decline(Struct, frozen=True, kw_only=True):
+    """Why the last attempt to pay failed: a code of Stripe's that a customer may see, and what it means."""
+
+    code: str
+    message: str
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """An order as it stands, with its history.
+
+    `number` is what people call it: whoever reads it out may leave the hyphen out, and take O for 0, I or L for 1.
+    `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
+    `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
+    `metadata` is what came with it from the shop, which nothing of ours reads.
+    `payment_status` is where its payment stands, null before there is one. While the order is PENDING, until
+    `payment_deadline`, `customer_action` says whether it waits for its customer to pay, or to confirm the payment with
+    their bank (AUTHENTICATE), and `last_decline` why the last attempt failed; `client_secret` lets its owner's browser
+    do either. `refundable` is what of a sold order can still be refunded. These four, and `payment_status`, are null
+    while the payment service does not answer.
+    `payment`, `refunds` and `timeline` are there where `expand` asks for them.
+    """
+
+    id: str
+    number: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    refunded: int
+    items: list[Item]
+    shipping_address: Address
+    metadata: dict[str, str]
+    created_at: datetime
+    payment_deadline: datetime | None
+    payment_id: str | None
+    payment_status: PaymentStatus | None
+    customer_action: CustomerAction | None
+    last_decline: Decline | None
+    refundable: int | None
+    client_secret: str | None
+    payment: Payment | None
+    refunds: list[Refund] | None
+    timeline: Timeline | None
+    transitions: list[Transition]
+
+
+class OrderSummary(Struct, frozen=True, kw_only=True):
+    """An order as a list shows it; the order itself has its items, address, client secret and history.
+
+    `line_count` is how many products it has; `total` is in minor units, null until the order is priced; `refunded` is
+    what of it was refunded so far.
+    """
+
+    id: str
+    number: str
+    user_id: str
+    status: OrderStatus
+    reason: str | None
+    currency: str
+    total: int | None
+    refunded: int
+    line_count: int
+    created_at: datetime
+    payment_deadline: datetime | None
+    payment_id: str | None
+
+
+class OrderPage(Struct, frozen=True, kw_only=True):
+    """Some orders; the next page starts at `next_cursor`, null on the last."""
+
+    items: list[OrderSummary]
+    next_cursor: str | None

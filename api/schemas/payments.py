@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from api.schemas.fields import Request, text, whole
-from api.schemas.orders import Line
+from api.schemas.lines import Line
 from domain.limits import MAX_NOTE
 from domain.money import MAX_AMOUNT
 from domain.orders import MAX_LINES
@@ -75,6 +75,8 @@ class Dispute(Struct, frozen=True, kw_only=True):
 class Payment(Struct, frozen=True, kw_only=True):
     """An order's payment as it was last read from Stripe; amounts in minor units of `currency`.
 
+    `amount_refundable` is what came in and is neither given back, nor about to be, nor lost to a dispute;
+    0 while a bank decides about the money.
     `failed_attempts` counts the charges, and the authentications (3-D Secure), that failed so far.
     """
 
@@ -85,5 +87,6 @@ class Payment(Struct, frozen=True, kw_only=True):
     amount: int
     amount_received: int
     amount_refunded: int
+    amount_refundable: int
     failed_attempts: int
     disputes: list[Dispute]

@@ -14,7 +14,9 @@ def tail(
     topics: Annotated[
         list[str] | None, typer.Argument(help="order-events, …, order-events.dlq; all of ours without any.")
     ] = None,
-    order: Annotated[str | None, typer.Option(help="Only what is about this order; its stock, too.")] = None,
+    order: Annotated[
+        str | None, typer.Option(help="Only what is about the order of this id or number; its stock, too.")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--type", help="Only events of this type: order.paid, refund*.")
@@ -33,13 +35,18 @@ def tail(
     Exit 0 after --limit or with --no-follow, 130 after Ctrl-C, 2 when a setting does not fit,
     3 when Kafka cannot be asked.
     """
+    import asyncio
     from datetime import UTC, datetime
 
     from cli.events.record import Wanted
     from cli.events.since import parse_since
     from cli.events.tail import Tail, run
+    from cli.on_call.references import find_id
     from runtime.settings import Settings
 
+    settings = Settings.load()
+    if order is not None:
+        order = asyncio.run(find_id(settings, order))
     shown = Tail(
         topics=topics or (),
         wanted=Wanted(order=order, key=key, types=kinds or ()),
@@ -48,4 +55,4 @@ def tail(
         follow=follow,
         as_json=json,
     )
-    raise typer.Exit(run(Settings.load(), shown))
+    raise typer.Exit(run(settings, shown))

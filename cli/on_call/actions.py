@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Final
@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from cli.exiting import CommandFailed
 from cli.on_call.operator import DEADLINE, Operator, open_operator
+from cli.on_call.references import to_id
 from cli.on_call.selection import select
 from domain.concerns import ConcernKind
 from domain.money import EXPONENTS, format_money
@@ -121,7 +123,9 @@ async def _act_on_all(operator: Operator, ids: Sequence[str], request: Request) 
 
 async def _try(act: Act, operator: Operator, each: str) -> Result:
     try:
-        return await act(operator, each)
+        return replace(await act(operator, await to_id(operator, each)), id=each)
+    except CommandFailed as failed:
+        return Result(each, State.REFUSED, str(failed))
     except CallRefused as refused:
         why = "; ".join(f"{name} {text}" for name, text in refused.details.items() if text not in refused.message)
         message = refused.message.removeprefix(f"{each}: ")

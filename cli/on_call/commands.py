@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 on_call = typer.Typer()
 
 Ids = Annotated[list[str] | None, typer.Argument(help="As `ordersaga attention` shows them.")]
-Orders = Annotated[list[str] | None, typer.Argument(help="Ids of orders.")]
+Orders = Annotated[list[str] | None, typer.Argument(help="Ids or numbers of orders.")]
 Matching = Annotated[
     str | None,
     typer.Option("--query", help="All that need a person and match: kind=order step=reserve cause=timeout older=5m."),
@@ -47,7 +47,7 @@ def attention(
 
 @on_call.command()
 def order(
-    order_id: Annotated[str, typer.Argument(help="Of an order.")],
+    order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Its id, or its number, such as 7KQ2-M9XD.")],
     json: AsJson = False,
 ) -> None:
     """Show all that is known of an order: lines, payment, stock, mails, events, its workflow, and what happened when.

@@ -14,8 +14,10 @@ from rich.table import Column, Table
 from cli.exiting import CommandFailed
 from cli.on_call.attention import print_concern, to_data
 from cli.on_call.operator import DEADLINE, open_operator
+from cli.on_call.references import to_id
 from cli.on_call.selection import Query, find_attention
 from domain.ids import is_id
+from domain.order_numbers import is_written_as_number
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import SERVICE
 from runtime.on_call import Section, TimelineEntry
@@ -26,17 +28,18 @@ _PIPED_WIDTH: Final = 250
 """Characters of a line where no terminal says how many it has."""
 
 
-async def print_order(settings: Settings, order_id: str, *, as_json: bool) -> bool:
-    """Print what every service knows of the order; whether all of them answered.
+async def print_order(settings: Settings, written: str, *, as_json: bool) -> bool:
+    """Print what every service knows of the order of this id or number; whether all of them answered.
 
     Raises:
-        SettingsError: it is no id, or there is no operator's certificate.
+        SettingsError: it is neither, or there is no operator's certificate.
         CommandFailed: the order service knows of none.
         ServiceUnavailable: the order service does not answer.
     """
-    if not is_id(order_id):
-        raise SettingsError(f"{order_id!r} is no id of an order, which is a UUID")
+    if not is_id(written) and not is_written_as_number(written):
+        raise SettingsError(f"{written!r} is neither an order's id, a UUID, nor its number, such as 7KQ2-M9XD")
     async with open_operator(settings) as operator:
+        order_id = await to_id(operator, written)
         attention = await find_attention(operator, Query(about=order_id))
         record = await collect_order_record(operator.on_call, order_id, caller=SERVICE, deadline=DEADLINE)
     if not record.sections and not record.missing:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cli.on_call.operator import DEADLINE, Operator
+from cli.on_call.references import to_id
 from domain.concerns import ConcernKind
 from ordersaga.oncall.v1 import on_call_pb2 as on_call_pb
 from ordersaga.order.v1 import order_pb2 as pb
@@ -85,10 +86,12 @@ async def find_attention(operator: Operator, query: Query) -> list[pb.Attention]
     """All that needs a person and is wanted, the longest wait first.
 
     Raises:
+        CommandFailed: it is to be about an order of a number that none has.
         ServiceUnavailable: the order service does not answer.
     """
     kinds = enum_mapping(ConcernKind, on_call_pb.ConcernKind.DESCRIPTOR)
-    request = pb.ListAttentionRequest(page_size=_PAGE, step=query.step or "", subject_id=query.about or "")
+    about = await to_id(operator, query.about or "")
+    request = pb.ListAttentionRequest(page_size=_PAGE, step=query.step or "", subject_id=about)
     if query.kind is not None:
         request.kind = kinds.to_proto(query.kind)  # type: ignore[assignment]  # an enum's number
     found: list[pb.Attention] = []

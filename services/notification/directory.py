@@ -43,7 +43,7 @@ class MailedLink:
 
 
 class Directory:
-    """Looks up people and products.
+    """Looks up people, and products of orders that ended before they were priced: others have the names themselves.
 
     Product names are kept for `NAME_SECONDS` in this process, so a mail may call a product what it was called a minute
     ago. People are asked for each time: their names and addresses are not kept.

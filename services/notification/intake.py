@@ -107,6 +107,8 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
     violation = _violation(data, template)
     if violation is not None:
         raise Unprocessable(violation)
+    if template is Template.ORDER_PLACED and not data.total:
+        return None  # there is nothing to pay: the receipt follows at once
     return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data, text=text)
 
 

@@ -54,7 +54,9 @@ _html = Environment(
 )
 _SUBJECTS: Final = {
     Template.ORDER_PLACED: _text.from_string("Your order: set aside until {{ deadline }}"),
-    Template.ORDER_PAID: _text.from_string("Your receipt: we received {{ total }}"),
+    Template.ORDER_PAID: _text.from_string(
+        "{% if is_free %}We have your order{% else %}Your receipt: we received {{ total }}{% endif %}"
+    ),
     Template.ORDER_FAILED: _text.from_string("Your order could not be completed"),
     Template.ORDER_CANCELLED: _text.from_string("Your order was cancelled"),
     Template.ORDER_REFUNDED: _text.from_string("Your refund: we have given {{ refund }} back to you"),
@@ -87,18 +89,18 @@ class _Line:
 def render(
     template: Template, event: OrderTransitioned, *, customer: str, product_names: Mapping[str, str]
 ) -> RenderedMail:
-    """Write the mail. A product that has no name in `product_names` appears with its id.
+    """Write the mail. A product whose name is neither in the event nor in `product_names` appears with its id.
 
     Raises:
         jinja2.TemplateError: a template asks for what the event does not have; a defect.
     """
     facts = {
         "customer": customer,
-        "order_id": event.order_id,
+        "order_number": event.order_number or event.order_id,
         "at": _moment(from_timestamp(event.at)),
         "lines": [
             _Line(
-                name=product_names.get(line.product_id, line.product_id),
+                name=line.name or product_names.get(line.product_id, line.product_id),
                 quantity=line.quantity,
                 unit_price=format_money(line.unit_price, event.currency),
                 total=format_money(line.quantity * line.unit_price, event.currency),
@@ -145,6 +147,7 @@ def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str | bool]:
     facts: dict[str, str | bool] = {}
     if event.HasField("total"):
         facts["total"] = format_money(event.total, event.currency)
+        facts["is_free"] = event.total == 0
     if event.HasField("payment_deadline"):
         facts["deadline"] = _moment(from_timestamp(event.payment_deadline))
     if event.refund_amount:

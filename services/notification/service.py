@@ -212,7 +212,7 @@ class NotificationService:
         order = event.data
         customer, names = await asyncio.gather(
             self._directory.customer(order.user_id),
-            self._directory.product_names(line.product_id for line in order.lines),
+            self._directory.product_names(line.product_id for line in order.lines if not line.name),
         )
         if self._withholds and not customer.email_confirmed:
             if datetime.now(UTC) - since > WITHHELD_FOR:

@@ -37,6 +37,7 @@ from services.order.attention.watcher import DUE_LOOKS, DueLook, watcher
 from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
+from services.order.customer_limits import CustomerLimits
 from services.order.erasure import Erasure
 from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
@@ -66,6 +67,8 @@ class OrderComponents:
         looks: what the watcher does.
         watcher: sees to it that nothing stands still without somebody called.
         repairs_itself: whether it starts lost sagas again.
+        customer_limits: what a customer may have unpaid.
+        longest_payment_window: that a customer may get, seconds.
         saga_starts: starts the sagas of orders that may have none.
         cancellation_requests: asks sagas again to cancel their orders.
         listener: wakes the requests that wait for an order to move.
@@ -83,6 +86,8 @@ class OrderComponents:
     looks: Mapping[str, Look]
     watcher: DueWorker[DueLook]
     repairs_itself: bool
+    customer_limits: CustomerLimits
+    longest_payment_window: int
     saga_starts: DueWorker[AcceptedOrder]
     cancellation_requests: DueWorker[OpenCancellationRequest]
     listener: Listener
@@ -176,6 +181,8 @@ def _components(
         looks=looks,
         watcher=watch,
         repairs_itself=settings.repair_automatically,
+        customer_limits=CustomerLimits(orders=settings.max_open_orders, units=settings.max_held_units),
+        longest_payment_window=settings.max_payment_window,
         saga_starts=saga_starts,
         cancellation_requests=cancellation_requests,
         listener=listener,

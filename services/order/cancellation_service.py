@@ -58,8 +58,12 @@ class CancellationService:
         self._wakeups = wakeups
         self._clock = clock
 
-    async def cancel(self, order_id: str, *, caller: Caller, note: str, idempotency_key: str, wait: float) -> Cancelled:
+    async def cancel(
+        self, reference: str, *, caller: Caller, note: str, idempotency_key: str, wait: float
+    ) -> Cancelled:
         """Request that an order be cancelled, once per caller and key, and wait up to `wait` seconds for it to close.
+
+        The order is named by its id or its number.
 
         The request is stored before the saga is asked, so that it can be asked again. A concurrent duplicate waits as
         long as the first request does.
@@ -70,15 +74,16 @@ class CancellationService:
             IdempotencyKeyReused: the key stands for another request.
             IdempotencyKeyInUse: the first request waits for longer than this one's caller.
         """
+        came_at = self._clock()
+        order_id = (await self._orders.get(reference, caller=caller)).id
         request = IdempotentRequest.of(
             {"order_id": order_id, "why": note},  # so named when the first keys were stored
             user_id=caller.key,
             route=CANCEL_ROUTE,
             key=idempotency_key,
             wait=wait,
-            at=self._clock(),
+            at=came_at,
         )
-        await self._orders.get(order_id, caller=caller)
         new = CancellationRequest(
             order_id=order_id,
             cancelled_by=_CANCELLED_BY[caller.role],

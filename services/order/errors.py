@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from domain.order_numbers import is_written_as_number, parse_order_number
 from domain.orders import OrderStatus
 from domain.refusals import Refusal
 from runtime.refusal import Refused
@@ -15,8 +16,22 @@ class OrderNotFound(Refused):
     refusal = Refusal.ORDER_NOT_FOUND
     code = grpc.StatusCode.NOT_FOUND
 
-    def __init__(self, order_id: str) -> None:
-        super().__init__(f"order {order_id} not found", order_id=order_id)
+    def __init__(self, reference: str) -> None:
+        """`reference` is an id, or what somebody wrote for a number."""
+        is_mistyped = is_written_as_number(reference) and parse_order_number(reference) is None
+        why = ": a letter of its number is wrong, or two are swapped" if is_mistyped else ""
+        super().__init__(f"order {reference} not found{why}", order_id=reference)
+
+
+class PaymentWindowTooLong(Refused):
+    """Nobody may take so long to pay."""
+
+    refusal = Refusal.PAYMENT_WINDOW_TOO_LONG
+
+    def __init__(self, *, longest: int) -> None:
+        super().__init__(
+            f"payment_window_seconds must be at most {longest}; leave it out for the usual time", longest=str(longest)
+        )
 
 
 class OrderNotCancellable(Refused):

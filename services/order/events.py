@@ -41,6 +41,7 @@ def _data(from_status: OrderStatus | None, state: OrderState) -> OrderTransition
         OrderTransitioned,
         state,
         order_id=state.id,
+        order_number=state.number,
         from_status=from_status,
         to_status=state.status,
         lines=[to_proto(OrderedLine, item) for item in state.items],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from domain.order_numbers import parse_order_number
 from domain.orders import OrderLine, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.protos import enum_mapping, from_proto
+from services.order.lists import OrderFilter
 from services.order.model import Mark, NewOrder, Pricing, RefundUpdate
 
 
@@ -13,10 +15,24 @@ def to_status(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
     return enum_mapping(OrderStatus, pb.OrderStatus.DESCRIPTOR).from_proto(status)
 
 
-def to_new_order(request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine]) -> NewOrder:
+def to_new_order(
+    request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine], payment_window_seconds: int
+) -> NewOrder:
     """A checked request as a new order of `user_id`."""
-    lines = sorted(lines, key=lambda line: line.product_id)
-    return from_proto(NewOrder, request, user_id=user_id, lines=lines)
+    return from_proto(NewOrder, request, user_id=user_id, lines=lines, payment_window_seconds=payment_window_seconds)
+
+
+def to_filter(request: pb.ListOrdersRequest, *, before: str | None) -> OrderFilter:
+    """What a checked request wants to see."""
+    number = parse_order_number(request.number) or request.number
+    return from_proto(
+        OrderFilter,
+        request,
+        status=to_status(request.status),
+        user_id=request.user_id or None,
+        number=number or None,
+        before=before,
+    )
 
 
 def to_pending(request: pb.MarkPendingRequest) -> tuple[Mark, Pricing]:

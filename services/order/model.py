@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlmodel import Field
+
 from domain.orders import OrderLine, OrderStatus, PricedLine, refunded_status
 from domain.saga import OrderInput, SagaPolicy
 from runtime.idempotency import IdempotentRequest
@@ -27,23 +29,33 @@ class Address(Value):
     line1: str
     line2: str
     city: str
+    region: str = ""
+    """Not there in what was kept before addresses had one."""
     postal_code: str
     country: str
 
 
 class OrderRequest(Value, RequestColumns):
-    """What a customer asks for; lines are sorted by product."""
+    """What a customer asks for; lines as they named them, each product once."""
 
     lines: list[OrderLine]
+
+    @property
+    def units(self) -> int:
+        """Of all products together."""
+        return sum(line.quantity for line in self.lines)
 
     def saga_input(
         self, order_id: str, policy: SagaPolicy, *, waited: timedelta = timedelta(), is_repair: bool = False
     ) -> OrderInput:
-        """What the order's saga starts with: no name, no address; `waited` since it was accepted."""
+        """What the order's saga starts with: no name, no address; `waited` since it was accepted.
+
+        Its lines are sorted by product, as they are locked.
+        """
         return OrderInput(
             order_id=order_id,
             user_id=self.user_id,
-            lines=self.lines,
+            lines=sorted(self.lines, key=lambda line: line.product_id),
             currency=self.currency,
             payment_method=self.payment_method,
             expected_total=self.expected_total,
@@ -58,6 +70,18 @@ class NewOrder(OrderRequest):
     """An order to accept."""
 
     shipping_address: Address
+    shop_metadata: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def content(self) -> dict[str, object]:
+        """What makes it the request that it is, for `runtime.fingerprint`.
+
+        As it was when the first keys were stored: sorted lines, and nothing of what came later where that is not used.
+        """
+        content = self.model_dump(exclude=None if self.shop_metadata else {"shop_metadata"})
+        if not self.shipping_address.region:
+            del content["shipping_address"]["region"]
+        return {**content, "lines": sorted(content["lines"], key=lambda line: line["product_id"])}
 
 
 class AcceptedOrder(OrderRequest):
@@ -77,12 +101,14 @@ class Acceptance:
     """How a new order comes in.
 
     Attributes:
+        number: of the order; nobody has seen it yet, and another order may have it.
         request: claims the idempotency key.
         cause_id: of the first transition.
         start_after: when the saga is due for a start, unless the order has left RECEIVED by then.
     """
 
     order_id: str
+    number: str
     request: IdempotentRequest
     cause_id: str
     at: datetime
@@ -90,7 +116,7 @@ class Acceptance:
 
 
 class OrderItem(Value, ItemColumns):
-    """A line of an order."""
+    """A line of an order; orders have theirs as the customer named them."""
 
 
 class Transition(Value, TransitionColumns):
@@ -102,6 +128,7 @@ class Order(Value, OrderColumns):
 
     items: list[OrderItem]
     shipping_address: Address
+    shop_metadata: dict[str, str]
     transitions: list[Transition]
 
     @property
@@ -119,15 +146,6 @@ class OrderSummary(Value, OrderColumns):
     """An order as it stands in a list: without items, address and history."""
 
     line_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderFilter:
-    """Which orders a list shows; None for all of that kind. `before` is an id: newest first, ids rise with time."""
-
-    user_id: str | None
-    status: OrderStatus | None
-    before: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +194,12 @@ class OrderState(Value, OrderColumns, VersionColumns):
         moved = self._moved(mark.to_status, reason=mark.reason, at=at)
         if pricing is None:
             return moved
-        prices = {line.product_id: line.unit_price for line in pricing.lines}
+        lines = {line.product_id: line for line in pricing.lines}
         items = [
-            item.model_copy(update={"unit_price": prices.get(item.product_id, item.unit_price)}) for item in self.items
+            item.model_copy(update={"unit_price": line.unit_price, "name": line.name or None})
+            if (line := lines.get(item.product_id))
+            else item
+            for item in self.items
         ]
         priced = {
             "total": pricing.total,

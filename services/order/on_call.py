@@ -101,6 +101,7 @@ class OrderOnCall:
         sections = [
             _of_order(order),
             _of_lines(order),
+            Section("metadata", ("key", "value"), sorted(order.shop_metadata.items())),
             events_section(events),
             *_of_workflow(workflow, await self._read(workflow)),
         ]
@@ -144,9 +145,10 @@ def _to_concern(*, order_id: str, requested_at: datetime, attempts: int, last_er
 def _of_order(order: Order) -> Section:
     return Section(
         "order",
-        ("status", "reason", "total", "refunded", "customer", "payment", "created_at", "payment_deadline"),
+        ("number", "status", "reason", "total", "refunded", "customer", "payment", "created_at", "payment_deadline"),
         [
             (
+                order.number,
                 order.status,
                 order.reason,
                 None if order.total is None else format_money(order.total, order.currency),
@@ -166,8 +168,8 @@ def _of_lines(order: Order) -> Section:
 
     return Section(
         "items",
-        ("product", "quantity", "unit_price"),
-        [(item.product_id, item.quantity, price(item.unit_price)) for item in order.items],
+        ("product", "name", "quantity", "unit_price"),
+        [(item.product_id, item.name, item.quantity, price(item.unit_price)) for item in order.items],
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final, LiteralString
+
+from psycopg.errors import UniqueViolation
 
 from runtime.database import Connection, encode_rows
 from runtime.due_work import DueTable
 from runtime.idempotency import CLAIM_KEY
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, parameters
-from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderFilter, OrderState, OrderSummary
+from services.order.customer_limits import Holdings
+from services.order.lists import OrderFilter, select_page
+from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderState, OrderSummary
 from services.order.tables import ItemColumns, OrderColumns, RequestColumns, TransitionColumns, VersionColumns
 
 ORDERS_CHANNEL: Final = "orders"
@@ -18,16 +23,16 @@ ORDERS_CHANNEL: Final = "orders"
 _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
     received AS (
-        INSERT INTO orders ({columns(RequestColumns)}, id, status, refunded, shipping_address, seq, created_at,
-                            updated_at, attempts, next_attempt_at, traceparent)
-        SELECT {parameters(RequestColumns)}, subject_id, 'RECEIVED', 0, %(shipping_address)s::jsonb, 1, %(at)s,
-               %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
+        INSERT INTO orders ({columns(RequestColumns)}, id, number, status, refunded, shipping_address, shop_metadata,
+                            seq, created_at, updated_at, attempts, next_attempt_at, traceparent)
+        SELECT {parameters(RequestColumns)}, subject_id, %(number)s, 'RECEIVED', 0, %(shipping_address)s::jsonb,
+               %(shop_metadata)s::jsonb, 1, %(at)s, %(at)s, 0, now() + %(start_after)s, %(traceparent)s::text
           FROM changed
     ),
     item AS (
-        INSERT INTO order_items (order_id, product_id, quantity)
-        SELECT subject_id, product_id, quantity
-          FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int)
+        INSERT INTO order_items (order_id, product_id, quantity, position)
+        SELECT subject_id, product_id, quantity, position
+          FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int, position int)
     ),
     transition AS (
         INSERT INTO order_transitions (order_id, seq, to_status, cause_id, at)
@@ -35,11 +40,11 @@ _ACCEPT: Final = with_events(f"""
     )
 """)  # noqa: S608 - put together from constants
 _ITEMS: Final[LiteralString] = f"""
-    (SELECT json_agg({json_object(ItemColumns)} ORDER BY product_id)
+    (SELECT json_agg({json_object(ItemColumns)} ORDER BY position, product_id)
        FROM order_items WHERE order_id = orders.id) AS items
 """  # noqa: S608 - put together from constants
 _READ: Final = f"""
-    SELECT {columns(OrderColumns)}, shipping_address, {_ITEMS},
+    SELECT {columns(OrderColumns)}, shipping_address, shop_metadata, {_ITEMS},
            (SELECT json_agg({json_object(TransitionColumns)} ORDER BY seq)
               FROM order_transitions WHERE order_id = orders.id) AS transitions
       FROM orders WHERE id = %(order_id)s
@@ -56,9 +61,9 @@ _MOVE: Final = with_events(f"""
         RETURNING id
     ),
     priced AS (
-        UPDATE order_items SET unit_price = price.unit_price
-          FROM changed, json_to_recordset(%(prices)s::json) AS price (product_id uuid, unit_price bigint)
-         WHERE order_items.order_id = changed.id AND order_items.product_id = price.product_id
+        UPDATE order_items SET unit_price = line.unit_price, name = line.name
+          FROM changed, json_to_recordset(%(priced)s::json) AS line (product_id uuid, unit_price bigint, name text)
+         WHERE order_items.order_id = changed.id AND order_items.product_id = line.product_id
     ),
     transition AS (
         INSERT INTO order_transitions (order_id, seq, from_status, to_status, reason, cause_id, at)
@@ -66,22 +71,25 @@ _MOVE: Final = with_events(f"""
         RETURNING pg_notify('{ORDERS_CHANNEL}', order_id::text)
     )
 """)  # noqa: S608 - put together from constants
-_SUMMARIES: Final[LiteralString] = f"""
-    SELECT {columns(OrderColumns)}, (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
-      FROM orders
-"""  # noqa: S608 - put together from constants
 
 
 def _request_of(order: LiteralString) -> LiteralString:
     """What an order was asked for, from the row of that name."""
     return f"""
         {order}.id, {order}.created_at, {columns(RequestColumns, of=order)},
-        (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY product_id)
+        (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY position)
            FROM order_items WHERE order_id = {order}.id) AS lines
     """  # noqa: S608 - put together from constants
 
 
 _ACCEPTED: Final = f"SELECT {_request_of('orders')} FROM orders WHERE id = %(order_id)s"  # noqa: S608 - put together from constants
+
+HOLDINGS: Final = """
+    SELECT count(*) AS orders, coalesce(sum(units), 0)::bigint AS units
+      FROM orders CROSS JOIN LATERAL (
+           SELECT sum(quantity) AS units FROM order_items WHERE order_id = orders.id) AS held
+     WHERE user_id = %(user_id)s AND status IN ('RECEIVED', 'PENDING')
+"""
 
 UNSTARTED: Final = DueTable(
     table="orders",
@@ -91,6 +99,10 @@ UNSTARTED: Final = DueTable(
     make=AcceptedOrder,
 )
 """Orders that are not known to have a workflow."""
+
+
+class NumberTaken(Exception):
+    """Another order has the number that was drawn."""
 
 
 class OrderRepository:
@@ -103,19 +115,50 @@ class OrderRepository:
         """Store a new order, RECEIVED, with its key, lines, first transition and event, unless the key is claimed.
 
         Waits for a concurrent duplicate that is just claiming it.
+
+        Raises:
+            NumberTaken: another order has the number; nothing is stored.
         """
-        accepted = await self._connection.execute(
-            _ACCEPT,
-            **acceptance.request.claim(acceptance.order_id),
-            **new.model_dump(exclude={"lines", "shipping_address"}),
-            shipping_address=new.shipping_address.model_dump_json(),
-            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in new.lines),
-            cause_id=acceptance.cause_id,
-            at=acceptance.at,
-            start_after=acceptance.start_after,
-            events=encode_events([event]),
-        )
+        try:
+            accepted = await self._connection.execute(
+                _ACCEPT,
+                **acceptance.request.claim(acceptance.order_id),
+                **new.model_dump(exclude={"lines", "shipping_address", "shop_metadata"}),
+                number=acceptance.number,
+                shipping_address=new.shipping_address.model_dump_json(),
+                shop_metadata=json.dumps(new.shop_metadata),
+                lines=encode_rows(
+                    {"product_id": line.product_id, "quantity": line.quantity, "position": position}
+                    for position, line in enumerate(new.lines)
+                ),
+                cause_id=acceptance.cause_id,
+                at=acceptance.at,
+                start_after=acceptance.start_after,
+                events=encode_events([event]),
+            )
+        except UniqueViolation as violation:
+            if violation.diag.constraint_name == "uq_orders_number":
+                raise NumberTaken from None
+            raise
         return accepted == 1
+
+    async def lock_customer(self, user_id: str) -> None:
+        """Let no other order of this customer come in until the end of the transaction."""
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('customer:' || %(user_id)s, 0))", user_id=user_id
+        )
+
+    async def read_holdings(self, user_id: str) -> Holdings:
+        """What the unpaid orders of this customer come to."""
+        held = await self._connection.fetch_one(Holdings, HOLDINGS, user_id=user_id)
+        return held or Holdings(orders=0, units=0)
+
+    async def find_id(self, number: str) -> str | None:
+        """The id of the order that has this number."""
+        order_id: str | None = await self._connection.fetch_value(
+            "SELECT id FROM orders WHERE number = %(number)s", number=number
+        )
+        return order_id
 
     async def get(self, order_id: str) -> Order | None:
         """One order with its items and transitions: one statement, so all of one moment."""
@@ -123,21 +166,8 @@ class OrderRepository:
 
     async def find_summaries(self, wanted: OrderFilter, *, limit: int) -> list[OrderSummary]:
         """At most `limit` orders, the newest first."""
-        conditions = ["true"]
-        if wanted.user_id is not None:
-            conditions.append("user_id = %(user_id)s")
-        if wanted.status is not None:
-            conditions.append("status = %(status)s")
-        if wanted.before is not None:
-            conditions.append("id < %(before)s")
-        return await self._connection.fetch_all(
-            OrderSummary,
-            f"{_SUMMARIES} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %(limit)s",
-            user_id=wanted.user_id,
-            status=wanted.status,
-            before=wanted.before,
-            limit=limit,
-        )
+        statement, parameters = select_page(wanted, limit=limit)
+        return await self._connection.fetch_all(OrderSummary, statement, **parameters)
 
     async def find_state(self, order_id: str) -> OrderState | None:
         """Where the order stands, with what a mark answers and its event carries."""
@@ -158,7 +188,7 @@ class OrderRepository:
         Returns:
             False, and nothing is changed, when the order has moved since `origin` was read.
         """
-        prices = [{"product_id": item.product_id, "unit_price": item.unit_price} for item in moved.items]
+        priced = [item.model_dump(exclude={"quantity"}) for item in moved.items]
         changed = await self._connection.execute(
             _MOVE,
             order_id=moved.id,
@@ -171,7 +201,7 @@ class OrderRepository:
             seq=moved.seq,
             at=moved.updated_at,
             cause_id=cause_id,
-            prices=encode_rows(prices if moved.items != origin.items else ()),
+            priced=encode_rows(priced if moved.items != origin.items else ()),
             events=encode_events([event]),
         )
         return changed == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -12,22 +13,28 @@ from domain.limits import (
     MAX_CAUSE_ID,
     MAX_CITY,
     MAX_IDEMPOTENCY_KEY,
+    MAX_METADATA_KEY,
+    MAX_METADATA_KEYS,
+    MAX_METADATA_VALUE,
     MAX_NOTE,
     MAX_PAGE_SIZE,
     MAX_PAYMENT_METHOD,
     MAX_POSTAL_CODE,
     MAX_REASON,
     MAX_RECIPIENT,
+    MAX_REGION,
 )
 from domain.money import MAX_AMOUNT
-from domain.orders import MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
+from domain.order_numbers import is_written_as_number
+from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
-from runtime.caller import current_caller
+from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.identity import Part
 from runtime.on_call import on_call_service
 from runtime.permissions import USERS, allow
+from runtime.postal_addresses import COUNTRIES, find_address_faults
 from runtime.process import Lifecycle
 from runtime.protos import to_proto
 from runtime.rpc_server import GrpcService, serve
@@ -35,7 +42,9 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.attention.server import AttentionRpcs
 from services.order.bootstrap import OrderComponents, bootstrap
-from services.order.messages import to_closed, to_new_order, to_pending, to_refund_update, to_status
+from services.order.errors import PaymentWindowTooLong
+from services.order.lists import OrderFilter
+from services.order.messages import to_closed, to_filter, to_new_order, to_pending, to_refund_update, to_status
 
 _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 """What a saga marks an order as in the end."""
@@ -53,6 +62,8 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         self._attention = components.attention
         self._desk = components.desk
         self._repairs_itself = components.repairs_itself
+        self._limits = components.customer_limits
+        self._longest_window = components.longest_payment_window
 
     @allow(Part.GATEWAY, *USERS)
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
@@ -63,17 +74,21 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             violations.check_currency("currency", request.currency)
             violations.check_text("payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD)
             violations.check_amount("expected_total", request.expected_total)
-            violations.check_range(
-                "payment_window_seconds",
-                request.payment_window_seconds,
-                smallest=1,
-                largest=MAX_PAYMENT_WINDOW_SECONDS,
-            )
+            if request.HasField("payment_window_seconds"):
+                violations.check_range(
+                    "payment_window_seconds",
+                    request.payment_window_seconds,
+                    smallest=1,
+                    largest=MAX_PAYMENT_WINDOW_SECONDS,
+                )
             _check_address(violations, request.shipping_address)
+            _check_metadata(violations, request.shop_metadata)
+        window = self._payment_window(request)
         created = await self._service.create(
-            to_new_order(request, user_id=caller.id, lines=lines),
+            to_new_order(request, user_id=caller.id, lines=lines, payment_window_seconds=window),
             idempotency_key=request.idempotency_key,
             wait=request.wait_ms / 1000,
+            limits=self._limits if caller.role is CallerRole.CUSTOMER else None,
         )
         return to_proto(pb.CreateOrderResponse, created)
 
@@ -82,20 +97,17 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     @allow(Part.OPERATOR)
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
+            violations.check_order("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(pb.Order, order))
 
     @allow(Part.GATEWAY, *USERS)
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         caller = current_caller()
-        status = to_status(request.status)
         with Violations() as violations:
             violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
-            before = violations.check_page_token("page_token", request.page_token)
-            if status is None and request.status != pb.ORDER_STATUS_UNSPECIFIED:
-                violations.add("status", f"must be {', '.join(OrderStatus)}")
-        page = await self._service.list_orders(caller=caller, status=status, before=before, page_size=request.page_size)
+            wanted = _check_filter(violations, request)
+        page = await self._service.list_orders(wanted, caller=caller, page_size=request.page_size)
         return pb.ListOrdersResponse(
             orders=[to_proto(pb.OrderSummary, order) for order in page.orders],
             next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
@@ -106,7 +118,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
         caller = current_caller()
         with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
+            violations.check_order("order_id", request.order_id)
             _check_idempotent(violations, request)
             violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
         cancelled = await self._cancellations.cancel(
@@ -153,6 +165,32 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
                 violations.add("version", "must not be below zero")
         return to_proto(pb.MarkRefundedResponse, await self._service.mark_refunded(to_refund_update(request)))
 
+    def _payment_window(self, request: pb.CreateOrderRequest) -> int:
+        """Seconds that the customer gets to pay; the usual time unless the request says.
+
+        Raises:
+            PaymentWindowTooLong: nobody gets so many.
+        """
+        if not request.HasField("payment_window_seconds"):
+            return min(DEFAULT_PAYMENT_WINDOW_SECONDS, self._longest_window)
+        if request.payment_window_seconds > self._longest_window:
+            raise PaymentWindowTooLong(longest=self._longest_window)
+        return request.payment_window_seconds
+
+
+def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> OrderFilter:
+    """What is wanted; a number that was mistyped is one that no order has."""
+    before = violations.check_page_token("page_token", request.page_token)
+    if request.status != pb.ORDER_STATUS_UNSPECIFIED and to_status(request.status) is None:
+        violations.add("status", f"must be {', '.join(OrderStatus)}")
+    if request.user_id:
+        violations.check_id("user_id", request.user_id)
+    if request.number and not is_written_as_number(request.number):
+        violations.add("number", "must be an order's number, such as 7KQ2-M9XD")
+    violations.check_amount("total_min", request.total_min)
+    violations.check_amount("total_max", request.total_max)
+    return to_filter(request, before=before)
+
 
 def _check_idempotent(violations: Violations, request: pb.CreateOrderRequest | pb.CancelOrderRequest) -> None:
     violations.check_text("idempotency_key", request.idempotency_key, longest=MAX_IDEMPOTENCY_KEY)
@@ -166,13 +204,27 @@ def _check_cause(violations: Violations, order_id: str, cause_id: str) -> None:
 
 def _check_address(violations: Violations, address: pb.Address) -> None:
     field = "shipping_address"
-    violations.check_text(f"{field}.name", address.name, longest=MAX_RECIPIENT)
-    violations.check_text(f"{field}.line1", address.line1, longest=MAX_ADDRESS_LINE)
-    violations.check_text(f"{field}.line2", address.line2, shortest=0, longest=MAX_ADDRESS_LINE)
-    violations.check_text(f"{field}.city", address.city, longest=MAX_CITY)
-    violations.check_text(f"{field}.postal_code", address.postal_code, longest=MAX_POSTAL_CODE)
-    if not (len(address.country) == 2 and address.country.isascii() and address.country.isupper()):
+    violations.check_plain_line(f"{field}.name", address.name, longest=MAX_RECIPIENT)
+    violations.check_plain_line(f"{field}.line1", address.line1, longest=MAX_ADDRESS_LINE)
+    violations.check_plain_line(f"{field}.line2", address.line2, shortest=0, longest=MAX_ADDRESS_LINE)
+    violations.check_plain_line(f"{field}.city", address.city, shortest=0, longest=MAX_CITY)
+    violations.check_plain_line(f"{field}.region", address.region, shortest=0, longest=MAX_REGION)
+    violations.check_plain_line(f"{field}.postal_code", address.postal_code, shortest=0, longest=MAX_POSTAL_CODE)
+    if address.country not in COUNTRIES:
         violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
+        return
+    for part, fault in find_address_faults(
+        country=address.country, city=address.city, region=address.region, postal_code=address.postal_code
+    ):
+        violations.add(f"{field}.{part}", fault)
+
+
+def _check_metadata(violations: Violations, metadata: Mapping[str, str]) -> None:
+    if len(metadata) > MAX_METADATA_KEYS:
+        violations.add("metadata", f"must have at most {MAX_METADATA_KEYS} keys")
+    for key, value in metadata.items():
+        violations.check_text("metadata", key, longest=MAX_METADATA_KEY)
+        violations.check_text(f"metadata.{key}", value, shortest=0, longest=MAX_METADATA_VALUE)
 
 
 def grpc_service(components: OrderComponents) -> GrpcService:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from domain.ids import new_id
+from domain.ids import is_id, new_id
+from domain.order_numbers import new_order_number, parse_order_number
 from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
-from runtime.caller import SERVICE, Caller
+from runtime.caller import SERVICE, Caller, PermissionDenied
 from runtime.clock import Clock
 from runtime.database import Database
 from runtime.due_work import Claimed
@@ -20,15 +22,16 @@ from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
 from runtime.refusal import InvalidArgument, Unavailable
 from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
+from services.order.customer_limits import CustomerLimits
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
+from services.order.lists import OrderFilter
 from services.order.model import (
     Acceptance,
     AcceptedOrder,
     Mark,
     NewOrder,
     Order,
-    OrderFilter,
     OrderItem,
     OrderState,
     OrderSummary,
@@ -36,7 +39,7 @@ from services.order.model import (
     RefundUpdate,
 )
 from services.order.refund_repository import RefundRepository
-from services.order.repository import OrderRepository
+from services.order.repository import NumberTaken, OrderRepository
 from services.order.sagas import Sagas
 
 log = structlog.stdlib.get_logger(__name__)
@@ -67,32 +70,52 @@ class OrderPage:
 class OrderService:
     """Orders and their transitions."""
 
-    def __init__(self, database: Database, sagas: Sagas, wakeups: Wakeups, *, policy: SagaPolicy, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sagas: Sagas,
+        wakeups: Wakeups,
+        *,
+        policy: SagaPolicy,
+        clock: Clock,
+        new_number: Callable[[], str] = new_order_number,
+    ) -> None:
+        """`new_number` draws the number of an order."""
         self._database = database
         self._sagas = sagas
         self._wakeups = wakeups
         self._policy = policy
         self._clock = clock
+        self._new_number = new_number
 
-    async def create(self, new: NewOrder, *, idempotency_key: str, wait: float) -> Created:
+    async def create(
+        self, new: NewOrder, *, idempotency_key: str, wait: float, limits: CustomerLimits | None = None
+    ) -> Created:
         """Accept an order once per user and key, start its saga, and wait up to `wait` seconds for its first outcome.
 
         A concurrent duplicate waits for the same order, as long as the first request does. An order whose saga could
         not be started is accepted all the same: it is due for another start.
 
+        Args:
+            new: the order.
+            idempotency_key: of the user.
+            wait: seconds.
+            limits: of what its customer may have unpaid, exact however many orders come at once; None for no limit.
+
         Raises:
+            TooManyOpenOrders, TooManyHeldUnits: the customer has too much unpaid; the key stands for nothing.
             IdempotencyKeyReused: the key stands for another request.
             IdempotencyKeyInUse: the first request waits for longer than this one's caller.
         """
         request = IdempotentRequest.of(
-            new.model_dump(),
+            new.content,
             user_id=new.user_id,
             route=CREATE_ROUTE,
             key=idempotency_key,
             wait=wait,
             at=self._clock(),
         )
-        first = await self._accept(new, request)
+        first = await self._accept(new, request, limits)
         order_id = first.subject_id
         with self._wakeups.subscribe(order_id) as moved:
             if not first.replayed:
@@ -117,26 +140,30 @@ class OrderService:
         async with self._database.autocommit() as connection:
             await OrderRepository(connection).set_saga_seen(order.id)
 
-    async def get(self, order_id: str, *, caller: Caller) -> Order:
-        """One order with its history.
+    async def get(self, reference: str, *, caller: Caller) -> Order:
+        """One order with its history, by its id or its number.
 
         Raises:
             OrderNotFound: there is none that the caller may see.
         """
         async with self._database.autocommit() as connection:
-            order = await OrderRepository(connection).get(order_id)
+            repository = OrderRepository(connection)
+            order_id = reference if is_id(reference) else await _find_id(repository, reference)
+            order = None if order_id is None else await repository.get(order_id)
         if order is None or not caller.may_see(order.user_id):
-            raise OrderNotFound(order_id)
+            raise OrderNotFound(reference)
         return order
 
-    async def list_orders(
-        self, *, caller: Caller, status: OrderStatus | None, before: str | None, page_size: int
-    ) -> OrderPage:
-        """At most `page_size` orders, the newest first, from the one before the id `before`.
+    async def list_orders(self, wanted: OrderFilter, *, caller: Caller, page_size: int) -> OrderPage:
+        """At most `page_size` orders, the newest first: of a customer's own, or of everybody's for an admin.
 
-        A customer gets their own, an admin everybody's.
+        Raises:
+            PermissionDenied: a customer asks for somebody else's, or for what needs a person.
         """
-        wanted = OrderFilter(user_id=None if caller.sees_all else caller.id, status=status, before=before)
+        if not caller.sees_all:
+            if wanted.user_id not in (None, caller.id) or wanted.needs_attention:
+                raise PermissionDenied("customers may list their own orders, and not by who else is needed for them")
+            wanted = replace(wanted, user_id=caller.id)
         async with self._database.autocommit() as connection:
             orders = await OrderRepository(connection).find_summaries(wanted, limit=page_size + 1)
         return OrderPage(orders=orders[:page_size], has_more=len(orders) > page_size)
@@ -231,24 +258,57 @@ class OrderService:
             state = await OrderRepository(connection).find_state(order_id)
         return state is not None and state.status.is_open
 
-    async def _accept(self, new: NewOrder, request: IdempotentRequest) -> FirstRequest:
+    async def _accept(self, new: NewOrder, request: IdempotentRequest, limits: CustomerLimits | None) -> FirstRequest:
         """The request that made the order: this one, or an earlier one with its key."""
-        acceptance = Acceptance(
-            order_id=new_id(), request=request, cause_id=ACCEPTED_CAUSE, at=self._clock(), start_after=START_AFTER
-        )
-        event = transition_event(None, _received(new, acceptance))
-        async with self._database.autocommit() as connection:
-            if await OrderRepository(connection).accept(new, acceptance, event=event):
+        while True:
+            acceptance = Acceptance(
+                order_id=new_id(),
+                number=self._new_number(),
+                request=request,
+                cause_id=ACCEPTED_CAUSE,
+                at=self._clock(),
+                start_after=START_AFTER,
+            )
+            try:
+                first = await self._store(new, acceptance, limits)
+            except NumberTaken:
+                continue
+            if not first.replayed:
                 note_order(acceptance.order_id)
-                log.info("order.accepted", order_id=acceptance.order_id)
+                log.info("order.accepted", order_id=acceptance.order_id, number=acceptance.number)
                 ORDER_TRANSITIONS.labels(OrderStatus.RECEIVED.value).inc()
+            return first
+
+    async def _store(self, new: NewOrder, acceptance: Acceptance, limits: CustomerLimits | None) -> FirstRequest:
+        """Store the order by one statement; where there are limits, in its customer's turn.
+
+        A statement that waited for the turn itself would count what there was before it waited.
+        """
+        request, event = acceptance.request, transition_event(None, _received(new, acceptance))
+        async with self._database.autocommit() if limits is None else self._database.transaction() as connection:
+            repository, keys = OrderRepository(connection), IdempotencyKeys(connection)
+            if limits is not None:
+                await repository.lock_customer(new.user_id)
+                excess = limits.find_excess(await repository.read_holdings(new.user_id), wanted=new.units)
+                if excess is not None:
+                    try:
+                        return await keys.get_first(request)
+                    except LookupError:
+                        raise excess from None
+            if await repository.accept(new, acceptance, event=event):
                 return request.as_first(acceptance.order_id)
-            return await IdempotencyKeys(connection).get_first(request)
+            return await keys.get_first(request)
+
+
+async def _find_id(repository: OrderRepository, written: str) -> str | None:
+    number = parse_order_number(written)
+    return None if number is None else await repository.find_id(number)
 
 
 def _received(new: NewOrder, acceptance: Acceptance) -> OrderState:
     return OrderState(
         id=acceptance.order_id,
+        number=acceptance.number,
         user_id=new.user_id,
         status=OrderStatus.RECEIVED,
         currency=new.currency,

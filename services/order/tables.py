@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, UniqueConstraint, Uuid, func
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, UniqueConstraint, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0007"
+SCHEMA: Final = "0012"
 """Revision of the migrations that makes these tables."""
 
 
@@ -33,7 +33,7 @@ class Base(SQLModel):
 class CustomerColumns(SQLModel):
     """Whose order it is, and in which currency."""
 
-    user_id: str = Field(sa_type=Uuid(as_uuid=False), index=True)
+    user_id: str = Field(sa_type=Uuid(as_uuid=False))
     currency: str = Field(sa_type=Text)
 
 
@@ -41,6 +41,8 @@ class OrderColumns(CustomerColumns):
     """An order as it stands."""
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    number: str = Field(sa_type=Text, unique=True)
+    """What people call it, see `domain.order_numbers`."""
     status: OrderStatus = Field(sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
     """Why it is FAILED, or who CANCELLED it."""
@@ -79,9 +81,17 @@ class OrderRow(Base, OrderColumns, RequestColumns, VersionColumns, DueColumns, t
             "ix_orders_unstarted", "next_attempt_at", postgresql_where="status = 'RECEIVED' AND saga_seen_at IS NULL"
         ),
         Index("ix_orders_open", "id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
+        Index("ix_orders_user_id_id", "user_id", "id"),
+        Index("ix_orders_status_id", "status", "id"),
+        Index("ix_orders_user_id_status_id", "user_id", "status", "id"),
+        Index("ix_orders_held", "user_id", postgresql_where="status IN ('RECEIVED', 'PENDING')"),
     )
 
     shipping_address: dict[str, str] = Field(sa_type=JSONB)
+    shop_metadata: dict[str, str] = Field(
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'")}
+    )
+    """What the shop keeps with it; nothing of ours reads it."""
     saga_seen_at: datetime | None = timestamp(default=None, nullable=True)
     """When the order was found to have a workflow; most orders leave RECEIVED before anybody has to look."""
     moved_at: datetime = timestamp(sa_column_kwargs={"server_default": func.now()})
@@ -95,11 +105,12 @@ class OfOrder(SQLModel):
 
 
 class ItemColumns(SQLModel):
-    """A quantity of one product, with its price in minor units once the order is priced."""
+    """A quantity of one product, with its price in minor units and its name once the order is priced."""
 
     product_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     quantity: int
     unit_price: int | None = Field(default=None, sa_type=BigInteger)
+    name: str | None = Field(default=None, sa_type=Text)
 
 
 class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
@@ -107,6 +118,9 @@ class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
 
     __tablename__ = "order_items"
     __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Where the customer named it, from 0; all 0 in orders from before this was kept."""
 
 
 class TransitionColumns(SQLModel):

@@ -33,6 +33,7 @@ from services.payment.disputes.service import DisputeService
 from services.payment.on_call.service import PaymentOnCall
 from services.payment.order_turns import OrderTurns
 from services.payment.orders import OrderService
+from services.payment.payments.client_secrets import ClientSecrets
 from services.payment.payments.follow_ups import follow_up_worker
 from services.payment.payments.intents import Intents
 from services.payment.payments.model import FollowUp
@@ -154,7 +155,8 @@ def _wire(
 ) -> PaymentComponents:
     turns, wakeups = OrderTurns(), Wakeups()
     store = PaymentStore(database, clock)
-    intents = Intents(store, client, clock)
+    secrets = ClientSecrets(settings.required("stripe_api_key"))
+    intents = Intents(store, client, secrets, clock)
     disputes = DisputeService(store, client, turns)
     refunds = RefundService(
         store,
@@ -205,7 +207,7 @@ def _wire(
         stripe=client,
         sagas=sagas,
         store=store,
-        payments=PaymentService(store, intents, client, turns=turns, clock=clock),
+        payments=PaymentService(store, intents, client, secrets, turns=turns, clock=clock),
         refunds=refunds,
         disputes=disputes,
         webhooks=webhooks,

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0008"
+SCHEMA: Final = "0009"
 """Revision of the migrations that makes these tables."""
 
 
@@ -56,6 +56,8 @@ class PaymentColumns(SQLModel):
     status: PaymentStatus = Field(sa_type=Text)
     """Of the intent when it was last re-read."""
     intent_id: str | None = Field(default=None, sa_type=Text, unique=True)
+    client_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Of the intent, sealed, until nobody can pay with it any more: see `payments.client_secrets`."""
     amount_received: int = Field(default=0, sa_type=BigInteger)
     """In minor units of `currency_received`."""
     currency_received: str | None = Field(default=None, sa_type=Text)

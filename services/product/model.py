@@ -40,9 +40,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a product costs each, in minor units of `currency`, and whether it can be sold."""
+    """What a product costs each, in minor units of `currency`, what it is called, and whether it can be sold."""
 
     product_id: str
+    name: str
     unit_price: int
     currency: str
     active: bool
@@ -58,7 +59,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedLines:
-    """Lines with today's prices and their total, in minor units of the one currency that was asked for."""
+    """Lines with today's prices and names, and their total, in minor units of the one currency that was asked for."""
 
     lines: list[PricedLine]
     total: int

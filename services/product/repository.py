@@ -44,11 +44,11 @@ class ProductRepository:
         return await self._connection.fetch_one(Product, f"{_PRODUCT} WHERE id = %(product_id)s", product_id=product_id)
 
     async def find_prices(self, product_ids: Collection[str]) -> dict[str, Price]:
-        """Prices of those of the products that there are, by id: one SELECT, so all of one moment."""
+        """Prices and names of those of the products that there are, by id: one SELECT, so all of one moment."""
         prices = await self._connection.fetch_all(
             Price,
             """
-            SELECT id AS product_id, unit_price, currency, active
+            SELECT id AS product_id, name, unit_price, currency, active
               FROM products
              WHERE id = ANY(%(product_ids)s::uuid[]) AND deleted_at IS NULL
             """,

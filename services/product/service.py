@@ -97,7 +97,7 @@ class ProductService:
         return Page(products=products[:page_size], has_more=len(products) > page_size)
 
     async def quote(self, lines: Sequence[OrderLine], *, currency: str, expected_total: int | None) -> PricedLines:
-        """Today's prices of all lines; of several faulty lines the first decides.
+        """Today's prices and names of all lines; of several faulty lines the first decides.
 
         Raises:
             ProductNotFound: there is no such product.
@@ -124,7 +124,7 @@ def _price(line: OrderLine, price: Price | None, *, currency: str) -> PricedLine
         raise ProductInactive(line.product_id)
     if price.currency != currency:
         raise CurrencyMismatch(product_id=line.product_id, priced_in=price.currency, asked_in=currency)
-    return PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=price.unit_price)
+    return PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=price.unit_price, name=price.name)
 
 
 async def _lock(repository: ProductRepository, product_id: str, expected_versions: Collection[int]) -> Product:

@@ -127,6 +127,7 @@ def test_every_secured_operation_is_asked_without_a_token_and_every_one_of_staff
     operations = {name: operation for name, (_, _, operation) in TABLE.operations.items()}
 
     assert without == {name for name, operation in operations.items() if operation.get("security")}
+    # a list of orders is everybody's; what only admins may ask of it has tests of its own
     assert by_a_customer == {
         name
         for name, operation in operations.items()

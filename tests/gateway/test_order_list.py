@@ -68,6 +68,7 @@ async def test_a_customer_lists_their_own_orders_the_newest_first(gateway: Gatew
     assert [order["id"] for order in listed] == sorted((order["id"] for order in placed), reverse=True)
     assert listed[-1] == {
         "id": placed[0]["id"],
+        "number": placed[0]["number"],
         "user_id": user_id,
         "status": "FAILED",
         "reason": "OUT_OF_STOCK",
@@ -171,3 +172,48 @@ async def test_every_violation_of_a_list_is_named_at_once(gateway: Gateway) -> N
         await call(gateway.services.order.ListOrders, request, caller=caller, deadline=5)
 
     assert set(caught.value.details) == {"page_size", "page_token", "status"}
+
+
+async def test_a_list_is_narrowed_by_number_time_total_and_customer(gateway: Gateway) -> None:
+    user_id, customer = await sign_up(gateway)
+    orders = [await place(gateway, customer) for _ in range(3)][::-1]
+    ids = [order["id"] for order in orders]
+    middle = orders[1]["created_at"]
+
+    async def ids_of(headers: dict[str, str], **parameters: Any) -> list[str]:
+        return [order["id"] for order in await list_all(gateway, headers, **parameters)]
+
+    assert await ids_of(customer, number=orders[2]["number"].replace("-", "").lower()) == ids[2:]
+    assert await ids_of(customer, number="0000-0001") == []
+    assert await ids_of(customer, created_from=middle) == ids[:2]
+    assert await ids_of(customer, created_before=middle) == ids[2:]
+    assert await ids_of(customer, total_min=0) == []  # of orders that are not priced
+    assert await ids_of(ADMIN, customer=user_id) == ids
+    assert await ids_of(ADMIN, customer=user_id, attention=True) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"number": "7KQ2"}, "number"),
+        ({"created_from": "2026-11-30T09:00:00"}, "created_from"),
+        ({"created_before": "0001-01-01T00:00:00+14:00"}, "created_before"),
+        ({"created_from": "yesterday"}, "created_from"),
+        ({"total_min": -1}, "total_min"),
+        ({"customer": "somebody"}, "customer"),
+    ],
+)
+async def test_a_filter_that_makes_no_sense_is_named(gateway: Gateway, parameters: dict[str, Any], field: str) -> None:
+    response = await gateway.http.get("/v1/orders", params=parameters, headers=ADMIN)
+
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("parameters", [{"customer": new_id()}, {"attention": True}])
+async def test_what_is_for_a_shops_own_people_is_refused_to_customers(
+    gateway: Gateway, parameters: dict[str, Any]
+) -> None:
+    response = await gateway.http.get("/v1/orders", params=parameters, headers=bearer(CallerRole.CUSTOMER))
+
+    assert (response.status_code, response.json()["type"]) == (403, "urn:ordersaga:problem:forbidden")

@@ -11,7 +11,9 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from domain.declines import DECLINES
 from domain.ids import new_id
+from domain.order_numbers import parse_order_number
 from domain.saga import OrderInput
 from ordersaga.common.v1.order_line_pb2 import PricedLine
 from ordersaga.order.v1 import order_pb2 as pb
@@ -53,18 +55,22 @@ async def close(gateway: Gateway, order_id: str, status: pb.OrderStatus.ValueTyp
     await call(gateway.services.order.MarkClosed, request, caller=SERVICE, deadline=5)
 
 
-def open_every_order(gateway: Gateway, *, unit_price: int, payment: bool = True) -> None:
+def open_every_order(gateway: Gateway, *, unit_price: int, payment: bool = True, payment_method: str = "") -> None:
     async def mark_pending(order: OrderInput) -> None:
         total = sum(line.quantity for line in order.lines) * unit_price
         if payment:
             opening = OpenPaymentRequest(
-                order_id=order.order_id, user_id=order.user_id, amount=total, currency=order.currency
+                order_id=order.order_id,
+                user_id=order.user_id,
+                amount=total,
+                currency=order.currency,
+                payment_method=payment_method,
             )
             await call(gateway.services.payment.OpenPayment, opening, caller=SERVICE, deadline=5)
         deadline = Timestamp()
         deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=order.payment_window_seconds))
         lines = [
-            PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=unit_price)
+            PricedLine(product_id=line.product_id, quantity=line.quantity, unit_price=unit_price, name="Mug")
             for line in order.lines
         ]
         request = pb.MarkPendingRequest(
@@ -94,19 +100,29 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
     assert "idempotency-replayed" not in response.headers
     assert order == {
         "id": order["id"],
+        "number": order["number"],
         "status": "RECEIVED",
         "reason": None,
         "currency": "EUR",
         "total": None,
         "refunded": 0,
-        "items": [{"product_id": product_id, "quantity": 1, "unit_price": None}],
-        "shipping_address": {**body["shipping_address"], "line2": None},
+        "items": [{"product_id": product_id, "name": None, "quantity": 1, "unit_price": None}],
+        "shipping_address": {**body["shipping_address"], "line2": None, "region": None},
+        "metadata": {},
         "created_at": order["created_at"],
         "payment_deadline": None,
         "payment_id": None,
+        "payment_status": None,
+        "customer_action": None,
+        "last_decline": None,
+        "refundable": 0,
         "client_secret": None,
+        "payment": None,
+        "refunds": None,
+        "timeline": None,
         "transitions": [{"seq": 1, "from": None, "to": "RECEIVED", "reason": None, "at": order["created_at"]}],
     }
+    assert parse_order_number(order["number"]) == order["number"]
     assert datetime.fromisoformat(order["created_at"]).tzinfo == UTC
     assert (await gateway.http.get(response.headers["location"], headers=customer)).json() == order
 
@@ -137,7 +153,7 @@ async def test_a_pending_order_is_shown_even_when_its_client_secret_cannot_be_ha
 
     order = response.json()
     assert (response.status_code, order["status"], order["total"]) == (201, "PENDING", 6_250)
-    assert order["items"] == [{"product_id": product_id, "quantity": 5, "unit_price": 1_250}]
+    assert order["items"] == [{"product_id": product_id, "name": "Mug", "quantity": 5, "unit_price": 1_250}]
     assert order["payment_id"]
     assert datetime.fromisoformat(order["payment_deadline"]) > datetime.now(UTC) + timedelta(seconds=800)
     assert order["client_secret"] is None
@@ -223,3 +239,236 @@ async def test_an_admin_reads_every_order_and_may_place_one(gateway: Gateway) ->
 
     assert (read.status_code, read.json()) == (200, placed)
     assert own.status_code == 202
+
+
+async def test_an_order_is_read_by_its_number_wherever_an_id_is_taken(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    order = (await place(gateway, order_body(), {**owner, **AT_ONCE})).json()
+    written = order["number"].replace("-", "").lower()
+
+    read = await gateway.http.get(f"/v1/orders/{written}", headers=owner)
+    refunds = await gateway.http.get(f"/v1/orders/{order['number']}/refunds", headers=owner)
+    timeline = await gateway.http.get(f"/v1/orders/{order['number']}/timeline", headers=owner)
+    cancelled = await gateway.http.post(
+        f"/v1/orders/{order['number']}/cancel", json={}, headers={"Idempotency-Key": new_id(), **owner, **AT_ONCE}
+    )
+
+    assert (read.status_code, read.json()) == (200, order)
+    assert (refunds.status_code, refunds.json()) == (200, {"items": []})
+    assert timeline.status_code == 200
+    assert (cancelled.status_code, cancelled.json()["id"]) == (202, order["id"])
+
+
+async def test_anothers_number_answers_exactly_like_a_missing_one(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    _, stranger = await sign_up(gateway)
+    number = (await place(gateway, order_body(), {**owner, **AT_ONCE})).json()["number"]
+
+    others = await gateway.http.get(f"/v1/orders/{number}", headers=stranger)
+    missing = await gateway.http.get("/v1/orders/0000-0000", headers=stranger)
+
+    assert others.status_code == missing.status_code == 404
+    assert others.text.replace(number, "0000-0000") == missing.text
+
+
+async def test_what_is_neither_id_nor_number_is_refused_in_words(gateway: Gateway) -> None:
+    response = await gateway.http.get("/v1/orders/7KQ2", headers=bearer(CallerRole.CUSTOMER))
+
+    assert response.status_code == 400
+    assert response.json()["errors"] == [
+        {
+            "field": "order_id",
+            "message": "must be a UUID in lower case with hyphens, or an order's number such as 7KQ2-M9XD",
+        }
+    ]
+
+
+async def test_an_order_keeps_what_the_shop_gave_it(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+    metadata = {"cart": "web-4711", "Ünïcode ☃": "", **{f"key {n}": "v" * 500 for n in range(48)}}
+    key = new_id()
+
+    placed = await place(gateway, order_body(metadata=metadata), {**customer, **AT_ONCE}, key)
+    read = await gateway.http.get(placed.headers["location"], headers=customer)
+    other = await place(gateway, order_body(metadata={}), {**customer, **AT_ONCE}, key)
+
+    assert placed.json()["metadata"] == read.json()["metadata"] == metadata
+    assert other.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field", "message"),
+    [
+        ({"": "x"}, "metadata", "each of its keys must be text of 1 to 40 characters"),
+        ({"a[b]": "x"}, "metadata", "none of them a square bracket"),
+        ({"a\r\nb": "x"}, "metadata", "or a control character"),
+        ({"a": 7}, "metadata.a", "must be text of 0 to 500 characters"),
+        ({"a": "x" * 501}, "metadata.a", "must be text of 0 to 500 characters"),
+        ({f"key {n}": "" for n in range(51)}, "metadata", "must be an object of at most 50 keys"),
+    ],
+)
+async def test_metadata_that_does_not_fit_is_named(
+    gateway: Gateway, metadata: dict[str, Any], field: str, message: str
+) -> None:
+    response = await place(gateway, order_body(metadata=metadata), bearer(CallerRole.CUSTOMER))
+
+    assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
+
+
+def address(**changes: Any) -> dict[str, Any]:
+    return {**order_body()["shipping_address"], **changes}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        address(country="HK", region="Kowloon", city=None, postal_code=None),
+        address(country="US", city="Springfield", region="IL", postal_code="62704"),
+        address(name="محمد", city="Αθήνα"),
+    ],
+)
+async def test_an_address_is_kept_as_its_country_writes_it(gateway: Gateway, written: dict[str, Any]) -> None:
+    _, customer = await sign_up(gateway)
+
+    placed = await place(gateway, order_body(shipping_address=written), {**customer, **AT_ONCE})
+
+    assert placed.status_code == 202
+    assert placed.json()["shipping_address"] == {"line2": None, "region": None, **written}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"country": "ZZ"}, "country"),
+        ({"country": "de"}, "country"),
+        ({"country": "US"}, "region"),
+        ({"postal_code": None}, "postal_code"),
+        ({"postal_code": "1234"}, "postal_code"),
+        ({"city": None}, "city"),
+        ({"name": "\u202eadA"}, "name"),
+        ({"city": "Town\r\nBcc: all@example.test"}, "city"),
+        ({"line1": "1 High\u200bStreet"}, "line1"),
+        ({"line2": "\t"}, "line2"),
+        ({"region": " "}, "region"),
+    ],
+)
+async def test_an_address_that_nobody_can_deliver_to_is_named(
+    gateway: Gateway, changes: dict[str, Any], field: str
+) -> None:
+    body = order_body(shipping_address=address(**changes))
+
+    response = await place(gateway, body, bearer(CallerRole.CUSTOMER))
+
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == [f"shipping_address.{field}"]
+
+
+async def test_a_customer_may_have_so_many_unpaid_orders_and_a_shops_people_as_many_as_they_like(
+    gateway: Gateway,
+) -> None:
+    _, customer = await sign_up(gateway)
+    admin = bearer(CallerRole.ADMIN)
+
+    codes = [(await place(gateway, order_body(), {**customer, **AT_ONCE})).status_code for _ in range(20)]
+    refused = await place(gateway, order_body(), {**customer, **AT_ONCE})
+    by_admin = [(await place(gateway, order_body(), {**admin, **AT_ONCE})).status_code for _ in range(21)]
+
+    assert codes == [202] * 20
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ordersaga:problem:too-many-open-orders")
+    assert by_admin == [202] * 21
+
+
+async def test_a_customers_unpaid_orders_hold_so_many_units_together(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+
+    def some(*quantities: int) -> dict[str, Any]:
+        return order_body(lines=[{"product_id": new_id(), "quantity": quantity} for quantity in quantities])
+
+    first = await place(gateway, some(400, 500), {**customer, **AT_ONCE})
+    refused = await place(gateway, some(101), {**customer, **AT_ONCE})
+
+    assert first.status_code == 202
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ordersaga:problem:too-many-held-units")
+    assert "they hold 900, and this one wants 101" in refused.json()["detail"]
+
+
+async def test_nobody_gets_longer_to_pay_than_the_shop_allows(gateway: Gateway) -> None:
+    _, customer = await sign_up(gateway)
+
+    longest = await place(gateway, order_body(payment_window_seconds=3_600), {**customer, **AT_ONCE})
+    longer = await place(gateway, order_body(payment_window_seconds=3_601), {**customer, **AT_ONCE})
+
+    assert longest.status_code == 202
+    assert (longer.status_code, longer.json()["type"]) == (422, "urn:ordersaga:problem:payment-window-too-long")
+    assert "at most 3600" in longer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("payment_method", "status", "action", "code"),
+    [
+        ("", "REQUIRES_PAYMENT_METHOD", "PAY", None),
+        ("pm_card_chargeDeclinedInsufficientFunds", "REQUIRES_PAYMENT_METHOD", "PAY", "insufficient_funds"),
+        ("pm_card_visa_chargeDeclinedStolenCard", "REQUIRES_PAYMENT_METHOD", "PAY", "generic_decline"),
+        ("pm_card_authenticationRequired", "REQUIRES_ACTION", "AUTHENTICATE", None),
+    ],
+)
+async def test_a_pending_order_says_what_its_customer_is_to_do_and_why_the_last_card_was_declined(
+    gateway: Gateway, payment_method: str, status: str, action: str, code: str | None
+) -> None:
+    _, owner = await sign_up(gateway)
+    open_every_order(gateway, unit_price=1_250, payment_method=payment_method)
+
+    order = (await place(gateway, order_body(), {**owner, **WAITING})).json()
+
+    assert (order["status"], order["payment_status"], order["customer_action"]) == ("PENDING", status, action)
+    assert (order["last_decline"] or {}).get("code") == code
+    assert order["last_decline"] is None or order["last_decline"]["message"] == DECLINES[code or ""]
+    assert order["refundable"] == 0
+
+
+async def test_an_order_is_read_with_its_payment_refunds_and_timeline_where_they_are_asked_for(
+    gateway: Gateway,
+) -> None:
+    _, owner = await sign_up(gateway)
+    open_every_order(gateway, unit_price=1_250)
+    placed = (await place(gateway, order_body(), {**owner, **WAITING})).json()
+    path = f"/v1/orders/{placed['id']}"
+
+    plain = (await gateway.http.get(path, headers=owner)).json()
+    some = (await gateway.http.get(path, params={"expand": "payment"}, headers=owner)).json()
+    everything = (await gateway.http.get(path, params={"expand": "refunds,timeline,payment"}, headers=owner)).json()
+    wrong = await gateway.http.get(path, params={"expand": "payment,moon"}, headers=owner)
+
+    assert [plain[name] for name in ("payment", "refunds", "timeline")] == [None, None, None]
+    assert (some["payment"]["order_id"], some["refunds"]) == (placed["id"], None)
+    assert (everything["payment"], everything["refunds"]) == (some["payment"], [])
+    assert everything["timeline"].keys() == {"entries", "missing"}
+    assert wrong.status_code == 400
+    assert wrong.json()["errors"] == [{"field": "expand", "message": "'moon' is none of payment, refunds, timeline"}]
+
+
+async def test_an_order_that_a_client_has_is_not_sent_again_until_it_moves(gateway: Gateway) -> None:
+    _, owner = await sign_up(gateway)
+    path = f"/v1/orders/{(await place(gateway, order_body(), {**owner, **AT_ONCE})).json()['id']}"
+
+    async def read(if_none_match: str, **parameters: str) -> httpx.Response:
+        return await gateway.http.get(path, params=parameters, headers={**owner, "If-None-Match": if_none_match})
+
+    first = await gateway.http.get(path, headers=owner)
+    tag = first.headers["etag"]
+    again = await read(tag)
+    same = [await read(tags) for tags in (tag.removeprefix("W/"), f'"other", {tag}', "*")]
+    others = [await read(tags) for tags in ('"other"', "", tag.replace('"', ""), f'{tag[:-2]}"')]
+    expanded = await read(tag, expand="refunds")
+    await close(gateway, first.json()["id"], pb.ORDER_STATUS_FAILED, "OUT_OF_STOCK")
+    moved = await read(tag)
+
+    assert tag.startswith('W/"')
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert again.headers["cache-control"] == "no-store"
+    assert [answer.status_code for answer in same] == [304] * 3
+    assert [answer.status_code for answer in (*others, expanded, moved)] == [200] * 6
+    assert moved.headers["etag"] != tag

@@ -59,6 +59,7 @@ async def test_the_owner_and_an_admin_read_where_a_payment_stands(
             "amount": 2_599,
             "amount_received": received,
             "amount_refunded": 0,
+            "amount_refundable": received,
             "failed_attempts": failed,
             "disputes": [],
         }

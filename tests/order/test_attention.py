@@ -163,10 +163,10 @@ async def test_how_long_an_order_stands_is_measured_by_the_clock_of_its_database
 
 
 CLOSED = """
-    INSERT INTO orders (id, user_id, status, currency, refunded, payment_window_seconds, shipping_address, seq,
+    INSERT INTO orders (id, number, user_id, status, currency, refunded, payment_window_seconds, shipping_address, seq,
                         created_at, updated_at, attempts, next_attempt_at)
-    SELECT gen_random_uuid(), gen_random_uuid(), 'PAID', 'EUR', 0, 900, '{}', 3, now(), now(), 0, now()
-      FROM generate_series(1, 20000)
+    SELECT gen_random_uuid(), number, gen_random_uuid(), 'PAID', 'EUR', 0, 900, '{}', 3, now(), now(), 0, now()
+      FROM generate_series(1, 20000) AS number
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -172,4 +173,20 @@ def test_a_request_has_the_fingerprint_that_it_had_when_the_first_keys_were_stor
         expected_total=1_000,
     )
 
-    assert fingerprint(new.model_dump()) == "a9834ef1a01d2309243736921c34e60741621739b769ea6d73faa73e75bb1ac0"
+    assert fingerprint(new.content) == "a9834ef1a01d2309243736921c34e60741621739b769ea6d73faa73e75bb1ac0"
+
+
+def test_a_request_is_another_one_with_other_metadata_or_another_region_and_not_with_its_lines_turned_round() -> None:
+    new = new_order(lines=[OrderLine(new_id(), 1), OrderLine(new_id(), 2)])
+    turned = new.model_copy(update={"lines": new.lines[::-1]})
+    elsewhere = new.shipping_address.model_copy(update={"region": "Kowloon"})
+    others: list[dict[str, Any]] = [
+        {"shop_metadata": {"cart": "1"}},
+        {"shop_metadata": {"cart": "2"}},
+        {"shipping_address": elsewhere},
+    ]
+
+    prints = {fingerprint(each.content) for each in (new, *(new.model_copy(update=other) for other in others))}
+
+    assert len(prints) == 4
+    assert fingerprint(turned.content) == fingerprint(new.content)

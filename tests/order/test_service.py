@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from domain.ids import new_id
-from domain.orders import OrderStatus
+from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.saga import OrderInput
 from runtime.caller import SERVICE, Caller, CallerRole
 from services.order.errors import OrderNotFound
-from services.order.model import Mark
+from services.order.model import Mark, Pricing
 from tests.support.order_shop import DEADLINE, OrderShop, new_order
 from tests.support.rows import fetch_rows
 
@@ -63,6 +64,37 @@ async def test_a_mark_writes_prices_history_and_event_at_once(shop: OrderShop) -
     )
     assert (created[1], created[2].total, created[2].lines[0].unit_price) == ("order.created", 1_000, 500)
     assert (created[2].from_status, created[2].to_status) == ("RECEIVED", "PENDING")
+
+
+async def test_lines_stay_where_the_customer_named_them_and_the_saga_gets_them_sorted(shop: OrderShop) -> None:
+    lines = [OrderLine(product_id, 1) for product_id in sorted(new_id() for _ in range(3))]
+    cart = [lines[1], lines[2], lines[0]]
+    started: list[OrderInput] = []
+
+    async def note(order: OrderInput) -> None:
+        started.append(order)
+
+    shop.sagas.on_start = note
+    order_id = await shop.pending(new_order(lines=cart))
+    await shop.orders.restart(order_id)
+
+    assert [item.product_id for item in (await shop.order(order_id)).items] == [line.product_id for line in cart]
+    for _, _, data in await shop.events(order_id, after=0):
+        assert [line.product_id for line in data.lines] == [line.product_id for line in cart]
+    assert [order.lines for order in started] == [lines, lines]
+
+
+async def test_an_order_keeps_what_its_products_were_called_when_it_was_priced(shop: OrderShop) -> None:
+    line = OrderLine(new_id(), 2)
+    order_id = await shop.received(new_order(lines=[line]))
+    priced = PricedLine(line.product_id, line.quantity, 500, name="Mug")
+    pricing = Pricing(lines=[priced], total=1_000, payment_id=new_id(), payment_deadline=DEADLINE)
+
+    before = await shop.order(order_id)
+    await shop.orders.mark(Mark(order_id=order_id, cause_id="pending", to_status=OrderStatus.PENDING), pricing)
+
+    assert (before.items[0].name, (await shop.order(order_id)).items[0].name) == (None, "Mug")
+    assert [data.lines[0].name for _, _, data in await shop.events(order_id, after=0)] == ["", "Mug"]
 
 
 async def test_a_repeated_mark_returns_the_stored_deadline_and_makes_no_second_event(shop: OrderShop) -> None:

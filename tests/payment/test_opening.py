@@ -278,28 +278,13 @@ async def test_a_failed_charge_before_an_open_authentication_is_counted(harness:
     assert (refreshed.status, refreshed.failed_attempts) == (PaymentStatus.REQUIRES_ACTION, 1)
 
 
-async def test_the_client_secret_is_shown_to_the_owner_and_stored_nowhere(harness: PaymentHarness) -> None:
+async def test_only_an_owner_or_an_admin_sees_an_orders_payment(harness: PaymentHarness) -> None:
     payment = await harness.opened()
-    [intent] = await harness.intents(payment.order_id)
-    owner = Caller(CallerRole.CUSTOMER, payment.user_id or "")
 
-    assert await harness.service.client_secret(payment.order_id, owner) == intent.client_secret
-    assert await harness.service.client_secret(payment.order_id, SERVICE) == intent.client_secret
+    for caller in (Caller(CallerRole.CUSTOMER, payment.user_id or ""), SERVICE):
+        assert (await harness.service.get_of_order(payment.order_id, caller=caller)).id == payment.id
     with pytest.raises(PaymentNotFound):
-        await harness.service.client_secret(payment.order_id, Caller(CallerRole.CUSTOMER, new_id()))
-    [row] = await harness.rows("SELECT p::text AS dump FROM payments p WHERE id = %(id)s", id=payment.id)
-    assert "_secret_" not in row["dump"]
-
-
-async def test_there_is_no_client_secret_once_the_payment_is_decided(harness: PaymentHarness) -> None:
-    paid = await harness.opened("pm_card_visa")
-    closed = await harness.opened()
-    await harness.service.close(closed.order_id)
-    paid_elsewhere = await harness.opened()
-    await harness.customer_pays(paid_elsewhere, "pm_card_visa")
-
-    for payment in (paid, closed, paid_elsewhere):
-        assert await harness.service.client_secret(payment.order_id, SERVICE) == ""
+        await harness.service.get_of_order(payment.order_id, caller=Caller(CallerRole.CUSTOMER, new_id()))
 
 
 def _terms(new: object) -> dict[str, object]:

@@ -79,6 +79,7 @@ async def test_a_payment_is_opened_checked_closed_and_voided(
         amount=2_599,
         currency="EUR",
         amount_received=2_599,
+        amount_refundable=2_599,
     )
     assert checked.payment == closed.payment == opened.payment
     assert voided.payment.amount_refunded == 2_599
@@ -147,21 +148,25 @@ async def test_trouble_at_stripe_is_unavailable_and_no_refusal(
     assert unavailable.value.code is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_another_customers_client_secret_does_not_exist(
+async def test_only_its_customer_gets_the_client_secret_of_a_payment(
     harness: PaymentHarness, payments: PaymentServiceStub
 ) -> None:
     payment = await harness.opened()
-    request = pb.GetClientSecretRequest(order_id=payment.order_id)
+    request = pb.GetPaymentOfOrderRequest(order_id=payment.order_id)
 
     own = await call(
-        payments.GetClientSecret,
+        payments.GetPaymentOfOrder,
         request,
         caller=Caller(CallerRole.CUSTOMER, payment.user_id or ""),
         deadline=DEADLINE,
     )
     with pytest.raises(CallRefused) as refused:
-        await call(payments.GetClientSecret, request, caller=Caller(CallerRole.CUSTOMER, new_id()), deadline=DEADLINE)
+        await call(payments.GetPaymentOfOrder, request, caller=Caller(CallerRole.CUSTOMER, new_id()), deadline=DEADLINE)
+    by_admin = await call(
+        payments.GetPaymentOfOrder, request, caller=Caller(CallerRole.ADMIN, new_id()), deadline=DEADLINE
+    )
 
+    assert (by_admin.payment, by_admin.client_secret) == (own.payment, "")
     assert own.client_secret.startswith(f"{payment.intent_id}_secret_")
     assert refused.value.refusal is Refusal.PAYMENT_NOT_FOUND
 

@@ -226,13 +226,13 @@ async def test_a_page_token_that_is_not_ours_is_refused(products: Client, token:
 
 async def test_a_quote_prices_every_line_in_the_requests_order(products: Client) -> None:
     mug = (await products.create(unit_price=1_250)).id
-    pen = (await products.create(unit_price=199)).id
+    pen = (await products.create(name="Pen", unit_price=199)).id
 
     quote = await products.quote([(pen, 3), (mug, 2)], expected_total=3_097)
 
-    assert [(line.product_id, line.quantity, line.unit_price) for line in quote.lines] == [
-        (pen, 3, 199),
-        (mug, 2, 1_250),
+    assert [(line.product_id, line.quantity, line.unit_price, line.name) for line in quote.lines] == [
+        (pen, 3, 199, "Pen"),
+        (mug, 2, 1_250, "Mug"),
     ]
     assert quote.total == 3_097
 

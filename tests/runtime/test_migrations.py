@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, create_engine
 
 import migrations
+from domain.order_numbers import parse_order_number
 from migrations.runner import SERVICES, downgrade, upgrade
 from runtime.database import sqlalchemy_url
 from sandbox.postgres.temporary import temporary_postgres_in_thread
@@ -199,6 +201,12 @@ def test_orders_outlive_the_way_down_and_up(empty_databases: Mapping[str, str]) 
     downgrade("order", dsn)
 
 
+ORDERS = """
+    INSERT INTO orders (id, user_id, status, currency, refunded, payment_window_seconds, shipping_address, seq,
+                        created_at, updated_at, attempts, next_attempt_at)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'PAID', 'EUR', 0, 900, '{}', 3, now(), now(), 0, now()
+      FROM generate_series(1, %(count)s)
+"""
 ORDERS_OF_0003 = """
     INSERT INTO orders (id, user_id, status, currency, refunded, payment_window_seconds, shipping_address, seq,
                         created_at, updated_at)
@@ -270,6 +278,26 @@ def test_first_answers_and_open_work_of_orders_outlive_the_way_up_and_down(
     assert [row[4] for row in before] == [False, False, True, True, False]
     assert [row[4] for row in after] == [False, False, True, True, True]
     assert whys == [("away",), ("found it cheaper",)]
+    downgrade("order", dsn)
+
+
+def test_orders_that_are_there_get_numbers_of_their_own(
+    empty_databases: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = empty_databases["order"]
+    upgrade("order", dsn, revision="0006")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(ORDERS, {"count": 50})
+    drawn = itertools.count()
+    # as if there were 51: some are drawn twice at once, and some that are taken
+    monkeypatch.setattr("domain.order_numbers.secrets.randbits", lambda _: next(drawn) ** 2 % 101)
+
+    upgrade("order", dsn, revision="0007")
+
+    with psycopg.connect(dsn) as connection:
+        numbers = [number for (number,) in connection.execute("SELECT number FROM orders")]
+    assert len(set(numbers)) == 50
+    assert all(parse_order_number(number) == number for number in numbers)
     downgrade("order", dsn)
 
 

@@ -132,7 +132,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "PaymentService/ClosePayment": _BY_WORKER,
     "PaymentService/VoidPayment": _BY_WORKER,
     "PaymentService/GetPayment": _FOR_USERS,
-    "PaymentService/GetClientSecret": _FOR_USERS,
+    "PaymentService/GetPaymentOfOrder": _FOR_USERS,
     "PaymentService/RequestRefund": {**_FOR_STAFF, **_BY_OPERATORS},
     "PaymentService/ListRefunds": _FOR_USERS,
     "PaymentService/CarryOutRefund": _BY_WORKER,

@@ -48,6 +48,51 @@ async def test_an_order_with_a_good_card_is_paid(shop: Shop) -> None:
     assert await shop.disagreements(run) == []
 
 
+@pytest.mark.parametrize("payment_method", [None, DECLINED])
+async def test_a_free_order_is_paid_without_a_payment_at_stripe(shop: Shop, payment_method: str | None) -> None:
+    product = await shop.product(price=0, units=10)
+    run = await shop.place((product, 2), payment_method=payment_method, wait=10)
+
+    assert await ending(shop, run) == ("PAID", None)
+    order = await shop.order(run)
+    assert (order.total, [step.to_status for step in order.transitions]) == (0, ["RECEIVED", "PENDING", "PAID"])
+    assert await available(shop, product) == (8, 0)
+    assert (await shop.payments.check(order.id, refresh=True)).intent_id is None
+    assert await shop.disagreements(run) == []
+
+
+async def test_a_free_order_whose_stock_was_lost_owes_nothing(shop: Shop) -> None:
+    product = await shop.product(price=0, units=10)
+
+    async def lose() -> None:
+        await shop.inventory.release(shop.hooks.calls[-1][0].removeprefix("order-"))
+
+    shop.hooks.after["mark_pending"] = lose
+    run = await shop.place((product, 2))
+
+    assert await ending(shop, run) == ("FAILED", "STOCK_LOST")
+    assert await available(shop, product) == (10, 0)
+    assert await shop.disagreements(run) == []
+
+
+async def test_an_order_keeps_names_and_prices_as_they_were_and_the_carts_order(shop: Shop) -> None:
+    plate, mug, cup = [await shop.product(name=name) for name in ("Plate", "Mug", "Cup")]
+    cart = [(cup, 1), (plate, 2), (mug, 1)]
+    run = await shop.place(*cart, payment_method=VISA, wait=10)
+    await shop.rename(mug, "Beaker")
+    await shop.set_price(mug, 1)
+    await shop.products.delete(cup, expected_versions=())
+    await shop.deliver_events()
+
+    assert await ending(shop, run) == ("PAID", None)
+    assert [(item.product_id, item.name, item.unit_price) for item in (await shop.order(run)).items] == [
+        (cup, "Cup", 1_000),
+        (plate, "Plate", 1_000),
+        (mug, "Mug", 1_000),
+    ]
+    assert await shop.disagreements(run) == []
+
+
 async def timers(run: Run) -> list[timedelta]:
     """How long the saga meant to wait, each time that it did."""
     events = (await run.fetch_history()).events

@@ -35,7 +35,9 @@ Record = Callable[[str, object], None]
 
 
 @pytest.mark.parametrize(
-    "beginnings", [("later",), ("visa", "short"), ("declined", "unknown"), ("action", "slow")], ids=", ".join
+    "beginnings",
+    [("later",), ("visa", "short"), ("declined", "unknown"), ("action", "slow"), ("free", "freed")],
+    ids=", ".join,
 )
 def test_no_schedule_of_an_order_breaks_a_rule(
     simulator: Simulator, beginnings: Sequence[str], record_property: Record

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 Schema = Mapping[str, Any]
 
+SOME_KEY: Final = "key"
+"""Of an object whose keys are the client's own."""
+
 INT64: Final = 2**63
 HUGE: Final = "<1e400>"
 """Stands in a body for the number 1e400, which Python has no value for."""
@@ -41,6 +44,7 @@ KINDS_OF_KEYWORD: Final[Mapping[str, Kind]] = {
     "minLength": Kind.TOO_SHORT,
     "maxItems": Kind.TOO_MANY,
     "minItems": Kind.TOO_FEW,
+    "maxProperties": Kind.TOO_MANY,
     "minimum": Kind.BELOW,
     "maximum": Kind.ABOVE,
     "pattern": Kind.PATTERN,
@@ -96,6 +100,8 @@ class Schemas:
             return kind["const"]
         match kind.get("type"):
             case "object":
+                if "propertyNames" in kind:
+                    return {SOME_KEY: self.good(kind["additionalProperties"])}
                 return {name: self.good(each) for name, each in kind["properties"].items()}
             case "array":
                 return [self.good(kind["items"])] * kind.get("minItems", 1)
@@ -115,7 +121,7 @@ class Schemas:
         match kind.get("type"):
             case "object":
                 yield Fault(Kind.WRONG_TYPE, at, [])
-                yield from self._object_faults(kind, at)
+                yield from self._map_faults(kind, at) if "propertyNames" in kind else self._object_faults(kind, at)
             case "array":
                 yield Fault(Kind.WRONG_TYPE, at, {})
                 yield from self._array_faults(kind, at)
@@ -139,6 +145,15 @@ class Schemas:
                 yield Fault(Kind.MISSING, f"{prefix}{name}", without)
             for fault in self.faults(schema, f"{prefix}{name}"):
                 yield Fault(fault.kind, fault.field, {**good, name: fault.value})
+
+    def _map_faults(self, kind: Schema, at: str) -> Iterator[Fault]:
+        """Of an object with keys of the client's own; a faulty key is named as a fault of the whole."""
+        value = self.good(kind["additionalProperties"])
+        yield Fault(Kind.TOO_MANY, at, {f"{SOME_KEY}{n}": value for n in range(_bound(kind, "maxProperties", at) + 1)})
+        for fault in self._string_faults(kind["propertyNames"], at):
+            yield Fault(fault.kind, at, {fault.value: value})
+        for fault in self.faults(kind["additionalProperties"], f"{at}.{SOME_KEY}"):
+            yield Fault(fault.kind, fault.field, {SOME_KEY: fault.value})
 
     def _array_faults(self, kind: Schema, at: str) -> Iterator[Fault]:
         item = self.good(kind["items"])
@@ -177,6 +192,9 @@ class Schemas:
             yield from self.bounds(operation, at, choice)
         if "items" in schema:
             yield from self.bounds(operation, f"{at}[0]", schema["items"])
+        if "propertyNames" in schema:
+            yield from self.bounds(operation, at, schema["propertyNames"])
+            yield from self.bounds(operation, f"{at}.{SOME_KEY}", schema["additionalProperties"])
         for name, each in schema.get("properties", {}).items():
             yield from self.bounds(operation, f"{at}.{name}" if at else name, each)
             if name in schema.get("required", ()):

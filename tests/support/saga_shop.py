@@ -131,9 +131,9 @@ class Shop:
         """The payment service's refunds."""
         return self.payment.refunds
 
-    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR") -> str:
+    async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR", name: str = "Thing") -> str:
         """A new product with so many units in stock."""
-        product = await self.products.create(name="Thing", description="", unit_price=price, currency=currency)
+        product = await self.products.create(name=name, description="", unit_price=price, currency=currency)
         if units:
             await self.inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=units, note="delivery")
         return product.id
@@ -142,14 +142,16 @@ class Shop:
         """Sell the product at another price from here on."""
         await self.products.update(product_id, Changes(unit_price=unit_price), expected_versions=())
 
+    async def rename(self, product_id: str, name: str) -> None:
+        """Call the product otherwise from here on."""
+        await self.products.update(product_id, Changes(name=name), expected_versions=())
+
     async def place(self, *lines: tuple[str, int], **changes: Any) -> WorkflowHandle[Any, OrderResult]:
         """Place an order and answer with its workflow, once the order left RECEIVED (unless `wait` is 0)."""
         wait = changes.pop("wait", 0)
         new = NewOrder(
             user_id=new_id(),
-            lines=sorted(
-                (OrderLine(product, quantity) for product, quantity in lines), key=lambda line: line.product_id
-            ),
+            lines=[OrderLine(product, quantity) for product, quantity in lines],
             currency="EUR",
             shipping_address=ADDRESS,
             payment_method=None,

@@ -103,7 +103,7 @@ class StepHarness:
             idempotency_key=new_id(),
             lines=[to_proto(OrderLineMessage, line) for line in order_lines(*lines)],
             currency="EUR",
-            shipping_address=order_pb2.Address(name="C", line1="1 St", city="T", postal_code="1", country="DE"),
+            shipping_address=order_pb2.Address(name="C", line1="1 St", city="T", postal_code="12345", country="DE"),
             payment_window_seconds=900,
             wait_ms=0,
         )

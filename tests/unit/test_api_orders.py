@@ -6,7 +6,7 @@ import pytest
 
 from api.idempotency import preferred_wait
 from api.routes.orders import merge_lines
-from api.schemas.orders import Line
+from api.schemas.lines import Line
 from domain.ids import new_id
 from runtime.refusal import InvalidArgument
 from runtime.validation import Violations

@@ -47,6 +47,37 @@ def mail(template: Template, event: OrderTransitioned, *, customer: str = "Ada")
     return render(template, event, customer=customer, product_names=NAMES)
 
 
+def test_a_product_is_called_what_it_was_called_when_it_was_ordered() -> None:
+    event = order()
+    event.lines[0].name = "Mug"
+
+    assert "2 x Mug\n" in mail(Template.ORDER_PAID, event).text
+
+
+@pytest.mark.parametrize("number", ["7KQ2-M9XD", ""])
+def test_a_mail_says_which_order_it_is_about(number: str) -> None:
+    event = order()
+    event.order_number = number
+
+    paid = mail(Template.ORDER_PAID, event)
+
+    assert f"\nOrder {number or event.order_id}\n" in paid.text
+    assert f">Order {number or event.order_id}<br>" in paid.html
+
+
+def test_a_free_order_is_not_said_to_be_paid() -> None:
+    event = order()
+    event.total = 0
+    for line in event.lines:
+        line.unit_price = 0
+
+    paid = mail(Template.ORDER_PAID, event)
+
+    assert paid.subject == "We have your order"
+    assert "It is free: there is nothing to pay.\n\n2 x Cup & saucer" in paid.text
+    assert "received" not in paid.text + paid.html
+
+
 def test_an_order_placed_says_what_to_pay_and_until_when() -> None:
     placed = mail(Template.ORDER_PLACED, order())
 

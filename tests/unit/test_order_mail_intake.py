@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from domain.events import ORDER_EVENTS
 from domain.ids import new_id
@@ -27,6 +28,8 @@ def record(kind: str, **changes: Any) -> ConsumerRecord:
     for field, value in changes.items():
         if value is None:
             event.ClearField(field)  # type: ignore[arg-type]  # any field's name
+        elif isinstance(value, Timestamp):
+            getattr(event, field).CopyFrom(value)
         else:
             setattr(event, field, value)
     headers = EventHeaders(
@@ -68,6 +71,14 @@ def test_an_event_of_a_refund_makes_a_mail(kind: str, template: Template) -> Non
 @pytest.mark.parametrize("kind", ["order.received", "order.moved"])
 def test_other_events_make_none(kind: str) -> None:
     assert to_order_event(record(kind)) is None
+
+
+def test_a_free_order_makes_no_mail_about_its_payment() -> None:
+    deadline = Timestamp(seconds=1)
+
+    assert to_order_event(record("order.created", total=0, payment_deadline=deadline)) is None
+    assert to_order_event(record("order.created", total=1, payment_deadline=deadline)) is not None
+    assert to_order_event(record("order.paid", total=0)) is not None
 
 
 @pytest.mark.parametrize("kind", [REFUNDED_EVENT, REFUND_FAILED_EVENT])

@@ -56,7 +56,7 @@ class Known:
     amount_received: int = 0
     currency: str = "EUR"
 
-    def decide(self) -> Move:
+    def decide(self, terms: PaymentTerms = TERMS) -> Move:
         payment = PaymentState(
             payment_id="payment",
             status=self.status,
@@ -65,7 +65,7 @@ class Known:
             failed_attempts=self.failed_attempts,
         )
         return next_move(
-            TERMS,
+            terms,
             payment,
             evidence=self.evidence,
             now=self.now,
@@ -223,6 +223,15 @@ def test_the_event_of_a_confirm_that_said_succeeded_is_awaited_past_the_deadline
     known = replace(known, evidence=Evidence.OPENED)
 
     assert known.decide() == wait_for_event(known, ending)
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("evidence", list(Evidence))
+def test_an_order_of_nothing_proceeds_however_its_payment_is_known(evidence: Evidence, late: dict[str, object]) -> None:
+    opened = replace(PAID, amount_received=0, evidence=evidence, **late)  # type: ignore[arg-type]
+
+    assert opened.decide(replace(TERMS, amount=0)) == Proceed()
+    assert replace(opened, amount_received=1).decide(replace(TERMS, amount=0)) == EndOrder(ending=MISMATCH)
 
 
 def everything() -> Iterator[Known]:

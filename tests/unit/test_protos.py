@@ -67,6 +67,17 @@ def test_what_is_optional_is_none_where_it_is_missing_and_zero_where_it_is_zero(
     assert from_proto(Order, to_proto(order_pb2.Order, Order(0, AT))) == Order(0, AT)
 
 
+def test_a_map_goes_on_the_wire_and_comes_back() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Order:
+        shop_metadata: dict[str, str]
+
+    order = Order({"cart": "web-4711", "": ""})
+
+    assert from_proto(Order, to_proto(order_pb2.Order, order)) == order
+    assert from_proto(Order, order_pb2.Order()) == Order({})
+
+
 def test_what_crosses_http_is_made_of_the_message_too() -> None:
     class Shown(msgspec.Struct, frozen=True, kw_only=True, rename={"created_at": "at"}):
         id: str

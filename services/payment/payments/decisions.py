@@ -17,7 +17,8 @@ NO_CURRENCY: Final = "XXX"
 
 
 def opened(new: NewPayment, *, at: datetime) -> Payment:
-    """The payment that an order is opened with."""
+    """The payment that an order is opened with; one of nothing needs nobody to pay it."""
+    is_free = new.amount == 0
     return Payment(
         id=new.id,
         order_id=new.order_id,
@@ -25,7 +26,8 @@ def opened(new: NewPayment, *, at: datetime) -> Payment:
         amount=new.amount,
         currency=new.currency,
         payment_method=new.payment_method,
-        status=PaymentStatus.OPENING,
+        status=PaymentStatus.SUCCEEDED if is_free else PaymentStatus.OPENING,
+        currency_received=new.currency if is_free else None,
         generation_at=at,
         seq=1,
         created_at=at,
@@ -48,12 +50,12 @@ def tombstone(order_id: str, *, at: datetime) -> Payment:
     )
 
 
-def keep_intent(payment: Payment, intent: Intent) -> Change | None:
-    """Give the payment its one intent; one that it has already stays."""
+def keep_intent(payment: Payment, intent: Intent, *, client_secret: bytes | None) -> Change | None:
+    """Give the payment its one intent, with its sealed client secret; one that it has already stays."""
     if payment.intent_id is not None:
         return None
     status = payment.status if payment.status.is_final else intent.status
-    kept = _received(payment.change(intent_id=intent.id, status=status), intent)
+    kept = _received(payment.change(intent_id=intent.id, client_secret=client_secret, status=status), intent)
     return Change(payment=kept, updates=[STATUS_UPDATED])
 
 
@@ -67,6 +69,9 @@ def count_failed(payment: Payment, failed: Sequence[FailedCharge], *, before: Pa
     """Count each failed charge once, beside whatever else changed since `before`."""
     new = [charge for charge in failed if charge.charge_id not in payment.failed_charges]
     counted = payment.change(failed_charges=payment.failed_charges.union(charge.charge_id for charge in new))
+    if new:
+        last = max(new, key=lambda charge: (charge.at, charge.charge_id))
+        counted = counted.change(last_decline_code=last.decline_code)
     return Change(payment=counted, updates=[] if counted == before else [STATUS_UPDATED], attempts=new)
 
 

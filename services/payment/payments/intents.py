@@ -18,6 +18,7 @@ import structlog
 from domain.payments import PaymentStatus
 from runtime.clock import Clock
 from services.payment.payments import decisions
+from services.payment.payments.client_secrets import ClientSecrets
 from services.payment.payments.errors import PaymentUnsettled
 from services.payment.payments.model import Change, Payment
 from services.payment.payments.store import PaymentStore
@@ -47,12 +48,14 @@ class Intents:
     Args:
         store: the payments.
         stripe: our account.
+        secrets: seals their client secrets.
         clock: says how old the keys are that were used.
     """
 
-    def __init__(self, store: PaymentStore, stripe: StripeClient, clock: Clock) -> None:
+    def __init__(self, store: PaymentStore, stripe: StripeClient, secrets: ClientSecrets, clock: Clock) -> None:
         self._store = store
         self._stripe = stripe
+        self._secrets = secrets
         self._clock = clock
 
     async def ensure(self, payment: Payment) -> Payment:
@@ -192,7 +195,9 @@ class Intents:
         return decisions.follow_intent(seen, intent, failed)
 
     async def _keep(self, payment: Payment, intent: Intent) -> Payment:
-        kept = await self._store.change(payment, partial(decisions.keep_intent, intent=intent))
+        secret = intent.client_secret
+        sealed = None if secret is None else self._secrets.seal(secret, intent_id=intent.id)
+        kept = await self._store.change(payment, partial(decisions.keep_intent, intent=intent, client_secret=sealed))
         if kept.intent_id != intent.id:
             log.error("intent.orphaned", payment_id=kept.id, intent_id=intent.id, kept=kept.intent_id)
         return kept

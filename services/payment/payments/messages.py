@@ -15,7 +15,14 @@ from services.payment.payments.model import Dispute, Payment, PaymentUpdate
 def payment_to_proto(payment: Payment) -> pb.Payment:
     """A payment on the wire, in the currency of what came in."""
     disputes = [dispute_to_proto(payment, dispute) for dispute in payment.disputes]
-    return to_proto(pb.Payment, payment, currency=payment.settled_currency, disputes=disputes)
+    may_be_refunded = not payment.voided and payment.open_dispute is None
+    return to_proto(
+        pb.Payment,
+        payment,
+        currency=payment.settled_currency,
+        disputes=disputes,
+        amount_refundable=payment.amount_refundable if may_be_refunded else 0,
+    )
 
 
 def dispute_to_proto(payment: Payment, dispute: Dispute) -> pb.Dispute:

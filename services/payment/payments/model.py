@@ -70,11 +70,13 @@ class Payment(Value, PaymentColumns):
 
     Attributes:
         failed_charges: ids of the charges that failed, and of the events of failed authentications: one attempt each.
+        last_decline_code: Stripe's, of the last of them, as it was read.
         refunds: oldest first.
         disputes: oldest first.
     """
 
     failed_charges: frozenset[str] = frozenset()
+    last_decline_code: str | None = None
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
 
@@ -82,6 +84,11 @@ class Payment(Value, PaymentColumns):
     def failed_attempts(self) -> int:
         """Failed charges and authentications, each counted once however it was seen."""
         return len(self.failed_charges)
+
+    @property
+    def is_payable(self) -> bool:
+        """Whether its customer can pay it, and may: with the client secret of its intent."""
+        return self.intent_id is not None and not self.closing and not self.status.is_final
 
     @property
     def is_untried(self) -> bool:

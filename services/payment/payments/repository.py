@@ -84,6 +84,8 @@ _CHANGE_PAYMENT: Final = with_events(f"""
 _PAYMENT: Final = f"""
     SELECT {_PAYMENT_COLUMNS},
            ARRAY(SELECT charge_id FROM payment_attempts WHERE payment_id = payments.id) AS failed_charges,
+           (SELECT decline_code FROM payment_attempts WHERE payment_id = payments.id
+             ORDER BY at DESC, charge_id COLLATE "C" DESC LIMIT 1) AS last_decline_code,
            coalesce((SELECT json_agg({json_object(RefundRow, without=_NOT_OF_VALUE)} ORDER BY created_at, id)
                        FROM refunds WHERE payment_id = payments.id), '[]') AS refunds,
            coalesce((SELECT json_agg({json_object(DisputeRow, without=_NOT_OF_VALUE)} ORDER BY created_at, id)
@@ -218,4 +220,4 @@ def select_open_cases(table: FollowedTable, *, after: str | None) -> LiteralStri
 
 def _columns(payment: Payment) -> dict[str, object]:
     """The payment's own columns, but for its context, which is that of the statement that adds it."""
-    return payment.model_dump(exclude={"failed_charges", "refunds", "disputes", "traceparent"})
+    return payment.model_dump(exclude={"failed_charges", "last_decline_code", "refunds", "disputes", "traceparent"})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc.aio
+import structlog
 
 from domain.ids import new_id
 from domain.limits import MAX_CONCERNS, MAX_DISPUTE_ID, MAX_PAYMENT_METHOD
@@ -19,6 +20,9 @@ from services.payment.payments.messages import payment_to_proto
 from services.payment.payments.model import NewPayment
 from services.payment.payments.repository import FollowedTable
 from services.payment.payments.service import PaymentService
+from services.payment.stripe.errors import StripeUnavailable
+
+log = structlog.stdlib.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -77,12 +81,20 @@ class PaymentRpcs:
         return pb.VoidPaymentResponse()
 
     @allow(Part.GATEWAY, *USERS)
-    async def GetClientSecret(self, request: pb.GetClientSecretRequest, context: Context) -> pb.GetClientSecretResponse:
+    async def GetPaymentOfOrder(
+        self, request: pb.GetPaymentOfOrderRequest, context: Context
+    ) -> pb.GetPaymentOfOrderResponse:
         caller = current_caller()
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
-        secret = await self._payments.client_secret(request.order_id, caller)
-        return pb.GetClientSecretResponse(client_secret=secret)
+        payment = await self._payments.get_of_order(request.order_id, caller=caller)
+        answer = pb.GetPaymentOfOrderResponse(payment=payment_to_proto(payment))
+        if caller.id == payment.user_id:
+            try:
+                answer.client_secret = await self._payments.client_secret(payment)
+            except StripeUnavailable as problem:  # all else is worth an answer without it
+                log.warning("payment.client_secret_missing", payment_id=payment.id, problem=str(problem))
+        return answer
 
     @allow(Part.ORDER)
     async def ListOpenCases(self, request: pb.ListOpenCasesRequest, context: Context) -> pb.ListOpenCasesResponse:

@@ -7,6 +7,7 @@ from runtime.caller import Caller
 from runtime.clock import Clock
 from services.payment.order_turns import OrderTurns
 from services.payment.payments import decisions
+from services.payment.payments.client_secrets import ClientSecrets
 from services.payment.payments.errors import (
     NoSuchPayment,
     PaymentDiffers,
@@ -27,24 +28,35 @@ class PaymentService:
     """Payments of orders."""
 
     def __init__(
-        self, store: PaymentStore, intents: Intents, stripe: StripeClient, *, turns: OrderTurns, clock: Clock
+        self,
+        store: PaymentStore,
+        intents: Intents,
+        stripe: StripeClient,
+        secrets: ClientSecrets,
+        *,
+        turns: OrderTurns,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._intents = intents
         self._stripe = stripe
+        self._secrets = secrets
         self._turns = turns
         self._clock = clock
 
     def check_amount(self, amount: int, currency: str) -> None:
-        """Whether Stripe can be asked for an amount at all.
+        """Whether an order may cost so much: nothing, or what Stripe can be asked for.
 
         Raises:
-            PaymentRejected: it cannot, and why.
+            PaymentRejected: it may not, and why.
         """
-        check_chargeable(amount, currency)
+        if amount:
+            check_chargeable(amount, currency)
 
     async def open(self, new: NewPayment) -> Payment:
         """Open the order's payment, and try to take the money if a payment method came with it. A decline is an answer.
+
+        A payment of nothing has succeeded with that, and Stripe never hears of it.
 
         Raises:
             PaymentRejected: Stripe does not take the amount or the payment method.
@@ -52,7 +64,7 @@ class PaymentService:
             PaymentDiffers: the order has a payment of another customer, amount, currency or payment method.
             StripeUnavailable: repeat.
         """
-        check_chargeable(new.amount, new.currency)
+        self.check_amount(new.amount, new.currency)
         async with self._turns.turn(new.order_id):
             opened = decisions.opened(new, at=self._clock())
             payment = await self._store.add(opened, update=PaymentUpdate(type="payment.created"))
@@ -60,7 +72,7 @@ class PaymentService:
                 raise PaymentVoided(new.order_id)
             if _terms(payment) != _terms(new):
                 raise PaymentDiffers(new.order_id)
-            if payment.closing:
+            if payment.closing or payment.status.is_final:
                 return payment
             try:
                 if payment.intent_id is None:
@@ -140,16 +152,18 @@ class PaymentService:
         """A batch of refunds or disputes that have to have a workflow each, by their ids, from behind `after` on."""
         return await self._store.list_open(table, after=after, most=most)
 
-    async def client_secret(self, order_id: str, caller: Caller) -> str:
-        """What lets the customer's browser pay, straight from Stripe; empty once nobody shall pay any more.
+    async def client_secret(self, payment: Payment) -> str:
+        """What lets the customer's browser pay; empty once nobody shall pay any more.
 
         Raises:
-            PaymentNotFound: the order has no payment that the caller may see.
-            StripeUnavailable: repeat.
+            StripeUnavailable: it is not kept, or not with today's API key, and Stripe does not answer: repeat.
         """
-        payment = await self.get_of_order(order_id, caller=caller)
-        if payment.intent_id is None or payment.closing or payment.status.is_final:
+        if payment.intent_id is None or not payment.is_payable:
             return ""
+        if payment.client_secret is not None:
+            secret = self._secrets.open(payment.client_secret, intent_id=payment.intent_id)
+            if secret is not None:
+                return secret
         return await self._stripe.get_client_secret(payment.intent_id)
 
 

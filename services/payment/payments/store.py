@@ -149,6 +149,8 @@ class PaymentStore:
             to_event(payment, update, seq=stored.seq + number, at=at) for number, update in enumerate(change.updates, 1)
         ]
         payment = payment.change(seq=stored.seq + len(events))
+        if not payment.is_payable:
+            payment = payment.change(client_secret=None)
         written = await repository.change_payment(
             payment,
             events=events,

@@ -45,6 +45,8 @@ def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: date
     """
     if payment.status is not PaymentStatus.SUCCEEDED:
         raise PaymentNotRefundable(payment.order_id, "nothing was paid yet")
+    if not payment.amount:
+        raise PaymentNotRefundable(payment.order_id, "it was free")
     if payment.voided:
         raise PaymentNotRefundable(payment.order_id, "all that was paid goes back already")
     check_undisputed(payment)

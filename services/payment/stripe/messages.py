@@ -72,6 +72,7 @@ def to_intent(intent: stripe.PaymentIntent) -> Intent:
         amount_received=from_stripe(intent.amount_received, currency),
         currency=currency,
         may_have_failed_charges=has_charge and status is not PaymentStatus.SUCCEEDED,
+        client_secret=intent.client_secret,
     )
 
 

@@ -20,6 +20,8 @@ class Intent:
     currency: str
     may_have_failed_charges: bool
     """Never said of one that succeeded: it does not show whether its last charge was its first."""
+    client_secret: str | None = field(default=None, repr=False, compare=False)
+    """Lets whoever has it pay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

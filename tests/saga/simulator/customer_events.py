@@ -51,6 +51,10 @@ def _has_reservation(case: Case) -> bool:
     return case.effects["reserve"] > 0 and not case.effects["release"] and not case.effects["commit"]
 
 
+def _is_quoted(case: Case) -> bool:
+    return case.calls["quote"] > 0
+
+
 def _always(case: Case) -> bool:
     return True
 
@@ -111,6 +115,14 @@ async def _cancel_at_stripe(case: Case, flow: Flow | None) -> None:
 async def _withdraw(case: Case, flow: Flow | None) -> None:
     request = product_pb2.UpdateProductRequest(product_id=case.product_id, active=False)
     await case.slot.installation.products.UpdateProduct(request, metadata=signed_in(ADMIN).metadata)
+
+
+def _costs(price: int) -> Happens:
+    async def happen(case: Case, flow: Flow | None) -> None:
+        request = product_pb2.UpdateProductRequest(product_id=case.product_id, unit_price=price)
+        await case.slot.installation.products.UpdateProduct(request, metadata=signed_in(ADMIN).metadata)
+
+    return happen
 
 
 async def _release_by_hand(case: Case, flow: Flow | None) -> None:
@@ -179,3 +191,8 @@ EVENTS: Final[Mapping[str, Event]] = {
 }
 """By name. A crash is the worker's death with the workflow task that it is at, replaced by one with an empty cache: at
 a step's end the step has taken effect and the history does not know. Late requests had been thought lost."""
+PRICE_EVENTS: Final[Mapping[str, Event]] = {
+    "priced": Event(is_possible=_is_quoted, happen=_costs(1_000), where=IN_ORDERS),
+    "freed": Event(is_possible=_is_quoted, happen=_costs(0), where=IN_ORDERS),
+}
+"""What the product costs from here on: of account to a quote that a dead worker's successor asks for again."""

@@ -27,6 +27,7 @@ PRICE: Final = 1_000
 
 
 EVENTS: Final = Events(customer_events.EVENTS)
+REPRICED: Final = Events({**customer_events.EVENTS, **customer_events.PRICE_EVENTS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class OrderBeginning:
     """What comes with an order, and how long its customer has."""
 
     payment_method: str | None = None
+    price: int = PRICE
+    """Of a unit, when it is ordered."""
     window: int = 900
     """Seconds."""
     moves: Sequence[Move] = ()
@@ -43,8 +46,8 @@ class OrderBeginning:
 
     async def begin(self, case: Case) -> None:
         """The customer places the order; its saga starts."""
-        await add_product(case, price=PRICE, units=UNITS)
-        await place(case, quantity=ORDERED, payment_method=self.payment_method, window=self.window)
+        await add_product(case, price=self.price, units=UNITS)
+        await place(case, quantity=ORDERED, price=self.price, payment_method=self.payment_method, window=self.window)
 
 
 async def add_product(case: Case, *, price: int, units: int) -> None:
@@ -59,7 +62,7 @@ async def add_product(case: Case, *, price: int, units: int) -> None:
     await services.inventory.AdjustStock(adjust, metadata=signed_in(ADMIN).metadata)
 
 
-async def place(case: Case, *, quantity: int, payment_method: str | None, window: int) -> None:
+async def place(case: Case, *, quantity: int, price: int = PRICE, payment_method: str | None, window: int) -> None:
     """The customer places an order of that product."""
     case.user_id = new_id()
     request = order_pb2.CreateOrderRequest(
@@ -81,7 +84,7 @@ async def place(case: Case, *, quantity: int, payment_method: str | None, window
     case.requests["open_payment"] = OpenPaymentRequest(
         order_id=case.order_id,
         user_id=case.user_id,
-        amount=quantity * PRICE,
+        amount=quantity * price,
         currency="EUR",
         payment_method=payment_method,
     )
@@ -95,6 +98,10 @@ ORDERS: Final[Mapping[str, OrderBeginning]] = {
     "slow": OrderBeginning(moves=(Arrival("slow", "wait"),)),
     "unknown": OrderBeginning(payment_method="pm_unknown"),
     "short": OrderBeginning(window=3),
+    "free": OrderBeginning(price=0, events=REPRICED),
+    "freed": OrderBeginning(payment_method=VISA, events=REPRICED),
 }
 """``later``: the customer pays in the browser, if at all; ``slow``: by a debit, which takes days; ``short``: the
-deadline passes while a step is tried again; the others come with a payment method that behaves as they are called."""
+deadline passes while a step is tried again; ``free``: it costs nothing, unless its product gets a price before the
+quote is asked for once more; ``freed``: the other way round; the others come with a payment method that behaves as they
+are called."""
