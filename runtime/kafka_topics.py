@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
@@ -50,6 +51,24 @@ async def find_missing(settings: Settings, *, topics: Collection[str]) -> str | 
     finally:
         await client.close()
     return None if lack is None else f"Kafka: {lack}"
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topics: Collection[str]) -> list[TopicPartition]:
+    """All partitions of the topics, as the broker has them; a consumer knows by itself only those that it is assigned.
+
+    Raises:
+        KafkaUnusable: one of the topics is missing.
+    """
+    # of all topics: one that is asked for by name may be made when it is missing; private, but the public question for
+    # all of them tells their names alone
+    cluster = await consumer._client.fetch_all_metadata()
+    if missing := sorted(set(topics) - cluster.topics()):
+        raise KafkaUnusable(f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`")
+    return [
+        TopicPartition(topic, number)
+        for topic in sorted(topics)
+        for number in sorted(cluster.partitions_for_topic(topic))
+    ]
 
 
 async def find_faults(settings: Settings) -> str | None:
