@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     KafkaError,
@@ -42,14 +44,37 @@ async def find_missing(settings: Settings, *, topics: Collection[str]) -> str | 
     try:
         await client.bootstrap()
         cluster = await client.fetch_all_metadata()  # a bootstrap asks Apache Kafka for its brokers, and for no topic
-        if missing := sorted(set(topics) - cluster.topics()):
-            return NotSetUp(f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`")
+        if missing := _missing(cluster, topics):
+            return NotSetUp(missing)
         lack = await find_lack_of_replicas(client, cluster, topics)
     except KafkaError as error:
         return f"Kafka: {explain(error)}"
     finally:
         await client.close()
     return None if lack is None else f"Kafka: {lack}"
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topics: Collection[str]) -> list[TopicPartition]:
+    """All partitions of the topics, as the broker has them; a consumer knows by itself only those that it is assigned.
+
+    Raises:
+        KafkaUnusable: one of the topics is missing.
+    """
+    # of all topics: one that is asked for by name may be made when it is missing; private, but the public question for
+    # all of them tells their names alone
+    cluster = await consumer._client.fetch_all_metadata()
+    if missing := _missing(cluster, topics):
+        raise KafkaUnusable(missing)
+    return [
+        TopicPartition(topic, number)
+        for topic in sorted(topics)
+        for number in sorted(cluster.partitions_for_topic(topic))
+    ]
+
+
+def _missing(cluster: ClusterMetadata, topics: Collection[str]) -> str | None:
+    missing = sorted(set(topics) - cluster.topics())
+    return f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`" if missing else None
 
 
 async def find_faults(settings: Settings) -> str | None:

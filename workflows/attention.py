@@ -87,9 +87,9 @@ class HeldAttention:
         if self._raised.done():
             self._raised = self._attention.start(self._step, note)
             return
-        self._newer = note  # an order service that is away would get one after the other: only the last one follows
-        if self._following is None:
+        if self._newer is None:
             self._following = asyncio.create_task(self._follow())
+        self._newer = note  # an order service that is away would get one after the other: only the last one follows
 
     async def clear(self) -> None:
         """The step needs nobody any more."""
@@ -100,7 +100,7 @@ class HeldAttention:
     async def _follow(self) -> None:
         """Raise it for the cause that came meanwhile."""
         await finish(self._raised)
-        newer, self._newer, self._following = self._newer, None, None
+        newer, self._newer = self._newer, None
         if newer is not None:
             self._raised = self._attention.start(self._step, newer)
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 import stripe
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
@@ -23,6 +23,7 @@ from domain.orders import EVENT_TYPES, REFUND_FAILED_EVENT, REFUNDED_EVENT
 from domain.saga import DISPUTE_CASE, ORDER_SAGA, REFUND_SAGA
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.kafka_connection import diagnose, explain, kafka_options
+from runtime.kafka_topics import KafkaUnusable, partitions_of
 from runtime.refusal import Unavailable
 from runtime.settings import Settings
 from runtime.temporal import TemporalRefused, ask_temporal
@@ -129,10 +130,11 @@ async def read_kafka(settings: Settings) -> Published:
 
 async def _read_events(consumer: AIOKafkaConsumer, limit: asyncio.Timeout) -> Published:
     """What is there by now, to its end; each record puts the limit off."""
-    if ORDER_EVENTS not in await consumer.topics():
-        raise Unreadable(f"Kafka: there is no topic {ORDER_EVENTS}; run `ordersaga setup kafka`")
-    numbers = consumer.partitions_for_topic(ORDER_EVENTS) or set()
-    ends = await consumer.end_offsets([TopicPartition(ORDER_EVENTS, number) for number in sorted(numbers)])
+    try:
+        partitions = await partitions_of(consumer, [ORDER_EVENTS])
+    except KafkaUnusable as missing:
+        raise Unreadable(str(missing)) from None
+    ends = await consumer.end_offsets(partitions)
     seqs: dict[str, list[int]] = defaultdict(list)
     foreign = 0
     if filled := [partition for partition, end in ends.items() if end > 0]:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from runtime.kafka_connection import diagnose, explain, kafka_options
-from runtime.kafka_topics import KafkaUnusable
+from runtime.kafka_topics import KafkaUnusable, partitions_of
 from runtime.settings import Settings
 
 _POLL_MS: Final = 500
@@ -102,7 +102,7 @@ async def open_topics(
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50)
     try:
         await consumer.start()
-        partitions = await _partitions(consumer, topics)
+        partitions = await partitions_of(consumer, topics)
         ends = await consumer.end_offsets(partitions)
         begins = ends if since is None else await _find_offsets(consumer, ends, since)
         consumer.assign(partitions)
@@ -113,19 +113,6 @@ async def open_topics(
         raise KafkaUnusable(f"Kafka: {await diagnose(settings) or explain(error)}") from None
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topics: Collection[str]) -> list[TopicPartition]:
-    # of all topics: one that is asked for by name may be made when it is missing; private, but the public question for
-    # all of them tells their names alone
-    cluster = await consumer._client.fetch_all_metadata()
-    if missing := sorted(set(topics) - cluster.topics()):
-        raise KafkaUnusable(f"Kafka: topic {', '.join(missing)} is missing; run `ordersaga setup kafka`")
-    return [
-        TopicPartition(topic, number)
-        for topic in sorted(topics)
-        for number in sorted(cluster.partitions_for_topic(topic))
-    ]
 
 
 async def _find_offsets(

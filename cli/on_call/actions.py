@@ -211,7 +211,7 @@ def refund(note: str, *, amount: str | None, restock: bool, key: str | None) -> 
         units = None if amount is None else to_minor_units(amount, order.currency)
         request = payment_pb.RequestRefundRequest(
             order_id=each,
-            idempotency_key=key or f"refund:{each}:{'rest' if units is None else units}",  # 12.5 and 12.50 are the same
+            idempotency_key=key or refund_key(each, units),
             amount=units,
             restock=lines if restock else (),
             ordered=lines,
@@ -227,6 +227,11 @@ def refund(note: str, *, amount: str | None, restock: bool, key: str | None) -> 
         return Result(each, State.DONE if is_done else State.WAITING, text)
 
     return act
+
+
+def refund_key(order_id: str, units: int | None) -> str:
+    """What a refund is named after when nobody names it: the amount in minor units, however it was typed."""
+    return f"refund:{order_id}:{'rest' if units is None else units}"
 
 
 def to_minor_units(amount: str, currency: str) -> int:

@@ -67,7 +67,7 @@ async def test_a_broker_without_the_topic_is_not_set_up(tmp_path: Path) -> None:
     await admin.delete_topics([ORDER_EVENTS])
     await admin.close()
 
-    with pytest.raises(Unreadable, match="there is no topic order-events; run `ordersaga setup kafka`"):
+    with pytest.raises(Unreadable, match="topic order-events is missing; run `ordersaga setup kafka`"):
         await read_kafka(Settings(**broker.settings))
 
     await broker.stop()

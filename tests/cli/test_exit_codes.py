@@ -101,6 +101,7 @@ def test_an_audit_of_which_nothing_answers_names_each_in_a_line_and_exits_3() ->
             3,
             "the database does not answer: ",
         ),
+        (["repair"], {}, 2, "ORDERSAGA_TLS_CA_FILE is not set. It is: "),
         (["keys", "public", "/nowhere/key"], {}, 2, "/nowhere/key cannot be read: No such file"),
         (["demo", "--var", "README.md"], {}, 2, f"{ROOT / 'README.md' / 'log'}: Not a directory"),
         (["up", "--var", "README.md"], {}, 2, f"{ROOT / 'README.md' / 'log'}: Not a directory"),

@@ -150,10 +150,16 @@ async def running_world(
 
 @pytest_asyncio.fixture
 async def world(running_world: World) -> AsyncIterator[World]:
-    """The same, without what others left."""
+    """The same, without what others left, on a broker that has had other tests before."""
+    await clear(running_world)
     yield running_world
-    await until(running_world.components.consumer.standing, lambda standing: standing.waiting == 0)
-    async with running_world.database.autocommit() as connection:
+    await clear(running_world)
+
+
+async def clear(world: World) -> None:
+    """Let the consumer reach the end of its topics, and forget what it refused."""
+    await until(world.components.consumer.standing, lambda standing: standing.waiting == 0)
+    async with world.database.autocommit() as connection:
         await connection.execute("DELETE FROM dead_letter_actions")
         await connection.execute("DELETE FROM dead_letters")
 

@@ -172,6 +172,29 @@ async def test_attention_that_is_still_being_raised_follows_the_cause_of_the_nex
     assert await attention_notes(shop, run) == []
 
 
+async def test_a_newer_cause_that_was_not_raised_yet_is_not_raised_after_the_step_got_through(shop: Shop) -> None:
+    product = await shop.product(units=5)
+    outage = Outage(shop, "reserve", refused())
+    raising, mended = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        raising.set()
+        await mended.wait()
+
+    shop.hooks.before["attention"] = hold
+    run = await shop.place((product, 2), payment_method=VISA)
+    await raising.wait()
+    again = await retry(run)
+    outage.mend()
+    done = await retry(run)
+    mended.set()
+
+    assert (again.outcome, done.outcome) == (StepOutcome.REFUSED, StepOutcome.DONE)
+    assert (await shop.result(run)).status == "PAID"
+    assert await attention_notes(shop, run) == []
+    assert [step for workflow_id, step in shop.hooks.calls if workflow_id == run.id].count("attention") == 2
+
+
 async def attention_says(shop: Shop, run: Run, note: str) -> None:
     """Return once people are told just that of the order."""
     async with asyncio.timeout(60):

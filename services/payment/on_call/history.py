@@ -11,6 +11,7 @@ from runtime.on_call import TimelineEntry
 from services.payment.on_call.model import Attempt, PublishedStatus, ReceivedEvent
 from services.payment.on_call.sections import money
 from services.payment.payments.model import Dispute, Payment, Refund
+from services.payment.refunds.decisions import REFUND_FAILED_EVENT, REFUNDED_EVENT
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.tables import EventStatus
 
@@ -39,8 +40,8 @@ _REACHED: Final[Mapping[str, str]] = {
 }
 """States of which the timeline tells; the others are steps of one attempt to pay."""
 _BECAME: Final[Mapping[str, tuple[str, str]]] = {
-    "payment.refunded": ("refund.settled", "was given back"),
-    "payment.refund_failed": ("refund.failed", "could not be given back"),
+    REFUNDED_EVENT: ("refund.settled", "was given back"),
+    REFUND_FAILED_EVENT: ("refund.failed", "could not be given back"),
 }
 """Entries about what became of a refund, by the events that say it."""
 

@@ -24,11 +24,12 @@ from services.payment.stripe.errors import PaymentRejected
 from services.payment.stripe.model import StripeRefund
 
 _DEALT_WITH: Final = frozenset({RefundStatus.RESOLVED, RefundStatus.REPLACED})
-_FAILED_EVENT: Final = "payment.refund_failed"
+REFUNDED_EVENT: Final = "payment.refunded"
+REFUND_FAILED_EVENT: Final = "payment.refund_failed"
 _EVENTS: Final = {
-    RefundStatus.SUCCEEDED: "payment.refunded",
-    RefundStatus.FAILED: _FAILED_EVENT,
-    RefundStatus.CANCELLED: _FAILED_EVENT,
+    RefundStatus.SUCCEEDED: REFUNDED_EVENT,
+    RefundStatus.FAILED: REFUND_FAILED_EVENT,
+    RefundStatus.CANCELLED: REFUND_FAILED_EVENT,
 }
 
 
@@ -142,7 +143,7 @@ def fail_refund(payment: Payment, refund_id: str, *, reason: str) -> Change | No
         replaced = refund.change(status=RefundStatus.REPLACED, failure_reason=reason)
         return known_to(refund_id, Change(payment=payment.with_refund(replaced)))
     failed = refund.change(status=RefundStatus.FAILED, failure_reason=reason)
-    updates = [PaymentUpdate(type=_FAILED_EVENT, refund=failed)]
+    updates = [PaymentUpdate(type=REFUND_FAILED_EVENT, refund=failed)]
     return known_to(refund_id, Change(payment=payment.with_refund(failed), updates=updates))
 
 
