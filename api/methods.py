@@ -11,6 +11,7 @@ from litestar.routes import BaseRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 _ALLOW: Final = "Allow"
+_NOT_ALLOWED: Final = 405
 
 
 def with_all_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
@@ -34,7 +35,8 @@ def with_all_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
             if message["type"] == "http.response.start":
                 if "path_template" in routed:
                     scope["path_template"] = routed["path_template"]
-                _name_methods(MutableScopeHeaders(message), scope, allowed)
+                if message["status"] == _NOT_ALLOWED or scope["method"] == "OPTIONS":
+                    _name_methods(MutableScopeHeaders(message), scope, allowed)
             elif message["type"] == "http.response.body" and is_head:
                 message["body"] = b""
             await send(message)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,6 +41,7 @@ def security_headers(*, hsts_max_age: int) -> dict[str, str]:
 
 def guarded(app: ASGIApp, headers: dict[str, str]) -> ASGIApp:
     """The application, whose answers have these headers where they have no others of the name."""
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -50,9 +50,9 @@ def guarded(app: ASGIApp, headers: dict[str, str]) -> ASGIApp:
 
         async def guard(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answer = MutableScopeHeaders(message)
-                for name, value in headers.items():
-                    answer.setdefault(name, value)
+                given = list(message["headers"])
+                names = {name.lower() for name, _ in given}
+                message["headers"] = [*given, *(header for header in encoded if header[0] not in names)]
             await send(message)
 
         await app(scope, receive, guard)

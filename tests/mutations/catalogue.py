@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.edge import EDGE
 from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
@@ -16,6 +17,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *MECHANISMS,
     *SERVICES,
     *PAYMENT,
+    *EDGE,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

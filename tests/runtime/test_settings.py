@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from domain.rate_limits import Limit, Rate
 from runtime.settings import Settings, SettingsError
 
 
@@ -73,3 +75,35 @@ def test_no_secret_is_blank(monkeypatch: pytest.MonkeyPatch, name: str, value: s
 
     with pytest.raises(SettingsError, match=f"ORDERSAGA_{name}: .*a secret must not be blank"):
         Settings.load()
+
+
+def test_proxies_and_limits_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERSAGA_TRUSTED_PROXIES", '["10.0.0.0/8", "fd00::/8"]')
+    monkeypatch.setenv("ORDERSAGA_RATE_LIMITS", '{"orders": "60/60", "reads": null}')
+
+    settings = Settings.load()
+
+    assert settings.trusted_proxies == [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
+    assert settings.rates[Limit.ORDERS] == Rate(60, 60)
+    assert Limit.READS not in settings.rates
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("RATE_LIMITS", '{"order": "60/60"}', "order is no limit; there are requests, "),
+        ("RATE_LIMITS", '{"orders": "60"}', "orders: must be count/seconds, for example 30/60"),
+        ("TRUSTED_PROXIES", '["10.0.0.1/8"]', "TRUSTED_PROXIES_0"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8", "must be JSON"),
+        ("HSTS_MAX_AGE", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_setting_of_the_edge_that_does_not_fit_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, problem: str
+) -> None:
+    monkeypatch.setenv(f"ORDERSAGA_{name}", value)
+
+    with pytest.raises(SettingsError, match=f"ORDERSAGA_{name}") as caught:
+        Settings.load()
+
+    assert problem in str(caught.value)

@@ -69,6 +69,18 @@ def test_limits_come_from_the_callers_environment_and_addresses_do_not(
     assert environment["ORDERSAGA_SMTP_TLS"] == "none"
 
 
+def test_rate_limits_are_wide_unless_the_caller_says_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = process_environment(_settings(tmp_path, Ports.free()), "gateway")
+    monkeypatch.setenv("ORDERSAGA_RATE_LIMITS", '{"orders": "5/60", "reads": null}')
+    monkeypatch.setenv("ORDERSAGA_TRUSTED_PROXIES", '["127.0.0.0/8"]')
+
+    chosen = process_environment(_settings(tmp_path, Ports.free()), "gateway")
+
+    assert json.loads(wide["ORDERSAGA_RATE_LIMITS"])["sign-ups"] == "20000/3600"
+    assert json.loads(chosen["ORDERSAGA_RATE_LIMITS"]) == {"orders": "5/60", "reads": None}
+    assert json.loads(chosen["ORDERSAGA_TRUSTED_PROXIES"]) == ["127.0.0.0/8"]
+
+
 def test_a_limit_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERSAGA_PAYMENT_ATTEMPTS", "many")
 
