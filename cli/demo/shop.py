@@ -295,7 +295,7 @@ class Shop:
             raise Refused(response.status_code, problem["type"].rpartition(":")[2], problem["detail"])
         if response.is_error:
             raise DemoError(f"{method} {path} answered {response.status_code}: {response.text}")
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = response.json() if response.content else {}
         return answer
 
 

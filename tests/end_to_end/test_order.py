@@ -29,7 +29,19 @@ from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from sandbox.environment import process_environment
 from sandbox.processes import ROOT
-from tests.support.client import NAME, PRICE, STREET, Customer, Event, Json, StackClient, order_of, running_stack, until
+from tests.support.client import (
+    NAME,
+    PASSWORD,
+    PRICE,
+    STREET,
+    Customer,
+    Event,
+    Json,
+    StackClient,
+    order_of,
+    running_stack,
+    until,
+)
 
 AUDIT = (sys.executable, "-m", "cli.main", "audit")
 SERVICES = {"order", "payment", "notification", "inventory", "product", "user"}
@@ -141,7 +153,9 @@ async def test_stock_products_users_and_mails_have_their_events(client: StackCli
     expected = {
         ("product-events", paid.product_id, "product"): ["product.created"],
         ("stock-events", paid.product_id, "stock"): ["stock.adjusted", "stock.reserved", "stock.committed"],
-        ("user-events", paid.customer.id, "user"): ["user.created"],
+        ("user-events", paid.customer.id, "user"): [
+            *("user.created", "user.confirmation_requested", "user.email_confirmed"),
+        ],
         ("notification-events", paid.id, "notification"): ["notification.sent", "notification.sent"],
     }
 
@@ -163,9 +177,33 @@ async def test_what_an_admin_writes_arrives_by_mail_and_by_sms_and_is_told(clien
     [received] = await client.mails(customer.email, at_least=1)
     [text] = await client.mails("+4915112345678", at_least=1)
     assert (received["subject"], text["channel"], text["text"]) == ("Hello", "sms", "Hello there")
-    events = await client.kafka.events("notification-events", customer.id, at_least=2)
-    assert [event.headers["ce_type"] for event in events] == ["notification.sent", "notification.sent"]
+    events = await client.kafka.events(
+        "notification-events", customer.id, at_least=3
+    )  # the first confirmed the address
+    assert [event.headers["ce_type"] for event in events] == ["notification.sent"] * 3
     assert is_gapless(events, aggregate="notification", aggregate_id=customer.id)
+
+
+async def test_a_customer_who_is_erased_is_forgotten_by_their_order_which_stays(client: StackClient) -> None:
+    customer, product_id = await client.sign_up(), await client.add_product()
+    body = {**order_of(product_id, quantity=1), "payment_method": "pm_card_visa"}
+    order_id = (await client.place(customer, body, key=new_id())).json()["id"]
+    paid = await client.until_status(customer, order_id, "PAID")
+
+    body = {"current_password": PASSWORD}
+    erased = await client.gateway.request("DELETE", "/v1/users/me", json=body, headers=customer.token)
+
+    assert erased.status_code == 204
+
+    async def read() -> Json:
+        order: Json = (await client.gateway.get(f"/v1/orders/{order_id}", headers=client.admin)).json()
+        return order
+
+    after = await until(read, lambda order: order["shipping_address"]["name"] == "")
+    assert {value for value in after["shipping_address"].values() if value} == {"DE"}
+    assert {**after, "shipping_address": None} == {**paid, "shipping_address": None}
+    events = await client.kafka.events("user-events", customer.id, at_least=4)
+    assert events[-1].headers["ce_type"] == "user.erased"
 
 
 async def test_the_customer_gets_a_confirmation_and_a_receipt(client: StackClient, paid: PaidOrder) -> None:

@@ -285,3 +285,21 @@ async def test_a_disputed_payment_shows_its_dispute(gateway: Gateway, bought: Bo
     [dispute] = shown["disputes"]
     assert (dispute["status"], dispute["amount"], dispute["withdrawn"]) == ("NEEDS_RESPONSE", 2_500, 2_500)
     assert problem(await refund(gateway, bought.order_id, admin, amount=5)) == (409, "payment-disputed")
+
+
+async def test_support_refunds_up_to_a_limit_over_all_parts_and_an_admin_the_rest(
+    gateway: Gateway, paid: Bought, admin: dict[str, str]
+) -> None:
+    async def refund(amount: int, headers: dict[str, str]) -> httpx.Response:
+        return await gateway.http.post(
+            f"/v1/orders/{paid.order_id}/refunds",
+            json={"amount": amount},
+            headers={"Idempotency-Key": new_id(), **headers, **AT_ONCE},
+        )
+
+    answers = [await refund(600, bearer(CallerRole.SUPPORT)) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [202, 403]
+    assert answers[1].json()["type"] == f"{PROBLEM}refund-needs-admin"
+    assert "support may give back 4.00 EUR more" in answers[1].json()["detail"]
+    assert (await refund(600, admin)).status_code == 202

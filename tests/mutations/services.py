@@ -63,8 +63,8 @@ SERVICES: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a mail that somebody else is sending by now is closed",
         file="services/notification/repository.py",
-        source="WHERE {DUE_NOTIFICATIONS.still_claimed}",
-        mutated="WHERE id = %(claimed_key)s AND status = 'PENDING' AND %(claimed_until)s IS NOT NULL",
+        source="WHERE {DUE_NOTIFICATIONS.still_claimed}\n        RETURNING id",
+        mutated="WHERE id = %(claimed_key)s AND status = 'PENDING' AND %(claimed_until)s IS NOT NULL RETURNING id",
         tests=["tests/notification/test_claims.py"],
     ),
     Mutation(

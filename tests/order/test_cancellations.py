@@ -191,3 +191,14 @@ async def test_a_concurrent_duplicate_that_waits_less_is_refused_like_the_first_
             await answer
     with pytest.raises(OrderNotCancellable):
         await cancel(shop, order_id)
+
+
+async def test_support_cancels_anybodys_order_and_is_named_for_it(shop: OrderShop) -> None:
+    order_id, support = await shop.pending(), Caller(CallerRole.SUPPORT, new_id())
+
+    await shop.cancellations.cancel(order_id, caller=support, note="asked by phone", idempotency_key=new_id(), wait=0)
+
+    assert shop.sagas.cancelled[-1] == (order_id, CancelledBy.SUPPORT)
+    stored = await shop.cancellations.find(order_id)
+    assert stored is not None
+    assert (stored.cancelled_by, stored.user_id) == (CancelledBy.SUPPORT, support.id)
