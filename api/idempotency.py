@@ -115,11 +115,21 @@ def id_for(idempotency_key: str | None, *, caller: Caller, route: str) -> str:
     Raises:
         InvalidArgument: it is no key.
     """
+    key = sent_key(idempotency_key)
+    return str(uuid5(UUID(caller.key), f"{route}\n{key}")) if key else new_id()
+
+
+def sent_key(idempotency_key: str | None) -> str:
+    """A key that may be left out, as services take it: empty if it was.
+
+    Raises:
+        InvalidArgument: it is no key.
+    """
     if idempotency_key is None:
-        return new_id()
+        return ""
     with Violations() as violations:
         check_key(violations, idempotency_key)
-    return str(uuid5(UUID(caller.key), f"{route}\n{idempotency_key}"))
+    return idempotency_key
 
 
 def preferred_wait(prefer: str) -> int:

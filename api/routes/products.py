@@ -13,7 +13,7 @@ from msgspec import UNSET
 from api.auth import SECURITY, SignedInRequest, admin
 from api.conditional import SHARED, UNSHARED
 from api.etags import content_etag, etag, expected_versions
-from api.idempotency import OptionalKey, check_key
+from api.idempotency import OptionalKey, sent_key
 from api.problems import declared
 from api.schemas.products import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
@@ -93,12 +93,9 @@ async def create_product(
     idempotency_key: OptionalKey = None,
 ) -> Response[Product]:
     """Add an active product to the catalogue, once per `Idempotency-Key`. It has no stock yet. Admins only."""
-    if idempotency_key is not None:
-        with Violations() as violations:
-            check_key(violations, idempotency_key)
     answer = await call(
         services.product.CreateProduct,
-        to_proto(pb.CreateProductRequest, data, idempotency_key=idempotency_key or ""),
+        to_proto(pb.CreateProductRequest, data, idempotency_key=sent_key(idempotency_key)),
         caller=request.user,
         deadline=services.deadline,
     )
