@@ -1,4 +1,4 @@
-"""Forgetting who a customer is: their orders stay, with no name, address or words of theirs, nor what the shop noted of them."""
+"""Forgetting who a customer is: their orders stay, with no name, address or words of theirs, and no metadata."""
 
 from __future__ import annotations
 
