@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Protocol, TypeAlias, TypeVar
+from uuid import UUID, uuid5
 
 import grpc.aio
 from litestar import Response
@@ -16,6 +17,7 @@ from litestar.params import HeaderParameter
 from api.auth import Connection
 from api.problems import IDEMPOTENCY_KEY_MISSING, ProblemError, declared
 from api.services import Services
+from domain.ids import new_id
 from domain.limits import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SECONDS, MAX_IDEMPOTENCY_KEY
 from runtime.caller import Caller
 from runtime.rpc_client import call
@@ -30,6 +32,14 @@ IdempotencyKey: TypeAlias = Annotated[
     HeaderParameter(
         name="Idempotency-Key",
         description=f"{_KEY_RULE}, chosen anew for each request that is to have an effect.",
+    ),
+]
+OptionalKey: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description=f"{_KEY_RULE}: the request may be repeated with it, and takes effect once. Without one, each takes"
+        " effect.",
     ),
 ]
 Prefer: TypeAlias = Annotated[
@@ -92,6 +102,34 @@ def check_key(violations: Violations, idempotency_key: str) -> None:
     """Note what is wrong with a key."""
     if not _KEY.fullmatch(idempotency_key):
         violations.add("Idempotency-Key", f"must have {_KEY_RULE}")
+
+
+def id_for(idempotency_key: str | None, *, caller: Caller, route: str) -> str:
+    """The id of what a request makes, where the service makes one thing per id: a caller's key stands for one id.
+
+    Args:
+        idempotency_key: as it was sent, if one was.
+        caller: whose key it is.
+        route: method and path, such as ``POST /v1/orders``.
+
+    Raises:
+        InvalidArgument: it is no key.
+    """
+    key = sent_key(idempotency_key)
+    return str(uuid5(UUID(caller.key), f"{route}\n{key}")) if key else new_id()
+
+
+def sent_key(idempotency_key: str | None) -> str:
+    """A key that may be left out, as services take it: empty if it was.
+
+    Raises:
+        InvalidArgument: it is no key.
+    """
+    if idempotency_key is None:
+        return ""
+    with Violations() as violations:
+        check_key(violations, idempotency_key)
+    return idempotency_key
 
 
 def preferred_wait(prefer: str) -> int:

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from litestar.params import QueryParameter
 
 from domain.ids import WRITTEN_ID
+from domain.limits import MAX_SEARCH
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import WRITTEN
 from runtime.protos import to_timestamp
@@ -37,6 +38,14 @@ Customer: TypeAlias = Annotated[
     QueryParameter(
         description="Only orders of the customer with this id; admins only.",
         schema_extra={"pattern": f"^({WRITTEN_ID})?$"},
+    ),
+]
+Search: TypeAlias = Annotated[
+    str,
+    QueryParameter(
+        max_length=MAX_SEARCH,
+        description="Only orders with this text in a product's name or in their metadata, in whatever case; admins name"
+        " the `customer` with it.",
     ),
 ]
 Attention: TypeAlias = Annotated[

@@ -92,8 +92,6 @@ IDEMPOTENCY_KEY_IN_USE = Kind(409, "idempotency-key-in-use", "A request with thi
 TOO_MANY_OPEN_ORDERS = Kind(409, "too-many-open-orders", "You have too many unpaid orders")
 TOO_MANY_HELD_UNITS = Kind(409, "too-many-held-units", "Your unpaid orders would hold too many units")
 OUT_OF_STOCK = Kind(409, "out-of-stock", "There is not enough stock")
-ADJUSTMENT_DIFFERS = Kind(409, "adjustment-differs", "The adjustment id stands for another adjustment")
-NOTIFICATION_DIFFERS = Kind(409, "notification-differs", "The notification id stands for another notification")
 STALE_VERSION = Kind(412, "stale-version", "It has changed since you read it")
 CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
@@ -135,8 +133,8 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.RESTOCK_EXCEEDS_SALE: RESTOCK_EXCEEDS_ORDER,
     Refusal.PAYMENT_DISPUTED: PAYMENT_DISPUTED,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,
-    Refusal.ADJUSTMENT_DIFFERS: ADJUSTMENT_DIFFERS,
-    Refusal.NOTIFICATION_DIFFERS: NOTIFICATION_DIFFERS,
+    Refusal.ADJUSTMENT_DIFFERS: IDEMPOTENCY_KEY_REUSED,
+    Refusal.NOTIFICATION_DIFFERS: IDEMPOTENCY_KEY_REUSED,
     Refusal.SMS_NOT_CONFIGURED: SMS_NOT_CONFIGURED,
     Refusal.IDEMPOTENCY_KEY_REUSED: IDEMPOTENCY_KEY_REUSED,
     Refusal.IDEMPOTENCY_KEY_IN_USE: IDEMPOTENCY_KEY_IN_USE,

@@ -9,6 +9,8 @@ LONGEST_WAIT_SECONDS: Final = 30
 """How long a request may wait for its outcome."""
 DEFAULT_WAIT_SECONDS: Final = 2
 MAX_PAGE_SIZE: Final = 100
+MAX_SEARCH: Final = 100
+"""Of a text that is searched for."""
 DEFAULT_PAGE_SIZE: Final = 50
 
 MAX_NOTE: Final = 500

@@ -209,14 +209,6 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "There is less of it than the request asks for.",
         "Ask for less, or later.",
     ),
-    "adjustment-differs": (
-        "An adjustment with this id was made, and was another one.",
-        "Choose a new id for a new adjustment; send the same body with each repeat.",
-    ),
-    "notification-differs": (
-        "A notification with this id was sent, and was another one.",
-        "Choose a new id for a new notification; send the same body with each repeat.",
-    ),
     "stale-version": (
         "Somebody has changed it since it was read: `If-Match` names another version than there is.",
         "Read it again, make the change again, and send the new `ETag`. One that begins with `W/` never fits.",

@@ -7,11 +7,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin
+from api.idempotency import OptionalKey, id_for
 from api.problems import declared
 from api.schemas.products import NewAdjustment, Stock
 from api.services import Services
 from api.validation import StrictJson
-from domain.ids import new_id
 from ordersaga.inventory.v1 import inventory_pb2 as pb
 from ordersaga.product.v1.product_pb2 import GetProductRequest
 from runtime.protos import from_proto
@@ -49,15 +49,17 @@ async def get_stock(request: SignedInRequest, product_id: FromPath[str], service
     guards=[admin],
     security=SECURITY,
     dto=StrictJson[NewAdjustment],
-    responses=declared(400, 401, 403, 404, 409, 413, 415),
+    responses=declared(400, 401, 403, 404, 409, 413, 415, 422),
 )
 async def adjust_stock(
     request: SignedInRequest,
     product_id: FromPath[str],
     data: JSONBody[NewAdjustment],
     services: NamedDependency[Services],
+    idempotency_key: OptionalKey = None,
 ) -> Stock:
-    """Change what is on hand, with a ledger row. The same `adjustment_id` changes it once. Admins only."""
+    """Change what is on hand, with a ledger row: once per `Idempotency-Key`, for good. Admins only."""
+    adjustment_id = id_for(idempotency_key, caller=request.user, route="POST /v1/inventory/{id}/adjustments")
     with Violations() as violations:
         violations.check_id("product_id", product_id)
         if data.delta == 0:
@@ -70,9 +72,7 @@ async def adjust_stock(
     )
     answer = await call(
         services.inventory.AdjustStock,
-        pb.AdjustStockRequest(
-            adjustment_id=data.adjustment_id or new_id(), product_id=product_id, delta=data.delta, note=data.note
-        ),
+        pb.AdjustStockRequest(adjustment_id=adjustment_id, product_id=product_id, delta=data.delta, note=data.note),
         caller=request.user,
         deadline=services.deadline,
     )

@@ -28,6 +28,7 @@ from api.order_filters import (
     CreatedFrom,
     Customer,
     Number,
+    Search,
     TotalMax,
     TotalMin,
     check_span,
@@ -165,6 +166,7 @@ async def list_orders(
     total_max: TotalMax = None,
     customer: Customer = "",
     attention: Attention = False,
+    search: Search = "",
 ) -> Response[OrderPage]:
     """The caller's own orders, or everybody's for an admin, the newest first, a page at a time.
 
@@ -186,6 +188,7 @@ async def list_orders(
             total_min=total_min,
             total_max=total_max,
             needs_attention=attention,
+            search=search,
             **created,
         ),
         caller=request.user,

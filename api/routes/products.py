@@ -13,6 +13,7 @@ from msgspec import UNSET
 from api.auth import SECURITY, SignedInRequest, admin
 from api.conditional import SHARED, UNSHARED
 from api.etags import content_etag, etag, expected_versions
+from api.idempotency import OptionalKey, sent_key
 from api.problems import declared
 from api.schemas.products import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
@@ -79,19 +80,22 @@ async def list_products(
     guards=[admin],
     security=SECURITY,
     dto=StrictJson[NewProduct],
-    responses=declared(400, 401, 403, 413, 415),
+    responses=declared(400, 401, 403, 413, 415, 422),
     response_headers=[
         ResponseHeader(name="Location", documentation_only=True, description="The product."),
         _ETAG,
     ],
 )
 async def create_product(
-    request: SignedInRequest, data: JSONBody[NewProduct], services: NamedDependency[Services]
+    request: SignedInRequest,
+    data: JSONBody[NewProduct],
+    services: NamedDependency[Services],
+    idempotency_key: OptionalKey = None,
 ) -> Response[Product]:
-    """Add an active product to the catalogue. It has no stock until some is added. Admins only."""
+    """Add an active product to the catalogue, once per `Idempotency-Key`. It has no stock yet. Admins only."""
     answer = await call(
         services.product.CreateProduct,
-        to_proto(pb.CreateProductRequest, data),
+        to_proto(pb.CreateProductRequest, data, idempotency_key=sent_key(idempotency_key)),
         caller=request.user,
         deadline=services.deadline,
     )

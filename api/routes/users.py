@@ -11,6 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET
 
 from api.auth import SECURITY, SignedInRequest, admin, signed_in, staff
+from api.idempotency import OptionalKey, sent_key
 from api.problems import declared
 from api.schemas.users import NewUser, User, UserChanges, UserPage
 from api.services import Services
@@ -33,14 +34,19 @@ _PERSONAL: Final = {"Cache-Control": "no-store"}
     summary="Open a customer's account",
     tags=["users"],
     dto=StrictJson[NewUser],
-    responses=declared(400, 409, 413, 415),
+    responses=declared(400, 409, 413, 415, 422),
     response_headers=[ResponseHeader(name="Location", documentation_only=True, description="The account.")],
 )
-async def register_user(data: JSONBody[NewUser], services: NamedDependency[Services]) -> Response[User]:
-    """Open a customer's account. The e-mail address names it, in whatever case it is written."""
+async def register_user(
+    data: JSONBody[NewUser], services: NamedDependency[Services], idempotency_key: OptionalKey = None
+) -> Response[User]:
+    """Open a customer's account. The e-mail address names it, in whatever case it is written.
+
+    A repeat with the same `Idempotency-Key` and password is answered with that account, any other that it is taken.
+    """
     answer = await call(
         services.user.RegisterUser,
-        to_proto(pb.RegisterUserRequest, data),
+        to_proto(pb.RegisterUserRequest, data, idempotency_key=sent_key(idempotency_key)),
         caller=ANONYMOUS,
         deadline=services.password_deadline,
     )

@@ -25,7 +25,6 @@ class NewEmail(Request, frozen=True, kw_only=True, tag_field="channel", tag=Chan
         ),
     ]
     body: Annotated[str, text(MAX_BODY)]
-    notification_id: Id | None = None
 
 
 class NewSms(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channel.SMS.value):
@@ -42,7 +41,6 @@ class NewSms(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channe
         ),
     ]
     message: Annotated[str, text(MAX_SMS)]
-    notification_id: Id | None = None
 
 
 NewNotification: TypeAlias = NewEmail | NewSms

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from api.schemas.fields import Amount, Currency, Id, Request, text, whole
+from api.schemas.fields import Amount, Currency, Request, text, whole
 from domain.limits import MAX_DESCRIPTION, MAX_NOTE, MAX_PRODUCT_NAME
 from domain.stock import MAX_ON_HAND
 
@@ -31,11 +31,10 @@ class ProductChanges(Request, frozen=True, kw_only=True):
 
 
 class NewAdjustment(Request, frozen=True, kw_only=True):
-    """Units that came or went. With an `adjustment_id` of one's own the request may be repeated safely."""
+    """Units that came or went."""
 
     delta: Annotated[int, whole(-MAX_ON_HAND, MAX_ON_HAND)]
     note: Annotated[str, text(MAX_NOTE, shortest=0)] = ""
-    adjustment_id: Id | None = None
 
 
 class Product(Struct, frozen=True, kw_only=True):

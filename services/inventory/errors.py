@@ -86,4 +86,6 @@ class AdjustmentDiffers(Refused):
     refusal = Refusal.ADJUSTMENT_DIFFERS
 
     def __init__(self, adjustment_id: str) -> None:
-        super().__init__(f"adjustment {adjustment_id} was another one", adjustment_id=adjustment_id)
+        super().__init__(
+            "this Idempotency-Key was used with another adjustment; take a new key", adjustment_id=adjustment_id
+        )

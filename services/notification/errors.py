@@ -67,7 +67,7 @@ class NotificationDiffers(Refused):
 
     def __init__(self, notification_id: str) -> None:
         super().__init__(
-            f"notification {notification_id} is another one; choose a new id", notification_id=notification_id
+            "this Idempotency-Key was used with another notification; take a new key", notification_id=notification_id
         )
 
 

@@ -20,6 +20,7 @@ from runtime.database_measuring import database_measurements
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
 from runtime.health import Checks
+from runtime.idempotency import pruning
 from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
@@ -186,7 +187,7 @@ def _components(
         saga_starts=saga_starts,
         cancellation_requests=cancellation_requests,
         listener=listener,
-        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run),
+        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run, pruning(database)),
         checks=Checks(
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
             uses={"temporal": partial(find_temporal_problem, client)},

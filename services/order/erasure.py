@@ -1,4 +1,4 @@
-"""Forgetting who a customer is: their orders stay, with no name, address or words of theirs."""
+"""Forgetting who a customer is: their orders stay, with no name, address or words of theirs, and no metadata."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _ERASE: Final = """
     erased AS (
         UPDATE orders
            SET payment_method = NULL,
+               shop_metadata = '{}',
                shipping_address = (SELECT jsonb_object_agg(key, CASE key WHEN 'country' THEN value ELSE '""' END)
                                      FROM jsonb_each(shipping_address))
          WHERE id IN (SELECT id FROM found)

@@ -7,6 +7,7 @@ minute.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
@@ -25,6 +26,10 @@ _SUMMARIES: Final[LiteralString] = f"""
 _NEEDS_ATTENTION: Final[LiteralString] = """
     id IN (SELECT order_id FROM concerns WHERE cleared_at IS NULL AND order_id IS NOT NULL)
 """
+_MENTIONS: Final[LiteralString] = """
+    (EXISTS (SELECT FROM order_items WHERE order_id = orders.id AND name ILIKE %(pattern)s)
+     OR EXISTS (SELECT FROM jsonb_each_text(shop_metadata) WHERE value ILIKE %(pattern)s))
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,8 @@ class OrderFilter:
         total_min: in minor units, of at least so much; those that are not priced yet have none.
         total_max: of at most so much.
         needs_attention: those about which something needs a person.
+        search: among the orders of one customer, those with this text in a product's name or the shop's metadata, in
+            whatever case.
         before: an id: those that are older.
     """
 
@@ -51,6 +58,7 @@ class OrderFilter:
     total_min: int | None = None
     total_max: int | None = None
     needs_attention: bool = False
+    search: str = ""
     before: str | None = None
 
 
@@ -87,7 +95,14 @@ def select_page(wanted: OrderFilter, *, limit: int) -> tuple[LiteralString, dict
         demand("total <= %(total_max)s", total_max=wanted.total_max)
     if wanted.needs_attention:
         demand(_NEEDS_ATTENTION)
+    if wanted.search:
+        demand(_MENTIONS, pattern=f"%{_literally(wanted.search)}%")
     if wanted.before is not None:
         demand("id < %(before)s", before=wanted.before)
     where: LiteralString = " AND ".join(conditions) if conditions else "true"
     return f"{_SUMMARIES} WHERE {where} ORDER BY id DESC LIMIT %(limit)s", given
+
+
+def _literally(text: str) -> str:
+    """The text as a pattern that only it fits."""
+    return re.sub(r"([%_\\])", r"\\\1", text)

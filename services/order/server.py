@@ -23,6 +23,7 @@ from domain.limits import (
     MAX_REASON,
     MAX_RECIPIENT,
     MAX_REGION,
+    MAX_SEARCH,
 )
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import is_written_as_number
@@ -187,6 +188,7 @@ def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> Orde
         violations.check_id("user_id", request.user_id)
     if request.number and not is_written_as_number(request.number):
         violations.add("number", "must be an order's number, such as 7KQ2-M9XD")
+    violations.check_text("search", request.search, shortest=0, longest=MAX_SEARCH)
     violations.check_amount("total_min", request.total_min)
     violations.check_amount("total_max", request.total_max)
     return to_filter(request, before=before)

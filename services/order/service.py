@@ -159,11 +159,14 @@ class OrderService:
 
         Raises:
             PermissionDenied: a customer asks for somebody else's, or for what needs a person.
+            InvalidArgument: a text is searched for among everybody's orders, each of which would have to be read.
         """
         if not caller.sees_all:
             if wanted.user_id not in (None, caller.id) or wanted.needs_attention:
                 raise PermissionDenied("customers may list their own orders, and not by who else is needed for them")
             wanted = replace(wanted, user_id=caller.id)
+        if wanted.search and wanted.user_id is None:
+            raise InvalidArgument.of({"search": "is for the orders of one customer: name them as well"})
         async with self._database.autocommit() as connection:
             orders = await OrderRepository(connection).find_summaries(wanted, limit=page_size + 1)
         return OrderPage(orders=orders[:page_size], has_more=len(orders) > page_size)

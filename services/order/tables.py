@@ -13,14 +13,14 @@ from domain.concerns import ConcernKind
 from domain.orders import CancelledBy, OrderStatus
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
-from runtime.idempotency import IdempotencyKeyColumns
+from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0012"
+SCHEMA: Final = "0013"
 """Revision of the migrations that makes these tables."""
 
 
@@ -255,6 +255,7 @@ class IdempotencyKey(Base, IdempotencyKeyColumns, table=True):
     """Which order a client's key stands for, see `runtime.idempotency`."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (idempotency_key_index(),)
 
 
 class Outbox(Base, OutboxColumns, table=True):

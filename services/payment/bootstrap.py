@@ -19,6 +19,7 @@ from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
+from runtime.idempotency import pruning
 from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
@@ -235,6 +236,7 @@ def _wire(
             refund_follow_ups.run,
             dispute_follow_ups.run,
             partial(repeat, sweep.sweep, interval=settings.stripe_sweep_interval, name="stripe_events"),
+            pruning(database),
         ),
     )
 

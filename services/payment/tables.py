@@ -15,7 +15,7 @@ from domain.payments import PaymentStatus
 from domain.refunds import DisputeStatus, RefundOrigin, RefundStatus
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
-from runtime.idempotency import IdempotencyKeyColumns
+from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 
@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0009"
+SCHEMA: Final = "0010"
 """Revision of the migrations that makes these tables."""
 
 
@@ -202,6 +202,7 @@ class IdempotencyKeyRow(Base, IdempotencyKeyColumns, table=True):
     """Which refund an admin's key stands for."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (idempotency_key_index(),)
 
 
 class ProviderEventRow(Base, DueColumns, table=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.health import Checks
+from runtime.idempotency import pruning
 from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
 from runtime.settings import Settings
@@ -26,6 +27,7 @@ class ProductComponents:
     on_call: OnCall
     checks: Checks
     measurements: Sequence[Measurement]
+    background: Sequence[Callable[[], Awaitable[object]]]
 
 
 @asynccontextmanager
@@ -46,4 +48,5 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
             measurements=database_measurements("product", opened),
+            background=[pruning(opened)],
         )

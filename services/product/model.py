@@ -19,6 +19,16 @@ class Product(Value, ProductColumns):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewProduct:
+    """A product to make; the price in minor units of `currency` each."""
+
+    name: str
+    description: str
+    unit_price: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """What of a product shall change; what is None stays."""
 

@@ -43,6 +43,17 @@ class ProductRepository:
         """One product, active or not, deleted or not."""
         return await self._connection.fetch_one(Product, f"{_PRODUCT} WHERE id = %(product_id)s", product_id=product_id)
 
+    async def get_product(self, product_id: str) -> Product:
+        """One product that there is, active or not, deleted or not.
+
+        Raises:
+            LookupError: there is none.
+        """
+        product = await self.find_product(product_id)
+        if product is None:
+            raise LookupError(f"there is no product {product_id}")
+        return product
+
     async def find_prices(self, product_ids: Collection[str]) -> dict[str, Price]:
         """Prices and names of those of the products that there are, by id: one SELECT, so all of one moment."""
         prices = await self._connection.fetch_all(

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc.aio
 
-from domain.limits import MAX_DESCRIPTION, MAX_PAGE_SIZE, MAX_PRODUCT_NAME
+from domain.limits import MAX_DESCRIPTION, MAX_IDEMPOTENCY_KEY, MAX_PAGE_SIZE, MAX_PRODUCT_NAME
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
@@ -20,6 +20,7 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.product.bootstrap import ProductComponents, bootstrap
 from services.product.messages import to_changes, to_product, to_quote
+from services.product.model import NewProduct
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,11 +38,16 @@ class ProductServicer(ProductServiceServicer):
             _check_description(violations, request.description)
             violations.check_amount("unit_price", request.unit_price)
             violations.check_currency("currency", request.currency)
+            violations.check_text("idempotency_key", request.idempotency_key, shortest=0, longest=MAX_IDEMPOTENCY_KEY)
         product = await self._service.create(
-            name=request.name,
-            description=request.description,
-            unit_price=request.unit_price,
-            currency=request.currency,
+            NewProduct(
+                name=request.name,
+                description=request.description,
+                unit_price=request.unit_price,
+                currency=request.currency,
+            ),
+            idempotency_key=request.idempotency_key or None,
+            whose=current_caller().key,
         )
         return pb.CreateProductResponse(product=to_product(product))
 
@@ -126,4 +132,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             on_call=on_call_service(Part.PRODUCT, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
+            background=components.background,
         )

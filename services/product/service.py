@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Final
 
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
 from domain.orders import OrderLine, PricedLine
 from runtime.database import Database
+from runtime.idempotency import IdempotencyKeys, IdempotentRequest
 from services.product.errors import (
     CurrencyMismatch,
     PriceChanged,
@@ -18,8 +21,11 @@ from services.product.errors import (
     TotalTooLarge,
 )
 from services.product.messages import to_event
-from services.product.model import Changes, Page, Price, PricedLines, Product
+from services.product.model import Changes, NewProduct, Page, Price, PricedLines, Product
 from services.product.repository import ProductRepository
+
+CREATE_ROUTE: Final = "POST /v1/products"
+"""Where the keys of `create` are sent."""
 
 
 class ProductService:
@@ -28,23 +34,32 @@ class ProductService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, *, name: str, description: str, unit_price: int, currency: str) -> Product:
-        """Make an active product. Not idempotent: a repeat makes another one."""
+    async def create(self, new: NewProduct, *, idempotency_key: str | None = None, whose: str = "") -> Product:
+        """Make an active product, once per key; a repeat answers with it as it is by now.
+
+        Args:
+            new: the product.
+            idempotency_key: chosen by the caller. Without one, a repeat makes another product.
+            whose: whose key it is, a UUID.
+
+        Raises:
+            IdempotencyKeyReused: the key stands for another product.
+        """
         now = datetime.now(UTC)
         product = Product(
-            id=new_id(),
-            name=name,
-            description=description,
-            unit_price=unit_price,
-            currency=currency,
-            active=True,
-            seq=1,
-            created_at=now,
-            updated_at=now,
-            deleted_at=None,
+            id=new_id(), **asdict(new), active=True, seq=1, created_at=now, updated_at=now, deleted_at=None
         )
-        async with self._database.autocommit() as connection:
-            await ProductRepository(connection).save_product(product, to_event(product, "product.created"))
+        async with self._database.transaction() as connection:
+            repository = ProductRepository(connection)
+            if idempotency_key is not None:
+                keys = IdempotencyKeys(connection)
+                request = IdempotentRequest.of(
+                    asdict(new), user_id=whose, route=CREATE_ROUTE, key=idempotency_key, wait=0, at=now
+                )
+                if not await keys.claim(request, subject_id=product.id):
+                    first = await keys.get_first(request)
+                    return await repository.get_product(first.subject_id)
+            await repository.save_product(product, to_event(product, "product.created"))
         return product
 
     async def update(self, product_id: str, changes: Changes, *, expected_versions: Collection[int]) -> Product:

@@ -9,9 +9,10 @@ from sqlalchemy import BigInteger, CheckConstraint, Text, Uuid
 from sqlmodel import Field, SQLModel
 
 from runtime.database import service_metadata, timestamp
+from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 """Revision of the migrations that makes these tables."""
 
 
@@ -48,6 +49,13 @@ class ProductRow(Base, ProductColumns, table=True):
         CheckConstraint("unit_price >= 0", name="unit_price"),
         CheckConstraint("deleted_at IS NULL OR NOT active", name="deleted_is_inactive"),
     )
+
+
+class IdempotencyKey(Base, IdempotencyKeyColumns, table=True):
+    """Which product an admin's key stands for, see `runtime.idempotency`."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (idempotency_key_index(),)
 
 
 class Outbox(Base, OutboxColumns, table=True):

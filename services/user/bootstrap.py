@@ -16,6 +16,7 @@ from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.ended_sessions import EndedSessions
 from runtime.health import Checks
+from runtime.idempotency import pruning
 from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
 from runtime.periodic import repeat
@@ -107,6 +108,7 @@ async def bootstrap(
                 resets.run,
                 erasing.run,
                 partial(repeat, limits.prune, interval=PRUNE_INTERVAL, name="limits.prune"),
+                pruning(accounts.database),
             ),
             users=accounts.users,
             administration=accounts.administration,

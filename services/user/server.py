@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc.aio
 
+from domain.limits import MAX_IDEMPOTENCY_KEY
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from runtime.caller import current_caller
@@ -45,7 +46,14 @@ class UserServicer(AccountRpcs, ErasureRpcs, LinkRpcs, SessionRpcs, UserServiceS
     @allow(Part.GATEWAY)
     async def RegisterUser(self, request: pb.RegisterUserRequest, context: Context) -> pb.RegisterUserResponse:
         check_account(email=request.email, password=request.password, name=request.name)
-        user = await self._service.register(email=request.email, password=request.password, name=request.name)
+        with Violations() as violations:
+            violations.check_text("idempotency_key", request.idempotency_key, shortest=0, longest=MAX_IDEMPOTENCY_KEY)
+        user = await self._service.register(
+            email=request.email,
+            password=request.password,
+            name=request.name,
+            idempotency_key=request.idempotency_key or None,
+        )
         return pb.RegisterUserResponse(user=to_user(user))
 
     @allow(Part.GATEWAY)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID, uuid5
 
 from domain.ids import new_id
 from domain.users import LinkPurpose, Role
 from runtime.database import Connection, Database
+from runtime.idempotency import IdempotencyKeyReused, IdempotencyKeys, IdempotentRequest
 from runtime.refusal import Unavailable
 from services.user.checks import check_account
 from services.user.erasure.repository import ErasureRepository
@@ -19,6 +22,11 @@ from services.user.passwords import Passwords
 from services.user.repository import UserRepository
 from services.user.token_repository import TokenRepository
 
+REGISTER_ROUTE: Final = "POST /v1/users"
+"""Where the keys of `register` are sent."""
+_ADDRESSES: Final = UUID("5e0b1f5c-8a53-5c0e-b6a2-0a4d0c7d9e21")
+"""Namespace (RFC 9562) of the ids that stand for e-mail addresses."""
+
 
 class UserService:
     """Accounts and passwords."""
@@ -27,18 +35,40 @@ class UserService:
         self._database = database
         self._passwords = passwords
 
-    async def register(self, *, email: str, password: str, name: str) -> User:
+    async def register(self, *, email: str, password: str, name: str, idempotency_key: str | None = None) -> User:
         """Open a customer's account; a mail with a link that confirms its address is due with it.
+
+        A repeat with the same key and password is answered with the account as it is by now.
 
         Raises:
             EmailTaken: another account has the e-mail, in whatever case.
+            IdempotencyKeyReused: the key stands for another request.
             Unavailable: too many passwords wait to be hashed.
         """
         password_hash = await self._passwords.hash(password)
+        request = None if idempotency_key is None else _sign_up(email=email, name=name, key=idempotency_key)
         async with self._database.transaction() as connection:
             user = await _add(connection, email=email, password_hash=password_hash, name=name, role=Role.CUSTOMER)
-        if user is None:
+            if user is not None:
+                if request is not None and not await IdempotencyKeys(connection).claim(request, subject_id=user.id):
+                    raise IdempotencyKeyReused(request.key)  # for an account that has another address by now
+                return user
+        if request is None:
             raise EmailTaken
+        return await self._registered_before(request, email=email, password=password)
+
+    async def _registered_before(self, request: IdempotentRequest, *, email: str, password: str) -> User:
+        """The account that an earlier sign-up with the key and password opened."""
+        async with self._database.autocommit() as connection:
+            try:
+                first = await IdempotencyKeys(connection).get_first(request)
+            except LookupError:
+                raise EmailTaken from None
+            user, password_hash = await UserRepository(connection).find_credentials(email) or (None, None)
+        if user is None or user.id != first.subject_id:
+            raise EmailTaken
+        if not await self._passwords.verify(password, password_hash=password_hash):
+            raise IdempotencyKeyReused(request.key)
         return user
 
     async def authenticate(self, *, email: str, password: str) -> User:
@@ -103,6 +133,20 @@ class UserService:
                 # Whoever was logged in before must not become an admin by a refresh.
                 await TokenRepository(connection).end_sessions(user.id)
         return user
+
+
+def _sign_up(*, email: str, name: str, key: str) -> IdempotentRequest:
+    """A sign-up with its key, which is the address's, for nobody has logged in.
+
+    It is told from others without its password, of which only a slow hash may be kept.
+    """
+    return IdempotentRequest.of(
+        {"email": email, "name": name},
+        user_id=str(uuid5(_ADDRESSES, email.lower())),
+        route=REGISTER_ROUTE,
+        key=key,
+        wait=0,
+    )
 
 
 async def _add(connection: Connection, *, email: str, password_hash: str, name: str, role: Role) -> User | None:

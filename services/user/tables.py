@@ -11,9 +11,10 @@ from sqlmodel import Field, SQLModel
 from domain.users import LinkPurpose, Role
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
+from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0007"
+SCHEMA: Final = "0008"
 """Revision of the migrations that makes these tables."""
 
 
@@ -52,6 +53,13 @@ class UserRow(Base, UserColumns, table=True):
 
     password_hash: str = Field(sa_type=Text)
     """Argon2id in the PHC string format, parameters included."""
+
+
+class IdempotencyKey(Base, IdempotencyKeyColumns, table=True):
+    """Which account a sign-up's key stands for, see `runtime.idempotency`. It is its e-mail's key, in whatever case."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (idempotency_key_index(),)
 
 
 class RefreshTokenRow(Base, table=True):

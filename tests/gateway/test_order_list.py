@@ -201,6 +201,8 @@ async def test_a_list_is_narrowed_by_number_time_total_and_customer(gateway: Gat
         ({"created_from": "yesterday"}, "created_from"),
         ({"total_min": -1}, "total_min"),
         ({"customer": "somebody"}, "customer"),
+        ({"search": "mug"}, "search"),
+        ({"search": "x" * 101, "customer": new_id()}, "search"),
     ],
 )
 async def test_a_filter_that_makes_no_sense_is_named(gateway: Gateway, parameters: dict[str, Any], field: str) -> None:

@@ -138,13 +138,24 @@ async def test_an_unknown_product_is_not_found(gateway: Gateway) -> None:
     assert (response.status_code, response.json()["type"]) == (404, "urn:ordersaga:problem:not-found")
 
 
-async def test_an_adjustment_changes_stock_once_per_id(gateway: Gateway) -> None:
+async def test_a_product_is_made_once_per_key(gateway: Gateway) -> None:
+    keyed, mug = {**ADMIN, "Idempotency-Key": new_id()}, {"name": "Mug", "unit_price": 1_250, "currency": "EUR"}
+
+    first = await gateway.http.post("/v1/products", json=mug, headers=keyed)
+    repeat = await gateway.http.post("/v1/products", json=mug, headers=keyed)
+    another = await gateway.http.post("/v1/products", json={**mug, "unit_price": 1}, headers=keyed)
+
+    assert (first.status_code, repeat.status_code, repeat.json()) == (201, 201, first.json())
+    assert (another.status_code, another.json()["type"]) == (422, "urn:ordersaga:problem:idempotency-key-reused")
+
+
+async def test_an_adjustment_changes_stock_once_per_key(gateway: Gateway) -> None:
     product_id = (await add_product(gateway))["id"]
     stock_path = f"/v1/inventory/{product_id}"
-    adjustment = {"delta": 5, "note": "delivery", "adjustment_id": new_id()}
+    adjustment, keyed = {"delta": 5, "note": "delivery"}, {**ADMIN, "Idempotency-Key": "delivery 17"}
 
-    first = await gateway.http.post(f"{stock_path}/adjustments", json=adjustment, headers=ADMIN)
-    repeat = await gateway.http.post(f"{stock_path}/adjustments", json=adjustment, headers=ADMIN)
+    first = await gateway.http.post(f"{stock_path}/adjustments", json=adjustment, headers=keyed)
+    repeat = await gateway.http.post(f"{stock_path}/adjustments", json=adjustment, headers=keyed)
     another = await gateway.http.post(f"{stock_path}/adjustments", json={"delta": -2}, headers=ADMIN)
     stock = await gateway.http.get(stock_path, headers=ADMIN)
 
@@ -165,14 +176,28 @@ async def test_stock_cannot_be_taken_that_is_not_there(gateway: Gateway) -> None
     assert (response.status_code, response.json()["type"]) == (409, "urn:ordersaga:problem:out-of-stock")
 
 
-async def test_an_adjustment_id_stands_for_one_adjustment(gateway: Gateway) -> None:
+async def test_a_key_stands_for_one_adjustment(gateway: Gateway) -> None:
+    paths = [f"/v1/inventory/{(await add_product(gateway))['id']}/adjustments" for _ in range(2)]
+    keyed = {**ADMIN, "Idempotency-Key": new_id()}
+    await gateway.http.post(paths[0], json={"delta": 5}, headers=keyed)
+
+    more = await gateway.http.post(paths[0], json={"delta": 6}, headers=keyed)
+    elsewhere = await gateway.http.post(paths[1], json={"delta": 5}, headers=keyed)
+
+    for response in (more, elsewhere):
+        assert (response.status_code, response.json()["type"]) == (
+            422,
+            "urn:ordersaga:problem:idempotency-key-reused",
+        )
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "\x7f"])
+async def test_what_is_no_key_is_refused(gateway: Gateway, key: str) -> None:
     path = f"/v1/inventory/{(await add_product(gateway))['id']}/adjustments"
-    adjustment = {"delta": 5, "adjustment_id": new_id()}
-    await gateway.http.post(path, json=adjustment, headers=ADMIN)
 
-    response = await gateway.http.post(path, json={**adjustment, "delta": 6}, headers=ADMIN)
+    response = await gateway.http.post(path, json={"delta": 5}, headers={**ADMIN, "Idempotency-Key": key})
 
-    assert (response.status_code, response.json()["type"]) == (409, "urn:ordersaga:problem:adjustment-differs")
+    assert (response.status_code, [fault["field"] for fault in response.json()["errors"]]) == (400, ["Idempotency-Key"])
 
 
 async def test_only_products_that_exist_get_stock(gateway: Gateway) -> None:

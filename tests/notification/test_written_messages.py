@@ -71,8 +71,9 @@ def sms(user_id: str, **changes: Any) -> dict[str, Any]:
     return {"channel": "sms", "user_id": user_id, "phone": number(), "message": "We close on Friday.", **changes}
 
 
-async def post(gateway: Gateway, body: object) -> tuple[int, dict[str, Any]]:
-    response = await gateway.http.post("/v1/notifications", json=body, headers=ADMIN)
+async def post(gateway: Gateway, body: object, *, key: str | None = None) -> tuple[int, dict[str, Any]]:
+    headers = ADMIN if key is None else {**ADMIN, "Idempotency-Key": key}
+    response = await gateway.http.post("/v1/notifications", json=body, headers=headers)
     return response.status_code, response.json()
 
 
@@ -179,33 +180,33 @@ async def test_the_same_id_sends_once_and_is_answered_with_what_became_of_it(
     gateway: Gateway, service: NotificationComponents, sink: Sink, dsn: str
 ) -> None:
     user_id, email = await account(gateway)
-    body = mail(user_id, notification_id=new_id())
+    body, key = mail(user_id), new_id()
 
-    answers = await asyncio.gather(*(post(gateway, body) for _ in range(4)))
+    answers = await asyncio.gather(*(post(gateway, body, key=key) for _ in range(4)))
     await send_all(service)
-    late = await post(gateway, body)
+    late = await post(gateway, body, key=key)
     await send_all(service)
 
     assert [status for status, _ in answers] == [202] * 4
-    assert {answer["id"] for _, answer in answers} == {body["notification_id"]}
-    assert late == (202, {"id": body["notification_id"], "channel": "email", "status": "SENT"})
+    [notification_id] = {answer["id"] for _, answer in answers}
+    assert late == (202, {"id": notification_id, "channel": "email", "status": "SENT"})
     assert len(await sink.received(to=email)) == 1
     assert len(events(dsn, user_id)) == 1
 
 
 @pytest.mark.parametrize("sent", [False, True], ids=["queued", "sent"])
-async def test_an_id_that_stands_for_another_message_is_refused(
+async def test_a_key_that_stands_for_another_message_is_refused(
     gateway: Gateway, service: NotificationComponents, sent: bool
 ) -> None:
     user_id, _ = await account(gateway)
-    notification_id = new_id()
-    await post(gateway, sms(user_id, notification_id=notification_id))
+    key, first = new_id(), sms(user_id)
+    await post(gateway, first, key=key)
     if sent:
         await send_all(service)
 
-    for other in (sms(user_id, notification_id=notification_id), mail(user_id, notification_id=notification_id)):
-        status, problem = await post(gateway, other)
-        assert (status, problem["type"]) == (409, "urn:ordersaga:problem:notification-differs")
+    for other in (sms(user_id), mail(user_id)):
+        status, problem = await post(gateway, other, key=key)
+        assert (status, problem["type"]) == (422, "urn:ordersaga:problem:idempotency-key-reused")
 
 
 @pytest.mark.parametrize("write", [mail, sms])
@@ -227,7 +228,6 @@ async def test_a_message_to_nobody_is_refused_and_not_queued(gateway: Gateway, d
         (mail(new_id(), to="nobody"), {"to"}),
         (mail(new_id(), to="zoé@example.test"), {"to"}),
         (mail(new_id(), subject="x" * 201, body="x" * 20_001), {"subject", "body"}),
-        (mail(new_id(), notification_id="1"), {"notification_id"}),
         (sms(new_id(), phone="0151 2345678"), {"phone"}),
         (sms(new_id(), phone="+491512345678\n"), {"phone"}),
         (sms(new_id(), message="x" * 1_601), {"message"}),
@@ -269,14 +269,14 @@ async def test_a_number_that_twilio_refuses_fails_for_good_with_an_event(
     gateway: Gateway, service: NotificationComponents, dsn: str
 ) -> None:
     user_id, _ = await account(gateway)
-    body = sms(user_id, phone="+15005550009", notification_id=new_id())
-    await post(gateway, body)
+    body, key = sms(user_id, phone="+15005550009"), new_id()
+    await post(gateway, body, key=key)
 
     await send_all(service)
 
     assert rows(dsn, user_id) == [("sms", "FAILED", 1, None, None, None)]
     assert [event[1:4] for event in events(dsn, user_id)] == [("notification.failed", "FAILED", "sms")]
-    assert (await post(gateway, body))[1]["status"] == "FAILED"
+    assert (await post(gateway, body, key=key))[1]["status"] == "FAILED"
     with psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT last_error FROM notifications WHERE user_id = %s", [user_id]).fetchall() == [
             ("Twilio 400 21614",)

@@ -28,7 +28,7 @@ async def stored(shop: OrderShop, order_id: str) -> str:
 
 
 async def test_an_order_that_has_ended_keeps_all_but_its_customer(shop: OrderShop) -> None:
-    new = new_order(payment_method="pm_card_visa")
+    new = new_order(payment_method="pm_card_visa", shop_metadata={"engraving": "For Ada"})
     order_id = await shop.pending(new)
     await shop.close(order_id, OrderStatus.PAID)
     before = await shop.order(order_id)
@@ -36,10 +36,11 @@ async def test_an_order_that_has_ended_keeps_all_but_its_customer(shop: OrderSho
     assert await shop.components.erasure.erase(new.user_id) == Erased(more=False, open_orders=0)
 
     after = await shop.order(order_id)
-    assert after.shipping_address == NOTHING
-    assert after.model_copy(update={"shipping_address": before.shipping_address}) == before
+    assert (after.shipping_address, after.shop_metadata) == (NOTHING, {})
+    was = {"shipping_address": before.shipping_address, "shop_metadata": before.shop_metadata}
+    assert after.model_copy(update=was) == before
     text = await stored(shop, order_id)
-    assert not [word for word in ("Customer", "1 Street", "Town", "12345", "pm_card_visa") if word in text]
+    assert not [word for word in ("Customer", "1 Street", "Town", "12345", "pm_card_visa", "For Ada") if word in text]
 
 
 async def test_an_open_order_needs_its_address_until_it_has_ended(shop: OrderShop) -> None:

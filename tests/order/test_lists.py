@@ -13,6 +13,7 @@ from domain.concerns import ConcernKind
 from domain.ids import new_id
 from domain.orders import OrderStatus
 from runtime.caller import Caller, CallerRole, PermissionDenied
+from runtime.refusal import InvalidArgument
 from services.order.lists import OrderFilter, select_page
 from services.order.model import Order
 from tests.support.order_shop import TOTAL, OrderShop, new_order, open_order_shop
@@ -103,6 +104,32 @@ async def test_a_customer_lists_their_own_alone_and_not_by_who_else_is_needed(sh
             await listed(shop, refused, caller=customer)
 
 
+async def test_a_text_is_found_in_names_of_products_and_in_metadata_as_it_is_written(shop: OrderShop) -> None:
+    customer = new_id()
+    mug, other = [await shop.pending(new_order(user_id=customer)) for _ in range(2)]
+    engraved = await shop.received(new_order(user_id=customer, shop_metadata={"engraving": r"100%_\ Ada"}))
+    await shop.received(new_order(shop_metadata={"engraving": "Ada"}))
+    async with shop.database.autocommit() as connection:
+        await connection.execute("UPDATE order_items SET name = 'Blue Mug' WHERE order_id = %(id)s", id=mug)
+
+    async def found(text: str) -> list[str]:
+        return await listed(shop, OrderFilter(user_id=customer, search=text))
+
+    assert await found("mug") == [mug]
+    assert await found("ADA") == await found("%") == await found("_") == await found("\\") == [engraved]
+    assert await found("engraving") == await found("g%m") == []
+    own = Caller(CallerRole.CUSTOMER, customer)
+    assert await listed(shop, OrderFilter(search="mug"), caller=own) == [mug]
+    assert other in await listed(shop, OrderFilter(user_id=customer))
+
+
+async def test_a_text_is_not_searched_for_among_everybodys_orders(shop: OrderShop) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await listed(shop, OrderFilter(search="mug"))
+
+    assert set(caught.value.details) == {"search"}
+
+
 MANY = """
     INSERT INTO orders (id, number, user_id, status, currency, total, refunded, payment_window_seconds,
                         shipping_address, seq, created_at, updated_at, attempts, next_attempt_at)
@@ -142,6 +169,7 @@ async def many(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
         OrderFilter(user_id=RARE, created_before=BEGAN + timedelta(hours=1)),
         OrderFilter(needs_attention=True),
         OrderFilter(user_id=RARE, total_min=1),
+        OrderFilter(user_id=RARE, search="mug"),
     ],
     ids=lambda wanted: " ".join(name for name, value in _fields(wanted).items() if value),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -38,9 +39,12 @@ class Client:
         description: str = "",
         unit_price: int = 1_250,
         currency: str = "EUR",
+        key: str = "",
         caller: Caller = ADMIN,
     ) -> pb.Product:
-        request = pb.CreateProductRequest(name=name, description=description, unit_price=unit_price, currency=currency)
+        request = pb.CreateProductRequest(
+            name=name, description=description, unit_price=unit_price, currency=currency, idempotency_key=key
+        )
         return (await call(self.stub.CreateProduct, request, caller=caller, deadline=DEADLINE)).product
 
     async def get(self, product_id: str, *, caller: Caller = ANONYMOUS) -> pb.Product:
@@ -105,6 +109,27 @@ async def test_a_new_product_has_one_event(products: Client, database: Database)
         "currency": "EUR",
         "active": True,
     }
+
+
+async def test_a_key_makes_one_product_however_often_it_is_sent(products: Client, database: Database) -> None:
+    key = new_id()
+
+    made = await asyncio.gather(*(products.create(key=key) for _ in range(4)))
+    again = await products.create(key=key)
+
+    assert {product.id for product in made} == {again.id}
+    assert len(await outbox(database, again.id)) == 1
+    assert (await products.create()).id != (await products.create()).id
+
+
+async def test_a_key_stands_for_one_product(products: Client) -> None:
+    key = new_id()
+    await products.create(name="Mug", key=key)
+
+    with pytest.raises(CallRefused) as caught:
+        await products.create(name="Pen", key=key)
+
+    assert caught.value.refusal is Refusal.IDEMPOTENCY_KEY_REUSED
 
 
 @pytest.mark.parametrize(

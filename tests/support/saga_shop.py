@@ -51,7 +51,7 @@ from services.payment.payments.service import PaymentService
 from services.payment.refunds.service import RefundService
 from services.payment.server import grpc_service as serve_payment
 from services.product.bootstrap import bootstrap as bootstrap_product
-from services.product.model import Changes
+from services.product.model import Changes, NewProduct
 from services.product.server import grpc_service as serve_product
 from services.product.service import ProductService
 from tests.support.audit_facts import facts
@@ -133,7 +133,7 @@ class Shop:
 
     async def product(self, *, price: int = 1_000, units: int = 10, currency: str = "EUR", name: str = "Thing") -> str:
         """A new product with so many units in stock."""
-        product = await self.products.create(name=name, description="", unit_price=price, currency=currency)
+        product = await self.products.create(NewProduct(name=name, description="", unit_price=price, currency=currency))
         if units:
             await self.inventory.adjust(adjustment_id=new_id(), product_id=product.id, delta=units, note="delivery")
         return product.id

@@ -16,10 +16,11 @@ from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import ANONYMOUS, SERVICE, Caller, CallerRole
 from runtime.database import Database
+from runtime.idempotency import IdempotencyKeyReused
 from runtime.refusal import CallRefused, InvalidArgument
 from runtime.settings import Settings
 from services.user.bootstrap import bootstrap
-from services.user.errors import BadCredentials
+from services.user.errors import BadCredentials, EmailTaken
 from services.user.service import UserService
 from tests.support.identities import VERIFIER
 from tests.support.rows import fetch_rows
@@ -120,6 +121,53 @@ async def test_of_two_that_want_one_email_at_once_one_gets_it(service: UserServi
     )
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["EmailTaken", "EmailTaken", "EmailTaken", "User"]
+
+
+async def test_a_sign_up_that_is_repeated_with_its_key_is_answered_with_the_account(
+    service: UserService, database: Database
+) -> None:
+    email, key = new_email(), new_id()
+
+    users = await asyncio.gather(
+        *(service.register(email=email, password=PASSWORD, name="Customer", idempotency_key=key) for _ in range(4))
+    )
+
+    [user] = {user.id: user for user in users}.values()
+    assert [kind for _, kind, *_ in await outbox(database, user.id)].count("user.created") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"idempotency_key": "another"}, EmailTaken),
+        ({"idempotency_key": None}, EmailTaken),
+        ({"password": "battery staple"}, IdempotencyKeyReused),
+        ({"name": "Somebody else"}, IdempotencyKeyReused),
+    ],
+    ids=["another key", "no key", "another password", "another name"],
+)
+async def test_nobody_else_is_answered_with_an_account(
+    service: UserService, changes: dict[str, str | None], error: type[Exception]
+) -> None:
+    sign_up = {"email": new_email(), "password": PASSWORD, "name": "Customer", "idempotency_key": "mine"}
+    await service.register(**sign_up)
+
+    with pytest.raises(error):
+        await service.register(**{**sign_up, **changes})  # type: ignore[arg-type]  # None is for the key alone
+
+
+async def test_a_key_whose_account_has_another_address_by_now_opens_no_second_one(
+    service: UserService, database: Database
+) -> None:
+    email, key = new_email(), new_id()
+    user = await service.register(email=email, password=PASSWORD, name="Customer", idempotency_key=key)
+    async with database.autocommit() as connection:
+        await connection.execute("UPDATE users SET email = %(email)s WHERE id = %(id)s", email=new_email(), id=user.id)
+
+    with pytest.raises(IdempotencyKeyReused):
+        await service.register(email=email, password=PASSWORD, name="Customer", idempotency_key=key)
+
+    assert await fetch_rows(database, "SELECT id FROM users WHERE email = %(email)s", email=email) == []
 
 
 @pytest.mark.parametrize(
