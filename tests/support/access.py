@@ -12,13 +12,19 @@ from domain.ids import new_id
 from ordersaga.payment.v1 import payment_pb2
 from runtime.caller import SERVICE, CallerRole
 from tests.support.gateway import PASSWORD, Gateway, order_body
-from tests.support.identities import bearer, forged_bearer
+from tests.support.identities import bearer
 from tests.support.rpc import call
 
 Headers = Mapping[str, str]
 
 ANOTHER_PASSWORD: Final = "another correct horse"
 _LOGIN: Final = frozenset({"missing-token", "invalid-token", "expired-token"})
+_WORDS: Final = {
+    "forbidden": "forbid",
+    "not-found": "none",
+    "link-not-valid": "no-link",
+    "bad-webhook-signature": "sign",
+}
 _SETUP: Final = bearer(CallerRole.ADMIN)
 
 
@@ -88,7 +94,7 @@ Caller = Callable[[Gateway, Things], Awaitable[Headers]]
 """How the headers of a kind of caller are come by."""
 
 
-async def _anonymous(_: Gateway, things: Things) -> Headers:
+async def _nobody(_: Gateway, things: Things) -> Headers:
     return {}
 
 
@@ -120,23 +126,18 @@ async def _expired(_: Gateway, things: Things) -> Headers:
     return bearer(CallerRole.ADMIN, ttl=-60)
 
 
-async def _forged(_: Gateway, things: Things) -> Headers:
-    return forged_bearer()
-
-
 async def _garbled(_: Gateway, things: Things) -> Headers:
     return {"Authorization": "Bearer a.b.c"}
 
 
 CALLERS: Final[Mapping[str, Caller]] = {
-    "anonymous": _anonymous,
+    "nobody": _nobody,
     "owner": _owner,
     "other": _other,
     "support": _support,
     "admin": _admin,
     "ended": _ended,
     "expired": _expired,
-    "forged": _forged,
     "garbled": _garbled,
 }
 """Every kind of caller: one more is a line here, and a column of the table."""
@@ -198,7 +199,8 @@ def path_of(route: str, things: Things, **others: str) -> str:
         "order_id": things.order_id,
         "payment_id": things.payment_id,
         "product_id": things.product_id,
-        "file_path": "ordersaga.css",
+        "file_path": "docs.css",
+        "path": "nothing",
         **others,
     }
     return route.partition(" ")[2].format(**named)
@@ -210,9 +212,7 @@ async def ask(
     """A good request for a route, to the owner's things unless another path is given."""
     parts = await good_request(gateway, route, things)
     parts["headers"] = {**parts.get("headers", {}), **headers}
-    return await gateway.http.request(
-        method or route.partition(" ")[0], path or path_of(route, things), **parts
-    )
+    return await gateway.http.request(method or route.partition(" ")[0], path or path_of(route, things), **parts)
 
 
 def outcome(answer: httpx.Response) -> str:
@@ -224,7 +224,7 @@ def outcome(answer: httpx.Response) -> str:
         assert (answer.status_code, "www-authenticate" in answer.headers) == (401, True)
         return "login"
     assert answer.status_code == {"forbidden": 403, "not-found": 404}.get(problem, answer.status_code)
-    return {"not-found": "none"}.get(problem, problem)
+    return _WORDS.get(problem, problem)
 
 
 def _json(**body: Any) -> dict[str, Any]:
