@@ -15,7 +15,6 @@ from api.cors import shared_with
 from api.docs import openapi_config
 from api.edge import Edge
 from api.limits.guards import showing_limits, within_address_limits
-from api.limits.limiter import Limiter
 from api.measuring import measured
 from api.methods import with_all_methods
 from api.problems import EXCEPTION_HANDLERS
@@ -23,6 +22,7 @@ from api.routes import HANDLERS
 from api.security import guarded, security_headers
 from api.services import Services
 from api.tracing import traced
+from runtime.limits.limiter import Limiter
 from runtime.tokens import TokenVerifier
 
 MAX_BODY: Final = 1 << 20

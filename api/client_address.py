@@ -9,20 +9,27 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from runtime.client_address import TrustedProxies, subscriber, truncated
+from runtime.client_address import Address, TrustedProxies, subscriber, truncated
 from runtime.work_context import client
 
 log = structlog.stdlib.get_logger(__name__)
 
-_SUBSCRIBER: Final = "subscriber"
+_ADDRESS: Final = "client_address"
 _FORWARDED: Final = b"x-forwarded-for"
 NOBODY: Final = "unknown"
 """Stands for whoever has no address: all that come so are counted as one."""
 
 
+def address_of(scope: Scope) -> Address | None:
+    """Who asks; None where that cannot be said."""
+    address: Address | None = scope["state"].get(_ADDRESS)
+    return address
+
+
 def subscriber_of(scope: Scope) -> str:
     """Whom a request counts for, see `runtime.client_address.subscriber`."""
-    return str(scope["state"].get(_SUBSCRIBER, NOBODY))
+    address = address_of(scope)
+    return NOBODY if address is None else subscriber(address)
 
 
 def addressed(app: ASGIApp, proxies: TrustedProxies) -> ASGIApp:
@@ -39,7 +46,7 @@ def addressed(app: ASGIApp, proxies: TrustedProxies) -> ASGIApp:
                 has_warned = True  # once: anybody may send the header
                 log.warning("gateway.no_trusted_proxies", setting="ORDERSAGA_TRUSTED_PROXIES", peer=truncated(address))
             if address is not None:
-                scope.setdefault("state", {})[_SUBSCRIBER] = subscriber(address)
+                scope.setdefault("state", {})[_ADDRESS] = address
                 client.set(truncated(address))
         await app(scope, receive, send)
 

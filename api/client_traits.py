@@ -6,11 +6,13 @@ from typing import Any
 
 from litestar import Request
 
+from api.client_address import address_of
 from ordersaga.user.v1 import user_pb2 as pb
 
 
 def client_traits(request: Request[Any, Any, Any]) -> pb.ClientTraits:
-    """Its address, and what it calls itself."""
+    """Its address, the one that limits count, and what it calls itself."""
+    address = address_of(request.scope)
     return pb.ClientTraits(
-        address=request.client.host if request.client else "", user_agent=request.headers.get("user-agent", "")
+        address="" if address is None else str(address), user_agent=request.headers.get("user-agent", "")
     )

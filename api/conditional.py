@@ -8,13 +8,16 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
-from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.datastructures import Headers, MutableScopeHeaders, ResponseHeader
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.etags import is_known
 
 _OF_THE_BODY: Final = ("content-length", "content-type")
+CONTENT_ETAG: Final = ResponseHeader(
+    name="ETag", documentation_only=True, description="Changes with whatever of the answer does."
+)
 SHARED: Final = "public, max-age=10, no-transform"
 """How a product is cached. Not transformed: a proxy that compresses it makes its tag weak, and a weak tag never fits
 If-Match. Ten seconds: an order is made at today's price, whatever a page shows."""

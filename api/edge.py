@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from api.limits.limiter import PATIENCE
 from domain.rate_limits import Rates
 from runtime.client_address import TrustedProxies
+from runtime.limits.limiter import PATIENCE
 from runtime.settings import Settings
 
 

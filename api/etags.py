@@ -48,8 +48,11 @@ def is_known(tag: str, if_none_match: str) -> bool:
 
 
 def content_etag(body: msgspec.Struct) -> str:
-    """The entity tag of what has no version: a digest of its JSON."""
-    return f'"{blake2b(msgspec.json.encode(body), digest_size=12).hexdigest()}"'
+    """The entity tag of what has no version: a digest of its JSON.
+
+    It is weak: it stands for what the body says, however that is encoded or compressed on its way.
+    """
+    return f'W/"{blake2b(msgspec.json.encode(body), digest_size=12).hexdigest()}"'
 
 
 def _version(tag: str) -> int:

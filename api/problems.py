@@ -18,10 +18,10 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
-from api.limits.limiter import LimitExceeded
 from api.measuring import has_hung_up
 from domain.refusals import Refusal
 from runtime.http_limits import PROBLEM_MEDIA_TYPE, problem_urn
+from runtime.limits.limiter import LimitExceeded
 from runtime.refusal import CallRefused, Refused
 from runtime.rpc_client import ServiceUnavailable
 

@@ -23,12 +23,12 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from api.limits.limiter import Limiter
 from bench.cpu import cpu_seconds, spent
 from domain.rate_limits import DEFAULT_RATES, Limit, Rate, Rates
 from migrations.runner import upgrade
 from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
 from runtime.identity import Credentials, Part
+from runtime.limits.limiter import Limiter
 from runtime.rpc_client import open_channel
 from runtime.rpc_server import RpcServer
 from runtime.settings import Settings

@@ -13,7 +13,6 @@ MAX_SMS: Final = 1_600
 MAX_PHONE: Final = 16
 
 _PHONE = re.compile(r"\+[1-9][0-9]{1,14}")
-_LINE_BREAK = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 class Channel(StrEnum):
@@ -34,8 +33,3 @@ class NotificationStatus(StrEnum):
 def is_phone(text: str) -> bool:
     """Whether it is a telephone number in ITU-T E.164's international form: +, country code, 15 digits at most."""
     return _PHONE.fullmatch(text) is not None
-
-
-def is_one_line(text: str) -> bool:
-    """Whether it holds neither line breaks nor other control characters."""
-    return _LINE_BREAK.search(text) is None

@@ -89,7 +89,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_PROCESS,
         *_TLS,
         *_PAYLOADS,
-        *("codec_host", "codec_port", "codec_origin"),
+        *("codec_host", "codec_port", "codec_origin", "trusted_proxies", "rate_limits"),
         *("jwt_public_keys", "user_address", "grpc_deadline", "password_deadline"),
     ),
     "setup databases": (*_DSNS, "owner_dsns", "relay_dsns", "audit_dsns", "relay_role", "audit_role"),

@@ -229,7 +229,7 @@ class Settings(BaseSettings):
 
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(
         default=[],
-        description="JSON array: networks of the proxies in front of the gateway, whose X-Forwarded-For says who asks, "
+        description="JSON array: networks of the proxies in front of it, whose X-Forwarded-For says who asks, "
         'such as ["10.0.0.0/8"]. Anybody else\'s is not read.',
     )
 

@@ -8,7 +8,7 @@ from domain.ids import is_id
 from domain.money import EXPONENTS, MAX_AMOUNT
 from domain.order_numbers import is_written_as_number
 from domain.orders import MAX_LINES, MAX_QUANTITY, OrderLine
-from domain.texts import PLAIN_LINE_RULE, is_plain_line
+from domain.texts import PLAIN_LINE_RULE, PLAIN_LINES_RULE, is_plain_line, is_plain_lines
 from ordersaga.common.v1 import order_line_pb2
 from runtime.cursors import decode_cursor
 from runtime.refusal import InvalidArgument
@@ -42,7 +42,7 @@ class Violations:
             self.add(field, "must be a UUID in lower case with hyphens, or an order's number such as 7KQ2-M9XD")
 
     def check_text(self, field: str, value: str, *, longest: int, shortest: int = 1) -> None:
-        """Text of so many characters, without NUL, which PostgreSQL cannot store."""
+        """Text that nobody is shown, such as a password: so many characters, without NUL, which PostgreSQL refuses."""
         if not shortest <= len(value) <= longest:
             self.add(field, f"must have {shortest} to {longest} characters")
         elif "\x00" in value:
@@ -54,6 +54,13 @@ class Violations:
             self.add(field, f"must have {shortest} to {longest} characters")
         elif value and not is_plain_line(value):
             self.add(field, f"must be a line {PLAIN_LINE_RULE}")
+
+    def check_plain_lines(self, field: str, value: str, *, longest: int, shortest: int = 1) -> None:
+        """The same of text that may have several lines."""
+        if not shortest <= len(value) <= longest:
+            self.add(field, f"must have {shortest} to {longest} characters")
+        elif value and not is_plain_lines(value):
+            self.add(field, f"must be text {PLAIN_LINES_RULE}")
 
     def check_range(self, field: str, value: int, *, smallest: int, largest: int) -> None:
         """A whole number within bounds."""

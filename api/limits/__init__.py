@@ -1,1 +1,1 @@
-"""Rate limits at the gateway: who may ask how often (docs/decisions/0022)."""
+"""Rate limits at the gateway: who may ask how often (docs/decisions/0025)."""

@@ -11,14 +11,12 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.client_address import subscriber_of
-from api.limits.buckets import bucket_key
-from api.limits.limiter import Limiter, LimitExceeded, Standing
 from api.limits.rules import limit_of_account, limit_of_address
 from domain.rate_limits import Limit
+from runtime.limits.limiter import Limiter, LimitExceeded, Standing
+from runtime.limits.logins import KNOWN_FOR, owner_key, permits_of_login
 
 _STANDINGS: Final = "rate_limits"
-KNOWN_FOR: Final = 30 * 86_400
-"""Seconds for which an account's owner is known by the address that they logged in from."""
 
 
 async def within_address_limits(connection: ASGIConnection[Any, Any, Any, State], handler: BaseRouteHandler) -> None:
@@ -44,22 +42,19 @@ async def within_account_limits(connection: ASGIConnection[Any, Any, Any, State]
 
 
 async def within_login_limits(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
-    """The account is not guessed at: neither from here, nor from many addresses together.
-
-    Those many do not lock its owner out, who is not counted where they have logged in lately.
+    """The account is not guessed at, see `permits_of_login`.
 
     Raises:
         LimitExceeded: it is.
     """
-    account, here = _account(email), subscriber_of(connection.scope)
-    await _take(connection, Limit.LOGINS_HERE, account, here)
-    await _take(connection, Limit.LOGINS_ELSEWHERE, account, unless_exempt=_owner(account, here))
+    for permit in permits_of_login(email, subscriber_of(connection.scope)):
+        await _take(connection, permit.limit, *permit.whose, unless_exempt=permit.unless_exempt)
 
 
 async def note_login(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
     """Know the account's owner by this address from now on."""
     if Limit.LOGINS_ELSEWHERE in _limiter(connection).rates:
-        owner = _owner(_account(email), subscriber_of(connection.scope))
+        owner = owner_key(email, subscriber_of(connection.scope))
         await _limiter(connection).exempt(owner, seconds=KNOWN_FOR)
 
 
@@ -117,11 +112,3 @@ async def _take(
 def _limiter(connection: ASGIConnection[Any, Any, Any, State]) -> Limiter:
     limiter: Limiter = connection.app.state.limiter
     return limiter
-
-
-def _account(email: str) -> str:
-    return email.strip().lower()
-
-
-def _owner(account: str, here: str) -> bytes:
-    return bucket_key(Limit.LOGINS_ELSEWHERE, account, here)

@@ -10,7 +10,8 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in
-from api.conditional_reads import ETAG, NOT_MODIFIED, IfNoneMatch, respond_unless_known
+from api.conditional import CONTENT_ETAG
+from api.etags import content_etag
 from api.idempotency import (
     IdempotencyKey,
     Prefer,
@@ -205,15 +206,14 @@ async def list_orders(
     tags=["orders"],
     guards=[signed_in],
     security=SECURITY,
-    responses={**NOT_MODIFIED, **declared(400, 401, 404)},
-    response_headers=[ETAG],
+    responses=declared(400, 401, 404),
+    response_headers=[CONTENT_ETAG],
 )
 async def get_order(
     request: SignedInRequest,
     order_id: OrderReference,
     services: NamedDependency[Services],
     expand: Expand = "",
-    if_none_match: IfNoneMatch = "",
 ) -> Response[Order]:
     """One order with its history. Another customer's answers like one that does not exist."""
     with Violations() as violations:
@@ -226,7 +226,7 @@ async def get_order(
         deadline=services.deadline,
     )
     order = await show_order(answer.order, caller=request.user, services=services, expansions=expansions)
-    return respond_unless_known(order, if_none_match, headers={"Cache-Control": "no-store"})
+    return Response(order, headers={"ETag": content_etag(order), "Cache-Control": "no-store"})
 
 
 @get(

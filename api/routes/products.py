@@ -11,7 +11,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET
 
 from api.auth import SECURITY, SignedInRequest, admin
-from api.conditional import SHARED, UNSHARED
+from api.conditional import CONTENT_ETAG, SHARED, UNSHARED
 from api.etags import content_etag, etag, expected_versions
 from api.idempotency import OptionalKey, sent_key
 from api.problems import declared
@@ -44,10 +44,7 @@ _IfMatch: TypeAlias = Annotated[
     summary="Products for sale",
     tags=["products"],
     responses=declared(400),
-    response_headers=[
-        ResponseHeader(name="ETag", documentation_only=True, description="Of the page as it is now."),
-        _CACHED,
-    ],
+    response_headers=[CONTENT_ETAG, _CACHED],
 )
 async def list_products(
     services: NamedDependency[Services],

@@ -10,14 +10,14 @@ from domain.emails import MAX_EMAIL
 from domain.ids import WRITTEN_ID
 from domain.limits import MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE
 from domain.money import EXPONENTS, MAX_AMOUNT
-from domain.texts import PLAIN_LINE, PLAIN_LINE_RULE
+from domain.texts import NOTHING, PLAIN_LINE, PLAIN_LINE_RULE, PLAIN_LINES, PLAIN_LINES_RULE
 from runtime.postal_addresses import COUNTRIES
 
 _NO_NUL: Final = r"^[^\x00]*$"
 
 
 def text(longest: int, *, shortest: int = 1) -> Meta:
-    """Text of so many characters, none of them NUL, which PostgreSQL cannot store."""
+    """Text that nobody is shown: so many characters, none of them NUL, which PostgreSQL cannot store."""
     return Meta(
         min_length=shortest,
         max_length=longest,
@@ -26,13 +26,23 @@ def text(longest: int, *, shortest: int = 1) -> Meta:
     )
 
 
-def plain_line(longest: int) -> Meta:
-    """Text of so many characters that other people are shown, see `domain.texts`."""
+def plain_line(longest: int, *, shortest: int = 1) -> Meta:
+    """A line of so many characters that other people are shown, see `domain.texts`."""
+    return _plain("a line", longest, shortest, PLAIN_LINE, PLAIN_LINE_RULE)
+
+
+def plain_lines(longest: int, *, shortest: int = 1) -> Meta:
+    """The same of text that may have several lines."""
+    return _plain("text", longest, shortest, PLAIN_LINES, PLAIN_LINES_RULE)
+
+
+def _plain(what: str, longest: int, shortest: int, pattern: str, rule: str) -> Meta:
+    described = f"{what} of {max(shortest, 1)} to {longest} characters {rule}"
     return Meta(
-        min_length=1,
+        min_length=shortest,
         max_length=longest,
-        pattern=PLAIN_LINE,
-        description=f"a line of 1 to {longest} characters {PLAIN_LINE_RULE}",
+        pattern=pattern if shortest else f"{NOTHING}|{pattern}",
+        description=described if shortest else f"empty, or {described}",
     )
 
 
@@ -84,11 +94,12 @@ Country = Annotated[
 _METADATA_KEY: Final = Meta(
     min_length=1,
     max_length=MAX_METADATA_KEY,
-    pattern=r"^[^\x00-\x1f\x7f\[\]]*$",
-    description=f"text of 1 to {MAX_METADATA_KEY} characters, none of them a square bracket or a control character",
+    pattern=rf"^(?!.*[\[\]]){PLAIN_LINE[1:]}",
+    description=f"a line of 1 to {MAX_METADATA_KEY} characters without square brackets, {PLAIN_LINE_RULE}",
 )
+_METADATA_VALUE: Final = plain_line(MAX_METADATA_VALUE, shortest=0)
 Metadata = Annotated[
-    dict[Annotated[str, _METADATA_KEY], Annotated[str, text(MAX_METADATA_VALUE, shortest=0)]],
+    dict[Annotated[str, _METADATA_KEY], Annotated[str, _METADATA_VALUE]],
     Meta(
         max_length=MAX_METADATA_KEYS,
         description=f"an object of at most {MAX_METADATA_KEYS} keys, with text as their values",
@@ -98,7 +109,11 @@ Metadata = Annotated[
             "extra": {
                 "max_properties": MAX_METADATA_KEYS,
                 "property_names": {"minLength": 1, "maxLength": MAX_METADATA_KEY, "pattern": _METADATA_KEY.pattern},
-                "additional_properties": {"type": "string", "maxLength": MAX_METADATA_VALUE, "pattern": _NO_NUL},
+                "additional_properties": {
+                    "type": "string",
+                    "maxLength": MAX_METADATA_VALUE,
+                    "pattern": _METADATA_VALUE.pattern,
+                },
             }
         },
     ),

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from api.schemas.fields import Email, Id, Request, text
+from api.schemas.fields import Email, Id, Request, plain_line, plain_lines
 from domain.notifications import MAX_BODY, MAX_PHONE, MAX_SMS, MAX_SUBJECT, Channel, NotificationStatus
 
 
@@ -15,16 +15,8 @@ class NewEmail(Request, frozen=True, kw_only=True, tag_field="channel", tag=Chan
 
     user_id: Id
     to: Email | None = None
-    subject: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=MAX_SUBJECT,
-            pattern=r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$",
-            description=f"one line of 1 to {MAX_SUBJECT} characters",
-        ),
-    ]
-    body: Annotated[str, text(MAX_BODY)]
+    subject: Annotated[str, plain_line(MAX_SUBJECT)]
+    body: Annotated[str, plain_lines(MAX_BODY)]
 
 
 class NewSms(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channel.SMS.value):
@@ -40,7 +32,7 @@ class NewSms(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channe
             examples=["+15005550006"],
         ),
     ]
-    message: Annotated[str, text(MAX_SMS)]
+    message: Annotated[str, plain_lines(MAX_SMS)]
 
 
 NewNotification: TypeAlias = NewEmail | NewSms

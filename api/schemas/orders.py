@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Amount, Country, Currency, Metadata, Request, plain_line, text, whole
+from api.schemas.fields import Amount, Country, Currency, Metadata, Request, plain_line, whole
 from api.schemas.lines import Line
 from api.schemas.payments import Payment, Refund
 from domain.limits import (
@@ -56,7 +56,7 @@ class NewOrder(Request, frozen=True, kw_only=True):
     ]
     currency: Currency
     shipping_address: Address
-    payment_method: Annotated[str, text(MAX_PAYMENT_METHOD)] | None = None
+    payment_method: Annotated[str, plain_line(MAX_PAYMENT_METHOD)] | None = None
     expected_total: Amount | None = None
     payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] | None = None
     metadata: Metadata = field(default_factory=dict)
@@ -65,7 +65,7 @@ class NewOrder(Request, frozen=True, kw_only=True):
 class Cancellation(Request, frozen=True, kw_only=True):
     """A request to cancel an order; the `note` is kept for people, and goes nowhere else."""
 
-    note: Annotated[str, text(MAX_NOTE)] | None = None
+    note: Annotated[str, plain_line(MAX_NOTE)] | None = None
 
 
 class Item(Struct, frozen=True, kw_only=True):

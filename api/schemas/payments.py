@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Request, text, whole
+from api.schemas.fields import Request, plain_line, whole
 from api.schemas.lines import Line
 from domain.limits import MAX_NOTE
 from domain.money import MAX_AMOUNT
@@ -27,7 +27,7 @@ class NewRefund(Request, frozen=True, kw_only=True):
     restock: Annotated[list[Line], Meta(max_length=MAX_LINES, description=f"at most {MAX_LINES} lines")] = field(
         default_factory=list
     )
-    note: Annotated[str, text(MAX_NOTE)] | None = None
+    note: Annotated[str, plain_line(MAX_NOTE)] | None = None
 
 
 class Refund(Struct, frozen=True, kw_only=True):

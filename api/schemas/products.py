@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from api.schemas.fields import Amount, Currency, Request, text, whole
+from api.schemas.fields import Amount, Currency, Request, plain_line, plain_lines, whole
 from domain.limits import MAX_DESCRIPTION, MAX_NOTE, MAX_PRODUCT_NAME
 from domain.stock import MAX_ON_HAND
 
@@ -15,8 +15,8 @@ from domain.stock import MAX_ON_HAND
 class NewProduct(Request, frozen=True, kw_only=True):
     """A product to sell."""
 
-    name: Annotated[str, text(MAX_PRODUCT_NAME)]
-    description: Annotated[str, text(MAX_DESCRIPTION, shortest=0)] = ""
+    name: Annotated[str, plain_line(MAX_PRODUCT_NAME)]
+    description: Annotated[str, plain_lines(MAX_DESCRIPTION, shortest=0)] = ""
     unit_price: Amount
     currency: Currency
 
@@ -24,8 +24,8 @@ class NewProduct(Request, frozen=True, kw_only=True):
 class ProductChanges(Request, frozen=True, kw_only=True):
     """What of a product shall change; what is left out stays. Its currency never changes."""
 
-    name: Annotated[str, text(MAX_PRODUCT_NAME)] | UnsetType = UNSET
-    description: Annotated[str, text(MAX_DESCRIPTION, shortest=0)] | UnsetType = UNSET
+    name: Annotated[str, plain_line(MAX_PRODUCT_NAME)] | UnsetType = UNSET
+    description: Annotated[str, plain_lines(MAX_DESCRIPTION, shortest=0)] | UnsetType = UNSET
     unit_price: Amount | UnsetType = UNSET
     active: Annotated[bool, Meta(description="true or false")] | UnsetType = UNSET
 
@@ -34,7 +34,7 @@ class NewAdjustment(Request, frozen=True, kw_only=True):
     """Units that came or went."""
 
     delta: Annotated[int, whole(-MAX_ON_HAND, MAX_ON_HAND)]
-    note: Annotated[str, text(MAX_NOTE, shortest=0)] = ""
+    note: Annotated[str, plain_line(MAX_NOTE, shortest=0)] = ""
 
 
 class Product(Struct, frozen=True, kw_only=True):

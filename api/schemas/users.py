@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
-from api.schemas.fields import Email, Request, text
+from api.schemas.fields import Email, Request, plain_line, text
 from domain.emails import MAX_EMAIL
 from domain.limits import MAX_LINK_TOKEN, MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
 from domain.users import Role
@@ -18,7 +18,7 @@ class NewUser(Request, frozen=True, kw_only=True):
 
     email: Email
     password: Annotated[str, text(MAX_PASSWORD, shortest=MIN_PASSWORD)]
-    name: Annotated[str, text(MAX_USER_NAME)]
+    name: Annotated[str, plain_line(MAX_USER_NAME)]
 
 
 class Credentials(Request, frozen=True, kw_only=True):

@@ -81,8 +81,8 @@ async def _open_checks(part: str, settings: Settings) -> AsyncIterator[Checks]:
             from workers.codec.users import open_users
 
             payload_codec(settings)
-            async with open_users(settings) as (_, user_service):
-                yield Checks(uses={"user": user_service})
+            async with open_users(settings) as user_side:
+                yield Checks(uses={"user": user_side.is_serving})
         case _:
             bootstrap = importlib.import_module(f"services.{part}.bootstrap").bootstrap
             async with bootstrap(settings) as components:

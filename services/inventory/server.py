@@ -42,7 +42,7 @@ class InventoryServicer(InventoryServiceServicer):
             violations.check_id("adjustment_id", request.adjustment_id)
             violations.check_id("product_id", request.product_id)
             violations.check_range("delta", request.delta, smallest=-MAX_ON_HAND, largest=MAX_ON_HAND)
-            violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+            violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
             if request.delta == 0:
                 violations.add("delta", "must not be 0")
         level = await self._service.adjust(

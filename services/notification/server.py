@@ -12,7 +12,6 @@ from domain.notifications import (
     MAX_BODY,
     MAX_SMS,
     MAX_SUBJECT,
-    is_one_line,
     is_phone,
 )
 from ordersaga.notification.v1 import dead_letters_pb2 as dl
@@ -55,10 +54,8 @@ class NotificationServicer(NotificationServiceServicer):
             _check_ids(violations, request)
             if request.to and not is_email(request.to):
                 violations.add("to", f"must be an e-mail address of at most {MAX_EMAIL} characters")
-            _check_written(violations, "subject", request.subject, longest=MAX_SUBJECT)
-            if not is_one_line(request.subject):
-                violations.add("subject", "must be one line")
-            _check_written(violations, "body", request.body, longest=MAX_BODY)
+            violations.check_plain_line("subject", request.subject, longest=MAX_SUBJECT)
+            violations.check_plain_lines("body", request.body, longest=MAX_BODY)
         return pb.SendEmailResponse(notification=await self._queue(request.notification_id, to_mail(request)))
 
     @allow(Part.GATEWAY, CallerRole.ADMIN)
@@ -67,7 +64,7 @@ class NotificationServicer(NotificationServiceServicer):
             _check_ids(violations, request)
             if not is_phone(request.phone):
                 violations.add("phone", "must be a telephone number in E.164 form, for example +15005550006")
-            _check_written(violations, "message", request.message, longest=MAX_SMS)
+            violations.check_plain_lines("message", request.message, longest=MAX_SMS)
         return pb.SendSmsResponse(notification=await self._queue(request.notification_id, to_sms(request)))
 
     @allow(Part.OPERATOR)
@@ -123,7 +120,7 @@ class NotificationServicer(NotificationServiceServicer):
     ) -> pb.DismissNotificationResponse:
         with Violations() as violations:
             violations.check_id("notification_id", request.notification_id)
-            violations.check_text("note", request.note, longest=MAX_ACTION_NOTE)
+            violations.check_plain_line("note", request.note, longest=MAX_ACTION_NOTE)
         await self._desk.dismiss(request.notification_id, note=request.note)
         return pb.DismissNotificationResponse()
 
@@ -149,19 +146,13 @@ def _check_ids(violations: Violations, request: pb.SendEmailRequest | pb.SendSms
 def _check_action(request: dl.RetryDeadLetterRequest | dl.ResolveDeadLetterRequest) -> None:
     with Violations() as violations:
         _check_place(violations, request.place)
-        violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+        violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
 
 
 def _check_place(violations: Violations, place: dl.RecordPlace) -> None:
     violations.check_text("place.topic", place.topic, longest=_MAX_TOPIC)
     violations.check_range("place.partition", place.partition, smallest=0, largest=2**31 - 1)
     violations.check_range("place.offset", place.offset, smallest=0, largest=2**63 - 1)
-
-
-def _check_written(violations: Violations, field: str, text: str, *, longest: int) -> None:
-    violations.check_text(field, text, longest=longest)
-    if text.isspace():
-        violations.add(field, "must not be blank")
 
 
 def grpc_service(components: NotificationComponents) -> GrpcService:

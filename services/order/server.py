@@ -73,7 +73,9 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             lines = violations.check_lines("lines", request.lines)
             _check_idempotent(violations, request)
             violations.check_currency("currency", request.currency)
-            violations.check_text("payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD)
+            violations.check_plain_line(
+                "payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD
+            )
             violations.check_amount("expected_total", request.expected_total)
             if request.HasField("payment_window_seconds"):
                 violations.check_range(
@@ -121,7 +123,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         with Violations() as violations:
             violations.check_order("order_id", request.order_id)
             _check_idempotent(violations, request)
-            violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+            violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
         cancelled = await self._cancellations.cancel(
             request.order_id,
             caller=caller,
@@ -225,8 +227,8 @@ def _check_metadata(violations: Violations, metadata: Mapping[str, str]) -> None
     if len(metadata) > MAX_METADATA_KEYS:
         violations.add("metadata", f"must have at most {MAX_METADATA_KEYS} keys")
     for key, value in metadata.items():
-        violations.check_text("metadata", key, longest=MAX_METADATA_KEY)
-        violations.check_text(f"metadata.{key}", value, shortest=0, longest=MAX_METADATA_VALUE)
+        violations.check_plain_line("metadata", key, longest=MAX_METADATA_KEY)
+        violations.check_plain_line(f"metadata.{key}", value, shortest=0, longest=MAX_METADATA_VALUE)
 
 
 def grpc_service(components: OrderComponents) -> GrpcService:

@@ -104,13 +104,11 @@ class ProductServicer(ProductServiceServicer):
 
 
 def _check_name(violations: Violations, name: str) -> None:
-    violations.check_text("name", name, longest=MAX_PRODUCT_NAME)
-    if name.isspace():
-        violations.add("name", "must not be blank")
+    violations.check_plain_line("name", name, longest=MAX_PRODUCT_NAME)
 
 
 def _check_description(violations: Violations, description: str) -> None:
-    violations.check_text("description", description, shortest=0, longest=MAX_DESCRIPTION)
+    violations.check_plain_lines("description", description, shortest=0, longest=MAX_DESCRIPTION)
 
 
 def grpc_service(components: ProductComponents) -> GrpcService:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.emails import MAX_EMAIL, is_email
 from domain.limits import MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
-from domain.names import holds_address, is_seen
+from domain.names import holds_address
 from runtime.validation import Violations
 from services.user.common_passwords import is_common
 from services.user.passwords import normalised
@@ -13,7 +13,7 @@ from services.user.passwords import normalised
 def check_account(*, email: str, password: str, name: str) -> None:
     """Check what a new account is made of.
 
-    What an e-mail address is, `domain.emails` says. A name is one line that is seen, and no link.
+    What an e-mail address is, `domain.emails` says, what a line, `domain.texts`. A name is a line without a link.
 
     Raises:
         InvalidArgument: naming each field that breaks a rule.
@@ -62,8 +62,6 @@ def check_credentials(*, email: str, password: str) -> None:
 
 
 def _check_name(violations: Violations, name: str) -> None:
-    violations.check_text("name", name, longest=MAX_USER_NAME)
-    if name.isspace() or not is_seen(name):
-        violations.add("name", "must be one line that is not blank, of characters that are seen")
-    elif holds_address(name):
+    violations.check_plain_line("name", name, longest=MAX_USER_NAME)
+    if holds_address(name):
         violations.add("name", "must hold no web or e-mail address; put a space behind a full stop")

@@ -7,8 +7,10 @@ import os
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
-from typing import TypeAlias
+from ipaddress import ip_network
+from typing import TypeAlias, cast
 
 import httpx
 import pytest
@@ -20,11 +22,14 @@ from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload, Payloads
 
 from domain.ids import new_id
+from domain.rate_limits import Limit, Rate
 from runtime.caller import Caller, CallerRole
+from runtime.limits.limiter import Limiter
 from runtime.refusal import Unavailable
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import EncryptionCodec
 from tests.support.identities import PUBLIC_KEYS, bearer, forged_bearer, sign
+from tests.support.shared_buckets import Shared
 from workers.codec import access
 from workers.codec.app import create_app
 from workers.codec.users import BadCredentials, SignedIn
@@ -39,6 +44,9 @@ SETTINGS = Settings(
     codec_origin=UI,
     jwt_public_keys=PUBLIC_KEYS,
 )
+
+UNLIMITED = Limiter(Shared(), {})
+HOUR = 3_600
 
 Http: TypeAlias = AsyncTestClient[Litestar]
 
@@ -67,7 +75,9 @@ def accounts() -> Accounts:
 
 @pytest_asyncio.fixture
 async def http(accounts: Accounts) -> AsyncIterator[Http]:
-    async with AsyncTestClient(create_app(SETTINGS, accounts), base_url="https://codec.example.test") as client:
+    async with AsyncTestClient(
+        create_app(SETTINGS, accounts, UNLIMITED), base_url="https://codec.example.test"
+    ) as client:
         yield client
 
 
@@ -165,7 +175,7 @@ async def test_a_cookie_ends_with_its_time_with_signing_out_and_with_the_server(
 
     signed_out = await http.post("/sign-out", follow_redirects=False)
     without = await http.post("/decode", content=body)
-    async with AsyncTestClient(create_app(SETTINGS, accounts)) as restarted:
+    async with AsyncTestClient(create_app(SETTINGS, accounts, UNLIMITED)) as restarted:
         elsewhere = await restarted.post("/decode", content=body, headers=kept)
     now = time.time()
     monkeypatch.setattr("workers.codec.access.time.time", lambda: now + 901)
@@ -196,6 +206,55 @@ async def test_who_may_not_sign_in_is_told_why_and_gets_no_cookie(
     assert (refused.status_code, says in refused.text) == (status, True)
     assert "set-cookie" not in refused.headers
     assert "frame-ancestors 'none'" in refused.headers["content-security-policy"]
+
+
+@asynccontextmanager
+async def limited(accounts: Accounts, shared: Shared, **rates: int) -> AsyncIterator[Http]:
+    """A codec server behind a proxy of ours, with these limits in an hour."""
+    limiter = Limiter(
+        shared,
+        {Limit(name.replace("_", "-")): Rate(count, HOUR) for name, count in rates.items()},
+        clock=shared.clock,
+    )
+    settings = SETTINGS.model_copy(update={"trusted_proxies": [ip_network("127.0.0.0/8")]})
+    app = create_app(settings, accounts, limiter)
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))  # type: ignore[arg-type]  # Litestar's own types
+    async with httpx.AsyncClient(transport=transport, base_url="https://codec.example.test") as http:
+        yield cast("Http", http)
+
+
+async def test_passwords_are_guessed_no_more_often_than_at_the_gateway(accounts: Accounts) -> None:
+    here, elsewhere = {"X-Forwarded-For": "203.0.113.7"}, {"X-Forwarded-For": "198.51.100.1"}
+    async with limited(accounts, Shared(), logins_here=2) as http:
+        guesses = [await sign_in(http, "admin@example.test", "guess", **here) for _ in range(3)]
+        right = await sign_in(http, " ADMIN@example.test", "hers", **here)
+        owner = await sign_in(http, "admin@example.test", "hers", **elsewhere)
+
+    assert [guess.status_code for guess in guesses] == [401, 401, 429]
+    assert (right.status_code, "set-cookie" in right.headers) == (429, False)
+    assert f"Try again in {right.headers['retry-after']} s." in right.text
+    assert owner.status_code == 303
+
+
+async def test_an_address_tries_so_many_accounts_and_no_more(accounts: Accounts) -> None:
+    async with limited(accounts, Shared(), logins=2) as http:
+        tried = [await sign_in(http, f"{number}@example.test", "guess") for number in range(3)]
+
+    assert [answer.status_code for answer in tried] == [401, 401, 429]
+
+
+async def test_guesses_from_many_addresses_do_not_lock_out_who_signed_in_before(accounts: Accounts) -> None:
+    owner = {"X-Forwarded-For": "203.0.113.7"}
+    async with limited(accounts, Shared(), logins_elsewhere=3) as http:
+        before = await sign_in(http, "admin@example.test", "hers", **owner)
+        guesses = [
+            await sign_in(http, "admin@example.test", "guess", **{"X-Forwarded-For": f"198.51.100.{number}"})
+            for number in range(4)
+        ]
+        after = await sign_in(http, "admin@example.test", "hers", **owner)
+
+    assert [guess.status_code for guess in guesses] == [401, 401, 429, 429]
+    assert (before.status_code, after.status_code) == (303, 303)
 
 
 async def test_while_the_user_service_is_away_nobody_signs_in_and_tokens_are_good(
@@ -254,4 +313,4 @@ def test_a_codec_server_without_its_keys_does_not_start(missing: str) -> None:
     settings = SETTINGS.model_copy(update={missing: None})
 
     with pytest.raises(SettingsError, match=f"ORDERSAGA_{missing.upper()} is not set"):
-        create_app(settings, Accounts())
+        create_app(settings, Accounts(), UNLIMITED)

@@ -38,23 +38,23 @@ EDGE: Final[Sequence[Mutation]] = (
     ),
     Mutation(
         breaks="permits of a lease that has ended are given out",
-        file="api/limits/buckets.py",
+        file="runtime/limits/buckets.py",
         source="if self.leased == 0 or self.lease_ends <= now:",
         mutated="if self.leased == 0:",
         tests=["tests/unit/test_limiter.py"],
     ),
     Mutation(
         breaks="without the user service nobody is limited",
-        file="api/limits/limiter.py",
+        file="runtime/limits/limiter.py",
         source="if not bucket.take_alone(rate, now=now):",
         mutated="if False:",
         tests=["tests/unit/test_limiter.py"],
     ),
     Mutation(
         breaks="a stranger's guesses lock the owner out",
-        file="api/limits/guards.py",
-        source="await _take(connection, Limit.LOGINS_ELSEWHERE, account, unless_exempt=_owner(account, here))",
-        mutated="await _take(connection, Limit.LOGINS_ELSEWHERE, account)",
+        file="runtime/limits/logins.py",
+        source="Permit(Limit.LOGINS_ELSEWHERE, (account,), unless_exempt=owner_key(email, here)),",
+        mutated="Permit(Limit.LOGINS_ELSEWHERE, (account,)),",
         tests=["tests/gateway/test_limits.py"],
     ),
     Mutation(

@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.limits.buckets import LEASE_LIFE, Buckets, bucket_key, lease_size, own_rate
-from api.limits.limiter import Limiter, LimitExceeded
-from domain.rate_limits import DEFAULT_RATES, MICROSECONDS, Limit, Rate, parse_rates, take, widened
-from ordersaga.limits.v1 import limits_pb2 as pb
-from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
+from domain.rate_limits import DEFAULT_RATES, MICROSECONDS, Limit, Rate, parse_rates, widened
+from runtime.limits.buckets import LEASE_LIFE, Buckets, bucket_key, lease_size, own_rate
+from runtime.limits.limiter import Limiter, LimitExceeded
+from tests.support.shared_buckets import Shared
 
 ORDERS = Rate(40, 60)
 """A gateway gives 4 out by itself, and leases 2 at a time."""
 LOGINS = Rate(3, 300)
-
-
-@dataclass
-class Shared:
-    """The shared buckets as the model has them, on the same clock."""
-
-    now: int = 0
-    is_away: bool = False
-    asked: list[pb.TakePermitsRequest] = field(default_factory=list)
-    granted: int = 0
-    exempt: set[bytes] = field(default_factory=set)
-    full_at: dict[bytes, int] = field(default_factory=dict)
-
-    @property
-    def limits(self) -> LimitsServiceStub:
-        return cast("LimitsServiceStub", self)
-
-    def clock(self) -> int:
-        return self.now
-
-    async def TakePermits(self, request: pb.TakePermitsRequest, **_: Any) -> pb.TakePermitsResponse:  # noqa: N802
-        self.asked.append(request)
-        if self.is_away:
-            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
-        if request.unless_exempt in self.exempt:
-            return pb.TakePermitsResponse(granted=request.wanted, exempt=True)
-        rate = Rate(request.count, request.seconds)
-        full_at = self.full_at.get(request.bucket, 0)
-        taken = take(rate, full_at=full_at, now=self.now, wanted=request.wanted)
-        self.full_at[request.bucket] = taken.full_at
-        self.granted += taken.granted
-        return pb.TakePermitsResponse(granted=taken.granted, full_in_us=taken.full_at - self.now)
 
 
 @pytest.fixture

@@ -19,11 +19,14 @@ from litestar.exceptions import HTTPException
 from litestar.types import Message, Scope
 from temporalio.api.common.v1 import Payload, Payloads
 
+from runtime.client_address import TrustedProxies
+from runtime.limits.limiter import Limiter
 from runtime.refusal import Unavailable
 from runtime.settings import Settings, SettingsError
 from runtime.temporal_codec import UnreadablePayload, payload_codec
 from runtime.tokens import TokenVerifier
 from workers.codec.access import Access, AnyRequest, Sessions, ended_cookie, is_from
+from workers.codec.limits import SignInLimits
 from workers.codec.page import sign_in_page, signed_in_page, to_start
 from workers.codec.problems import (
     BAD_CREDENTIALS,
@@ -44,8 +47,8 @@ _NAMED: Final = ("/{namespace:str}", "")
 _JSON: Final = "application/json"
 
 
-def create_app(settings: Settings, users: Users, *, ended: Container[str] = frozenset()) -> Litestar:
-    """The ASGI application; tokens of the `ended` sessions are refused.
+def create_app(settings: Settings, users: Users, limiter: Limiter, *, ended: Container[str] = frozenset()) -> Litestar:
+    """The ASGI application; tokens of the `ended` sessions are refused, and the limiter says who may try to sign in.
 
     Raises:
         SettingsError: there are no keys, or one is none; for payloads, or for access tokens.
@@ -56,6 +59,7 @@ def create_app(settings: Settings, users: Users, *, ended: Container[str] = froz
     sessions = Sessions()
     verifier = TokenVerifier(settings.required("jwt_public_keys"), ended=ended)
     access = Access(verifier, sessions, origin=settings.codec_origin)
+    limits = SignInLimits(limiter, TrustedProxies(settings.trusted_proxies))
 
     @post([f"{prefix}/decode" for prefix in _NAMED], status_code=200)
     async def decode(request: AnyRequest) -> Response[str]:
@@ -76,12 +80,17 @@ def create_app(settings: Settings, users: Users, *, ended: Container[str] = froz
     @post("/sign-in")
     async def sign_in(request: AnyRequest) -> Response[str]:
         try:
+            await limits.take_of_address(request)
             _refuse_foreign_pages(request)
             form = await request.form() if request.content_type[0] == RequestEncodingType.URL_ENCODED else {}
-            signed_in = await _sign_in(users, email=str(form.get("email", "")), password=str(form.get("password", "")))
+            email = str(form.get("email", ""))
+            await limits.take_of_account(request, email)
+            signed_in = await _sign_in(users, email=email, password=str(form.get("password", "")))
+            await limits.note(request, email)
             admin = access.verify_admin(signed_in.token)
         except ProblemError as problem:
-            return sign_in_page(error=f"{problem.kind.title}. {problem.detail}", status=problem.kind.status)
+            error = f"{problem.kind.title}. {problem.detail}"
+            return sign_in_page(error=error, status=problem.kind.status, retry_after=problem.retry_after)
         log.info("codec.signed_in", admin=admin.id)
         return to_start(sessions.cookie(admin, expires_at=signed_in.expires_at))
 

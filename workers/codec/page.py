@@ -46,10 +46,13 @@ _WHERE: Final = (
 _NOWHERE: Final = "No Web UI may ask this server yet: set ORDERSAGA_CODEC_ORIGIN to its origin."
 
 
-def sign_in_page(*, error: str = "", status: int = 200) -> Response[str]:
-    """With the form; an error is said above it."""
+def sign_in_page(*, error: str = "", status: int = 200, retry_after: int | None = None) -> Response[str]:
+    """With the form; an error is said above it, and when to try again where that is known."""
     said = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
-    return _html(_FORM.format(error=said), status=status)
+    page = _html(_FORM.format(error=said), status=status)
+    if retry_after is not None:
+        page.headers["Retry-After"] = str(retry_after)
+    return page
 
 
 def signed_in_page(*, origin: str | None) -> Response[str]:

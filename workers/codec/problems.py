@@ -29,16 +29,18 @@ EXPIRED_TOKEN: Final = Kind(401, "expired-token", "The access token has expired"
 BAD_CREDENTIALS: Final = Kind(401, "bad-credentials", "E-mail or password is wrong")
 FORBIDDEN: Final = Kind(403, "forbidden", "Your role does not allow this")
 FOREIGN_ORIGIN: Final = Kind(403, "foreign-origin", "The page that asks is none of ours")
+TOO_MANY_REQUESTS: Final = Kind(429, "too-many-requests", "Too many attempts to sign in")
 SERVICE_UNAVAILABLE: Final = Kind(503, "service-unavailable", "The user service does not answer")
 
 
 class ProblemError(Exception):
-    """A request is not served, for this reason."""
+    """A request is not served, for this reason; it may be sent again in `retry_after` seconds, if that is known."""
 
-    def __init__(self, kind: Kind, detail: str) -> None:
+    def __init__(self, kind: Kind, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.retry_after = retry_after
 
 
 def to_response(_: Request[Any, Any, Any], error: ProblemError) -> Response[str]:

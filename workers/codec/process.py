@@ -8,6 +8,7 @@ from runtime.ended_sessions import ended_sessions_of
 from runtime.health import Checks
 from runtime.http_server import http_server
 from runtime.identity import Part
+from runtime.limits.limiter import Limiter
 from runtime.periodic import beside
 from runtime.process import Lifecycle
 from runtime.settings import Settings, SettingsError
@@ -22,11 +23,11 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         SettingsError: there are no keys, no certificate, or the port is taken.
     """
     host, port = settings.codec_host, settings.codec_port
-    async with open_users(settings) as (users, user_service), AsyncExitStack() as stack:
+    async with open_users(settings) as user_side, AsyncExitStack() as stack:
         ended = await stack.enter_async_context(ended_sessions_of(settings, Part.CODEC_SERVER))
-        app = create_app(settings, users, ended=ended)
+        app = create_app(settings, user_side.users, Limiter(user_side, settings.rates), ended=ended)
         await stack.enter_async_context(beside(ended.follow))
-        lifecycle.health.watch(Checks(uses={"user": user_service}))
+        lifecycle.health.watch(Checks(uses={"user": user_side.is_serving}))
         try:
             async with http_server(app, host=host, port=port, grace=settings.shutdown_grace):
                 lifecycle.ready()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.refusals import Refusal
+from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
 from ordersaga.user.v1 import user_pb2 as pb
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
@@ -66,9 +67,24 @@ class UserService:
         return SignedIn(answer.access_token, answer.expires_at.ToSeconds())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSide:
+    """What the user service is asked for.
+
+    Attributes:
+        users: where people sign in.
+        limits: who may try to.
+        is_serving: whether anybody answers.
+    """
+
+    users: Users
+    limits: LimitsServiceStub
+    is_serving: Check
+
+
 @asynccontextmanager
-async def open_users(settings: Settings) -> AsyncIterator[tuple[Users, Check]]:
-    """The user service, and whether it serves, as long as the context is open.
+async def open_users(settings: Settings) -> AsyncIterator[UserSide]:
+    """The user service, as long as the context is open.
 
     Raises:
         SettingsError: the codec server has no certificate.
@@ -78,4 +94,4 @@ async def open_users(settings: Settings) -> AsyncIterator[tuple[Users, Check]]:
         users = UserService(
             UserServiceStub(channel), deadline=settings.grpc_deadline, password_deadline=settings.password_deadline
         )
-        yield users, serving(channel)
+        yield UserSide(users=users, limits=LimitsServiceStub(channel), is_serving=serving(channel))

@@ -96,7 +96,7 @@ class AttentionRpcs:
     async def RepairOrder(self, request: pb.RepairOrderRequest, context: Context) -> pb.RepairOrderResponse:
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
-            violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+            violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
         started = await self._desk.repair(request.order_id, actor=current_caller().actor, note=request.note)
         return pb.RepairOrderResponse(started=started)
 
@@ -113,7 +113,7 @@ class AttentionRpcs:
 def _check_action(request: pb.RetryRequest | pb.ResolveRequest) -> None:
     with Violations() as violations:
         violations.check_text("subject_id", request.subject_id, longest=MAX_SUBJECT_ID)
-        violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+        violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
 
 
 def _subject_of(request: pb.RaiseAttentionRequest | pb.ClearAttentionRequest) -> tuple[ConcernKind, str, str]:

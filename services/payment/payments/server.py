@@ -52,7 +52,9 @@ class PaymentRpcs:
             violations.check_id("user_id", request.user_id)
             violations.check_amount("amount", request.amount)
             violations.check_currency("currency", request.currency)
-            violations.check_text("payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD)
+            violations.check_plain_line(
+                "payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD
+            )
         payment = await self._payments.open(from_proto(NewPayment, request, id=new_id()))
         return pb.OpenPaymentResponse(payment=payment_to_proto(payment))
 

@@ -79,7 +79,7 @@ def _check_new(request: pb.RequestRefundRequest, *, caller: Caller) -> NewRefund
             violations.check_range("amount", request.amount, smallest=1, largest=MAX_AMOUNT)
         restock = violations.check_lines("restock", request.restock) if request.restock else []
         ordered = violations.check_lines("ordered", request.ordered) if request.ordered else []
-        violations.check_text("note", request.note, shortest=0, longest=MAX_NOTE)
+        violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
         violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_SECONDS * 1_000)
     return NewRefund(
         order_id=request.order_id,

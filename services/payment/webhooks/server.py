@@ -36,7 +36,7 @@ class WebhookRpcs:
     @allow(Part.ORDER)
     async def DismissEvent(self, request: pb.DismissEventRequest, context: Context) -> pb.DismissEventResponse:
         with Violations() as violations:
-            violations.check_text("note", request.note, longest=MAX_ACTION_NOTE)
+            violations.check_plain_line("note", request.note, longest=MAX_ACTION_NOTE)
         await self._event_desk.dismiss(_check_event(request), note=request.note)
         return pb.DismissEventResponse()
 

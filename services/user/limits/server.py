@@ -1,4 +1,4 @@
-"""gRPC of the shared limits: for gateways alone, which know who asks."""
+"""gRPC of the shared limits: for those alone who know who asks: gateways, and the codec server."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class LimitsServicer(LimitsServiceServicer):
         self._limits = limits
 
     @allow(Part.GATEWAY)
+    @allow(Part.CODEC_SERVER)
     async def TakePermits(self, request: pb.TakePermitsRequest, context: Context) -> pb.TakePermitsResponse:
         with Violations() as violations:
             _check_key(violations, "bucket", request.bucket)
@@ -48,6 +49,7 @@ class LimitsServicer(LimitsServiceServicer):
         return pb.TakePermitsResponse(granted=taken.granted, full_in_us=max(0, taken.full_in))
 
     @allow(Part.GATEWAY)
+    @allow(Part.CODEC_SERVER)
     async def AddExemption(self, request: pb.AddExemptionRequest, context: Context) -> pb.AddExemptionResponse:
         with Violations() as violations:
             _check_key(violations, "key", request.key)

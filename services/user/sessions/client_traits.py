@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final
 
+from domain.texts import seen_part
 from services.user.model import ClientTraits
 
 MAX_USER_AGENT: Final = 200
@@ -15,8 +16,7 @@ _IPV6_BITS: Final = 48
 
 def to_traits(*, address: str, user_agent: str) -> ClientTraits:
     """The network that the address is in, empty for what is no address, and the beginning of what it calls itself."""
-    seen = "".join(letter for letter in user_agent if letter.isprintable())
-    return ClientTraits(address=_network_of(address), user_agent=seen[:MAX_USER_AGENT])
+    return ClientTraits(address=_network_of(address), user_agent=seen_part(user_agent)[:MAX_USER_AGENT])
 
 
 def _network_of(address: str) -> str:

@@ -10,11 +10,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from api.limits.buckets import LEASE_LIFE, Bucket, Buckets, bucket_key, lease_size, own_rate
 from domain.rate_limits import MICROSECONDS, Limit, Rate, Rates, wait_for_one
 from ordersaga.limits.v1 import limits_pb2 as pb
 from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
 from runtime.caller import ANONYMOUS
+from runtime.limits.buckets import LEASE_LIFE, Bucket, Buckets, bucket_key, lease_size, own_rate
 from runtime.metrics import HTTP_LIMITED, LIMITS_UNSHARED
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable, call
