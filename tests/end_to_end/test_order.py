@@ -89,7 +89,7 @@ async def test_an_order_is_pending_until_its_customer_pays_in_the_browser(client
     assert placed["client_secret"].startswith("pi_")
     assert (order["status"], order["reason"], order["total"]) == ("PAID", None, 2 * PRICE)
     assert order["client_secret"] is None
-    assert order["items"] == [{"product_id": paid.product_id, "quantity": 2, "unit_price": PRICE}]
+    assert order["items"] == [{"product_id": paid.product_id, "name": "Coffee mug", "quantity": 2, "unit_price": PRICE}]
     assert order["shipping_address"] == paid.body["shipping_address"]
     assert [(row["seq"], row["from"], row["to"]) for row in order["transitions"]] == [
         (1, None, "RECEIVED"),
@@ -134,7 +134,9 @@ async def test_each_transition_of_an_order_is_an_event_under_its_id(client: Stac
         assert event.data["toStatus"] == transition["to"]
     assert events[-1].data["currency"] == "EUR"
     assert events[-1].data["total"] == str(2 * PRICE)
-    assert events[-1].data["lines"] == [{"productId": paid.product_id, "quantity": 2, "unitPrice": str(PRICE)}]
+    assert events[-1].data["lines"] == [
+        {"productId": paid.product_id, "quantity": 2, "unitPrice": str(PRICE), "name": "Coffee mug"}
+    ]
 
 
 async def test_what_happens_to_a_payment_is_published_under_its_order(client: StackClient, paid: PaidOrder) -> None:
@@ -213,7 +215,7 @@ async def test_the_customer_gets_a_confirmation_and_a_receipt(client: StackClien
     for mail in mails:
         assert mail["to"] == [paid.customer.email]
         for form in (mail["text"], mail["html"]):
-            assert all(fact in form for fact in (NAME, "Coffee mug", "25.00 EUR", paid.id))
+            assert all(fact in form for fact in (NAME, "Coffee mug", "25.00 EUR", paid.paid["number"]))
 
 
 async def test_the_workflow_completes_and_is_found_by_what_became_of_it(client: StackClient, paid: PaidOrder) -> None:
