@@ -46,10 +46,12 @@ WAKE_UPS = 150
 async def shop(
     disposable_databases: Mapping[str, str], disposable_env: WorkflowEnvironment, tmp_path: Path
 ) -> AsyncIterator[Shop]:
-    """A shop whose workflows have a low bound, which the sandbox would not see."""
+    """A shop whose workflows have a low bound, which the sandbox would not see, and where no refund ends by itself."""
     runner = workflow_runner(sandbox=False)
     with patch.object(history, "MAX_EVENTS", BOUND):
-        async with open_shop(disposable_databases, disposable_env, data=tmp_path, runner=runner) as shop:
+        async with open_shop(
+            disposable_databases, disposable_env, data=tmp_path, runner=runner, late_after=None
+        ) as shop:
             yield shop
 
 

@@ -248,8 +248,9 @@ async def open_shop(
     data: Path,
     runner: WorkflowRunner | None = None,
     task_queue: str = TASK_QUEUE,
+    late_after: float | None = 5.0,
 ) -> AsyncIterator[Shop]:
-    """Start services, double and worker; stop them at the end.
+    """Start services, double and worker; stop them at the end. Late refunds end `late_after` seconds later by themselves.
 
     Each open shop wants databases and a task queue of its own: it does by itself whatever is due there.
     """
@@ -260,7 +261,7 @@ async def open_shop(
             stack.push_async_callback(database.close)
             return database
 
-        account = stack.enter_context(open_account(folder=data, clock=Clock()))
+        account = stack.enter_context(open_account(folder=data, clock=Clock(), late_after=late_after))
         double = await stack.enter_async_context(StripeDouble(account))
         order_port = free_port()  # payment and order service call each other
         settings = Settings.model_validate(
