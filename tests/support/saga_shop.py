@@ -250,7 +250,7 @@ async def open_shop(
     task_queue: str = TASK_QUEUE,
     late_after: float | None = 5.0,
 ) -> AsyncIterator[Shop]:
-    """Start services, double and worker; stop them at the end. Late refunds end `late_after` seconds later by themselves.
+    """Start services, double and worker, and stop them at the end; late refunds end by themselves after `late_after` s.
 
     Each open shop wants databases and a task queue of its own: it does by itself whatever is due there.
     """
