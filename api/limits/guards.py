@@ -56,6 +56,24 @@ async def within_login_limits(connection: ASGIConnection[Any, Any, Any, State], 
     await _take(connection, Limit.LOGINS_ELSEWHERE, account, unless_exempt=_owner(account, here))
 
 
+async def within_guest_order_limits(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
+    """The e-mail address, which may be somebody else's, gets no more mails about orders than it may.
+
+    Raises:
+        LimitExceeded: it would.
+    """
+    await _take(connection, Limit.GUEST_ORDERS_FOR, _account(email))
+
+
+async def within_guest_link_limits(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
+    """The e-mail address, which may be somebody else's, gets no more links than it may.
+
+    Raises:
+        LimitExceeded: it would.
+    """
+    await _take(connection, Limit.GUEST_LINKS_FOR, _account(email))
+
+
 async def note_login(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
     """Know the account's owner by this address from now on."""
     if Limit.LOGINS_ELSEWHERE in _limiter(connection).rates:

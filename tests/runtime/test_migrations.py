@@ -285,14 +285,14 @@ def test_orders_that_are_there_get_numbers_of_their_own(
     empty_databases: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dsn = empty_databases["order"]
-    upgrade("order", dsn, revision="0006")
+    upgrade("order", dsn, revision="0007")
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(ORDERS, {"count": 50})
     drawn = itertools.count()
     # as if there were 51: some are drawn twice at once, and some that are taken
     monkeypatch.setattr("domain.order_numbers.secrets.randbits", lambda _: next(drawn) ** 2 % 101)
 
-    upgrade("order", dsn, revision="0007")
+    upgrade("order", dsn, revision="0008")
 
     with psycopg.connect(dsn) as connection:
         numbers = [number for (number,) in connection.execute("SELECT number FROM orders")]
