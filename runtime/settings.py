@@ -373,7 +373,7 @@ class Settings(BaseSettings):
     guest_checkout: bool = Field(
         default=False,
         description="Take orders with an e-mail address and no account. Strangers can then hold stock, within the "
-        "limits for guests, and have one mail sent to an address; docs/decisions/0026.",
+        "limits for guests, and have one mail sent to an address; decision 26.",
     )
     max_guest_orders: int = Field(
         default=3, ge=1, description="Unpaid orders that one address of guests may have; the next one is refused."

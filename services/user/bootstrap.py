@@ -196,7 +196,7 @@ def _wire_erasures(settings: Settings, accounts: Accounts, others: Others) -> tu
 def _wire_guests(
     settings: Settings, accounts: Accounts, others: Others, signer: TokenSigner
 ) -> tuple[Guests, DueWorker[ConfirmedAddress]]:
-    guests = Guests(accounts.database, others.orders, signer)
+    guests = Guests(accounts.database, others, signer)
     adopting = DueWorker(
         "adoptions",
         database=accounts.database,

@@ -8,24 +8,18 @@ which the address is confirmed.
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 import structlog
 
-from ordersaga.order.v1 import order_pb2
-from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
-from runtime.caller import SERVICE, Caller, CallerRole
+from runtime.caller import Caller, CallerRole
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import Record
-from runtime.rpc_client import call
 from runtime.tokens import SignedToken, TokenSigner
+from services.user.erasure.others import Others
 from services.user.guests.repository import ConfirmedAddress, GuestRepository
 
 log = structlog.stdlib.get_logger(__name__)
-
-_DEADLINE: Final = 10.0
-"""Of a call, seconds."""
 
 
 class Guests:
@@ -33,13 +27,13 @@ class Guests:
 
     Args:
         database: the user database.
-        orders: the order service.
+        others: among them the order service.
         signer: of tokens.
     """
 
-    def __init__(self, database: Database, orders: OrderServiceStub, signer: TokenSigner) -> None:
+    def __init__(self, database: Database, others: Others, signer: TokenSigner) -> None:
         self._database = database
-        self._orders = orders
+        self._others = others
         self._signer = signer
 
     def issue_token(self, *, order_id: str, guest_id: str, seconds: int) -> SignedToken:
@@ -57,8 +51,7 @@ class Guests:
         Raises:
             ServiceUnavailable: it is away.
         """
-        request = order_pb2.AdoptGuestOrdersRequest(email=claimed.item.email)
-        await call(self._orders.AdoptGuestOrders, request, caller=SERVICE, deadline=_DEADLINE)
+        await self._others.adopt_guest_orders(claimed.item.email)
         return partial(self._end, claimed)
 
     async def _end(self, claimed: Claimed[ConfirmedAddress]) -> bool:
