@@ -12,7 +12,7 @@ from litestar.handlers.base import BaseRouteHandler
 from api.limits.guards import within_account_limits
 from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
 from runtime.caller import AUTHORIZATION, Caller, CallerRole, read_bearer
-from runtime.permissions import STAFF
+from runtime.permissions import READERS, STAFF, USERS
 from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
 
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
@@ -25,14 +25,23 @@ SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
 
 
 async def signed_in(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Let a request with a valid token pass, whoever it is.
+    """Let a request with a user's valid token pass, whoever it is.
 
     Raises:
         ProblemError: MISSING_TOKEN, INVALID_TOKEN, EXPIRED_TOKEN.
+        PermissionDenied: the token is a guest's.
         LimitExceeded: they ask too often.
     """
-    connection.scope["user"] = _caller_of(connection)
-    await within_account_limits(connection, handler)
+    await _let_in(connection, handler, *USERS)
+
+
+async def signed_in_or_guest(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request with a valid token pass, a guest's included: for what a guest may do with their one order.
+
+    Raises:
+        ProblemError, LimitExceeded: as `signed_in`.
+    """
+    await _let_in(connection, handler, *READERS)
 
 
 async def staff(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -55,6 +64,22 @@ async def admin(connection: Connection, handler: BaseRouteHandler) -> None:
     """
     await signed_in(connection, handler)
     connection.user.require(CallerRole.ADMIN)
+
+
+async def staff_or_guest(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request of support, of an admin or of a guest pass.
+
+    Raises:
+        ProblemError, LimitExceeded: as `signed_in`.
+        PermissionDenied: the token is a customer's.
+    """
+    await _let_in(connection, handler, CallerRole.GUEST, *STAFF)
+
+
+async def _let_in(connection: Connection, handler: BaseRouteHandler, *roles: CallerRole) -> None:
+    connection.scope["user"] = caller = _caller_of(connection)
+    await within_account_limits(connection, handler)
+    caller.require(*roles)
 
 
 def _caller_of(connection: Connection) -> Caller:

@@ -111,6 +111,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="products", description="The catalogue."),
             Tag(name="inventory", description="Stock, for admins."),
             Tag(name="orders", description="Placing and following orders."),
+            Tag(name="guests", description="Orders without an account."),
             Tag(name="payments", description="What became of an order's payment."),
             Tag(name="refunds", description="Giving money of an order back."),
             Tag(name="notifications", description="What admins send to users."),

@@ -76,6 +76,7 @@ BAD_CREDENTIALS = Kind(401, "bad-credentials", "E-mail or password is wrong")
 INVALID_REFRESH_TOKEN = Kind(401, "invalid-refresh-token", "The refresh token is not valid")
 EXPIRED_REFRESH_TOKEN = Kind(401, "expired-refresh-token", "The refresh token has expired")
 REFRESH_TOKEN_REUSED = Kind(401, "refresh-token-reused", "The refresh token was used before")
+GUEST_CHECKOUT_OFF = Kind(403, "guest-checkout-off", "Orders need an account here")
 FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
 ACCOUNT_DISABLED = Kind(403, "account-disabled", "The account is disabled")
 REFUND_NEEDS_ADMIN = Kind(403, "refund-needs-admin", "An admin has to make this refund")
@@ -83,6 +84,8 @@ NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 LAST_ADMIN = Kind(409, "last-admin", "No admin would be left")
 EMAIL_TAKEN = Kind(409, "email-taken", "The e-mail address has an account")
+ORDER_STILL_OPEN = Kind(409, "order-still-open", "The order has not ended yet")
+ORDER_HAS_NO_GUEST = Kind(409, "order-has-no-guest", "An account has the order")
 ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
 ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order can be refunded")
 REFUND_EXCEEDS_PAYMENT = Kind(409, "refund-exceeds-payment", "Less is left of what was paid")
@@ -123,6 +126,9 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.STALE_VERSION: STALE_VERSION,
     Refusal.PAYMENT_NOT_FOUND: NOT_FOUND,
     Refusal.ORDER_NOT_FOUND: NOT_FOUND,
+    Refusal.GUEST_CHECKOUT_OFF: GUEST_CHECKOUT_OFF,
+    Refusal.ORDER_STILL_OPEN: ORDER_STILL_OPEN,
+    Refusal.ORDER_HAS_NO_GUEST: ORDER_HAS_NO_GUEST,
     Refusal.ORDER_NOT_CANCELLABLE: ORDER_NOT_CANCELLABLE,
     Refusal.PAYMENT_WINDOW_TOO_LONG: PAYMENT_WINDOW_TOO_LONG,
     Refusal.TOO_MANY_OPEN_ORDERS: TOO_MANY_OPEN_ORDERS,

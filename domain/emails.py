@@ -13,6 +13,11 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 
 
+def normal_email(text: str) -> str:
+    """The form by which addresses are compared: mail systems tell no cases apart, whatever RFC 5321 says."""
+    return text.strip().lower()
+
+
 def is_email(text: str) -> bool:
     """Whether it is ``atoms.with.dots@host.with.dots`` in ASCII: RFC 5321's Dot-string and Domain, two labels or more.
 

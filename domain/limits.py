@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 MAX_IDEMPOTENCY_KEY: Final = 255
+MIN_GUEST_KEY: Final = 16
+"""Of a guest: their key is a secret, since whoever repeats their request with it is given their token."""
 LONGEST_WAIT_SECONDS: Final = 30
 """How long a request may wait for its outcome."""
 DEFAULT_WAIT_SECONDS: Final = 2

@@ -88,6 +88,10 @@ REFUND_FAILED_EVENT = "order.refund_failed"
 """The events that mirror a refund of a sold order, and one that Stripe took back."""
 
 
+GUEST_TOKEN_SECONDS = 30 * 86_400
+"""How long a guest may follow their order by a link, from the order's end on at most."""
+
+
 def refunded_status(*, refunded: int, total: int) -> OrderStatus:
     """Where a sold order stands of whose total so much is refunded, in minor units."""
     if refunded <= 0:

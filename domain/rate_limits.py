@@ -35,6 +35,14 @@ class Limit(StrEnum):
     """Attempts for one account from all addresses together that it was not logged in from lately."""
     REFRESHES = "refreshes"
     """Refreshed and revoked tokens of one address."""
+    GUEST_ORDERS = "guest-orders"
+    """New orders without an account from one address."""
+    GUEST_ORDERS_FOR = "guest-orders-for"
+    """New orders without an account in the name of one e-mail address, which gets a mail about each."""
+    GUEST_LINKS = "guest-links"
+    """Lost links to orders asked for from one address."""
+    GUEST_LINKS_FOR = "guest-links-for"
+    """Lost links to orders of one e-mail address, which gets a mail for each."""
     ORDERS = "orders"
     """New orders of one account."""
     CANCELS = "cancels"
@@ -84,6 +92,10 @@ DEFAULT_RATES: Final[Rates] = {
     Limit.LOGINS_HERE: Rate(10, 300),
     Limit.LOGINS_ELSEWHERE: Rate(100, 3_600),
     Limit.REFRESHES: Rate(300, 300),
+    Limit.GUEST_ORDERS: Rate(10, 3_600),
+    Limit.GUEST_ORDERS_FOR: Rate(10, 86_400),
+    Limit.GUEST_LINKS: Rate(10, 3_600),
+    Limit.GUEST_LINKS_FOR: Rate(5, 3_600),
     Limit.ORDERS: Rate(30, 60),
     Limit.CANCELS: Rate(30, 60),
     Limit.REFUNDS: Rate(60, 60),

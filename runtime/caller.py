@@ -27,6 +27,8 @@ class CallerRole(StrEnum):
     """What a caller may do."""
 
     ANONYMOUS = "anonymous"
+    GUEST = "guest"
+    """Somebody without an account, for the one order that they were given a token for."""
     CUSTOMER = "customer"
     SUPPORT = "support"
     ADMIN = "admin"
@@ -46,13 +48,14 @@ class PermissionDenied(Refused):
 class Caller:
     """Identity and role; the id is a user's, an operator's name, or empty, and the token what proves a user's.
 
-    The session is the login that the token comes from.
+    The session is the login that the token comes from; the order is a guest's, who has nothing else here.
     """
 
     role: CallerRole
     id: str = ""
     token: str = field(default="", repr=False, compare=False)
     session: str = field(default="", compare=False)
+    order_id: str = ""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -74,9 +77,15 @@ class Caller:
         """Whether everybody's is shown to this caller."""
         return self.role in _SEE_ALL
 
-    def may_see(self, owner_id: str) -> bool:
-        """Whether what belongs to `owner_id` may be shown to this caller."""
-        return self.sees_all or (self.role is CallerRole.CUSTOMER and self.id == owner_id)
+    def may_see(self, owner_id: str, *, order_id: str = "") -> bool:
+        """Whether what belongs to `owner_id`, and to that order if it belongs to one, may be shown to this caller."""
+        return self.sees_all or self.is_customer_of(owner_id, order_id=order_id)
+
+    def is_customer_of(self, owner_id: str, *, order_id: str) -> bool:
+        """Whether this is whom it belongs to: the customer, or who came for that order as a guest."""
+        if self.role is CallerRole.GUEST:
+            return bool(order_id) and self.order_id == order_id
+        return self.role is not CallerRole.OPERATOR and bool(owner_id) and self.id == owner_id
 
     def require(self, *roles: CallerRole) -> None:
         """Refuse every other role.

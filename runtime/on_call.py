@@ -18,7 +18,7 @@ from runtime.clock import utc_now
 from runtime.database import Connection, Database
 from runtime.identity import Part
 from runtime.outbox import find_backlog
-from runtime.permissions import USERS, allow
+from runtime.permissions import READERS, allow
 from runtime.protos import to_proto
 from runtime.rpc_server import GrpcService
 from runtime.validation import Violations
@@ -160,13 +160,13 @@ class OnCallServicer(OnCallServiceServicer):
         concerns = await self.find_concerns(older_than=timedelta(seconds=request.older_than_seconds), most=request.most)
         return pb.ListConcernsResponse(concerns=[to_proto(pb.Concern, concern) for concern in concerns])
 
-    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.GATEWAY, *READERS)
     @allow(Part.OPERATOR)
     async def DescribeOrder(self, request: pb.DescribeOrderRequest, context: Context) -> pb.DescribeOrderResponse:
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)
         record, caller = await self._on_call.describe_order(request.order_id), current_caller()
-        if record is None or not caller.may_see(record.user_id or ""):
+        if record is None or not caller.may_see(record.user_id or "", order_id=request.order_id):
             return pb.DescribeOrderResponse()
         return pb.DescribeOrderResponse(
             sections=[_section_to_proto(section) for section in record.sections] if caller.sees_all else (),

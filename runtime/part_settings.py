@@ -58,6 +58,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
         *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
         *("max_payment_window", "max_open_orders", "max_held_units"),
+        *("guest_checkout", "max_guest_orders", "max_guest_units"),
         *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
     "payment": (
@@ -73,6 +74,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("notification"),
         *_KAFKA,
         *("kafka_idempotence", "kafka_session_timeout_ms", "user_address", "product_address", "grpc_deadline"),
+        *("order_address", "order_page"),
         *("smtp_host", "smtp_port", "smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password", "mail_sender"),
         *("require_confirmed_email", "account_page"),
         *("twilio_account_sid", "twilio_auth_token", "twilio_sender", "twilio_api_base", "twilio_timeout"),

@@ -33,6 +33,8 @@ STAFF: Final = (CallerRole.SUPPORT, CallerRole.ADMIN)
 """Users who work for the shop."""
 USERS: Final = (CallerRole.CUSTOMER, *STAFF)
 """Users who are signed in."""
+READERS: Final = (CallerRole.GUEST, *USERS)
+"""Those who have an order: users, and guests, who have one each."""
 ANYBODY: Final = (CallerRole.ANONYMOUS, *USERS)
 """Users, signed in or not."""
 _DECLARED: Final = "__permissions__"

@@ -370,6 +370,18 @@ class Settings(BaseSettings):
         default=1_000, ge=1, description="Units that the unpaid orders of one customer may hold together."
     )
 
+    guest_checkout: bool = Field(
+        default=False,
+        description="Take orders with an e-mail address and no account. Strangers can then hold stock, within the "
+        "limits for guests, and have one mail sent to an address; decision 26.",
+    )
+    max_guest_orders: int = Field(
+        default=3, ge=1, description="Unpaid orders that one address of guests may have; the next one is refused."
+    )
+    max_guest_units: int = Field(
+        default=50, ge=1, description="Units that the unpaid orders of one address of guests may hold together."
+    )
+
     # -- Kafka ------------------------------------------------------------------------------------------------------
     kafka_bootstrap: Hosts = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,…].")
     kafka_security_protocol: str = Field(
@@ -468,6 +480,12 @@ class Settings(BaseSettings):
         description="Page of the shop that takes the links of mails about accounts: they are this with "
         "#confirm-email=TOKEN, #change-email=TOKEN or #reset-password=TOKEN behind it. A mail shows the token alone "
         "when not set.",
+    )
+    order_page: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s#]+$",
+        description="Page of the shop that takes the links by which guests follow their orders: they are this with "
+        "#order=TOKEN behind it. A mail shows the token alone when not set.",
     )
     mail_sender: str = Field(default="Ordersaga <orders@example.test>", description="From header of every mail.")
 

@@ -16,7 +16,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -37,7 +37,7 @@ from runtime.settings import SettingsError
 ISSUER: Final = "ordersaga"
 _ALGORITHM: Final = "EdDSA"
 _KNOWN_TOKENS: Final = 10_000
-_TOKEN_ROLES: Final = tuple(CallerRole(role) for role in Role)
+_TOKEN_ROLES: Final = (CallerRole.GUEST, *(CallerRole(role) for role in Role))
 
 
 class InvalidToken(Exception):
@@ -72,10 +72,15 @@ class TokenSigner:
         self._key_id = key_id(self._key.public_key())
         self._ttl = ttl
 
-    def sign(self, caller: Caller) -> SignedToken:
-        """A token for somebody with an account; each has an id (`jti`) of its own."""
+    def sign(self, caller: Caller, *, ttl: float | None = None) -> SignedToken:
+        """A token for a user, or for a guest and their order (`order`); each has an id (`jti`) of its own.
+
+        Args:
+            caller: whom it is for.
+            ttl: seconds, in place of the usual life.
+        """
         issued_at = int(time.time())
-        expires_at = issued_at + math.ceil(self._ttl)
+        expires_at = issued_at + math.ceil(self._ttl if ttl is None else ttl)
         claims = {
             "iss": ISSUER,
             "sub": caller.id,
@@ -84,6 +89,7 @@ class TokenSigner:
             "exp": expires_at,
             "jti": new_id(),
             **({"sid": caller.session} if caller.session else {}),
+            **({"order": caller.order_id} if caller.order_id else {}),
         }
         text = jwt.encode(claims, self._key, algorithm=_ALGORITHM, headers={"kid": self._key_id})
         return SignedToken(text, datetime.fromtimestamp(expires_at, UTC))
@@ -149,10 +155,20 @@ class TokenVerifier:
         # RecursionError: a header of brackets inside brackets is parsed before any signature is looked at
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise InvalidToken("the token is malformed") from None
-        role, user_id, session = claims["role"], claims["sub"], claims.get("sid", "")
-        if role not in _TOKEN_ROLES or not is_id(user_id) or not isinstance(session, str):
+        caller = _caller_of(claims, token)
+        if caller is None:
             raise InvalidToken("the token is malformed")
-        return float(claims["exp"]), Caller(CallerRole(role), user_id, token, session)
+        return float(claims["exp"]), caller
+
+
+def _caller_of(claims: Mapping[str, Any], token: str) -> Caller | None:
+    """Whom the claims are about: a user, or a guest with an order; None where they are about nobody."""
+    role, user_id, session, order_id = claims["role"], claims["sub"], claims.get("sid", ""), claims.get("order", "")
+    if role not in _TOKEN_ROLES or not is_id(user_id) or not isinstance(session, str) or not isinstance(order_id, str):
+        return None
+    if is_id(order_id) if role == CallerRole.GUEST else not order_id:
+        return Caller(CallerRole(role), user_id, token, session, order_id)
+    return None
 
 
 def key_id(key: Ed25519PublicKey) -> str:

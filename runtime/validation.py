@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from domain.emails import MAX_EMAIL, is_email
 from domain.ids import is_id
 from domain.money import EXPONENTS, MAX_AMOUNT
+from domain.names import holds_address
 from domain.order_numbers import is_written_as_number
 from domain.orders import MAX_LINES, MAX_QUANTITY, OrderLine
 from domain.texts import PLAIN_LINE_RULE, PLAIN_LINES_RULE, is_plain_line, is_plain_lines
@@ -61,6 +63,18 @@ class Violations:
             self.add(field, f"must have {shortest} to {longest} characters")
         elif value and not is_plain_lines(value):
             self.add(field, f"must be text {PLAIN_LINES_RULE}")
+
+    def check_name(self, field: str, value: str, *, longest: int) -> None:
+        """What somebody says that they are called, see `domain.names`: a line that is seen, and no link."""
+        self.check_plain_line(field, value, longest=longest)
+        if holds_address(value):
+            self.add(field, "must hold no web or e-mail address; put a space behind a full stop")
+
+    def check_email(self, field: str, value: str) -> None:
+        """An address that mails can go to."""
+        self.check_text(field, value, longest=MAX_EMAIL)
+        if not is_email(value):
+            self.add(field, "must be an e-mail address, for example customer@example.test")
 
     def check_range(self, field: str, value: int, *, smallest: int, largest: int) -> None:
         """A whole number within bounds."""

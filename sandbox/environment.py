@@ -82,6 +82,7 @@ def stack_settings(
         shutdown_grace=SHUTDOWN_GRACE,
         gateway_host=HOST,
         gateway_port=ports.gateway,
+        guest_checkout=True,
         rate_limits=ours.rate_limits or widened(LIMITS_FACTOR),
         jwt_private_key=SecretStr(credentials.jwt_private_key),
         jwt_public_keys=credentials.jwt_public_keys,

@@ -14,7 +14,7 @@ from api.client_address import subscriber_of
 from api.limits.rules import limit_of_account, limit_of_address
 from domain.rate_limits import Limit
 from runtime.limits.limiter import Limiter, LimitExceeded, Standing
-from runtime.limits.logins import KNOWN_FOR, owner_key, permits_of_login
+from runtime.limits.logins import KNOWN_FOR, account_of, owner_key, permits_of_login
 
 _STANDINGS: Final = "rate_limits"
 
@@ -49,6 +49,24 @@ async def within_login_limits(connection: ASGIConnection[Any, Any, Any, State], 
     """
     for permit in permits_of_login(email, subscriber_of(connection.scope)):
         await _take(connection, permit.limit, *permit.whose, unless_exempt=permit.unless_exempt)
+
+
+async def within_guest_order_limits(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
+    """The e-mail address, which may be somebody else's, gets no more mails about orders than it may.
+
+    Raises:
+        LimitExceeded: it would.
+    """
+    await _take(connection, Limit.GUEST_ORDERS_FOR, account_of(email))
+
+
+async def within_guest_link_limits(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:
+    """The e-mail address, which may be somebody else's, gets no more links than it may.
+
+    Raises:
+        LimitExceeded: it would.
+    """
+    await _take(connection, Limit.GUEST_LINKS_FOR, account_of(email))
 
 
 async def note_login(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:

@@ -12,6 +12,8 @@ from domain.rate_limits import Limit
 _BY_ADDRESS: Final[Mapping[str, Limit]] = {
     "registerUser": Limit.SIGN_UPS,
     "createToken": Limit.LOGINS,
+    "placeGuestOrder": Limit.GUEST_ORDERS,
+    "requestGuestLink": Limit.GUEST_LINKS,
     "refreshToken": Limit.REFRESHES,
     "logOut": Limit.REFRESHES,
     "receiveStripeEvent": Limit.WEBHOOKS,

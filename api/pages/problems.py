@@ -169,6 +169,18 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Nobody would be left who may administer the shop. Nothing was changed.",
         "Make somebody else an admin first.",
     ),
+    "guest-checkout-off": (
+        "The shop takes no orders without an account. Nothing was ordered.",
+        "Open an account, or log in, and order there. Who runs the shop: `ORDERSAGA_GUEST_CHECKOUT` lets guests order.",
+    ),
+    "order-still-open": (
+        "Name and address of an order are needed until it has ended. Nothing was erased.",
+        "Cancel the order, or wait until it is paid or has expired.",
+    ),
+    "order-has-no-guest": (
+        "The order was placed by an account, or an account has adopted it. Nothing was erased.",
+        "Erase the account.",
+    ),
     "order-not-cancellable": (
         "The order has failed, or was paid; it stays as it is.",
         "Read the order. A paid one can be refunded, by the shop.",

@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.routes import (
     accounts,
+    guests,
     inventory,
     notifications,
     orders,
@@ -51,6 +52,9 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     orders.get_order,
     orders.list_orders,
     orders.get_timeline,
+    guests.place_guest_order,
+    guests.request_guest_link,
+    guests.erase_guest,
     refunds.refund_order,
     refunds.list_refunds,
     payments.get_payment,

@@ -131,6 +131,7 @@ class Order(Struct, frozen=True, kw_only=True):
     `number` is what people call it: whoever reads it out may leave the hyphen out, and take O for 0, I or L for 1.
     `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
     `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
+    `guest_email` is the address of whoever placed it without an account; null where an account has it.
     `metadata` is what came with it from the shop, which nothing of ours reads.
     `payment_status` is where its payment stands, null before there is one. While the order is PENDING, until
     `payment_deadline`, `customer_action` says whether it waits for its customer to pay, or to confirm the payment with
@@ -149,6 +150,7 @@ class Order(Struct, frozen=True, kw_only=True):
     refunded: int
     items: list[Item]
     shipping_address: Address
+    guest_email: str | None
     metadata: dict[str, str]
     created_at: datetime
     payment_deadline: datetime | None

@@ -15,7 +15,12 @@ from typing import Final
 from domain.rate_limits import Limit, Rate, available, take
 
 _KEY_BYTES: Final = 16
-_EXACT: Final = frozenset({Limit.SIGN_UPS, Limit.LOGINS, Limit.LOGINS_HERE, Limit.LOGINS_ELSEWHERE})
+_EXACT: Final = frozenset(
+    {
+        *(Limit.SIGN_UPS, Limit.LOGINS, Limit.LOGINS_HERE, Limit.LOGINS_ELSEWHERE),
+        *(Limit.GUEST_ORDERS, Limit.GUEST_ORDERS_FOR, Limit.GUEST_LINKS, Limit.GUEST_LINKS_FOR),
+    }
+)
 """Limits that are held to the last permit: each one is asked for."""
 _OWN_SHARE: Final = 10
 """Of the other limits each gateway gives out a tenth by itself, so that whoever asks seldom costs no call."""

@@ -31,7 +31,7 @@ def permits_of_login(email: str, here: str) -> Sequence[Permit]:
         email: the account that is tried.
         here: whom the attempt counts for, see `runtime.client_address.subscriber`.
     """
-    account = _account(email)
+    account = account_of(email)
     return (
         Permit(Limit.LOGINS_HERE, (account, here)),
         Permit(Limit.LOGINS_ELSEWHERE, (account,), unless_exempt=owner_key(email, here)),
@@ -40,7 +40,7 @@ def permits_of_login(email: str, here: str) -> Sequence[Permit]:
 
 def owner_key(email: str, here: str) -> bytes:
     """The exemption of whoever has logged in from there."""
-    return bucket_key(Limit.LOGINS_ELSEWHERE, _account(email), here)
+    return bucket_key(Limit.LOGINS_ELSEWHERE, account_of(email), here)
 
 
 def _account(email: str) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from domain.events import CONSUMED
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.backoff import Backoff
@@ -104,12 +105,13 @@ async def bootstrap(
             uses["smtp"] = seldom(smtp.find_problem, interval=LOOK_AGAIN)
         if directory is None:
             channels = await stack.enter_async_context(
-                open_channels(settings, Part.NOTIFICATION, Part.USER, Part.PRODUCT)
+                open_channels(settings, Part.NOTIFICATION, Part.USER, Part.PRODUCT, Part.ORDER)
             )
             uses |= {part.value: serving(channel) for part, channel in channels.items()}
             directory = Directory(
                 users=UserServiceStub(channels[Part.USER]),
                 products=ProductServiceStub(channels[Part.PRODUCT]),
+                orders=OrderServiceStub(channels[Part.ORDER]),
                 deadline=settings.grpc_deadline,
             )
         notifications = NotificationService(
@@ -118,6 +120,7 @@ async def bootstrap(
             mail=mail,
             sms=sms,
             account_page=settings.account_page,
+            order_page=settings.order_page,
             withholds=settings.require_confirmed_email,
         )
         sender = DueWorker(

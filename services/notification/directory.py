@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from domain.refusals import Refusal
+from ordersaga.order.v1.order_pb2 import GetGuestRequest
+from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.product.v1.product_pb2 import GetProductRequest
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub
 from ordersaga.user.v1.user_pb2 import GetReplacedEmailRequest, GetUserRequest, IssueLinkRequest
@@ -42,6 +44,18 @@ class MailedLink:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """Whom a mail about a guest's order goes to.
+
+    Attributes:
+        token: for the mail's link to the order; empty where there is to be none.
+    """
+
+    recipient: Recipient
+    token: str = field(default="", repr=False)
+
+
 class Directory:
     """Looks up people, and products of orders that ended before they were priced: others have the names themselves.
 
@@ -54,11 +68,13 @@ class Directory:
         *,
         users: UserServiceStub,
         products: ProductServiceStub,
+        orders: OrderServiceStub,
         deadline: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._users = users
         self._products = products
+        self._orders = orders
         self._deadline = deadline
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._names = RecentNames(clock=clock)
@@ -87,6 +103,25 @@ class Directory:
             recipient=Recipient(name=answer.user.name, address=answer.user.email),
             email_confirmed=answer.user.email_confirmed,
         )
+
+    async def guest(self, order_id: str) -> Guest:
+        """Who placed an order as a guest, or the account that it has become since.
+
+        Raises:
+            MessageNotNeeded: they were erased.
+            RecipientUnknown: there is no such order, or no such account.
+            ServiceUnavailable: the order or the user service is away.
+        """
+        request = GetGuestRequest(order_id=order_id)
+        try:
+            answer = await call(self._orders.GetGuest, request, caller=SERVICE, deadline=self._deadline)
+        except CallRefused as refused:
+            raise RecipientUnknown(refused.refusal) from None
+        if answer.user_id:
+            return Guest(recipient=await self.recipient(answer.user_id))
+        if not answer.email:
+            raise MessageNotNeeded("the guest was erased")
+        return Guest(recipient=Recipient(name=answer.name, address=answer.email), token=answer.token)
 
     async def issue_link(self, link_id: str) -> MailedLink:
         """A token for a link, which only the mail that is being written may hold, and where that mail goes.

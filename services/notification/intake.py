@@ -26,6 +26,7 @@ from services.notification.model import (
     AccountEvent,
     OrderEvent,
     Template,
+    concerns_guest,
     parse_account_event,
     parse_order_event,
 )
@@ -109,6 +110,8 @@ def to_order_event(record: ConsumerRecord) -> OrderEvent | None:
         raise Unprocessable(violation)
     if template is Template.ORDER_PLACED and not data.total:
         return None  # there is nothing to pay: the receipt follows at once
+    if data.is_guest and not concerns_guest(template, data):
+        return None
     return OrderEvent(id=headers.id, seq=headers.seq, template=template, data=data, text=text)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from domain.events import NOTIFICATION_EVENTS
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.notification_events_pb2 import NotificationChanged
+from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from ordersaga.notification.v1 import dead_letters_pb2 as letters_pb
 from ordersaga.notification.v1 import notification_pb2 as pb
 from runtime.cloudevents import EVENT_HEADERS
@@ -46,6 +47,11 @@ def to_notification(notification_id: str, message: WrittenMessage, status: Notif
     """A notification on the wire."""
     statuses = enum_mapping(NotificationStatus, pb.NotificationStatus.DESCRIPTOR)
     return to_proto(pb.Notification, message, id=notification_id, status=statuses.to_proto(status))
+
+
+def to_guest_order(request: pb.SendGuestLinkRequest, *, at: datetime) -> OrderTransitioned:
+    """What a mail with a guest's link says of their order."""
+    return to_proto(OrderTransitioned, request, is_guest=True, at=to_timestamp(at))
 
 
 def to_place(place: letters_pb.RecordPlace) -> Place:

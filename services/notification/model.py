@@ -13,7 +13,7 @@ from typing import Final
 from google.protobuf.json_format import Parse
 
 from domain.notifications import Channel, NotificationStatus
-from domain.orders import REFUND_FAILED_EVENT, REFUNDED_EVENT
+from domain.orders import REFUND_FAILED_EVENT, REFUNDED_EVENT, CancelledBy, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from ordersaga.events.v1.user_events_pb2 import UserChanged
 
@@ -27,6 +27,7 @@ class Template(StrEnum):
     ORDER_CANCELLED = "order_cancelled"
     ORDER_REFUNDED = "order_refunded"
     ORDER_REFUND_FAILED = "order_refund_failed"
+    ORDER_LINK = "order_link"
     CONFIRM_EMAIL = "confirm_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105  # a mail, no password
     CHANGE_EMAIL = "change_email"
@@ -60,6 +61,28 @@ TEMPLATE_OF: Final[Mapping[str, Template]] = {
     REFUND_FAILED_EVENT: Template.ORDER_REFUND_FAILED,
 }
 """The event types that a customer gets a mail about, one per event. Of the others, such as order.received, none."""
+_MONEY_HAD_COME: Final = frozenset({Reason.STOCK_LOST, Reason.PAYMENT_MISMATCH})
+_BY_STAFF: Final = frozenset({CancelledBy.SUPPORT, CancelledBy.ADMIN, CancelledBy.OPERATOR})
+
+
+def concerns_guest(template: Template, order: OrderTransitioned) -> bool:
+    """Whether a guest gets the mail.
+
+    Anybody may order in anybody's name. So until somebody has paid, an address gets one mail about an order, which has
+    its link, and none about an end that whoever placed it can bring about.
+    """
+    match template:
+        case Template.ORDER_FAILED:
+            return order.reason in _MONEY_HAD_COME
+        case Template.ORDER_CANCELLED:
+            return order.reason in _BY_STAFF
+        case _:
+            return True
+
+
+def is_first_to_guest(template: Template, order: OrderTransitioned) -> bool:
+    """Whether the mail goes to an address of which nobody knows that it is the guest's: nothing was paid before it."""
+    return template is Template.ORDER_PLACED or (template is Template.ORDER_PAID and not order.total)
 
 
 ACCOUNT_TEMPLATE_OF: Final[Mapping[str, Template]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +13,7 @@ from domain.money import format_money
 from domain.orders import CancelledBy, OrderStatus, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.protos import from_timestamp
-from services.notification.model import Template
+from services.notification.model import Template, is_first_to_guest
 
 _REASONS: Final[Mapping[str, str]] = {
     Reason.PRODUCT_NOT_FOUND: "A product in your order is not in our shop.",
@@ -61,6 +61,7 @@ _SUBJECTS: Final = {
     Template.ORDER_CANCELLED: _text.from_string("Your order was cancelled"),
     Template.ORDER_REFUNDED: _text.from_string("Your refund: we have given {{ refund }} back to you"),
     Template.ORDER_REFUND_FAILED: _text.from_string("Your refund of {{ refund }} did not reach you"),
+    Template.ORDER_LINK: _text.from_string("The link to your order"),
     Template.CONFIRM_EMAIL: _text.from_string("Confirm your address"),
     Template.RESET_PASSWORD: _text.from_string("Choose a new password"),
     Template.CHANGE_EMAIL: _text.from_string("Confirm your new address"),
@@ -79,6 +80,25 @@ class RenderedMail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLink:
+    """By which a guest follows their order.
+
+    Attributes:
+        token: which opens the order.
+        page: the shop's page that the link leads to, which finds the token behind a #; without one the mail shows the
+            token itself.
+    """
+
+    token: str = field(repr=False)
+    page: str | None
+
+    @property
+    def url(self) -> str | None:
+        """The link."""
+        return None if self.page is None else f"{self.page}#order={self.token}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
     name: str
     quantity: int
@@ -87,9 +107,21 @@ class _Line:
 
 
 def render(
-    template: Template, event: OrderTransitioned, *, customer: str, product_names: Mapping[str, str]
+    template: Template,
+    event: OrderTransitioned,
+    *,
+    customer: str,
+    product_names: Mapping[str, str],
+    link: OrderLink | None = None,
 ) -> RenderedMail:
     """Write the mail. A product whose name is neither in the event nor in `product_names` appears with its id.
+
+    Args:
+        template: which mail.
+        event: what it is about.
+        customer: whom it greets; empty for nobody by name.
+        product_names: by their ids.
+        link: of a guest's order.
 
     Raises:
         jinja2.TemplateError: a template asks for what the event does not have; a defect.
@@ -108,6 +140,9 @@ def render(
             for line in event.lines
         ],
         "reason": _REASONS.get(event.reason, ""),
+        "may_be_strangers": event.is_guest and is_first_to_guest(template, event),
+        "url": None if link is None else link.url,
+        "token": "" if link is None else link.token,
         **_facts_that_may_miss(event),
     }
     return _render(template, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc.aio
@@ -30,9 +31,19 @@ from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.notification.bootstrap import NotificationComponents, bootstrap
-from services.notification.messages import to_dead_letter, to_listed, to_mail, to_notification, to_place, to_sms
+from services.notification.messages import (
+    to_dead_letter,
+    to_guest_order,
+    to_listed,
+    to_mail,
+    to_notification,
+    to_place,
+    to_sms,
+)
 from services.notification.model import WrittenMessage
 
+_MAX_ORDER_NUMBER: Final = 20
+"""Ours have 9 characters."""
 _MAX_TOPIC: Final = 249
 """Kafka's own limit."""
 
@@ -123,6 +134,17 @@ class NotificationServicer(NotificationServiceServicer):
             violations.check_plain_line("note", request.note, longest=MAX_ACTION_NOTE)
         await self._desk.dismiss(request.notification_id, note=request.note)
         return pb.DismissNotificationResponse()
+
+    @allow(Part.ORDER)
+    async def SendGuestLink(self, request: pb.SendGuestLinkRequest, context: Context) -> pb.SendGuestLinkResponse:
+        with Violations() as violations:
+            violations.check_id("request_id", request.request_id)
+            violations.check_id("order_id", request.order_id)
+            violations.check_id("user_id", request.user_id)
+            violations.check_text("order_number", request.order_number, longest=_MAX_ORDER_NUMBER)
+        await self._service.send_guest_link(request.request_id, to_guest_order(request, at=datetime.now(UTC)))
+        self._sender.wake()
+        return pb.SendGuestLinkResponse()
 
     @allow(Part.USER)
     async def EraseUser(self, request: pb.EraseUserRequest, context: Context) -> pb.EraseUserResponse:

@@ -10,16 +10,18 @@ from functools import partial
 from typing import Final
 
 import structlog
+from google.protobuf.json_format import MessageToJson
 
 from domain.ids import new_id
 from domain.notifications import Channel, NotificationStatus
+from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import Record
 from runtime.metrics import MESSAGES
 from runtime.protos import from_timestamp
 from runtime.refusal import Unavailable
-from services.notification.directory import Directory
+from services.notification.directory import Directory, Guest
 from services.notification.errors import (
     MessageDelayed,
     MessageNotNeeded,
@@ -37,8 +39,9 @@ from services.notification.model import (
     StoredNotification,
     Template,
     WrittenMessage,
+    is_first_to_guest,
 )
-from services.notification.rendering import render, render_account
+from services.notification.rendering import OrderLink, render, render_account
 from services.notification.repository import NotificationRepository, NumberTaken
 
 log = structlog.stdlib.get_logger(__name__)
@@ -63,6 +66,7 @@ class NotificationService:
         mail: takes mails.
         sms: takes SMS; without one there are none.
         account_page: the shop's page that takes the links of mails; without one a mail shows the link's token.
+        order_page: likewise of those by which guests follow their orders.
         withholds: whether mails about orders wait until the customer's address is confirmed.
     """
 
@@ -74,10 +78,12 @@ class NotificationService:
         mail: Messenger,
         sms: Messenger | None,
         account_page: str | None = None,
+        order_page: str | None = None,
         withholds: bool = True,
     ) -> None:
         self._database = database
         self._account_page = account_page
+        self._order_page = order_page
         self._withholds = withholds
         self._directory = directory
         self._messengers: Mapping[Channel, Messenger | None] = {Channel.EMAIL: mail, Channel.SMS: sms}
@@ -86,6 +92,14 @@ class NotificationService:
         """Let the event's mail be due, once however often the event comes; whether it is new."""
         async with self._database.autocommit() as connection:
             return await NotificationRepository(connection).receive(new_id(), event)
+
+    async def send_guest_link(self, request_id: str, order: OrderTransitioned) -> None:
+        """Let a mail be due to the guest who placed the order, with its link, once per request."""
+        text = MessageToJson(order, indent=None)
+        # 0: it waits for no other mail of the order
+        await self.receive(
+            OrderEvent(id=f"guest-link:{request_id}", seq=0, template=Template.ORDER_LINK, data=order, text=text)
+        )
 
     async def release(self, user_id: str) -> bool:
         """Let what waited for the user to confirm their address be sent; whether there is any."""
@@ -210,17 +224,39 @@ class NotificationService:
 
     async def _render(self, event: OrderEvent, *, since: datetime) -> Message:
         order = event.data
-        customer, names = await asyncio.gather(
-            self._directory.customer(order.user_id),
+        guest, names = await asyncio.gather(
+            self._find_guest(event) if order.is_guest else self._find_customer(order.user_id, since=since),
             self._directory.product_names(line.product_id for line in order.lines if not line.name),
         )
+        mail = render(
+            event.template,
+            order,
+            customer=guest.recipient.name,
+            product_names=names,
+            link=OrderLink(token=guest.token, page=self._order_page) if guest.token else None,
+        )
+        return Message(id=event.id, recipient=guest.recipient, subject=mail.subject, text=mail.text, html=mail.html)
+
+    async def _find_customer(self, user_id: str, *, since: datetime) -> Guest:
+        """Whom a mail goes to that waits since then; unless settings say otherwise, only a confirmed address.
+
+        Raises:
+            MessageNotNeeded: they never did.
+            _Unconfirmed: they have not yet.
+        """
+        customer = await self._directory.customer(user_id)
         if self._withholds and not customer.email_confirmed:
             if datetime.now(UTC) - since > WITHHELD_FOR:
                 raise MessageNotNeeded("the address was never confirmed")
             raise _Unconfirmed
-        recipient = customer.recipient
-        mail = render(event.template, order, customer=recipient.name, product_names=names)
-        return Message(id=event.id, recipient=recipient, subject=mail.subject, text=mail.text, html=mail.html)
+        return Guest(recipient=customer.recipient)
+
+    async def _find_guest(self, event: OrderEvent) -> Guest:
+        """As `Directory.guest`; without the name that came with an order which nobody has paid: it may be anybody's."""
+        guest = await self._directory.guest(event.data.order_id)
+        if event.template is Template.ORDER_LINK or is_first_to_guest(event.template, event.data):
+            return replace(guest, recipient=replace(guest.recipient, name=""))
+        return guest
 
     async def _withhold(self, claimed: Claimed[DueNotification]) -> bool:
         """Let it wait; nobody else becomes due by that. The longer it has waited, the seldomer it is looked at: the

@@ -40,6 +40,9 @@ from services.order.cancellation_repository import OPEN_REQUESTS
 from services.order.cancellation_service import CancellationService
 from services.order.customer_limits import CustomerLimits
 from services.order.erasure import Erasure
+from services.order.guests.model import GuestLinkRequest, GuestOrder
+from services.order.guests.repository import DUE_GUESTS, DUE_LINK_REQUESTS
+from services.order.guests.service import Guests
 from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
 from services.order.on_call import OrderOnCall
@@ -69,6 +72,10 @@ class OrderComponents:
         watcher: sees to it that nothing stands still without somebody called.
         repairs_itself: whether it starts lost sagas again.
         customer_limits: what a customer may have unpaid.
+        guests: people who order without an account.
+        guest_limits: what one address of guests may have unpaid; None where there are no guests.
+        guest_looks: finds out which orders of guests are an account's.
+        guest_links: has lost links mailed anew.
         longest_payment_window: that a customer may get, seconds.
         saga_starts: starts the sagas of orders that may have none.
         cancellation_requests: asks sagas again to cancel their orders.
@@ -88,6 +95,10 @@ class OrderComponents:
     watcher: DueWorker[DueLook]
     repairs_itself: bool
     customer_limits: CustomerLimits
+    guests: Guests
+    guest_limits: CustomerLimits | None
+    guest_looks: DueWorker[GuestOrder]
+    guest_links: DueWorker[GuestLinkRequest]
     longest_payment_window: int
     saga_starts: DueWorker[AcceptedOrder]
     cancellation_requests: DueWorker[OpenCancellationRequest]
@@ -163,6 +174,16 @@ def _components(
 
     saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
     cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
+    guests = Guests(
+        database,
+        orders,
+        peers,
+        clock=clock,
+        on_look_due=lambda: guest_looks.wake(),
+        on_link_due=lambda: guest_links.wake(),
+    )
+    guest_looks = worker("guest_looks", DUE_GUESTS, guests.process_look)
+    guest_links = worker("guest_links", DUE_LINK_REQUESTS, guests.process_link_request)
     looks = _looks(settings, database, client, workflows, peers, attention, desk, on_call, clock)
     watch = watcher(
         database,
@@ -183,11 +204,20 @@ def _components(
         watcher=watch,
         repairs_itself=settings.repair_automatically,
         customer_limits=CustomerLimits(orders=settings.max_open_orders, units=settings.max_held_units),
+        guests=guests,
+        guest_limits=CustomerLimits(orders=settings.max_guest_orders, units=settings.max_guest_units)
+        if settings.guest_checkout
+        else None,
+        guest_looks=guest_looks,
+        guest_links=guest_links,
         longest_payment_window=settings.max_payment_window,
         saga_starts=saga_starts,
         cancellation_requests=cancellation_requests,
         listener=listener,
-        background=(listener.run, saga_starts.run, cancellation_requests.run, watch.run, pruning(database)),
+        background=(
+            *(listener.run, saga_starts.run, cancellation_requests.run, watch.run),
+            *(guest_looks.run, guest_links.run, pruning(database)),
+        ),
         checks=Checks(
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
             uses={"temporal": partial(find_temporal_problem, client)},
@@ -196,7 +226,13 @@ def _components(
             *database_measurements(
                 "order",
                 database,
-                due={saga_starts.name: UNSTARTED, cancellation_requests.name: OPEN_REQUESTS, watch.name: DUE_LOOKS},
+                due={
+                    saga_starts.name: UNSTARTED,
+                    cancellation_requests.name: OPEN_REQUESTS,
+                    watch.name: DUE_LOOKS,
+                    guest_looks.name: DUE_GUESTS,
+                    guest_links.name: DUE_LINK_REQUESTS,
+                },
                 reads=[read_open_orders, read_attention],
             ),
             task_queue_measurement(client, settings.temporal_task_queue),

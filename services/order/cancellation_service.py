@@ -26,6 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 CANCEL_ROUTE: Final = "POST /v1/orders/{id}/cancel"
 _CANCELLED_BY: Final = {
+    CallerRole.GUEST: CancelledBy.CUSTOMER,
     CallerRole.CUSTOMER: CancelledBy.CUSTOMER,
     CallerRole.SUPPORT: CancelledBy.SUPPORT,
     CallerRole.ADMIN: CancelledBy.ADMIN,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, LiteralString
+
+import structlog
 
 from runtime.database import Connection, Database
+from services.order.errors import OrderHasNoGuest, OrderNotFound, OrderStillOpen
+
+log = structlog.stdlib.get_logger(__name__)
 
 _AT_A_TIME: Final = 1_000
 # All but the country, which says nothing about a person, and by which taxes are reckoned.
-_ERASE: Final = """
-    WITH found AS (
-        SELECT id FROM orders
-         WHERE user_id = %(user_id)s AND status NOT IN ('RECEIVED', 'PENDING') AND shipping_address->>'name' <> ''
-         LIMIT %(most)s
-           FOR UPDATE
-    ),
+_FORGET: Final[LiteralString] = """
     erased AS (
         UPDATE orders
            SET payment_method = NULL,
@@ -28,10 +27,37 @@ _ERASE: Final = """
     notes AS (
         UPDATE cancellation_requests SET note = '' WHERE order_id IN (SELECT id FROM found)
     )
+"""
+"""What is forgotten of the orders `found`."""
+_ERASE: Final = f"""
+    WITH found AS (
+        SELECT id FROM orders
+         WHERE user_id = %(user_id)s AND status NOT IN ('RECEIVED', 'PENDING') AND shipping_address->>'name' <> ''
+         LIMIT %(most)s
+           FOR UPDATE
+    ),
+    {_FORGET}
     SELECT (SELECT count(*) FROM erased) = %(most)s AS more,
            (SELECT count(*) FROM orders
              WHERE user_id = %(user_id)s AND status IN ('RECEIVED', 'PENDING')) AS open_orders
-"""
+"""  # noqa: S608 - put together from constants
+_ERASE_GUEST: Final = f"""
+    WITH found AS (
+        SELECT id FROM orders JOIN guests ON order_id = id
+         WHERE id = %(order_id)s AND status NOT IN ('RECEIVED', 'PENDING') AND adopted_at IS NULL
+           FOR UPDATE
+    ),
+    guest AS (
+        UPDATE guests
+           SET email = NULL, name = '', erased_at = coalesce(erased_at, now()),
+               erased_by = coalesce(erased_by, %(erased_by)s)
+         WHERE order_id IN (SELECT id FROM found)
+    ),
+    {_FORGET}
+    SELECT EXISTS (SELECT FROM guests WHERE order_id = id AND adopted_at IS NULL) AS is_guest,
+           EXISTS (SELECT FROM found) AS is_erased
+      FROM orders WHERE id = %(order_id)s
+"""  # noqa: S608 - put together from constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +66,12 @@ class Erased:
 
     more: bool
     open_orders: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ErasedGuest:
+    is_guest: bool
+    is_erased: bool
 
 
 class Erasure:
@@ -52,6 +84,22 @@ class Erasure:
         """Forget who ordered in orders that have ended; open ones need it still."""
         async with self._database.autocommit() as connection:
             return await _erase(connection, user_id)
+
+    async def erase_guest(self, order_id: str, *, actor: str) -> None:
+        """Forget who placed an order as a guest, once it has ended; a repeat changes nothing.
+
+        Raises:
+            OrderNotFound: there is no such order.
+            OrderStillOpen: it has not ended.
+            OrderHasNoGuest: it is an account's, or has become one's.
+        """
+        async with self._database.autocommit() as connection:
+            erased = await connection.fetch_one(_ErasedGuest, _ERASE_GUEST, order_id=order_id, erased_by=actor)
+        if erased is None:
+            raise OrderNotFound(order_id)
+        if not erased.is_erased:
+            raise OrderStillOpen(order_id) if erased.is_guest else OrderHasNoGuest(order_id)
+        log.info("order.guest_erased", order_id=order_id, actor=actor)
 
 
 async def _erase(connection: Connection, user_id: str) -> Erased:

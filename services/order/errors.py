@@ -34,6 +34,34 @@ class PaymentWindowTooLong(Refused):
         )
 
 
+class GuestCheckoutOff(Refused):
+    """The shop wants accounts."""
+
+    refusal = Refusal.GUEST_CHECKOUT_OFF
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+    def __init__(self) -> None:
+        super().__init__("orders need an account here; open one, or log in")
+
+
+class OrderStillOpen(Refused):
+    """What is to be erased is needed until the order has ended."""
+
+    refusal = Refusal.ORDER_STILL_OPEN
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has not ended yet; cancel it, or wait until it is paid", order_id=order_id)
+
+
+class OrderHasNoGuest(Refused):
+    """An account has the order."""
+
+    refusal = Refusal.ORDER_HAS_NO_GUEST
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} belongs to an account; erase that one", order_id=order_id)
+
+
 class OrderNotCancellable(Refused):
     """The order ended otherwise, or has been paid."""
 

@@ -7,7 +7,7 @@ from domain.orders import OrderLine, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.protos import enum_mapping, from_proto
 from services.order.lists import OrderFilter
-from services.order.model import Mark, NewOrder, Pricing, RefundUpdate
+from services.order.model import Guest, Mark, NewOrder, Pricing, RefundUpdate
 
 
 def to_status(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
@@ -16,10 +16,22 @@ def to_status(status: pb.OrderStatus.ValueType) -> OrderStatus | None:
 
 
 def to_new_order(
-    request: pb.CreateOrderRequest, *, user_id: str, lines: list[OrderLine], payment_window_seconds: int
+    request: pb.CreateOrderRequest,
+    *,
+    user_id: str,
+    lines: list[OrderLine],
+    payment_window_seconds: int,
+    guest: Guest | None = None,
 ) -> NewOrder:
-    """A checked request as a new order of `user_id`."""
-    return from_proto(NewOrder, request, user_id=user_id, lines=lines, payment_window_seconds=payment_window_seconds)
+    """A checked request as a new order of `user_id`, which stands for the guest if there is one."""
+    return from_proto(
+        NewOrder,
+        request,
+        user_id=user_id,
+        lines=lines,
+        payment_window_seconds=payment_window_seconds,
+        guest=guest,
+    )
 
 
 def to_filter(request: pb.ListOrdersRequest, *, before: str | None) -> OrderFilter:

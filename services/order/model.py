@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid5
 
 from sqlmodel import Field
 
+from domain.emails import normal_email
 from domain.orders import OrderLine, OrderStatus, PricedLine, refunded_status
 from domain.saga import OrderInput, SagaPolicy
 from runtime.idempotency import IdempotentRequest
@@ -21,6 +24,9 @@ from services.order.tables import (
     VersionColumns,
 )
 
+_GUESTS: Final = UUID("2b1a9d0c-7c57-5f0e-8d3e-51c2f2a0b6d7")
+"""Namespace (RFC 9562) of the ids that stand for addresses of guests."""
+
 
 class Address(Value):
     """A postal address."""
@@ -33,6 +39,18 @@ class Address(Value):
     """Not there in what was kept before addresses had one."""
     postal_code: str
     country: str
+
+
+class Guest(Value):
+    """Somebody who orders without an account."""
+
+    email: str
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """A UUID that stands for the address where idempotency keys are kept, and limits are counted."""
+        return str(uuid5(_GUESTS, normal_email(self.email)))
 
 
 class OrderRequest(Value, RequestColumns):
@@ -71,6 +89,13 @@ class NewOrder(OrderRequest):
 
     shipping_address: Address
     shop_metadata: dict[str, str] = Field(default_factory=dict)
+    guest: Guest | None = None
+    """Who places it; `user_id` then stands for them, and is no account's."""
+
+    @property
+    def placed_by(self) -> str:
+        """A UUID of who places it: an account, or an address of a guest, whose orders have nothing else in common."""
+        return self.user_id if self.guest is None else self.guest.key
 
     @property
     def content(self) -> dict[str, object]:
@@ -78,7 +103,8 @@ class NewOrder(OrderRequest):
 
         As it was when the first keys were stored: sorted lines, and nothing of what came later where that is not used.
         """
-        content = self.model_dump(exclude=None if self.shop_metadata else {"shop_metadata"})
+        unused = {"shop_metadata"} if not self.shop_metadata else set()
+        content = self.model_dump(exclude=unused | ({"guest"} if self.guest is None else {"user_id"}))
         if not self.shipping_address.region:
             del content["shipping_address"]["region"]
         return {**content, "lines": sorted(content["lines"], key=lambda line: line["product_id"])}
@@ -129,6 +155,10 @@ class Order(Value, OrderColumns):
     items: list[OrderItem]
     shipping_address: Address
     shop_metadata: dict[str, str]
+    is_guest: bool
+    """Whether it is nobody's account's."""
+    guest_email: str | None
+    """The guest's, until they are erased."""
     transitions: list[Transition]
 
     @property
@@ -181,6 +211,8 @@ class OrderState(Value, OrderColumns, VersionColumns):
     """Where an order stands, as a mark finds or leaves it."""
 
     items: list[OrderItem]
+    is_guest: bool
+    """As in an `Order`."""
 
     def refund(self, change: int, *, at: datetime) -> OrderState:
         """Where a refund leaves a sold order; `change` in minor units, below zero when one was taken back."""

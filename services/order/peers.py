@@ -13,6 +13,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceS
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
 from runtime.identity import Part
 from runtime.protos import enum_mapping
@@ -20,7 +21,7 @@ from runtime.refusal import CallRefused
 from runtime.rpc_client import call, open_channels
 from runtime.settings import Settings
 
-_DEADLINE: Final = 5.0
+DEADLINE: Final = 5.0
 """Of a call, seconds."""
 
 
@@ -28,6 +29,7 @@ _DEADLINE: Final = 5.0
 class Peers:
     """Stubs of the other services; `on_call` asks each what stands still in its tables."""
 
+    users: UserServiceStub
     payments: PaymentServiceStub
     notifications: NotificationServiceStub
     on_call: Mapping[Part, OnCallServiceStub]
@@ -40,7 +42,7 @@ class Peers:
         """
         request = pb.CheckPaymentRequest(order_id=order_id, refresh=False)
         try:
-            answer = await call(self.payments.CheckPayment, request, caller=SERVICE, deadline=_DEADLINE)
+            answer = await call(self.payments.CheckPayment, request, caller=SERVICE, deadline=DEADLINE)
         except CallRefused as refused:
             if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
                 return False
@@ -59,6 +61,7 @@ async def open_peers(settings: Settings) -> AsyncIterator[Peers]:
     others = (Part.USER, Part.PRODUCT, Part.INVENTORY, Part.PAYMENT, Part.NOTIFICATION)
     async with open_channels(settings, Part.ORDER, *others) as channels:
         yield Peers(
+            users=UserServiceStub(channels[Part.USER]),
             payments=PaymentServiceStub(channels[Part.PAYMENT]),
             notifications=NotificationServiceStub(channels[Part.NOTIFICATION]),
             on_call={part: OnCallServiceStub(channel) for part, channel in channels.items()},

@@ -34,6 +34,12 @@ _ACCEPT: Final = with_events(f"""
         SELECT subject_id, product_id, quantity, position
           FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int, position int)
     ),
+    guest AS (
+        INSERT INTO guests (order_id, email, name, attempts, next_attempt_at, traceparent)
+        SELECT subject_id, %(guest_email)s::text, %(guest_name)s::text, 0, now() + %(start_after)s,
+               %(traceparent)s::text
+          FROM changed WHERE %(guest_email)s::text IS NOT NULL
+    ),
     transition AS (
         INSERT INTO order_transitions (order_id, seq, to_status, cause_id, at)
         SELECT subject_id, 1, 'RECEIVED', %(cause_id)s, %(at)s FROM changed
@@ -43,14 +49,19 @@ _ITEMS: Final[LiteralString] = f"""
     (SELECT json_agg({json_object(ItemColumns)} ORDER BY position, product_id)
        FROM order_items WHERE order_id = orders.id) AS items
 """  # noqa: S608 - put together from constants
+_IS_GUEST: Final[LiteralString] = """
+    EXISTS (SELECT FROM guests WHERE order_id = orders.id AND adopted_at IS NULL) AS is_guest
+"""
 _READ: Final = f"""
-    SELECT {columns(OrderColumns)}, shipping_address, shop_metadata, {_ITEMS},
+    SELECT {columns(OrderColumns)}, shipping_address, shop_metadata, {_ITEMS}, {_IS_GUEST},
+           (SELECT email FROM guests WHERE order_id = orders.id) AS guest_email,
            (SELECT json_agg({json_object(TransitionColumns)} ORDER BY seq)
               FROM order_transitions WHERE order_id = orders.id) AS transitions
       FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _STATE: Final = f"""
-    SELECT {columns(OrderColumns)}, {columns(VersionColumns)}, {_ITEMS} FROM orders WHERE id = %(order_id)s
+    SELECT {columns(OrderColumns)}, {columns(VersionColumns)}, {_ITEMS}, {_IS_GUEST}
+      FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _MOVE: Final = with_events(f"""
     changed AS (
@@ -84,6 +95,12 @@ def _request_of(order: LiteralString) -> LiteralString:
 
 _ACCEPTED: Final = f"SELECT {_request_of('orders')} FROM orders WHERE id = %(order_id)s"  # noqa: S608 - put together from constants
 
+GUEST_HOLDINGS: Final = """
+    SELECT count(*) AS orders, coalesce(sum(units), 0)::bigint AS units
+      FROM guests JOIN orders ON orders.id = guests.order_id
+           CROSS JOIN LATERAL (SELECT sum(quantity) AS units FROM order_items WHERE order_id = orders.id) AS held
+     WHERE lower(guests.email) = lower(%(email)s) AND orders.status IN ('RECEIVED', 'PENDING')
+"""
 HOLDINGS: Final = """
     SELECT count(*) AS orders, coalesce(sum(units), 0)::bigint AS units
       FROM orders CROSS JOIN LATERAL (
@@ -123,7 +140,9 @@ class OrderRepository:
             accepted = await self._connection.execute(
                 _ACCEPT,
                 **acceptance.request.claim(acceptance.order_id),
-                **new.model_dump(exclude={"lines", "shipping_address", "shop_metadata"}),
+                **new.model_dump(exclude={"lines", "shipping_address", "shop_metadata", "guest"}),
+                guest_email=None if new.guest is None else new.guest.email,
+                guest_name=None if new.guest is None else new.guest.name,
                 number=acceptance.number,
                 shipping_address=new.shipping_address.model_dump_json(),
                 shop_metadata=json.dumps(new.shop_metadata),
@@ -142,15 +161,18 @@ class OrderRepository:
             raise
         return accepted == 1
 
-    async def lock_customer(self, user_id: str) -> None:
-        """Let no other order of this customer come in until the end of the transaction."""
+    async def lock_customer(self, new: NewOrder) -> None:
+        """Let no other order of this customer, or of this guest's address, come in until the transaction ends."""
         await self._connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('customer:' || %(user_id)s, 0))", user_id=user_id
+            "SELECT pg_advisory_xact_lock(hashtextextended('customer:' || %(placed_by)s, 0))", placed_by=new.placed_by
         )
 
-    async def read_holdings(self, user_id: str) -> Holdings:
-        """What the unpaid orders of this customer come to."""
-        held = await self._connection.fetch_one(Holdings, HOLDINGS, user_id=user_id)
+    async def read_holdings(self, new: NewOrder) -> Holdings:
+        """What the unpaid orders of this customer, or of this guest's address, come to."""
+        if new.guest is None:
+            held = await self._connection.fetch_one(Holdings, HOLDINGS, user_id=new.user_id)
+        else:
+            held = await self._connection.fetch_one(Holdings, GUEST_HOLDINGS, email=new.guest.email)
         return held or Holdings(orders=0, units=0)
 
     async def find_id(self, number: str) -> str | None:

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc.aio
 
-from domain.limits import (
-    LONGEST_WAIT_SECONDS,
-    MAX_ADDRESS_LINE,
-    MAX_CAUSE_ID,
-    MAX_CITY,
-    MAX_IDEMPOTENCY_KEY,
-    MAX_METADATA_KEY,
-    MAX_METADATA_KEYS,
-    MAX_METADATA_VALUE,
-    MAX_NOTE,
-    MAX_PAGE_SIZE,
-    MAX_PAYMENT_METHOD,
-    MAX_POSTAL_CODE,
-    MAX_REASON,
-    MAX_RECIPIENT,
-    MAX_REGION,
-    MAX_SEARCH,
-)
+from domain.limits import MAX_CAUSE_ID, MAX_NOTE, MAX_PAGE_SIZE, MAX_REASON, MAX_SEARCH
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import is_written_as_number
-from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
+from domain.orders import OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
 from runtime.cursors import encode_cursor
 from runtime.identity import Part
 from runtime.on_call import on_call_service
-from runtime.permissions import USERS, allow
-from runtime.postal_addresses import COUNTRIES, find_address_faults
+from runtime.permissions import READERS, USERS, allow
 from runtime.process import Lifecycle
 from runtime.protos import to_proto
 from runtime.rpc_server import GrpcService, serve
@@ -43,7 +24,8 @@ from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.attention.server import AttentionRpcs
 from services.order.bootstrap import OrderComponents, bootstrap
-from services.order.errors import PaymentWindowTooLong
+from services.order.checks import check_idempotent, check_new_order, payment_window
+from services.order.guests.server import GuestRpcs
 from services.order.lists import OrderFilter
 from services.order.messages import to_closed, to_filter, to_new_order, to_pending, to_refund_update, to_status
 
@@ -53,7 +35,7 @@ _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class OrderServicer(AttentionRpcs, OrderServiceServicer):
+class OrderServicer(AttentionRpcs, GuestRpcs, OrderServiceServicer):
     """The order service over gRPC."""
 
     def __init__(self, components: OrderComponents) -> None:
@@ -64,29 +46,16 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         self._desk = components.desk
         self._repairs_itself = components.repairs_itself
         self._limits = components.customer_limits
+        self._guests = components.guests
+        self._guest_limits = components.guest_limits
         self._longest_window = components.longest_payment_window
 
     @allow(Part.GATEWAY, *USERS)
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
         caller = current_caller()
         with Violations() as violations:
-            lines = violations.check_lines("lines", request.lines)
-            _check_idempotent(violations, request)
-            violations.check_currency("currency", request.currency)
-            violations.check_plain_line(
-                "payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD
-            )
-            violations.check_amount("expected_total", request.expected_total)
-            if request.HasField("payment_window_seconds"):
-                violations.check_range(
-                    "payment_window_seconds",
-                    request.payment_window_seconds,
-                    smallest=1,
-                    largest=MAX_PAYMENT_WINDOW_SECONDS,
-                )
-            _check_address(violations, request.shipping_address)
-            _check_metadata(violations, request.shop_metadata)
-        window = self._payment_window(request)
+            lines = check_new_order(violations, request)
+        window = payment_window(request, longest=self._longest_window)
         created = await self._service.create(
             to_new_order(request, user_id=caller.id, lines=lines, payment_window_seconds=window),
             idempotency_key=request.idempotency_key,
@@ -95,7 +64,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         )
         return to_proto(pb.CreateOrderResponse, created)
 
-    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.GATEWAY, *READERS)
     @allow(Part.ORDER_WORKER)
     @allow(Part.OPERATOR)
     async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
@@ -116,13 +85,13 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
         )
 
-    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.GATEWAY, *READERS)
     @allow(Part.OPERATOR)
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
         caller = current_caller()
         with Violations() as violations:
             violations.check_order("order_id", request.order_id)
-            _check_idempotent(violations, request)
+            check_idempotent(violations, request)
             violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
         cancelled = await self._cancellations.cancel(
             request.order_id,
@@ -168,18 +137,6 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
                 violations.add("version", "must not be below zero")
         return to_proto(pb.MarkRefundedResponse, await self._service.mark_refunded(to_refund_update(request)))
 
-    def _payment_window(self, request: pb.CreateOrderRequest) -> int:
-        """Seconds that the customer gets to pay; the usual time unless the request says.
-
-        Raises:
-            PaymentWindowTooLong: nobody gets so many.
-        """
-        if not request.HasField("payment_window_seconds"):
-            return min(DEFAULT_PAYMENT_WINDOW_SECONDS, self._longest_window)
-        if request.payment_window_seconds > self._longest_window:
-            raise PaymentWindowTooLong(longest=self._longest_window)
-        return request.payment_window_seconds
-
 
 def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> OrderFilter:
     """What is wanted; a number that was mistyped is one that no order has."""
@@ -196,39 +153,9 @@ def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> Orde
     return to_filter(request, before=before)
 
 
-def _check_idempotent(violations: Violations, request: pb.CreateOrderRequest | pb.CancelOrderRequest) -> None:
-    violations.check_text("idempotency_key", request.idempotency_key, longest=MAX_IDEMPOTENCY_KEY)
-    violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_SECONDS * 1_000)
-
-
 def _check_cause(violations: Violations, order_id: str, cause_id: str) -> None:
     violations.check_id("order_id", order_id)
     violations.check_text("cause_id", cause_id, longest=MAX_CAUSE_ID)
-
-
-def _check_address(violations: Violations, address: pb.Address) -> None:
-    field = "shipping_address"
-    violations.check_plain_line(f"{field}.name", address.name, longest=MAX_RECIPIENT)
-    violations.check_plain_line(f"{field}.line1", address.line1, longest=MAX_ADDRESS_LINE)
-    violations.check_plain_line(f"{field}.line2", address.line2, shortest=0, longest=MAX_ADDRESS_LINE)
-    violations.check_plain_line(f"{field}.city", address.city, shortest=0, longest=MAX_CITY)
-    violations.check_plain_line(f"{field}.region", address.region, shortest=0, longest=MAX_REGION)
-    violations.check_plain_line(f"{field}.postal_code", address.postal_code, shortest=0, longest=MAX_POSTAL_CODE)
-    if address.country not in COUNTRIES:
-        violations.add(f"{field}.country", "must be an ISO 3166-1 alpha-2 code in capitals, for example DE")
-        return
-    for part, fault in find_address_faults(
-        country=address.country, city=address.city, region=address.region, postal_code=address.postal_code
-    ):
-        violations.add(f"{field}.{part}", fault)
-
-
-def _check_metadata(violations: Violations, metadata: Mapping[str, str]) -> None:
-    if len(metadata) > MAX_METADATA_KEYS:
-        violations.add("metadata", f"must have at most {MAX_METADATA_KEYS} keys")
-    for key, value in metadata.items():
-        violations.check_plain_line("metadata", key, longest=MAX_METADATA_KEY)
-        violations.check_plain_line(f"metadata.{key}", value, shortest=0, longest=MAX_METADATA_VALUE)
 
 
 def grpc_service(components: OrderComponents) -> GrpcService:

@@ -45,6 +45,7 @@ from services.order.sagas import Sagas
 log = structlog.stdlib.get_logger(__name__)
 
 CREATE_ROUTE: Final = "POST /v1/orders"
+CREATE_GUEST_ROUTE: Final = "POST /v1/guest-orders"
 ACCEPTED_CAUSE: Final = "accepted"
 START_AFTER: Final = timedelta(seconds=5)
 """An order this old in RECEIVED may have no saga: nearly all have left it by then, and each was started once."""
@@ -109,8 +110,8 @@ class OrderService:
         """
         request = IdempotentRequest.of(
             new.content,
-            user_id=new.user_id,
-            route=CREATE_ROUTE,
+            user_id=new.placed_by,
+            route=CREATE_ROUTE if new.guest is None else CREATE_GUEST_ROUTE,
             key=idempotency_key,
             wait=wait,
             at=self._clock(),
@@ -150,7 +151,7 @@ class OrderService:
             repository = OrderRepository(connection)
             order_id = reference if is_id(reference) else await _find_id(repository, reference)
             order = None if order_id is None else await repository.get(order_id)
-        if order is None or not caller.may_see(order.user_id):
+        if order is None or not caller.may_see(order.user_id, order_id=order.id):
             raise OrderNotFound(reference)
         return order
 
@@ -291,8 +292,8 @@ class OrderService:
         async with self._database.autocommit() if limits is None else self._database.transaction() as connection:
             repository, keys = OrderRepository(connection), IdempotencyKeys(connection)
             if limits is not None:
-                await repository.lock_customer(new.user_id)
-                excess = limits.find_excess(await repository.read_holdings(new.user_id), wanted=new.units)
+                await repository.lock_customer(new)
+                excess = limits.find_excess(await repository.read_holdings(new), wanted=new.units)
                 if excess is not None:
                     try:
                         return await keys.get_first(request)
@@ -319,6 +320,7 @@ def _received(new: NewOrder, acceptance: Acceptance) -> OrderState:
         seq=1,
         updated_at=acceptance.at,
         items=[OrderItem(product_id=line.product_id, quantity=line.quantity) for line in new.lines],
+        is_guest=new.guest is not None,
     )
 
 

@@ -20,7 +20,7 @@ _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0013"
+SCHEMA: Final = "0014"
 """Revision of the migrations that makes these tables."""
 
 
@@ -121,6 +121,46 @@ class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
 
     position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """Where the customer named it, from 0; all 0 in orders from before this was kept."""
+
+
+class GuestRow(Base, OfOrder, DueColumns, table=True):
+    """Who placed an order without an account.
+
+    It is due once for a look whether an account has the address, and again when one is confirmed: the account then
+    adopts the order. Of who was adopted or erased only that is left.
+    """
+
+    __tablename__ = "guests"
+    __table_args__ = (
+        CheckConstraint("email IS NULL OR num_nonnulls(adopted_at, erased_at) = 0", name="forgotten"),
+        Index("ix_guests_lower_email", text("lower(email)"), postgresql_where="email IS NOT NULL"),
+        Index("ix_guests_due", "next_attempt_at", postgresql_where="email IS NOT NULL AND looked_at IS NULL"),
+    )
+
+    email: str | None = Field(default=None, sa_type=Text)
+    """As it was given."""
+    name: str = Field(sa_type=Text)
+    looked_at: datetime | None = timestamp(default=None, nullable=True)
+    """When no account had the address."""
+    adopted_at: datetime | None = timestamp(default=None, nullable=True)
+    erased_at: datetime | None = timestamp(default=None, nullable=True)
+    erased_by: str | None = Field(default=None, sa_type=Text)
+    """Themselves, a member of staff or an operator, see `runtime.caller.Caller.actor`."""
+
+
+class GuestLinkRequestRow(Base, DueColumns, table=True):
+    """Somebody says that they have lost the link to their order; whether it is theirs is looked up later, so that the
+    answer takes the same time."""
+
+    __tablename__ = "guest_link_requests"
+    __table_args__ = (
+        Index("uq_guest_link_requests", "order_number", text("lower(email)"), unique=True),
+        Index("ix_guest_link_requests_due", "next_attempt_at"),
+    )
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    order_number: str = Field(sa_type=Text)
+    email: str = Field(sa_type=Text)
 
 
 class TransitionColumns(SQLModel):

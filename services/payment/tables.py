@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0010"
+SCHEMA: Final = "0011"
 """Revision of the migrations that makes these tables."""
 
 
@@ -49,6 +49,8 @@ class PaymentColumns(SQLModel):
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
     order_id: str = Field(sa_type=Uuid(as_uuid=False), unique=True)
     user_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    placed_by: str | None = Field(default=None, sa_type=Uuid(as_uuid=False))
+    """Whose it was before: of a guest's order that an account has adopted, whose saga still names the guest."""
     amount: int = Field(sa_type=BigInteger)
     currency: str = Field(sa_type=Text)
     payment_method: str | None = Field(default=None, sa_type=Text)

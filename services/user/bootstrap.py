@@ -26,6 +26,8 @@ from services.user.administration.service import Administration
 from services.user.erasure.others import Others, open_others
 from services.user.erasure.repository import DUE_ERASURES, ErasedPerson
 from services.user.erasure.service import Erasures
+from services.user.guests.repository import DUE_ADOPTIONS, ConfirmedAddress
+from services.user.guests.service import Guests
 from services.user.limits.service import PRUNE_INTERVAL, SharedLimits
 from services.user.links.repository import DUE_RESETS
 from services.user.links.service import AccountLinks
@@ -57,6 +59,7 @@ class UserComponents(Accounts):
     Attributes:
         resets: works on requests to reset passwords.
         erasing: has other services forget people.
+        adopting: has the order service look for what was ordered with confirmed addresses.
         background: what runs beside the server, each until cancelled.
     """
 
@@ -64,6 +67,8 @@ class UserComponents(Accounts):
     resets: DueWorker[str]
     erasures: Erasures
     erasing: DueWorker[ErasedPerson]
+    guests: Guests
+    adopting: DueWorker[ConfirmedAddress]
     background: Sequence[Callable[[], Awaitable[object]]]
     refresh_tokens: RefreshTokens
     sessions: Sessions
@@ -96,6 +101,7 @@ async def bootstrap(
         sessions = Sessions(accounts.database, token_life=timedelta(seconds=settings.access_token_ttl))
         links, resets = _wire_links(settings, accounts)
         erasures, erasing = _wire_erasures(settings, accounts, others)
+        guests, adopting = _wire_guests(settings, accounts, others, signer)
         limits = SharedLimits(accounts.database)
         yield UserComponents(
             database=accounts.database,
@@ -104,9 +110,12 @@ async def bootstrap(
             resets=resets,
             erasures=erasures,
             erasing=erasing,
+            guests=guests,
+            adopting=adopting,
             background=(
                 resets.run,
                 erasing.run,
+                adopting.run,
                 partial(repeat, limits.prune, interval=PRUNE_INTERVAL, name="limits.prune"),
                 pruning(accounts.database),
             ),
@@ -120,7 +129,9 @@ async def bootstrap(
             on_call=NothingOnCall(),
             checks=Checks(needs={"database": partial(accounts.database.find_problem, schema=SCHEMA)}),
             measurements=database_measurements(
-                "user", accounts.database, due={resets.name: DUE_RESETS, erasing.name: DUE_ERASURES}
+                "user",
+                accounts.database,
+                due={resets.name: DUE_RESETS, erasing.name: DUE_ERASURES, adopting.name: DUE_ADOPTIONS},
             ),
         )
 
@@ -182,3 +193,20 @@ def _wire_erasures(settings: Settings, accounts: Accounts, others: Others) -> tu
         grace=settings.shutdown_grace,
     )
     return erasures, erasing
+
+
+def _wire_guests(
+    settings: Settings, accounts: Accounts, others: Others, signer: TokenSigner
+) -> tuple[Guests, DueWorker[ConfirmedAddress]]:
+    guests = Guests(accounts.database, others, signer)
+    adopting = DueWorker(
+        "adoptions",
+        database=accounts.database,
+        table=DUE_ADOPTIONS,
+        process=guests.process_adoption,
+        concurrency=_AT_ONCE,
+        lease=_LEASE,
+        backoff=_BACKOFF,
+        grace=settings.shutdown_grace,
+    )
+    return guests, adopting

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from domain.emails import MAX_EMAIL, is_email
+from domain.emails import MAX_EMAIL
 from domain.limits import MAX_PASSWORD, MAX_REFRESH_TOKEN, MAX_USER_NAME, MIN_PASSWORD
-from domain.names import holds_address
 from runtime.validation import Violations
 from services.user.common_passwords import is_common
 from services.user.passwords import normalised
@@ -19,16 +18,9 @@ def check_account(*, email: str, password: str, name: str) -> None:
         InvalidArgument: naming each field that breaks a rule.
     """
     with Violations() as violations:
-        check_email(violations, "email", email)
+        violations.check_email("email", email)
         check_password(violations, "password", password)
-        _check_name(violations, name)
-
-
-def check_email(violations: Violations, field: str, email: str) -> None:
-    """An address that mails can go to."""
-    violations.check_text(field, email, longest=MAX_EMAIL)
-    if not is_email(email):
-        violations.add(field, "must be an e-mail address, for example customer@example.test")
+        violations.check_name("name", name, longest=MAX_USER_NAME)
 
 
 def check_password(violations: Violations, field: str, password: str) -> None:
@@ -59,9 +51,3 @@ def check_credentials(*, email: str, password: str) -> None:
     with Violations() as violations:
         violations.check_text("email", email, longest=MAX_EMAIL)
         violations.check_text("password", password, longest=MAX_PASSWORD)
-
-
-def _check_name(violations: Violations, name: str) -> None:
-    violations.check_plain_line("name", name, longest=MAX_USER_NAME)
-    if holds_address(name):
-        violations.add("name", "must hold no web or e-mail address; put a space behind a full stop")

@@ -157,14 +157,23 @@ class UserRepository:
         )
 
     async def confirm_email(self, user_id: str, *, email: str) -> bool:
-        """Let this be an account's address, and one whose mails are read; false when another account has it."""
+        """Let this be an account's address, and one whose mails are read; false when another account has it.
+
+        What was ordered with it as a guest is to become the account's.
+        """
         try:
             await self._connection.execute(
                 """
-                UPDATE users
-                   SET confirmed_at = CASE WHEN email = %(email)s THEN coalesce(confirmed_at, now()) ELSE now() END,
-                       email = %(email)s
-                 WHERE id = %(user_id)s
+                WITH confirmed AS (
+                    UPDATE users
+                       SET confirmed_at = CASE WHEN email = %(email)s THEN coalesce(confirmed_at, now()) ELSE now() END,
+                           email = %(email)s
+                     WHERE id = %(user_id)s
+                    RETURNING id
+                )
+                INSERT INTO adoptions (user_id, attempts, next_attempt_at, traceparent)
+                SELECT id, 0, now(), %(traceparent)s::text FROM confirmed
+                ON CONFLICT (user_id) DO UPDATE SET next_attempt_at = now()
                 """,
                 user_id=user_id,
                 email=email,

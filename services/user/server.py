@@ -22,6 +22,7 @@ from services.user.bootstrap import UserComponents, bootstrap
 from services.user.checks import check_account, check_credentials, check_refresh_token
 from services.user.erasure.server import ErasureRpcs
 from services.user.errors import UserNotFound
+from services.user.guests.server import GuestRpcs
 from services.user.limits.server import limits_service
 from services.user.links.server import LinkRpcs
 from services.user.messages import to_tokens, to_user
@@ -31,7 +32,7 @@ from services.user.sessions.server import SessionRpcs
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UserServicer(AccountRpcs, ErasureRpcs, LinkRpcs, SessionRpcs, UserServiceServicer):
+class UserServicer(AccountRpcs, ErasureRpcs, GuestRpcs, LinkRpcs, SessionRpcs, UserServiceServicer):
     """The user service over gRPC."""
 
     def __init__(self, components: UserComponents) -> None:
@@ -39,6 +40,7 @@ class UserServicer(AccountRpcs, ErasureRpcs, LinkRpcs, SessionRpcs, UserServiceS
         self._administration = components.administration
         self._links = components.links
         self._erasures = components.erasures
+        self._guests = components.guests
         self._sessions = components.sessions
         self._signer = components.signer
         self._refresh_tokens = components.refresh_tokens

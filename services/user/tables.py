@@ -14,7 +14,7 @@ from runtime.due_work import DueColumns
 from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
-SCHEMA: Final = "0008"
+SCHEMA: Final = "0009"
 """Revision of the migrations that makes these tables."""
 
 
@@ -147,6 +147,16 @@ class ErasureRow(Base, DueColumns, table=True):
     requested_at: datetime = timestamp()
     completed_at: datetime | None = timestamp(default=None, nullable=True)
     """When nobody knew them any more."""
+
+
+class AdoptionRow(Base, DueColumns, table=True):
+    """An account whose address was confirmed: the order service has still to hear of it, since what was ordered with
+    that address as a guest becomes the account's."""
+
+    __tablename__ = "adoptions"
+    __table_args__ = (Index("ix_adoptions_due", "next_attempt_at"),)
+
+    user_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="users.id", ondelete="CASCADE")
 
 
 class RateLimitRow(Base, table=True):

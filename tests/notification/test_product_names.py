@@ -29,7 +29,9 @@ async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPat
 async def test_a_product_has_its_old_name_for_a_minute_at_most(gateway: Gateway) -> None:
     now = 1_000.0
     products = gateway.services.product
-    directory = Directory(users=gateway.services.user, products=products, deadline=5, clock=lambda: now)
+    directory = Directory(
+        users=gateway.services.user, products=products, orders=gateway.services.order, deadline=5, clock=lambda: now
+    )
     created = await call(
         products.CreateProduct,
         CreateProductRequest(name="Cup", unit_price=1250, currency="EUR"),

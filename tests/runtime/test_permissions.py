@@ -49,8 +49,9 @@ from tests.support.identities import VERIFIER, authority, credentials, forged_be
 from tests.support.rpc import serving
 
 ITSELF: Final = "itself"
-VISITOR, CUSTOMER, SUPPORT, ADMIN = (
+VISITOR, GUEST, CUSTOMER, SUPPORT, ADMIN = (
     CallerRole.ANONYMOUS,
+    CallerRole.GUEST,
     CallerRole.CUSTOMER,
     CallerRole.SUPPORT,
     CallerRole.ADMIN,
@@ -59,6 +60,7 @@ _BY_WORKER: Final = {Part.ORDER_WORKER: [ITSELF]}
 _BY_GATEWAY: Final = {Part.GATEWAY: [ITSELF]}
 _BY_CODEC_SERVER: Final = {Part.CODEC_SERVER: [ITSELF]}
 _FOR_USERS: Final = {Part.GATEWAY: [CUSTOMER, SUPPORT, ADMIN]}
+_FOR_READERS: Final = {Part.GATEWAY: [GUEST, CUSTOMER, SUPPORT, ADMIN]}
 _FOR_STAFF: Final = {Part.GATEWAY: [SUPPORT, ADMIN]}
 _FOR_ADMINS: Final = {Part.GATEWAY: [ADMIN]}
 _FOR_ALL: Final = {Part.GATEWAY: [VISITOR, CUSTOMER, SUPPORT, ADMIN]}
@@ -98,6 +100,8 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "UserService/IssueLink": _BY_NOTIFICATION,
     "UserService/GetReplacedEmail": _BY_NOTIFICATION,
     "UserService/EraseUser": {**_FOR_USERS, **_BY_OPERATORS},
+    "UserService/IssueGuestToken": _BY_ORDER,
+    "UserService/FindConfirmedUser": _BY_ORDER,
     "UserService/ListEndedSessions": _BY_WHO_VERIFIES,
     "ProductService/CreateProduct": _FOR_ADMINS,
     "ProductService/GetProduct": {**_FOR_ALL, **_BY_NOTIFICATION},
@@ -112,9 +116,14 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "InventoryService/Commit": _BY_WORKER,
     "InventoryService/Restock": _BY_WORKER,
     "OrderService/CreateOrder": _FOR_USERS,
-    "OrderService/GetOrder": {**_FOR_USERS, **_BY_WORKER, **_BY_OPERATORS},
+    "OrderService/CreateGuestOrder": _BY_GATEWAY,
+    "OrderService/RequestGuestLink": _BY_GATEWAY,
+    "OrderService/GetGuest": _BY_NOTIFICATION,
+    "OrderService/AdoptGuestOrders": {Part.USER: [ITSELF]},
+    "OrderService/EraseGuest": {Part.GATEWAY: [GUEST, SUPPORT, ADMIN], **_BY_OPERATORS},
+    "OrderService/GetOrder": {**_FOR_READERS, **_BY_WORKER, **_BY_OPERATORS},
     "OrderService/ListOrders": _FOR_USERS,
-    "OrderService/CancelOrder": {**_FOR_USERS, **_BY_OPERATORS},
+    "OrderService/CancelOrder": {**_FOR_READERS, **_BY_OPERATORS},
     "OrderService/EraseCustomer": {Part.USER: [ITSELF]},
     "OrderService/MarkPending": _BY_WORKER,
     "OrderService/MarkClosed": _BY_WORKER,
@@ -132,9 +141,10 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "PaymentService/ClosePayment": _BY_WORKER,
     "PaymentService/VoidPayment": _BY_WORKER,
     "PaymentService/GetPayment": _FOR_USERS,
-    "PaymentService/GetPaymentOfOrder": _FOR_USERS,
+    "PaymentService/GetPaymentOfOrder": _FOR_READERS,
+    "PaymentService/AdoptPayment": _BY_ORDER,
     "PaymentService/RequestRefund": {**_FOR_STAFF, **_BY_OPERATORS},
-    "PaymentService/ListRefunds": _FOR_USERS,
+    "PaymentService/ListRefunds": _FOR_READERS,
     "PaymentService/CarryOutRefund": _BY_WORKER,
     "PaymentService/ReplaceRefund": _BY_WORKER,
     "PaymentService/ResolveRefund": _BY_WORKER,
@@ -149,13 +159,14 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "NotificationService/SendSms": _FOR_ADMINS,
     "NotificationService/RetryNotification": _BY_ORDER,
     "NotificationService/DismissNotification": _BY_ORDER,
+    "NotificationService/SendGuestLink": _BY_ORDER,
     "NotificationService/EraseUser": {Part.USER: [ITSELF]},
     "NotificationService/ListDeadLetters": _BY_OPERATORS,
     "NotificationService/GetDeadLetter": _BY_OPERATORS,
     "NotificationService/RetryDeadLetter": _BY_OPERATORS,
     "NotificationService/ResolveDeadLetter": _BY_OPERATORS,
     "OnCallService/ListConcerns": {**_BY_ORDER, **_BY_OPERATORS},
-    "OnCallService/DescribeOrder": {**_FOR_USERS, **_BY_OPERATORS},
+    "OnCallService/DescribeOrder": {**_FOR_READERS, **_BY_OPERATORS},
 }
 
 DEADLINE: Final = 20
@@ -226,6 +237,7 @@ def tokens() -> Mapping[str, str]:
     """Every kind of token, by whose it is."""
     expired = sign(Caller(ADMIN, new_id()), ttl=-60)
     return {
+        GUEST: sign(Caller(GUEST, new_id(), order_id=new_id())),
         CUSTOMER: sign(Caller(CUSTOMER, new_id())),
         SUPPORT: sign(Caller(SUPPORT, new_id())),
         ADMIN: sign(Caller(ADMIN, new_id())),

@@ -113,9 +113,14 @@ class StackClient:
         return Customer(id=user["id"], email=email, token=await _sign_in(self.gateway, email, PASSWORD))
 
     async def confirm(self, email: str) -> None:
-        """Confirm an address by what the first mail to it shows."""
-        first = (await until(lambda: self._mails(email), lambda mails: len(mails) > 0))[0]
-        [token] = re.findall(r"^[\w-]{64}$", first["text"], re.MULTILINE)
+        """Confirm an address by what the first mail of the kind shows."""
+
+        async def tokens() -> list[str]:
+            return [
+                token for mail in await self._mails(email) for token in re.findall(r"(?m)^[\w-]{64}$", mail["text"])
+            ]
+
+        token = (await until(tokens, lambda tokens: len(tokens) > 0))[0]
         (await self.gateway.post("/v1/confirmations", json={"token": token})).raise_for_status()
 
     async def add_product(self, *, units: int = 10) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
 from services.inventory.bootstrap import bootstrap as bootstrap_inventory
 from services.inventory.server import grpc_service as serve_inventory
+from services.notification.bootstrap import NotificationComponents
 from services.notification.bootstrap import bootstrap as bootstrap_notification
 from services.notification.messenger import Messenger
 from services.notification.server import grpc_service as serve_notification
+from services.order.bootstrap import OrderComponents
 from services.order.bootstrap import bootstrap as bootstrap_order
 from services.order.server import grpc_service as serve_order
 from services.payment.bootstrap import bootstrap as bootstrap_payment
@@ -56,6 +58,8 @@ from tests.support.stripe_double import open_account
 NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 PASSWORD = "correct horse"
+ORDER_PAGE = "https://shop.example.test/order"
+"""Where the links of guests lead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +76,27 @@ class Gateway:
     """Of orders: they do nothing, unless a test says what."""
     accounts: UserComponents | None = None
     """The user service, if there is one."""
+    orders: OrderComponents | None = None
+    """Likewise the order service: nobody works off what is due in it, but for a test."""
+    notifications: NotificationComponents | None = None
 
     @property
     def user(self) -> UserComponents:
         """The user service: nobody works off what is due in it, but for a test."""
         assert self.accounts is not None
         return self.accounts
+
+    @property
+    def order(self) -> OrderComponents:
+        """The order service, likewise."""
+        assert self.orders is not None
+        return self.orders
+
+    @property
+    def notification(self) -> NotificationComponents:
+        """The notification service, likewise."""
+        assert self.notifications is not None
+        return self.notifications
 
 
 def order_body(*product_ids: str, **changes: Any) -> dict[str, Any]:
@@ -105,12 +124,12 @@ async def gateway_without_services() -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def gateway_with_services(
-    databases: Mapping[str, str], *, stripe_data: Path, sms: Messenger | None = None
+    databases: Mapping[str, str], *, stripe_data: Path, sms: Messenger | None = None, mail: Messenger | None = None
 ) -> AsyncIterator[Gateway]:
     """The application in front of the real services that it calls, and the Stripe double behind the payment service.
 
     Nobody works off the inbox of events or the queue of notifications here, and the double delivers none: the tests
-    stand at the gateway's door. Without `sms` there is no messenger for these.
+    stand at the gateway's door. Without `sms` there is no messenger for these, and without `mail` a relay that is away.
     """
     sagas = RecordedSagas()
     async with AsyncExitStack() as stack:
@@ -120,7 +139,7 @@ async def gateway_with_services(
             stack.push_async_callback(database.close)
             return database
 
-        ports = {service: free_port() for service in ("order", "notification")}
+        ports = {service: free_port() for service in ("order", "notification", "user", "payment")}
         settings = Settings.model_validate(
             {
                 **tls_settings(),
@@ -128,6 +147,8 @@ async def gateway_with_services(
                 "jwt_private_key": PRIVATE_PEM,
                 "access_token_ttl": 60,
                 "refresh_token_ttl": 600,
+                "guest_checkout": True,
+                "order_page": ORDER_PAGE,
                 "database_pool_size": 4,
                 **{f"{service}_dsn": dsn for service, dsn in databases.items()},
             }
@@ -151,20 +172,23 @@ async def gateway_with_services(
             for service in (
                 serve_product(product),
                 serve_inventory(inventory),
-                serve_payment(payment),
             )
         }
         addresses["user_address"] = await stack.enter_async_context(
-            serving(serve_user(user), limits_service(user.limits))
+            serving(serve_user(user), limits_service(user.limits), port=ports["user"])
+        )
+        addresses["payment_address"] = await stack.enter_async_context(
+            serving(serve_payment(payment), port=ports["payment"])
         )
         addresses["order_address"] = await stack.enter_async_context(serving(serve_order(order), port=ports["order"]))
         notification = await stack.enter_async_context(
-            bootstrap_notification(settings.model_copy(update=addresses), sms=sms)
+            bootstrap_notification(settings.model_copy(update=addresses), sms=sms, mail=mail)
         )
         addresses["notification_address"] = await stack.enter_async_context(
             serving(serve_notification(notification), port=ports["notification"])
         )
-        yield await stack.enter_async_context(open_gateway(addresses, sagas, user=user))
+        gateway = await stack.enter_async_context(open_gateway(addresses, sagas, user=user))
+        yield replace(gateway, orders=order, notifications=notification)
 
 
 @asynccontextmanager

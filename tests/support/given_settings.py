@@ -18,7 +18,7 @@ DISPENSABLE: Final = {
     *("smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password"),
     *("twilio_account_sid", "twilio_auth_token", "twilio_sender", "twilio_api_base"),
     *("admin_email", "admin_password"),
-    *("build_id", "rate_limits", "account_page"),
+    *("build_id", "rate_limits", "account_page", "order_page"),
 }
 """Has no default, and is done without, or with others in its place."""
 

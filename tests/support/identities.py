@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from domain.ids import new_id
 from runtime.caller import Caller, CallerRole
 from runtime.identity import Credentials, Part
-from runtime.permissions import USERS
+from runtime.permissions import READERS
 from runtime.tokens import TokenSigner, TokenVerifier, to_jwk_set
 from sandbox.certificates import CertificateAuthority, Certificates
 
@@ -65,9 +66,9 @@ def credentials(part: Part) -> Credentials:
 @cache
 def signed_in(caller: Caller) -> Caller:
     """The same user, with a token that proves it; who is no user has none."""
-    if caller.role not in USERS or caller.token:
+    if caller.role not in READERS or caller.token:
         return caller
-    return Caller(caller.role, caller.id, sign(caller))
+    return replace(caller, token=sign(caller))
 
 
 def sign(caller: Caller, *, ttl: float = TOKEN_LIFE) -> str:
@@ -78,6 +79,11 @@ def sign(caller: Caller, *, ttl: float = TOKEN_LIFE) -> str:
 def bearer(role: CallerRole, user_id: str | None = None, *, ttl: float = TOKEN_LIFE) -> dict[str, str]:
     """The header with a token of that role."""
     return {"Authorization": f"Bearer {sign(Caller(role, user_id or new_id()), ttl=ttl)}"}
+
+
+def guest_bearer(order_id: str) -> dict[str, str]:
+    """The header with the token of whoever placed the order as a guest."""
+    return {"Authorization": f"Bearer {sign(Caller(CallerRole.GUEST, new_id(), order_id=order_id))}"}
 
 
 def forged_bearer() -> dict[str, str]:

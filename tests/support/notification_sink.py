@@ -79,7 +79,9 @@ async def sending_service(
     """
     changes = {"notification_dsn": SecretStr(dsn), "database_pool_size": 4, "require_confirmed_email": False}
     settings = settings.model_copy(update=changes)
-    directory = Directory(users=gateway.services.user, products=gateway.services.product, deadline=5)
+    directory = Directory(
+        users=gateway.services.user, products=gateway.services.product, orders=gateway.services.order, deadline=5
+    )
     async with bootstrap(settings, directory=directory, mail=mail) as components:
         yield components
 

@@ -23,8 +23,10 @@ FOLLOW_UPS_CHANNEL: Final = "payment_follow_ups"
 _JUST_NOW: Final[LiteralString] = "interval '10 s'"
 _NOT_OF_VALUE: Final = {"payment_id", "updated_at", *FollowedColumns.model_fields}
 """Columns of refunds and disputes that their changes are not made of."""
-_FIXED: Final = {"id", "order_id", "user_id", "amount", "currency", "payment_method", "traceparent", "created_at"}
-"""Columns of a payment that never change."""
+_FIXED: Final = {
+    *("id", "order_id", "user_id", "placed_by", "amount", "currency", "payment_method", "traceparent", "created_at")
+}
+"""Columns of a payment that never change, but for whose it is, see `PaymentRepository.adopt`."""
 _NOT_SAID: Final = {*_FIXED, "version", "updated_at"}
 """Columns whose value a change does not say."""
 
@@ -146,6 +148,17 @@ class PaymentRepository:
             events=encode_events(events),
         )
         return changed == 1
+
+    async def adopt(self, order_id: str, *, user_id: str) -> None:
+        """Let an account have the order's payment, once; who changes it meanwhile has to read it again."""
+        await self._connection.execute(
+            """
+            UPDATE payments SET placed_by = user_id, user_id = %(user_id)s, version = version + 1, updated_at = now()
+             WHERE order_id = %(order_id)s AND user_id <> %(user_id)s AND placed_by IS NULL
+            """,
+            order_id=order_id,
+            user_id=user_id,
+        )
 
     async def find_by_id(self, payment_id: str) -> Payment | None:
         """One payment."""

@@ -13,7 +13,7 @@ from domain.limits import MAX_CONCERNS, MAX_DISPUTE_ID, MAX_PAYMENT_METHOD
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import current_caller
 from runtime.identity import Part
-from runtime.permissions import USERS, allow
+from runtime.permissions import READERS, USERS, allow
 from runtime.protos import from_proto, to_proto
 from runtime.validation import Violations
 from services.payment.payments.messages import payment_to_proto
@@ -82,7 +82,7 @@ class PaymentRpcs:
         await self._payments.void(_check_order(request))
         return pb.VoidPaymentResponse()
 
-    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.GATEWAY, *READERS)
     async def GetPaymentOfOrder(
         self, request: pb.GetPaymentOfOrderRequest, context: Context
     ) -> pb.GetPaymentOfOrderResponse:
@@ -91,12 +91,20 @@ class PaymentRpcs:
             violations.check_id("order_id", request.order_id)
         payment = await self._payments.get_of_order(request.order_id, caller=caller)
         answer = pb.GetPaymentOfOrderResponse(payment=payment_to_proto(payment))
-        if caller.id == payment.user_id:
+        if caller.is_customer_of(payment.user_id or "", order_id=payment.order_id):
             try:
                 answer.client_secret = await self._payments.client_secret(payment)
             except StripeUnavailable as problem:  # all else is worth an answer without it
                 log.warning("payment.client_secret_missing", payment_id=payment.id, problem=str(problem))
         return answer
+
+    @allow(Part.ORDER)
+    async def AdoptPayment(self, request: pb.AdoptPaymentRequest, context: Context) -> pb.AdoptPaymentResponse:
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_id("user_id", request.user_id)
+        await self._payments.adopt(request.order_id, user_id=request.user_id)
+        return pb.AdoptPaymentResponse()
 
     @allow(Part.ORDER)
     async def ListOpenCases(self, request: pb.ListOpenCasesRequest, context: Context) -> pb.ListOpenCasesResponse:

@@ -70,7 +70,7 @@ class PaymentService:
             payment = await self._store.add(opened, update=PaymentUpdate(type="payment.created"))
             if payment.voided:
                 raise PaymentVoided(new.order_id)
-            if _terms(payment) != _terms(new):
+            if _terms(payment) != _terms(new) or new.user_id not in (payment.user_id, payment.placed_by):
                 raise PaymentDiffers(new.order_id)
             if payment.closing or payment.status.is_final:
                 return payment
@@ -86,6 +86,13 @@ class PaymentService:
             except StripeRefused as refused:
                 raise PaymentRejected(str(refused)) from refused
             return payment
+
+    async def adopt(self, order_id: str, *, user_id: str) -> None:
+        """Let an account have the payment of an order that was placed by a guest; a repeat changes nothing.
+
+        An order without a payment has none to give. Whoever opens it once more may still name the guest.
+        """
+        await self._store.adopt(order_id, user_id=user_id)
 
     async def check(self, order_id: str, *, refresh: bool) -> Payment:
         """The order's payment as it is stored or, with `refresh`, as Stripe has it now.
@@ -107,7 +114,7 @@ class PaymentService:
             NoSuchPayment: there is none that the caller may see.
         """
         payment = await self._store.find_by_id(payment_id)
-        if payment is None or not caller.may_see(payment.user_id or ""):
+        if payment is None or not caller.may_see(payment.user_id or "", order_id=payment.order_id):
             raise NoSuchPayment(payment_id)
         return payment
 
@@ -118,7 +125,7 @@ class PaymentService:
             PaymentNotFound: the order has none that the caller may see.
         """
         payment = await self._store.get(order_id)
-        if not caller.may_see(payment.user_id or ""):
+        if not caller.may_see(payment.user_id or "", order_id=order_id):
             raise PaymentNotFound(order_id)
         return payment
 
@@ -167,5 +174,5 @@ class PaymentService:
         return await self._stripe.get_client_secret(payment.intent_id)
 
 
-def _terms(payment: NewPayment | Payment) -> tuple[str | None, int, str, str | None]:
-    return payment.user_id, payment.amount, payment.currency, payment.payment_method
+def _terms(payment: NewPayment | Payment) -> tuple[int, str, str | None]:
+    return payment.amount, payment.currency, payment.payment_method

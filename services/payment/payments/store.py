@@ -59,6 +59,11 @@ class PaymentStore:
         async with self._database.autocommit() as connection:
             return await _get(PaymentRepository(connection), order_id)
 
+    async def adopt(self, order_id: str, *, user_id: str) -> None:
+        """Let an account have the order's payment, if it has one."""
+        async with self._database.autocommit() as connection:
+            await PaymentRepository(connection).adopt(order_id, user_id=user_id)
+
     async def find_by_id(self, payment_id: str) -> Payment | None:
         """One payment."""
         async with self._database.autocommit() as connection:

@@ -11,7 +11,7 @@ from domain.money import MAX_AMOUNT
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import Caller, CallerRole, current_caller
 from runtime.identity import Part
-from runtime.permissions import STAFF, USERS, allow
+from runtime.permissions import READERS, STAFF, allow
 from runtime.validation import Violations
 from services.payment.payments.service import PaymentService
 from services.payment.refunds.messages import refund_to_proto
@@ -40,7 +40,7 @@ class RefundRpcs:
             replayed=requested.replayed,
         )
 
-    @allow(Part.GATEWAY, *USERS)
+    @allow(Part.GATEWAY, *READERS)
     async def ListRefunds(self, request: pb.ListRefundsRequest, context: Context) -> pb.ListRefundsResponse:
         with Violations() as violations:
             violations.check_id("order_id", request.order_id)

@@ -15,7 +15,6 @@ from runtime.identity import Part
 from runtime.permissions import STAFF, allow
 from runtime.validation import Violations
 from services.user.administration.service import Administration
-from services.user.checks import check_email
 from services.user.messages import to_role, to_user
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,7 +32,7 @@ class AccountRpcs:
             violations.check_range("page_size", request.page_size, smallest=1, largest=MAX_PAGE_SIZE)
             before = violations.check_page_token("page_token", request.page_token)
             if request.email:
-                check_email(violations, "email", request.email)
+                violations.check_email("email", request.email)
         page = await self._administration.list_users(
             email=request.email or None, before=before, page_size=request.page_size
         )

@@ -1,4 +1,4 @@
-"""The services that know something of a person, as the user service has them forget it."""
+"""The services that know something of a person: the user service has them forget it, or look for it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ class Others:
 
     orders: OrderServiceStub
     notifications: NotificationServiceStub
+
+    async def adopt_guest_orders(self, email: str) -> None:
+        """Let an account be looked for that has this address, for what was ordered with it as a guest.
+
+        Raises:
+            ServiceUnavailable: the order service is away.
+        """
+        request = order_pb2.AdoptGuestOrdersRequest(email=email)
+        await call(self.orders.AdoptGuestOrders, request, caller=SERVICE, deadline=_DEADLINE)
 
     async def forget(self, user_id: str) -> bool:
         """Have each forget the person; whether all have. One whose orders are open is needed until they have ended.

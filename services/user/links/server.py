@@ -14,7 +14,7 @@ from runtime.identity import Part
 from runtime.permissions import USERS, allow
 from runtime.protos import to_proto
 from runtime.validation import Violations
-from services.user.checks import check_email, check_password
+from services.user.checks import check_password
 from services.user.links.service import AccountLinks
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -71,7 +71,7 @@ class LinkRpcs:
     async def ChangeEmail(self, request: pb.ChangeEmailRequest, context: Context) -> pb.ChangeEmailResponse:
         with Violations() as violations:
             violations.check_text("current_password", request.current_password, longest=MAX_PASSWORD)
-            check_email(violations, "email", request.email)
+            violations.check_email("email", request.email)
         await self._links.change_email(current_caller().id, password=request.current_password, email=request.email)
         return pb.ChangeEmailResponse()
 

@@ -1,0 +1,156 @@
+"""Orders without an account: placing one, finding it again, and having it forgotten who placed it.
+
+Whoever placed an order as a guest gets a token for it, in the answer and in the link of the first mail. With it they
+ask as the owner of an account would, about this order alone.
+"""
+
+from __future__ import annotations
+
+from litestar import Response, delete, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from api.auth import SECURITY, AnyRequest, SignedInRequest, staff_or_guest
+from api.idempotency import (
+    IdempotencyKey,
+    Prefer,
+    answer_headers,
+    answers,
+    check_key,
+    has_idempotency_key,
+    preferred_wait,
+    respond,
+)
+from api.limits.guards import within_guest_link_limits, within_guest_order_limits
+from api.order_views import show_order
+from api.problems import declared
+from api.references import OrderReference
+from api.routes.orders import merge_lines
+from api.schemas.fields import Empty
+from api.schemas.guests import GuestLinkRequest, NewGuestOrder, PlacedGuestOrder
+from api.services import Services
+from api.validation import StrictJson
+from domain.limits import MIN_GUEST_KEY
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.caller import ANONYMOUS, Caller, CallerRole
+from runtime.protos import from_timestamp, to_proto
+from runtime.rpc_client import call
+from runtime.validation import Violations
+
+
+@post(
+    "/v1/guest-orders",
+    operation_id="placeGuestOrder",
+    summary="Place an order without an account",
+    tags=["guests"],
+    guards=[has_idempotency_key],
+    dto=StrictJson[NewGuestOrder],
+    responses=answers(
+        PlacedGuestOrder,
+        accepted="Accepted; see Location for what becomes of it.",
+        problems=(400, 403, 409, 413, 415, 422),
+    ),
+    response_headers=answer_headers(location="The order."),
+)
+async def place_guest_order(
+    request: AnyRequest,
+    data: JSONBody[NewGuestOrder],
+    services: NamedDependency[Services],
+    idempotency_key: IdempotencyKey,
+    prefer: Prefer = "",
+) -> Response[PlacedGuestOrder]:
+    """Place an order with an e-mail address and no account, once per address and Idempotency-Key; 201, 202 and repeats
+    as for `placeOrder`.
+
+    The answer has a token for this one order, and so has the one mail that goes to the address before the order is
+    paid. A repeat of the whole request has it, too, so the key has to be a secret: at least 16 characters that nobody
+    guesses, such as a UUID. The order becomes an account's once the holder of one has confirmed this address.
+
+    One address may have fewer unpaid orders than an account. `guest-checkout-off` where the shop wants accounts.
+    """
+    with Violations() as violations:
+        check_key(violations, idempotency_key)
+        if len(idempotency_key) < MIN_GUEST_KEY:
+            violations.add("Idempotency-Key", f"must have at least {MIN_GUEST_KEY} characters that nobody guesses")
+        violations.check_email("email", data.email)
+        lines = merge_lines(data.lines, violations)
+    await within_guest_order_limits(request, data.email)
+    wait = preferred_wait(prefer)
+    order = to_proto(
+        pb.CreateOrderRequest,
+        data,
+        lines=lines,
+        shop_metadata=data.metadata,
+        idempotency_key=idempotency_key,
+        wait_ms=wait * 1_000,
+    )
+    answer = await call(
+        services.order.CreateGuestOrder,
+        pb.CreateGuestOrderRequest(order=order, email=data.email, name=data.name or ""),
+        caller=ANONYMOUS,
+        deadline=wait + services.deadline,
+    )
+    placed = PlacedGuestOrder(
+        order=await show_order(answer.order, caller=_guest_of(answer), services=services),
+        access_token=answer.token or None,
+        expires_at=from_timestamp(answer.token_expires_at) if answer.token else None,
+    )
+    return respond(placed, answer, location=f"/v1/orders/{answer.order.id}", done=201)
+
+
+@post(
+    "/v1/guest-links",
+    operation_id="requestGuestLink",
+    summary="Lost link: have it mailed once more",
+    tags=["guests"],
+    status_code=202,
+    dto=StrictJson[GuestLinkRequest],
+    responses=declared(400, 413, 415),
+)
+async def request_guest_link(
+    request: AnyRequest, data: JSONBody[GuestLinkRequest], services: NamedDependency[Services]
+) -> Empty:
+    """Have the link to an order mailed to the address that it was placed with as a guest, for 30 days after its end.
+
+    Whether there is such an order, and whether the address is the one, neither the answer nor its time says.
+    """
+    await within_guest_link_limits(request, data.email)
+    await call(
+        services.order.RequestGuestLink,
+        pb.RequestGuestLinkRequest(order_number=data.number, email=data.email),
+        caller=ANONYMOUS,
+        deadline=services.deadline,
+    )
+    return Empty()
+
+
+@delete(
+    "/v1/orders/{order_id:str}/guest",
+    operation_id="eraseGuest",
+    summary="Erase who placed an order as a guest",
+    tags=["guests"],
+    guards=[staff_or_guest],
+    security=SECURITY,
+    responses=declared(400, 401, 403, 404, 409),
+)
+async def erase_guest(request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]) -> None:
+    """Forget who placed an order without an account, once it has ended: for themselves, and for staff.
+
+    The order stays, without name and address. `order-still-open` before its end; `order-has-no-guest` where an account
+    has it, which is erased instead. A repeat is no error.
+    """
+    with Violations() as violations:
+        violations.check_order("order_id", order_id)
+    await call(
+        services.order.EraseGuest,
+        pb.EraseGuestRequest(order_id=order_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+
+
+def _guest_of(answer: pb.CreateGuestOrderResponse) -> Caller:
+    """Whoever placed the order, as the bearer of the token that they are given with the answer."""
+    if not answer.token:
+        return ANONYMOUS
+    return Caller(CallerRole.GUEST, answer.order.user_id, answer.token, order_id=answer.order.id)

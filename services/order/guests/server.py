@@ -1,0 +1,116 @@
+"""gRPC of guests: checks requests, calls the use case, shapes the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from domain.emails import MAX_EMAIL
+from domain.ids import new_id
+from domain.limits import MAX_USER_NAME, MIN_GUEST_KEY
+from domain.order_numbers import is_written_as_number
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.caller import CallerRole, current_caller
+from runtime.identity import Part
+from runtime.permissions import STAFF, allow
+from runtime.protos import to_proto, to_timestamp
+from runtime.validation import Violations
+from services.order.checks import check_new_order, payment_window
+from services.order.customer_limits import CustomerLimits
+from services.order.erasure import Erasure
+from services.order.errors import GuestCheckoutOff
+from services.order.guests.model import GuestLinkRequest
+from services.order.guests.service import Guests
+from services.order.messages import to_new_order
+from services.order.model import Guest
+from services.order.service import OrderService
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GuestRpcs:
+    """The methods about people without an account."""
+
+    _service: OrderService
+    _guests: Guests
+    _erasure: Erasure
+    _guest_limits: CustomerLimits | None
+    """None where there are no guests."""
+    _longest_window: int
+
+    @allow(Part.GATEWAY)
+    async def CreateGuestOrder(
+        self, request: pb.CreateGuestOrderRequest, context: Context
+    ) -> pb.CreateGuestOrderResponse:
+        limits = self._require_guests()
+        with Violations() as violations:
+            lines = check_new_order(violations, request.order, shortest_key=MIN_GUEST_KEY)
+            violations.check_email("email", request.email)
+            if request.name:
+                violations.check_name("name", request.name, longest=MAX_USER_NAME)
+        window = payment_window(request.order, longest=self._longest_window)
+        created = await self._service.create(
+            to_new_order(
+                request.order,
+                user_id=new_id(),
+                lines=lines,
+                payment_window_seconds=window,
+                guest=Guest(email=request.email, name=request.name),
+            ),
+            idempotency_key=request.order.idempotency_key,
+            wait=request.order.wait_ms / 1000,
+            limits=limits,
+        )
+        token = await self._guests.find_token(created.order) if created.order.guest_email else None
+        answer = to_proto(pb.CreateGuestOrderResponse, created)
+        if token is not None:
+            answer.token = token.text
+            answer.token_expires_at.CopyFrom(to_timestamp(token.expires_at))
+        return answer
+
+    @allow(Part.GATEWAY)
+    async def RequestGuestLink(
+        self, request: pb.RequestGuestLinkRequest, context: Context
+    ) -> pb.RequestGuestLinkResponse:
+        with Violations() as violations:
+            violations.check_text("email", request.email, longest=MAX_EMAIL)
+            if not is_written_as_number(request.order_number):
+                violations.add("order_number", "must be an order's number, such as 7KQ2-M9XD")
+        await self._guests.request_link(GuestLinkRequest(order_number=request.order_number, email=request.email))
+        return pb.RequestGuestLinkResponse()
+
+    @allow(Part.NOTIFICATION)
+    async def GetGuest(self, request: pb.GetGuestRequest, context: Context) -> pb.GetGuestResponse:
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+        return to_proto(pb.GetGuestResponse, await self._guests.describe(request.order_id))
+
+    @allow(Part.USER)
+    async def AdoptGuestOrders(
+        self, request: pb.AdoptGuestOrdersRequest, context: Context
+    ) -> pb.AdoptGuestOrdersResponse:
+        with Violations() as violations:
+            violations.check_text("email", request.email, longest=MAX_EMAIL)
+        await self._guests.adopt_orders(request.email)
+        return pb.AdoptGuestOrdersResponse()
+
+    @allow(Part.GATEWAY, CallerRole.GUEST, *STAFF)
+    @allow(Part.OPERATOR)
+    async def EraseGuest(self, request: pb.EraseGuestRequest, context: Context) -> pb.EraseGuestResponse:
+        caller = current_caller()
+        with Violations() as violations:
+            violations.check_order("order_id", request.order_id)
+        order = await self._service.get(request.order_id, caller=caller)
+        await self._erasure.erase_guest(order.id, actor=caller.actor)
+        return pb.EraseGuestResponse()
+
+    def _require_guests(self) -> CustomerLimits:
+        """What a guest may have unpaid.
+
+        Raises:
+            GuestCheckoutOff: there are no guests.
+        """
+        if self._guest_limits is None:
+            raise GuestCheckoutOff
+        return self._guest_limits
