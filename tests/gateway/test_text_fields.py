@@ -172,7 +172,7 @@ async def test_a_session_shows_what_is_seen_of_its_client(gateway: Gateway) -> N
         answer = await gateway.http.post(
             "/v1/auth/token",
             json={"email": account.email, "password": "correct horse"},
-            headers={"User-Agent": text.encode()},
+            headers={b"User-Agent": text.encode()},
         )
         assert answer.status_code == 200
         listed = await gateway.http.get("/v1/users/me/sessions", headers=account.headers)

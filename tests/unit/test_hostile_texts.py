@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import default
 from html.parser import HTMLParser
-from typing import Final, cast
+from typing import Final
 
 import pytest
 from rich.console import Console
@@ -94,8 +93,7 @@ def test_a_mail_has_no_part_or_header_by_somebodys_name(kind: str) -> None:
     text = TEXTS[kind]
     for (template, mail), (_, plain) in zip(mails(text), mails("Ada"), strict=True):
         sent, usual = (
-            cast("EmailMessage", message_from_bytes(written(each, name), policy=default))
-            for each, name in ((mail, text), (plain, "Ada"))
+            message_from_bytes(written(each, name), policy=default) for each, name in ((mail, text), (plain, "Ada"))
         )
 
         assert sent.keys() == usual.keys(), template
