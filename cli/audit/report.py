@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rich.console import Console
-from rich.markup import escape
 
 from cli.audit.facts import Breach, Facts, Source
 from cli.audit.invariants import CHECKS, list_lost_disputes
+from cli.printable import as_markup
 from domain.events import ORDER_EVENTS
 from domain.money import format_money
 
@@ -88,13 +88,14 @@ def print_invariants(console: Console, facts: Facts, breaches: Sequence[Breach])
         without = f" [dim](without {', '.join(verdict.lacking)})[/]" if verdict.lacking else ""
         console.print(f"   {verdict.number}. {_SHOWN[verdict.result]}  {verdict.name}{without}", soft_wrap=True)
         for breach in verdict.breaches:
-            console.print(f"      [red]{escape(breach.subject)}: {escape(breach.what)}[/]", soft_wrap=True)
+            console.print(f"      [red]{as_markup(breach.subject)}: {as_markup(breach.what)}[/]", soft_wrap=True)
     for problem in facts.unread.values():
-        console.print(f"   [yellow]could not be read:[/] {escape(problem)}", soft_wrap=True)
+        console.print(f"   [yellow]could not be read:[/] {as_markup(problem)}", soft_wrap=True)
     for dispute in list_lost_disputes(facts):
         amount = format_money(dispute.withdrawn, dispute.currency)
         console.print(
-            f"   apart: dispute {escape(dispute.id)} took {amount} of order {dispute.order_id} for good", soft_wrap=True
+            f"   apart: dispute {as_markup(dispute.id)} took {amount} of order {dispute.order_id} for good",
+            soft_wrap=True,
         )
     if facts.foreign_records:
         console.print(f"   apart: {_foreign(facts.foreign_records)}", soft_wrap=True)

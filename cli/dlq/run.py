@@ -7,13 +7,13 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-import msgspec
 from rich.console import Console
 from rich.progress import track
 
 from cli.dlq.client import DeadLetterClient, NoSuchLetter, open_client, parse_id, to_id
 from cli.dlq.report import describe_action, print_letter, print_list, to_json
 from cli.exiting import ExitCode
+from cli.printable import printable_json
 from ordersaga.notification.v1 import dead_letters_pb2 as pb
 from runtime.logs import configure_logging
 from runtime.refusal import Unavailable
@@ -33,7 +33,7 @@ def list_letters(settings: Settings, *, closed_too: bool, as_json: bool) -> int:
         pages = [page async for page in client.pages(closed_too=closed_too)]
         letters = [letter for page in pages for letter in page.dead_letters]
         if as_json:
-            print(msgspec.json.encode([to_json(letter) for letter in letters]).decode())
+            print(printable_json([to_json(letter) for letter in letters]))
         else:
             print_list(letters, open_ones=pages[-1].open, closed_too=closed_too)
         return ExitCode.FINDING if pages[-1].open else ExitCode.WELL
@@ -52,7 +52,7 @@ def show_letter(settings: Settings, letter_id: str, *, as_json: bool) -> int:
             print(error, file=sys.stderr)
             return ExitCode.FINDING
         if as_json:
-            print(msgspec.json.encode(to_json(letter)).decode())
+            print(printable_json(to_json(letter)))
         else:
             print_letter(letter)
         return ExitCode.FINDING if letter.status == pb.DEAD_LETTER_STATUS_OPEN else ExitCode.WELL

@@ -11,7 +11,6 @@ from datetime import datetime
 from itertools import count
 from typing import Final
 
-import msgspec
 from aiokafka import ConsumerRecord
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +19,7 @@ from cli.events.reading import TopicReader, open_topics
 from cli.events.record import Seen, Wanted, read
 from cli.events.words import in_words
 from cli.exiting import ExitCode
-from cli.printable import readable
+from cli.printable import printable_json, readable
 from domain.events import ALL_TOPICS
 from runtime.logs import configure_logging
 from runtime.settings import Settings, SettingsError
@@ -104,7 +103,7 @@ def _tell_of_problem(problem: str) -> None:
 
 
 def _show_json(seen: Seen) -> None:
-    print(msgspec.json.encode(seen.to_json()).decode(), flush=True)
+    print(printable_json(seen.to_json()), flush=True)
 
 
 class _Console(Console):

@@ -12,15 +12,14 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Final
 
-import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 
 from cli.exiting import CommandFailed
 from cli.on_call.operator import DEADLINE, Operator, open_operator
 from cli.on_call.references import to_id
 from cli.on_call.selection import select
+from cli.printable import as_markup, printable_json
 from domain.concerns import ConcernKind
 from domain.money import EXPONENTS, format_money
 from domain.orders import OrderStatus
@@ -94,11 +93,11 @@ async def run(settings: Settings, request: Request) -> Sequence[Result]:
         ids = await select(operator, request.ids, request.query, kinds=request.kinds)
         if request.dry_run:
             for each in ids:
-                console.print(f"would {request.name} {escape(each)}")
+                console.print(f"would {request.name} {as_markup(each)}")
             return []
         results = await _act_on_all(operator, ids, request)
     if request.as_json:
-        print(msgspec.json.encode([asdict(result) for result in results]).decode())
+        print(printable_json([asdict(result) for result in results]))
     elif not results:
         console.print(f"There is nothing to {request.name}.")
     return results
@@ -114,7 +113,7 @@ async def _act_on_all(operator: Operator, ids: Sequence[str], request: Request) 
         async def act(each: str) -> Result:
             async with turns:
                 result = await _try(request.act, operator, each)
-            console.print(f"[{_COLOURS[result.state]}]{result.state:8}[/] {escape(each)}  {escape(result.text)}")
+            console.print(f"[{_COLOURS[result.state]}]{result.state:8}[/] {as_markup(each)}  {as_markup(result.text)}")
             progress.advance(task)
             return result
 

@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import Any, Final
 
-import msgspec
 from rich.console import Console
-from rich.markup import escape
 
 from cli.on_call.operator import open_operator
 from cli.on_call.selection import Query, find_attention
+from cli.printable import as_markup, printable_json
 from domain.concerns import ConcernKind
 from ordersaga.oncall.v1 import on_call_pb2 as on_call_pb
 from ordersaga.order.v1 import order_pb2 as pb
@@ -33,7 +32,7 @@ async def print_attention(settings: Settings, query: str, *, show_all: bool, as_
     async with open_operator(settings) as operator:
         found = await find_attention(operator, Query.parse(query))
     if as_json:
-        print(msgspec.json.encode([to_data(attention) for attention in found]).decode())
+        print(printable_json([to_data(attention) for attention in found]))
     else:
         _print(found, show_all=show_all)
     return not found
@@ -68,7 +67,7 @@ def _print(found: Sequence[pb.Attention], *, show_all: bool) -> None:
             print_concern(console, attention)
         if hidden := len(alike) - len(shown):
             query = Query(kind=_kind(alike[0]), step=alike[0].concern.step).to_text()
-            console.print(f"  … and {hidden} more like it: ordersaga attention --all --query {escape(quote(query))}")
+            console.print(f"  … and {hidden} more like it: ordersaga attention --all --query {as_markup(quote(query))}")
         console.print()
     console.print(f"[bold]{len(found)}[/] need a person.")
 
@@ -94,15 +93,15 @@ def _lines(attention: pb.Attention, now: datetime) -> Iterator[str]:
     of_order = f" (order {concern.order_id})" if concern.order_id not in ("", concern.subject_id) else ""
     attempts = f", {concern.attempts} attempt{'s' * (concern.attempts > 1)}" if concern.attempts else ""
     yield (
-        f"[bold red]{_kind(attention).value}[/] [bold]{escape(concern.subject_id)}[/]{of_order}  "
-        f"{escape(concern.step)}  "
+        f"[bold red]{_kind(attention).value}[/] [bold]{as_markup(concern.subject_id)}[/]{of_order}  "
+        f"{as_markup(concern.step)}  "
         f"[dim]since {since:%Y-%m-%d %H:%M:%S} UTC ({in_words(now - since)}{attempts})[/]"
     )
-    yield f"  {escape(concern.cause)}"
+    yield f"  {as_markup(concern.cause)}"
     if concern.last_error and concern.last_error not in concern.cause:
-        yield f"  last error  {escape(concern.last_error)}"
-    yield f"  by itself   {escape(attention.by_itself)}"
-    yield f"  to do       [cyan]{escape(attention.to_do)}[/]"
+        yield f"  last error  {as_markup(concern.last_error)}"
+    yield f"  by itself   {as_markup(attention.by_itself)}"
+    yield f"  to do       [cyan]{as_markup(attention.to_do)}[/]"
 
 
 def _kind(attention: pb.Attention) -> ConcernKind:

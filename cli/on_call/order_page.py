@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from cli.exiting import CommandFailed
@@ -16,6 +14,7 @@ from cli.on_call.attention import print_concern, to_data
 from cli.on_call.operator import DEADLINE, open_operator
 from cli.on_call.references import to_id
 from cli.on_call.selection import Query, find_attention
+from cli.printable import as_markup, printable_json
 from domain.ids import is_id
 from domain.order_numbers import is_written_as_number
 from ordersaga.order.v1 import order_pb2 as pb
@@ -45,9 +44,9 @@ async def print_order(settings: Settings, written: str, *, as_json: bool) -> boo
     if not record.sections and not record.missing:
         raise CommandFailed(f"there is no order {order_id}")
     if as_json:
-        print(msgspec.json.encode(_to_data(order_id, record, attention)).decode())
+        print(printable_json(_to_data(order_id, record, attention)))
     else:
-        _print(order_id, record, attention)
+        print_page(order_id, record, attention)
     return not record.missing
 
 
@@ -67,7 +66,8 @@ def _to_data(order_id: str, record: CollectedRecord, attention: list[pb.Attentio
     }
 
 
-def _print(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> None:
+def print_page(order_id: str, record: CollectedRecord, attention: list[pb.Attention]) -> None:
+    """The page itself."""
     console = Console(highlight=False)
     if not console.is_terminal:  # for grep and less: an id stays on its line
         console.width = max(console.width, _PIPED_WIDTH)
@@ -81,14 +81,14 @@ def _print(order_id: str, record: CollectedRecord, attention: list[pb.Attention]
         if section.rows:
             _print_section(console, section)
     for part, problem in record.missing.items():
-        console.print(f"[bold red]the {part.value} service did not answer:[/] {escape(problem)}")
+        console.print(f"[bold red]the {part.value} service did not answer:[/] {as_markup(problem)}")
 
 
 def _print_timeline(console: Console, timeline: Sequence[TimelineEntry]) -> None:
     table = _table("timeline", "at (UTC)", "what", "text", "who, why")
     for entry in timeline:
         by = ": ".join(part for part in (entry.actor, entry.note) if part)
-        table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], entry.type, escape(entry.text), escape(by))
+        table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], entry.type, as_markup(entry.text), as_markup(by))
     console.print(table)
 
 
@@ -98,11 +98,11 @@ def _print_section(console: Console, section: Section) -> None:
     if len(section.rows) == 1:
         table = _table(section.title)
         for index in filled:
-            table.add_row(section.columns[index].replace("_", " "), escape(str(section.rows[0][index])))
+            table.add_row(section.columns[index].replace("_", " "), as_markup(str(section.rows[0][index])))
     else:
         table = _table(section.title, *(section.columns[index].replace("_", " ") for index in filled))
         for row in section.rows:
-            table.add_row(*(escape(str(row[index])) for index in filled))
+            table.add_row(*(as_markup(str(row[index])) for index in filled))
     console.print(table)
 
 

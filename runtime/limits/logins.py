@@ -43,5 +43,6 @@ def owner_key(email: str, here: str) -> bytes:
     return bucket_key(Limit.LOGINS_ELSEWHERE, account_of(email), here)
 
 
-def _account(email: str) -> str:
+def account_of(email: str) -> str:
+    """What is counted for an address, in whatever case it is written."""
     return email.strip().lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ _WANTS_A_LOGIN: Final = (530, 534, 535, 538)
 """RFC 4954, section 6; 530 and 538 also where it wants encryption first (RFC 3207, section 4)."""
 _LOGIN_OR_TLS: Final = "see ORDERSAGA_SMTP_USER and ORDERSAGA_SMTP_TLS"
 _POLICY: Final = compat32.clone(linesep="\r\n")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UTF8: Final = Charset("utf-8")
 _UTF8.body_encoding = QP
 """Bodies as quoted-printable: not every relay takes 8-bit text."""
@@ -55,13 +57,17 @@ def compose(message: Message, *, sender: str) -> bytes:
     if message.html is not None:
         mail = MIMEMultipart("alternative", _subparts=[mail, _text(message.html, "html")])
     mail["From"] = formataddr(parseaddr(sender))
-    name = " ".join(message.recipient.name.split())
-    mail["To"] = formataddr((name, _check_address(message.recipient.address)))
-    mail["Subject"] = Header(" ".join(message.subject.split()), header_name="Subject").encode()
+    mail["To"] = formataddr((_on_a_line(message.recipient.name), _check_address(message.recipient.address)))
+    mail["Subject"] = Header(_on_a_line(message.subject), header_name="Subject").encode()
     mail["Date"] = format_datetime(datetime.now(UTC))
     mail["Message-ID"] = f"<{message.id.replace(':', '-')}@ordersaga>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
     return mail.as_bytes(policy=_POLICY)
+
+
+def _on_a_line(text: str) -> str:
+    """For a header: whatever ends lines there, or is a control character, is a space."""
+    return " ".join(_CONTROLS.sub(" ", text).split())
 
 
 def _text(content: str, subtype: str) -> MIMENonMultipart:

@@ -5,15 +5,12 @@ The cases are generated (`tests/input_table.py`), so that a new route has its ow
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final, cast
 
 import httpx
-import psycopg
 import pytest
 import pytest_asyncio
-from psycopg import sql
 
 from api.app import create_app
 from api.services import Services
@@ -22,6 +19,7 @@ from tests.support.gateway import Gateway, gateway_with_services
 from tests.support.identities import VERIFIER, bearer, forged_bearer
 from tests.support.input_table import Case, InputTable, Token
 from tests.support.input_values import Kind
+from tests.support.rows import Rows, counting_rows
 
 # the document needs no services; a request would
 APP: Final = create_app(cast("Services", None), VERIFIER)
@@ -29,8 +27,6 @@ TABLE: Final = InputTable(APP.openapi_schema.to_schema())
 CASES: Final = list(TABLE.cases())
 HAVE_TESTS_OF_THEIR_OWN: Final = {"receiveStripeEvent"}
 """Stripe's event is signed raw bytes, which the document does not describe: test_gateway_webhooks has its cases."""
-
-Rows = Callable[[], dict[str, int]]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -41,24 +37,7 @@ async def gateway(databases: Mapping[str, str], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def rows(databases: Mapping[str, str]) -> Iterator[Rows]:
-    """Counts the rows of every table of every service."""
-    with ExitStack() as stack:
-        queries = []
-        for dsn in databases.values():
-            connection = stack.enter_context(psycopg.connect(dsn, autocommit=True))
-            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-            names = [str(name) for (name,) in tables]
-            counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name in names]
-            queries.append((connection, names, sql.SQL("SELECT {}").format(sql.SQL(", ").join(counts))))
-
-        def count() -> dict[str, int]:
-            found: dict[str, int] = {}
-            for connection, names, query in queries:
-                row = connection.execute(query).fetchone()
-                assert row is not None
-                found |= {f"{connection.info.dbname}.{name}": int(n) for name, n in zip(names, row, strict=True)}
-            return found
-
+    with counting_rows(databases) as count:
         yield count
 
 

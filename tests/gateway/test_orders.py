@@ -299,11 +299,11 @@ async def test_an_order_keeps_what_the_shop_gave_it(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("metadata", "field", "message"),
     [
-        ({"": "x"}, "metadata", "each of its keys must be text of 1 to 40 characters"),
-        ({"a[b]": "x"}, "metadata", "none of them a square bracket"),
-        ({"a\r\nb": "x"}, "metadata", "or a control character"),
-        ({"a": 7}, "metadata.a", "must be text of 0 to 500 characters"),
-        ({"a": "x" * 501}, "metadata.a", "must be text of 0 to 500 characters"),
+        ({"": "x"}, "metadata", "each of its keys must be a line of 1 to 40 characters"),
+        ({"a[b]": "x"}, "metadata", "without square brackets"),
+        ({"a\r\nb": "x"}, "metadata", "no control, invisible or direction character"),
+        ({"a": 7}, "metadata.a", "must be empty, or a line of 1 to 500 characters"),
+        ({"a": "x" * 501}, "metadata.a", "must be empty, or a line of 1 to 500 characters"),
         ({f"key {n}": "" for n in range(51)}, "metadata", "must be an object of at most 50 keys"),
     ],
 )

@@ -50,17 +50,25 @@ class Things:
 
 
 async def open_account(gateway: Gateway, role: CallerRole = CallerRole.CUSTOMER) -> Account:
-    """A new account, logged in."""
+    """A new account, logged in; its headers are good for as long as tests take."""
     account = {"email": f"customer-{new_id()}@example.test", "password": PASSWORD, "name": "Customer"}
     user = (await gateway.http.post("/v1/users", json=account)).json()
     if role is not CallerRole.CUSTOMER:
         changed = await gateway.http.patch(f"/v1/users/{user['id']}", json={"role": role.value}, headers=_SETUP)
         assert changed.status_code == 200, changed.text
-    credentials = {"email": account["email"], "password": PASSWORD}
-    token = (await gateway.http.post("/v1/auth/token", json=credentials)).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = bearer(role, user["id"])
+    await log_in(gateway, account["email"])
     sessions = (await gateway.http.get("/v1/users/me/sessions", headers=headers)).json()["items"]
     return Account(id=user["id"], email=account["email"], session_id=sessions[0]["id"], headers=headers)
+
+
+async def log_in(gateway: Gateway, email: str, **headers: str) -> dict[str, Any]:
+    """The tokens of a new session."""
+    credentials = {"email": email, "password": PASSWORD}
+    answer = await gateway.http.post("/v1/auth/token", json=credentials, headers=headers)
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens
 
 
 async def make_things(gateway: Gateway) -> Things:
@@ -115,7 +123,8 @@ async def _admin(gateway: Gateway, _: Things) -> Headers:
 
 
 async def _ended(gateway: Gateway, _: Things) -> Headers:
-    headers = (await open_account(gateway, CallerRole.ADMIN)).headers
+    account = await open_account(gateway, CallerRole.ADMIN)
+    headers = {"Authorization": f"Bearer {(await log_in(gateway, account.email))['access_token']}"}
     ended = await gateway.http.delete("/v1/users/me/sessions", headers=headers)
     assert ended.status_code == 204
     await gateway.ended.catch_up()
@@ -154,9 +163,7 @@ async def good_request(gateway: Gateway, route: str, things: Things) -> dict[str
         case "POST /v1/auth/token":
             return _json(email=things.owner.email, password=PASSWORD)
         case "POST /v1/auth/refresh" | "POST /v1/auth/logout":
-            credentials = {"email": things.owner.email, "password": PASSWORD}
-            tokens = (await gateway.http.post("/v1/auth/token", json=credentials)).json()
-            return _json(refresh_token=tokens["refresh_token"])
+            return _json(refresh_token=(await log_in(gateway, things.owner.email))["refresh_token"])
         case "POST /v1/confirmations":
             return _json(token="x" * 43)
         case "POST /v1/password-resets":

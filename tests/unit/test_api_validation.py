@@ -15,6 +15,7 @@ from api.schemas.products import NewProduct
 from api.schemas.users import NewUser
 from api.validation import MAX_VIOLATIONS, decode, require_json
 from domain.ids import new_id
+from domain.texts import PLAIN_LINE_RULE, PLAIN_LINES_RULE
 from tests.support.gateway import order_body
 
 ID = "01932b5e-7c1a-7e4e-9c3d-2f6d1b8a4c55"
@@ -190,9 +191,9 @@ def test_a_notification_is_what_its_channel_says() -> None:
         ({**MAIL, "channel": "fax"}, {"channel": "must be email or sms"}),
         ({**MAIL, "channel": None}, {"channel": "must be email or sms"}),
         ({**MAIL, "channel": ["email"]}, {"channel": "must be email or sms"}),
-        ({**MAIL, "subject": "two\nlines"}, {"subject": "must be one line of 1 to 200 characters"}),
+        ({**MAIL, "subject": "two\nlines"}, {"subject": f"must be a line of 1 to 200 characters {PLAIN_LINE_RULE}"}),
         ({**MAIL, "phone": "+15005550006"}, {"phone": "is not a field of this request"}),
-        ({**SMS, "message": "x" * 1_601}, {"message": "must be text of 1 to 1600 characters, none of them NUL"}),
+        ({**SMS, "message": "x" * 1_601}, {"message": f"must be text of 1 to 1600 characters {PLAIN_LINES_RULE}"}),
         *(
             ({**SMS, "phone": phone}, {"phone": "must be a telephone number in E.164 form, for example +15005550006"})
             for phone in (
