@@ -52,6 +52,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     orders.list_orders,
     orders.get_timeline,
     refunds.refund_order,
+    refunds.approve_refund,
     refunds.list_refunds,
     payments.get_payment,
     notifications.send_notification,

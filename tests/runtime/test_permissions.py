@@ -134,6 +134,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "PaymentService/GetPayment": _FOR_USERS,
     "PaymentService/GetPaymentOfOrder": _FOR_USERS,
     "PaymentService/RequestRefund": {**_FOR_STAFF, **_BY_OPERATORS},
+    "PaymentService/ApproveRefund": {**_FOR_ADMINS, **_BY_OPERATORS},
     "PaymentService/ListRefunds": _FOR_USERS,
     "PaymentService/CarryOutRefund": _BY_WORKER,
     "PaymentService/ReplaceRefund": _BY_WORKER,
