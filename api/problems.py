@@ -80,6 +80,7 @@ GUEST_CHECKOUT_OFF = Kind(403, "guest-checkout-off", "Orders need an account her
 FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
 ACCOUNT_DISABLED = Kind(403, "account-disabled", "The account is disabled")
 REFUND_NEEDS_ADMIN = Kind(403, "refund-needs-admin", "An admin has to make this refund")
+REFUND_NEEDS_APPROVAL = Kind(403, "refund-needs-approval", "A second person has to approve this refund")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 LAST_ADMIN = Kind(409, "last-admin", "No admin would be left")
@@ -89,6 +90,7 @@ ORDER_HAS_NO_GUEST = Kind(409, "order-has-no-guest", "An account has the order")
 ORDER_NOT_CANCELLABLE = Kind(409, "order-not-cancellable", "The order can no longer be cancelled")
 ORDER_NOT_REFUNDABLE = Kind(409, "order-not-refundable", "Nothing of the order can be refunded")
 REFUND_EXCEEDS_PAYMENT = Kind(409, "refund-exceeds-payment", "Less is left of what was paid")
+REFUND_NEEDS_NO_APPROVAL = Kind(409, "refund-needs-no-approval", "One person alone may make this refund")
 RESTOCK_EXCEEDS_ORDER = Kind(409, "restock-exceeds-order", "Fewer units of the order are left to be put back")
 PAYMENT_DISPUTED = Kind(409, "payment-disputed", "The customer's bank decides about the money")
 IDEMPOTENCY_KEY_IN_USE = Kind(409, "idempotency-key-in-use", "A request with this Idempotency-Key is being answered")
@@ -136,6 +138,8 @@ _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
     Refusal.PAYMENT_NOT_REFUNDABLE: ORDER_NOT_REFUNDABLE,
     Refusal.REFUND_EXCEEDS_PAYMENT: REFUND_EXCEEDS_PAYMENT,
     Refusal.REFUND_NEEDS_ADMIN: REFUND_NEEDS_ADMIN,
+    Refusal.REFUND_NEEDS_APPROVAL: REFUND_NEEDS_APPROVAL,
+    Refusal.REFUND_NEEDS_NO_APPROVAL: REFUND_NEEDS_NO_APPROVAL,
     Refusal.RESTOCK_EXCEEDS_SALE: RESTOCK_EXCEEDS_ORDER,
     Refusal.PAYMENT_DISPUTED: PAYMENT_DISPUTED,
     Refusal.OUT_OF_STOCK: OUT_OF_STOCK,

@@ -68,7 +68,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
         *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
-        *("support_refund_limit", "user_address"),
+        *("support_refund_limit", "refund_approval_limit", "user_address"),
     ),
     "notification": (
         *_service("notification"),

@@ -456,6 +456,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Most that members of support may give back of one order, in all, minor units of its currency.",
     )
+    refund_approval_limit: int = Field(
+        default=0,
+        ge=0,
+        description="Most that people may give back of one order, in all, without a second one who approves it, minor "
+        "units of its currency; 0: no refund needs a second one.",
+    )
 
     # -- Mail -------------------------------------------------------------------------------------------------------
     smtp_host: str = Field(default="127.0.0.1", description="SMTP relay.")

@@ -31,7 +31,13 @@ from workflows.stuck_step import Remedy
 PENDING_REREAD: Final = timedelta(hours=1)
 """How often a refund that Stripe is still processing is read when no event comes."""
 CARRY_OUT: Final = SHIELDED.answering({Refusal.PAYMENT_DISPUTED.value})
-REPLACE: Final = SHIELDED.answering({Refusal.PAYMENT_DISPUTED.value, Refusal.REFUND_EXCEEDS_PAYMENT.value})
+REPLACE: Final = SHIELDED.answering(
+    {
+        Refusal.PAYMENT_DISPUTED.value,
+        Refusal.REFUND_EXCEEDS_PAYMENT.value,
+        Refusal.REFUND_NEEDS_APPROVAL.value,
+    }
+)
 FAILED: Final = {RefundStatus.FAILED: "the refund failed", RefundStatus.CANCELLED: "the refund was canceled"}
 
 

@@ -107,7 +107,7 @@ class RefundSteps(ABC):
     async def replace_refund(self, refund_id: str) -> RefundState:
         """Make another refund in the place of a failed one, by a saga of its own; answers with the failed one.
 
-        Refusals: REFUND_EXCEEDS_PAYMENT, PAYMENT_DISPUTED.
+        Refusals: REFUND_EXCEEDS_PAYMENT, PAYMENT_DISPUTED, REFUND_NEEDS_APPROVAL.
         """
 
     @activity.defn(name="resolve_refund")

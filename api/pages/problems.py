@@ -80,6 +80,11 @@ Made by `make problems`. Every error is a problem (RFC 9457), `application/probl
 meaning; titles and details are for people and may. A problem of 400 names each faulty field in `errors`. Each answer
 has an `X-Request-Id`, which our log has as well."""
 
+_ANOTHER_APPROVES: Final = (
+    "Have another admin approve it with `POST /v1/orders/{order_id}/refund-approvals`, or an operator with `ordersaga"
+    " approve-refund ORDER AMOUNT`. Then send the request again with the same `Idempotency-Key`."
+)
+
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "bad-request": (
         "The request is no HTTP/1.1, or broke off, or is something that no route takes.",
@@ -149,6 +154,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Support may give back so much of an order, and this would be more.",
         "Have an admin make the refund, or refund less.",
     ),
+    "refund-needs-approval": (
+        "One person alone may give back so much of an order, in all its refunds, and this would be more.",
+        _ANOTHER_APPROVES,
+    ),
     "not-found": (
         "There is no such thing, or it is somebody else's; the two answer alike.",
         "Check the path and the id, and whose token it is.",
@@ -204,6 +213,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "refund-exceeds-payment": (
         "Less is left of what was paid than the refund asks for.",
         "Read the order's refunds, and ask for no more than the rest, or leave `amount` out for all of it.",
+    ),
+    "refund-needs-no-approval": (
+        "So much of the order can be given back by one person alone, or no refund needs a second one in this shop.",
+        "Ask for the refund.",
     ),
     "restock-exceeds-order": (
         "Fewer units of the order are left to be put back than the refund says.",

@@ -56,6 +56,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     guests.request_guest_link,
     guests.erase_guest,
     refunds.refund_order,
+    refunds.approve_refund,
     refunds.list_refunds,
     payments.get_payment,
     notifications.send_notification,

@@ -8,21 +8,23 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
-from api.auth import SECURITY, SignedInRequest, signed_in_or_guest, staff
+from api.auth import SECURITY, SignedInRequest, admin, signed_in_or_guest, staff
 from api.idempotency import (
     REPLAYED,
     IdempotencyKey,
+    OptionalKey,
     Prefer,
     check_key,
     has_idempotency_key,
     preferred_wait,
     respond,
+    sent_key,
 )
 from api.order_details import read_refunds
 from api.problems import ORDER_NOT_REFUNDABLE, ProblemError, declared
 from api.references import OrderReference
 from api.routes.orders import merge_lines
-from api.schemas.payments import NewRefund, Refund, Refunds
+from api.schemas.payments import NewRefund, NewRefundApproval, Refund, RefundApproval, Refunds
 from api.services import Services
 from api.validation import StrictJson
 from domain.refusals import Refusal
@@ -64,7 +66,8 @@ async def refund_order(
     prefer: Prefer = "",
 ) -> Response[Refund]:
     """Give a part of what an order paid back, or all that is left, once per Idempotency-Key. Staff only: admins, and
-    support up to a limit per order, `refund-needs-admin` above it.
+    support up to a limit per order, `refund-needs-admin` above it. The shop may want a second person's approval above
+    another limit: `refund-needs-approval`.
 
     201 once it succeeded, with order and stock following, or failed; 202 when that takes longer than `Prefer: wait=N`,
     for some banks days. 409 when nothing was paid or less is left, and while the payment is disputed.
@@ -91,10 +94,50 @@ async def refund_order(
             deadline=wait + services.deadline,
         )
     except CallRefused as refused:
-        if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
-            raise ProblemError(ORDER_NOT_REFUNDABLE, f"order {order.number} has no payment") from refused
-        raise
+        raise _to_problem(refused, order) from refused
     return respond(from_proto(Refund, answer.refund), answer, location=f"/v1/orders/{order.id}/refunds", done=201)
+
+
+@post(
+    "/v1/orders/{order_id:str}/refund-approvals",
+    operation_id="approveRefund",
+    summary="Let somebody else make a large refund",
+    tags=["refunds"],
+    guards=[admin],
+    security=SECURITY,
+    dto=StrictJson[NewRefundApproval],
+    responses=declared(400, 401, 403, 404, 409, 413, 415, 422),
+    response_headers=[REPLAYED],
+)
+async def approve_refund(
+    request: SignedInRequest,
+    order_id: OrderReference,
+    data: JSONBody[NewRefundApproval],
+    services: NamedDependency[Services],
+    idempotency_key: OptionalKey = None,
+) -> Response[RefundApproval]:
+    """Approve one refund of an order, of `amount` at most, that somebody else asks for within 24 hours: as the second
+    person without whom `refund-needs-approval` is the answer. Once per `Idempotency-Key`. Admins only.
+
+    409 when less is left, or `refund-needs-no-approval` when one person may give so much back.
+    """
+    with Violations() as violations:
+        violations.check_order("order_id", order_id)
+    key = sent_key(idempotency_key)
+    order = await _get_order(order_id, caller=request.user, services=services)
+    try:
+        answer = await call(
+            services.payment.ApproveRefund,
+            pb.ApproveRefundRequest(order_id=order.id, idempotency_key=key, amount=data.amount, note=data.note or ""),
+            caller=request.user,
+            deadline=services.deadline,
+        )
+    except CallRefused as refused:
+        raise _to_problem(refused, order) from refused
+    headers = {"Cache-Control": "no-store"}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(from_proto(RefundApproval, answer.approval), status_code=201, headers=headers)
 
 
 @get(
@@ -121,3 +164,10 @@ async def _get_order(order_id: str, *, caller: Caller, services: Services) -> or
     """The order, if the caller may know of it."""
     request = order_pb2.GetOrderRequest(order_id=order_id)
     return (await call(services.order.GetOrder, request, caller=caller, deadline=services.deadline)).order
+
+
+def _to_problem(refused: CallRefused, order: order_pb2.Order) -> Exception:
+    """What is answered when the payment service refuses."""
+    if refused.refusal is Refusal.PAYMENT_NOT_FOUND:
+        return ProblemError(ORDER_NOT_REFUNDABLE, f"order {order.number} has no payment")
+    return refused

@@ -51,6 +51,29 @@ class Refund(Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class NewRefundApproval(Request, frozen=True, kw_only=True):
+    """How much of an order somebody else may give back at most, in minor units; `note` is kept for people."""
+
+    amount: Annotated[int, whole(1, MAX_AMOUNT)]
+    note: Annotated[str, text(MAX_NOTE)] | None = None
+
+
+class RefundApproval(Struct, frozen=True, kw_only=True):
+    """A second person's approval of one refund of an order, of `amount` at most, in minor units of `currency`.
+
+    It can be used until `expires_at` by whoever may refund, but for `approved_by`. `refund_id` is the refund that used
+    it.
+    """
+
+    id: str
+    order_id: str
+    amount: int
+    currency: str
+    approved_by: str
+    expires_at: datetime
+    refund_id: str | None
+
+
 class Refunds(Struct, frozen=True, kw_only=True):
     """The refunds of an order, oldest first."""
 

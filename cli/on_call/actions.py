@@ -1,4 +1,4 @@
-"""`ordersaga retry`, `resolve`, `repair`, `cancel`, `refund`: what operators do, about one thing or many.
+"""`ordersaga retry`, `resolve`, `repair`, `cancel`, `refund`, `approve-refund`: what operators do, about one or many.
 
 Each is sent to the service that does it, which keeps who did it and why. All may be repeated.
 """
@@ -28,7 +28,7 @@ from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.payment.v1 import payment_pb2 as payment_pb
 from runtime.caller import SERVICE
-from runtime.protos import enum_mapping
+from runtime.protos import enum_mapping, from_timestamp
 from runtime.refusal import CallRefused, Unavailable
 from runtime.rpc_client import call
 from runtime.settings import Settings, SettingsError
@@ -228,6 +228,35 @@ def refund(note: str, *, amount: str | None, restock: bool, key: str | None) -> 
     return act
 
 
+def approve_refund(note: str, *, amount: str, key: str | None) -> Act:
+    """Let somebody else refund so much of an order, once, within a day.
+
+    Args:
+        note: why.
+        amount: in the order's currency, such as ``12.50``: what the refund may be at most.
+        key: names the approval, so that a repeat is the same one; else it is named after order and amount.
+    """
+
+    async def act(operator: Operator, each: str) -> Result:
+        read = pb.GetOrderRequest(order_id=each)
+        order = (await call(operator.orders.GetOrder, read, caller=SERVICE, deadline=DEADLINE)).order
+        units = to_minor_units(amount, order.currency)
+        request = payment_pb.ApproveRefundRequest(
+            order_id=each, idempotency_key=key or f"approval:{each}:{units}", amount=units, note=note
+        )
+        answer = await call(operator.payments.ApproveRefund, request, caller=SERVICE, deadline=DEADLINE)
+        approval = answer.approval
+        most, until = format_money(approval.amount, approval.currency), from_timestamp(approval.expires_at)
+        another = " (--key gives another one)" if answer.replayed else ""
+        if approval.refund_id:
+            used = f"approval {approval.id} of {most}: refund {approval.refund_id} has used it{another}"
+            return Result(each, State.WAITING, used)
+        text = f"approval {approval.id}: somebody else may refund {most} until {until:%Y-%m-%d %H:%M} UTC{another}"
+        return Result(each, State.DONE, text)
+
+    return act
+
+
 def refund_key(order_id: str, units: int | None) -> str:
     """What a refund is named after when nobody names it: the amount in minor units, however it was typed."""
     return f"refund:{order_id}:{'rest' if units is None else units}"
@@ -244,7 +273,5 @@ def to_minor_units(amount: str, currency: str) -> int:
         if not units.is_finite() or units != units.to_integral_value() or units <= 0:
             raise ValueError
     except (InvalidOperation, ValueError):
-        raise SettingsError(
-            f"--amount: {amount!r} is no amount of {currency}, such as {format_money(1_250, currency)}"
-        ) from None
+        raise SettingsError(f"{amount!r} is no amount of {currency}, such as {format_money(1_250, currency)}") from None
     return int(units)

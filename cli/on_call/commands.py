@@ -133,6 +133,24 @@ def refund(
     _act("refund", act, orders, query, dry_run=dry_run, as_json=json)
 
 
+@on_call.command(name="approve-refund")
+def approve_refund(
+    order: Annotated[str, typer.Argument(help="Its id, or its number, such as 7KQ2-M9XD.")],
+    amount: Annotated[str, typer.Argument(help="In the order's currency, such as 12.50: the refund at most.")],
+    key: Annotated[str | None, typer.Option(help="Names the approval: the same one again, or another one.")] = None,
+    note: Note = "",
+    json: AsJson = False,
+) -> None:
+    """Let somebody else make one refund of an order, within a day, that is too large for one person alone.
+
+    Repeatable: the same amount again is the same approval, unless --key names another. Exit 1 unless it can be used.
+    """
+    from cli.on_call import actions
+
+    act = actions.approve_refund(note, amount=amount, key=key)
+    _act("approve a refund of", act, [order], None, dry_run=False, as_json=json)
+
+
 def _act(
     name: str,
     act: Act,

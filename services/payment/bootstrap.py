@@ -41,6 +41,7 @@ from services.payment.payments.model import FollowUp
 from services.payment.payments.repository import DUE_FOLLOW_UPS, FOLLOW_UPS_CHANNEL
 from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
+from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
@@ -82,6 +83,7 @@ class PaymentComponents:
     store: PaymentStore
     payments: PaymentService
     refunds: RefundService
+    approvals: ApprovalService
     disputes: DisputeService
     webhooks: WebhookService
     event_desk: EventDesk
@@ -159,9 +161,11 @@ def _wire(
     secrets = ClientSecrets(settings.required("stripe_api_key"))
     intents = Intents(store, client, secrets, clock)
     disputes = DisputeService(store, client, turns)
+    approvals = ApprovalService(store, clock=clock, limit=settings.refund_approval_limit)
     refunds = RefundService(
         store,
         disputes,
+        approvals,
         client,
         turns=turns,
         wakeups=wakeups,
@@ -210,6 +214,7 @@ def _wire(
         store=store,
         payments=PaymentService(store, intents, client, secrets, turns=turns, clock=clock),
         refunds=refunds,
+        approvals=approvals,
         disputes=disputes,
         webhooks=webhooks,
         event_desk=EventDesk(database, on_due=inbox.wake),

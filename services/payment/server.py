@@ -22,6 +22,7 @@ class PaymentServicer(PaymentRpcs, RefundRpcs, DisputeRpcs, WebhookRpcs, Payment
     def __init__(self, components: PaymentComponents) -> None:
         self._payments = components.payments
         self._refunds = components.refunds
+        self._approvals = components.approvals
         self._disputes = components.disputes
         self._webhooks = components.webhooks
         self._event_desk = components.event_desk

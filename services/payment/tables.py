@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0011"
+SCHEMA: Final = "0012"
 """Revision of the migrations that makes these tables."""
 
 
@@ -137,6 +137,8 @@ class RefundColumns(FollowUpColumns):
     """Whether a member of support did."""
     requested_by_operator: str | None = Field(default=None, sa_type=Text)
     """The name of the operator who did, in an admin's place."""
+    approved_by: str | None = Field(default=None, sa_type=Text)
+    """The second person who approved it, where one had to: see `runtime.caller.Caller.actor`."""
     note: str = Field(default="", sa_type=Text)
     settled_at: datetime | None = timestamp(default=None, nullable=True)
     """When it first succeeded, with order and stock following, or failed; never changed afterwards."""
@@ -170,6 +172,31 @@ class RefundRow(Base, RefundColumns, FollowedColumns, table=True):
 
     payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
     updated_at: datetime = timestamp()
+
+
+class RefundApprovalColumns(SQLModel):
+    """The columns of an approval."""
+
+    id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="payments.id", index=True)
+    amount: int = Field(sa_type=BigInteger)
+    """The largest refund that may use it."""
+    approved_by: str = Field(sa_type=Text)
+    """Who gave it, see `runtime.caller.Caller.actor`."""
+    approved_by_key: str = Field(sa_type=Uuid(as_uuid=False))
+    """Stands for who gave it, and so may not use it: see `runtime.caller.Caller.key`."""
+    note: str = Field(default="", sa_type=Text)
+    created_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
+    refund_id: str | None = Field(default=None, sa_type=Uuid(as_uuid=False), foreign_key="refunds.id", unique=True)
+    """Which refund used it."""
+
+
+class RefundApprovalRow(Base, RefundApprovalColumns, table=True):
+    """A second person lets money of a payment be given back, once; kept for good, also when nobody used it."""
+
+    __tablename__ = "refund_approvals"
+    __table_args__ = (CheckConstraint("amount > 0", name="amount"),)
 
 
 class DisputeColumns(FollowUpColumns):

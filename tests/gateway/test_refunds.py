@@ -13,12 +13,10 @@ import pytest_asyncio
 from domain.ids import new_id
 from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import SERVICE, CallerRole
-from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from tests.support.gateway import Gateway, gateway_with_services, sign_up
+from tests.support.gateway_orders import AT_ONCE, PROBLEM, Bought, buy, pay, problem, refund
 from tests.support.identities import bearer
 from tests.support.rpc import call
-
-AT_ONCE = {"Prefer": "wait=0"}
-PROBLEM = "urn:ordersaga:problem:"
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -32,51 +30,15 @@ def admin() -> dict[str, str]:
     return bearer(CallerRole.ADMIN)
 
 
-class Bought:
-    """An order of one unit of one product, and its customer."""
-
-    def __init__(self, order_id: str, product_id: str, user_id: str, headers: dict[str, str]) -> None:
-        self.order_id = order_id
-        self.product_id = product_id
-        self.user_id = user_id
-        self.headers = headers
-
-
 @pytest_asyncio.fixture
 async def bought(gateway: Gateway) -> Bought:
-    user_id, headers = await sign_up(gateway)
-    product_id = new_id()
-    placed = await gateway.http.post(
-        "/v1/orders",
-        json=order_body(product_id),
-        headers={"Idempotency-Key": new_id(), **headers, **AT_ONCE},
-    )
-    return Bought(placed.json()["id"], product_id, user_id, headers)
+    return await buy(gateway)
 
 
 @pytest_asyncio.fixture
 async def paid(gateway: Gateway, bought: Bought) -> Bought:
     """It has paid 25.00 EUR."""
-    request = pb.OpenPaymentRequest(
-        order_id=bought.order_id,
-        user_id=bought.user_id,
-        amount=2_500,
-        currency="EUR",
-        payment_method="pm_card_visa",
-    )
-    opened = await call(gateway.services.payment.OpenPayment, request, caller=SERVICE, deadline=10)
-    assert opened.payment.status == pb.PAYMENT_STATUS_SUCCEEDED
-    return bought
-
-
-async def refund(
-    gateway: Gateway, order_id: str, headers: dict[str, str], *, key: str | None = None, **body: Any
-) -> httpx.Response:
-    return await gateway.http.post(
-        f"/v1/orders/{order_id}/refunds",
-        json=body,
-        headers={"Idempotency-Key": key or new_id(), **AT_ONCE, **headers},
-    )
+    return await pay(gateway, bought)
 
 
 async def carry_out(gateway: Gateway, refund_id: str) -> None:
@@ -93,10 +55,6 @@ async def listed(gateway: Gateway, bought: Bought, headers: dict[str, str] | Non
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["type"].removeprefix(PROBLEM)
 
 
 async def test_a_refund_is_asked_for_and_seen(gateway: Gateway, paid: Bought, admin: dict[str, str]) -> None:

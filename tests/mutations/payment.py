@@ -136,6 +136,27 @@ PAYMENT: Final[Sequence[Mutation]] = (
         tests=["tests/payment/test_refund_requests.py"],
     ),
     Mutation(
+        breaks="whoever approves a refund asks for it, too",
+        file=f"{_ROOMS}/refunds/approval_decisions.py",
+        source="[each for each in fitting if each.approved_by_key != asks]",
+        mutated="[each for each in fitting if each.approved_by_key or asks]",
+        tests=["tests/payment/test_refund_approvals.py"],
+    ),
+    Mutation(
+        breaks="an approval lets one refund after the other through",
+        file=f"{_ROOMS}/refunds/approval_service.py",
+        source="        await repository.use(approval.id, refund_id=refund.id)\n",
+        mutated="",
+        tests=["tests/payment/test_refund_approvals.py"],
+    ),
+    Mutation(
+        breaks="a large refund in small parts needs nobody else",
+        file=f"{_ROOMS}/refunds/approval_decisions.py",
+        source="if not limit or _given_back(change.payment) <= limit:",
+        mutated="if not limit or max(refund.amount for refund in change.payment.refunds) <= limit:",
+        tests=["tests/payment/test_refund_approvals.py"],
+    ),
+    Mutation(
         breaks="an event of an unknown payment is given up at once",
         file=f"{_ROOMS}/webhooks/processing.py",
         source="return Unavailable(why) if event.age < self._grace_period else DeadLetter(why)",

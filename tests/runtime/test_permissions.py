@@ -144,6 +144,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "PaymentService/GetPaymentOfOrder": _FOR_READERS,
     "PaymentService/AdoptPayment": _BY_ORDER,
     "PaymentService/RequestRefund": {**_FOR_STAFF, **_BY_OPERATORS},
+    "PaymentService/ApproveRefund": {**_FOR_ADMINS, **_BY_OPERATORS},
     "PaymentService/ListRefunds": _FOR_READERS,
     "PaymentService/CarryOutRefund": _BY_WORKER,
     "PaymentService/ReplaceRefund": _BY_WORKER,

@@ -10,6 +10,8 @@ from temporalio.client import WorkflowExecutionStatus
 from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.refunds import RefundOrigin, RefundStatus
+from runtime.caller import Caller, CallerRole
+from services.payment.refunds.model import NewApproval
 from tests.support.saga_refunds import (
     LATER_FAILS,
     PENDING,
@@ -104,6 +106,33 @@ async def test_a_refund_that_a_bank_sends_back_moves_the_order_back_and_is_repla
     await attention_is(shop, run)
     there_and_back = ["PARTIALLY_REFUNDED", "PAID", "PARTIALLY_REFUNDED"]
     assert await statuses(shop, run) == ["RECEIVED", "PENDING", "PAID", *there_and_back]
+    assert await shop.disagreements(run) == []
+
+
+async def test_a_replacement_that_wants_a_second_person_waits_for_their_approval(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await paid(shop, await shop.product())
+    requested = await request_refund(shop, run, 1_000)
+    await shop.switch(f"refunds/{await made_at_stripe(shop, run, requested.refund)}", status="failed")
+    await shop.deliver_events()
+    await attention_is(shop, run, "carry_out_refund")
+    monkeypatch.setattr(shop.payment.approvals, "_limit", 900)  # the setting was made since
+
+    await refund_saga(shop, requested.refund).execute_update(RefundSaga.retry, None)
+    await attention_is(shop, run, "carry_out_refund")
+    [note] = await attention_notes(shop, run)
+    second = Caller(CallerRole.OPERATOR, "ada")
+    new = NewApproval(order_id=order_id_of(run), amount=1_000, approver=second, note="")
+    await shop.payment.approvals.approve(new)
+    answer = await refund_saga(shop, requested.refund).execute_update(RefundSaga.retry, None)
+
+    assert "the refund cannot be replaced" in note
+    assert "needs the approval of a second person" in note
+    assert (answer.step, answer.outcome) == ("replace_refund", "DONE")
+    refunds = await refunds_become(shop, run, RefundStatus.REPLACED, RefundStatus.SUCCEEDED)
+    assert [refund.approved_by for refund in refunds] == [None, second.actor]
+    await attention_is(shop, run)
     assert await shop.disagreements(run) == []
 
 

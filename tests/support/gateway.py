@@ -124,7 +124,12 @@ async def gateway_without_services() -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def gateway_with_services(
-    databases: Mapping[str, str], *, stripe_data: Path, sms: Messenger | None = None, mail: Messenger | None = None
+    databases: Mapping[str, str],
+    *,
+    stripe_data: Path,
+    sms: Messenger | None = None,
+    mail: Messenger | None = None,
+    refund_approval_limit: int = 0,
 ) -> AsyncIterator[Gateway]:
     """The application in front of the real services that it calls, and the Stripe double behind the payment service.
 
@@ -162,7 +167,12 @@ async def gateway_with_services(
         double = await stack.enter_async_context(StripeDouble(account))
         payment = await stack.enter_async_context(
             bootstrap_payment(
-                Settings.model_validate(payment_settings(databases["payment"], stripe_api_base=double.url)),
+                Settings.model_validate(
+                    {
+                        **payment_settings(databases["payment"], stripe_api_base=double.url),
+                        "refund_approval_limit": refund_approval_limit,
+                    }
+                ),
                 sagas=SagaRecorder(),
             )
         )

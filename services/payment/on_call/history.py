@@ -12,6 +12,7 @@ from services.payment.on_call.model import Attempt, PublishedStatus, ReceivedEve
 from services.payment.on_call.sections import money
 from services.payment.payments.model import Dispute, Payment, Refund
 from services.payment.refunds.decisions import REFUND_FAILED_EVENT, REFUNDED_EVENT
+from services.payment.refunds.model import RefundApproval
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.tables import EventStatus
 
@@ -50,6 +51,7 @@ def timeline(
     payment: Payment,
     *,
     attempts: Sequence[Attempt],
+    approvals: Sequence[RefundApproval],
     published: Sequence[PublishedStatus],
     received: Sequence[ReceivedEvent],
 ) -> list[TimelineEntry]:
@@ -58,6 +60,7 @@ def timeline(
     Args:
         payment: with its refunds and disputes.
         attempts: its failed charges.
+        approvals: of its refunds.
         published: what its own events said, oldest first.
         received: Stripe's events about it.
     """
@@ -68,6 +71,7 @@ def timeline(
             at=payment.created_at, type="payment.opened", text=f"a payment of {amount} was opened", for_customer=True
         )
         entries.insert(0, opened)
+    entries += _of_approvals(payment, approvals)
     for refund in payment.refunds:
         entries += _of_refund(refund, published)
     for dispute in payment.disputes:
@@ -95,12 +99,25 @@ def _of_states(published: Sequence[PublishedStatus]) -> Iterator[TimelineEntry]:
         before.add(event.status)
 
 
+def _of_approvals(payment: Payment, approvals: Sequence[RefundApproval]) -> Iterator[TimelineEntry]:
+    for approval in approvals:
+        amount = money(approval.amount, payment.settled_currency)
+        yield TimelineEntry(
+            at=approval.created_at,
+            type="refund.approved",
+            text=f"up to {amount} may be given back, if somebody else asks (approval {approval.id})",
+            actor=approval.approved_by,
+            note=approval.note,
+        )
+
+
 def _of_refund(refund: Refund, published: Sequence[PublishedStatus]) -> Iterator[TimelineEntry]:
     amount = money(refund.amount, refund.currency)
+    approved = f", approved by {refund.approved_by}" if refund.approved_by else ""
     yield TimelineEntry(
         at=refund.created_at,
         type="refund.requested",
-        text=f"{amount} shall be given back (refund {refund.id})",
+        text=f"{amount} shall be given back (refund {refund.id}{approved})",
         actor=refund.actor,
         note=refund.note,
     )

@@ -8,11 +8,32 @@ from domain.money import EXPONENTS, format_money
 from runtime.on_call import Section
 from services.payment.on_call.model import Attempt, ReceivedEvent
 from services.payment.payments.model import Payment
+from services.payment.refunds.model import RefundApproval
 
 
 def payment_sections(payment: Payment) -> list[Section]:
     """The payment, its refunds and its disputes."""
     return [_of_payment(payment), _of_refunds(payment), _of_disputes(payment)]
+
+
+def approvals_section(approvals: Sequence[RefundApproval], *, currency: str) -> Section:
+    """What second persons let be given back, in the currency of what came in."""
+    return Section(
+        "refund approvals",
+        ("approval", "amount", "approved_by", "note", "created_at", "expires_at", "refund"),
+        [
+            (
+                each.id,
+                money(each.amount, currency),
+                each.approved_by,
+                each.note,
+                each.created_at,
+                each.expires_at,
+                each.refund_id,
+            )
+            for each in approvals
+        ],
+    )
 
 
 def attempts_section(attempts: Sequence[Attempt]) -> Section:
@@ -74,7 +95,7 @@ def _of_refunds(payment: Payment) -> Section:
         "refunds",
         (
             *("refund", "status", "origin", "amount", "stripe_refund", "failure_reason"),
-            *("requested_by", "note", "created_at", "settled_at"),
+            *("requested_by", "approved_by", "note", "created_at", "settled_at"),
         ),
         [
             (
@@ -85,6 +106,7 @@ def _of_refunds(payment: Payment) -> Section:
                 refund.stripe_refund_id,
                 refund.failure_reason,
                 refund.actor,
+                refund.approved_by,
                 refund.note,
                 refund.created_at,
                 refund.settled_at,

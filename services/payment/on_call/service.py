@@ -9,8 +9,14 @@ from runtime.database import Database
 from runtime.on_call import Concern, OrderRecord, events_section, read_events
 from services.payment.on_call.history import timeline
 from services.payment.on_call.repository import OnCallRepository
-from services.payment.on_call.sections import attempts_section, payment_sections, provider_events_section
+from services.payment.on_call.sections import (
+    approvals_section,
+    attempts_section,
+    payment_sections,
+    provider_events_section,
+)
 from services.payment.payments.repository import FollowedTable, PaymentRepository
+from services.payment.refunds.approval_repository import ApprovalRepository
 
 
 class PaymentOnCall:
@@ -39,6 +45,7 @@ class PaymentOnCall:
             if payment is None:
                 return OrderRecord(sections=[provider_events_section(received)]) if received else None
             attempts = await repository.find_attempts(payment.id)
+            approvals = await ApprovalRepository(connection).list_of(payment.id)
             ids = [f"payment:{payment.id}:{seq}" for seq in range(1, payment.seq + 1)]
             published = await repository.find_published(ids)
             events = await read_events(connection, ids)
@@ -46,9 +53,10 @@ class PaymentOnCall:
             user_id=payment.user_id,
             sections=[
                 *payment_sections(payment),
+                approvals_section(approvals, currency=payment.settled_currency),
                 attempts_section(attempts),
                 provider_events_section(received),
                 events_section(events),
             ],
-            timeline=timeline(payment, attempts=attempts, published=published, received=received),
+            timeline=timeline(payment, attempts=attempts, approvals=approvals, published=published, received=received),
         )

@@ -36,12 +36,22 @@ class Refund(Value, RefundColumns):
         return self.status.has_failed or not self.saga_open
 
     @property
+    def is_by_people(self) -> bool:
+        """Whether somebody decided to give money back, here or in Stripe's dashboard, rather than it was due."""
+        return self.origin is not RefundOrigin.VOID
+
+    @property
+    def requester(self) -> Caller | None:
+        """Who asked for it here; None where nobody did."""
+        if self.requested_by_operator is not None:
+            return Caller(CallerRole.OPERATOR, self.requested_by_operator)
+        role = CallerRole.SUPPORT if self.requested_by_support else CallerRole.ADMIN
+        return None if self.requested_by is None else Caller(role, self.requested_by)
+
+    @property
     def actor(self) -> str:
         """Who asked for it, see `runtime.caller.Caller.actor`; empty where nobody did."""
-        if self.requested_by_operator is not None:
-            return Caller(CallerRole.OPERATOR, self.requested_by_operator).actor
-        role = CallerRole.SUPPORT if self.requested_by_support else CallerRole.ADMIN
-        return "" if self.requested_by is None else Caller(role, self.requested_by).actor
+        return "" if self.requester is None else self.requester.actor
 
     def change(self, **changes: Any) -> Refund:
         """The refund after a change that its saga has to follow up: its next version."""

@@ -129,18 +129,21 @@ class PaymentStore:
                 stored = await _get(repository, stored.order_id)
             return stored
 
-    async def change_in(self, transaction: Connection, order_id: str, decide: Callable[[Payment], Change]) -> Payment:
-        """Make a change of the order's payment in a transaction; nobody else changes it until that ends.
+    async def lock_in(self, transaction: Connection, order_id: str) -> Payment:
+        """The order's payment, which nobody else changes until the transaction ends.
 
         Raises:
             PaymentNotFound: it has none.
         """
         repository = PaymentRepository(transaction)
         await repository.lock_payment(order_id)
-        stored = await _get(repository, order_id)
-        written = await self._write(repository, stored, decide(stored))
+        return await _get(repository, order_id)
+
+    async def change_in(self, transaction: Connection, locked: Payment, change: Change) -> Payment:
+        """Make a change of a payment that the transaction has locked; the payment after it."""
+        written = await self._write(PaymentRepository(transaction), locked, change)
         if written is None:
-            raise AssertionError(f"payment {stored.id} changed under its lock")
+            raise AssertionError(f"payment {locked.id} changed under its lock")
         return written
 
     async def _write(self, repository: PaymentRepository, stored: Payment, change: Change) -> Payment | None:

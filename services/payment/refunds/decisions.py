@@ -44,13 +44,7 @@ def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: date
         RestockExceedsSale: fewer units can come back.
         InvalidArgument: Stripe cannot express the amount.
     """
-    if payment.status is not PaymentStatus.SUCCEEDED:
-        raise PaymentNotRefundable(payment.order_id, "nothing was paid yet")
-    if not payment.amount:
-        raise PaymentNotRefundable(payment.order_id, "it was free")
-    if payment.voided:
-        raise PaymentNotRefundable(payment.order_id, "all that was paid goes back already")
-    check_undisputed(payment)
+    check_refundable(payment)
     amount = payment.amount_refundable if new.amount is None else new.amount
     if not 0 < amount <= payment.amount_refundable:
         raise RefundExceedsPayment(payment, new.amount)
@@ -76,6 +70,22 @@ def request_refund(payment: Payment, new: NewRefund, *, refund_id: str, at: date
         note=new.note,
     )
     return Change(payment=payment.with_refund(refund))
+
+
+def check_refundable(payment: Payment) -> None:
+    """Money came in for an order, and people may give it back.
+
+    Raises:
+        PaymentNotRefundable: nothing came in, or it goes back already.
+        PaymentDisputed: the customer's bank decides about the money.
+    """
+    if payment.status is not PaymentStatus.SUCCEEDED:
+        raise PaymentNotRefundable(payment.order_id, "nothing was paid yet")
+    if not payment.amount:
+        raise PaymentNotRefundable(payment.order_id, "it was free")
+    if payment.voided:
+        raise PaymentNotRefundable(payment.order_id, "all that was paid goes back already")
+    check_undisputed(payment)
 
 
 def check_undisputed(payment: Payment) -> None:
@@ -180,6 +190,7 @@ def replace_failed_refund(payment: Payment, refund_id: str, *, at: datetime) -> 
         requested_by=failed.requested_by,
         requested_by_support=failed.requested_by_support,
         requested_by_operator=failed.requested_by_operator,
+        approved_by=failed.approved_by,
         note=f"in the place of refund {failed.id}",
     )
     replaced = payment.with_refund(another).with_refund(failed.change(status=RefundStatus.REPLACED))

@@ -49,6 +49,35 @@ class RefundNeedsAdmin(Refused):
         )
 
 
+class RefundNeedsApproval(Refused):
+    """It is more than people may give back of one payment without a second one, and no approval fits it."""
+
+    refusal = Refusal.REFUND_NEEDS_APPROVAL
+
+    def __init__(self, payment: Payment, amount: int, *, left: int, by_requester: str | None) -> None:
+        asked, may = (format_money(each, payment.settled_currency) for each in (amount, left))
+        why_not = f"; {by_requester} has approved it, and cannot be both" if by_requester else ""
+        super().__init__(
+            f"{asked} of order {payment.order_id} needs the approval of a second person: one alone may give back {may} "
+            f"more{why_not}",
+            order_id=payment.order_id,
+            left=str(left),
+        )
+
+
+class RefundNeedsNoApproval(Refused):
+    """One person may give so much back."""
+
+    refusal = Refusal.REFUND_NEEDS_NO_APPROVAL
+
+    def __init__(self, payment: Payment, amount: int) -> None:
+        asked = format_money(amount, payment.settled_currency)
+        super().__init__(
+            f"{asked} of order {payment.order_id} needs no approval: one person alone may give so much back",
+            order_id=payment.order_id,
+        )
+
+
 class RestockExceedsSale(Refused):
     """More units are to be put back into stock than the order has and other refunds do not put back."""
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from domain.orders import OrderLine
+from runtime.caller import Caller, CallerRole
+from runtime.rows import Value
 from services.payment.payments.model import Payment, Refund
+from services.payment.tables import RefundApprovalColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,4 +55,33 @@ class RequestedRefund:
     payment: Payment
     refund: Refund
     accepted_only: bool
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApproval:
+    """What a second person lets somebody else give back, at most; the amount in minor units of what came in."""
+
+    order_id: str
+    amount: int
+    approver: Caller
+    note: str
+
+    @property
+    def content(self) -> Mapping[str, object]:
+        """What distinguishes it from another one; an operator's note is not part of it, as with `NewRefund`."""
+        note = "" if self.approver.role is CallerRole.OPERATOR else self.note
+        return {"order_id": self.order_id, "amount": self.amount, "note": note}
+
+
+class RefundApproval(Value, RefundApprovalColumns):
+    """A second person's approval, as it is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenApproval:
+    """The answer to whoever approves a refund of the payment: what they gave, now or with an earlier request."""
+
+    payment: Payment
+    approval: RefundApproval
     replayed: bool

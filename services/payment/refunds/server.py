@@ -14,8 +14,9 @@ from runtime.identity import Part
 from runtime.permissions import READERS, STAFF, allow
 from runtime.validation import Violations
 from services.payment.payments.service import PaymentService
-from services.payment.refunds.messages import refund_to_proto
-from services.payment.refunds.model import NewRefund
+from services.payment.refunds.approval_service import ApprovalService
+from services.payment.refunds.messages import approval_to_proto, refund_to_proto
+from services.payment.refunds.model import NewApproval, NewRefund
 from services.payment.refunds.service import RefundService
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,6 +27,7 @@ class RefundRpcs:
 
     _payments: PaymentService
     _refunds: RefundService
+    _approvals: ApprovalService
 
     @allow(Part.GATEWAY, *STAFF)
     @allow(Part.OPERATOR)
@@ -38,6 +40,22 @@ class RefundRpcs:
             refund=refund_to_proto(requested.payment, requested.refund),
             accepted_only=requested.accepted_only,
             replayed=requested.replayed,
+        )
+
+    @allow(Part.GATEWAY, CallerRole.ADMIN)
+    @allow(Part.OPERATOR)
+    async def ApproveRefund(self, request: pb.ApproveRefundRequest, context: Context) -> pb.ApproveRefundResponse:
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_text("idempotency_key", request.idempotency_key, shortest=0, longest=MAX_IDEMPOTENCY_KEY)
+            violations.check_range("amount", request.amount, smallest=1, largest=MAX_AMOUNT)
+            violations.check_plain_line("note", request.note, shortest=0, longest=MAX_NOTE)
+        new = NewApproval(
+            order_id=request.order_id, amount=request.amount, approver=current_caller(), note=request.note
+        )
+        given = await self._approvals.approve(new, idempotency_key=request.idempotency_key or None)
+        return pb.ApproveRefundResponse(
+            approval=approval_to_proto(given.payment, given.approval), replayed=given.replayed
         )
 
     @allow(Part.GATEWAY, *READERS)

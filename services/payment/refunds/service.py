@@ -20,6 +20,7 @@ from services.payment.order_turns import OrderTurns
 from services.payment.payments.model import Change, Payment, Refund
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds import decisions
+from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.errors import RefundNotFound
 from services.payment.refunds.model import NewRefund, RequestedRefund
 from services.payment.stripe.client import StripeClient
@@ -38,6 +39,7 @@ class RefundService:
         self,
         store: PaymentStore,
         disputes: DisputeService,
+        approvals: ApprovalService,
         stripe: StripeClient,
         *,
         turns: OrderTurns,
@@ -47,6 +49,7 @@ class RefundService:
     ) -> None:
         self._store = store
         self._disputes = disputes
+        self._approvals = approvals
         self._stripe = stripe
         self._turns = turns
         self._wakeups = wakeups
@@ -64,6 +67,7 @@ class RefundService:
             PaymentDisputed: the customer's bank decides about the money.
             RefundExceedsPayment: less than that is left.
             RefundNeedsAdmin: it is more than support may give back.
+            RefundNeedsApproval: it is more than one person may give back, and nobody else has approved it.
             RestockExceedsSale: fewer units can come back.
             InvalidArgument: Stripe cannot express the amount.
             IdempotencyKeyReused: the key stands for another request.
@@ -118,9 +122,15 @@ class RefundService:
             RefundNotFound: there is no such refund.
             RefundExceedsPayment: its money is given back otherwise.
             PaymentDisputed: the customer's bank decides about the money.
+            RefundNeedsApproval: others give so much back by now that this one wants a second person, too.
         """
-        decide = partial(decisions.replace_failed_refund, refund_id=refund_id, at=self._clock())
-        return await self._store.change(await self._get(refund_id), decide)
+        order_id = (await self._get(refund_id)).order_id
+        async with self._store.transaction() as transaction:
+            payment = await self._store.lock_in(transaction, order_id)
+            change = decisions.replace_failed_refund(payment, refund_id, at=self._clock())
+            if change is None:
+                return payment
+            return await self._approvals.change_in(transaction, payment, change)
 
     async def resolve(self, refund_id: str) -> Payment:
         """Note that a person dealt with a failed refund, whose saga calls; of any other nothing changes.
@@ -149,14 +159,11 @@ class RefundService:
             if not await keys.claim(request, subject_id=refund_id):
                 return await keys.get_first(request)
             # What a refusal raises takes the key back, too.
-            decide = partial(
-                decisions.request_refund,
-                new=new,
-                refund_id=refund_id,
-                at=self._clock(),
-                support_limit=self._support_limit,
+            payment = await self._store.lock_in(transaction, new.order_id)
+            change = decisions.request_refund(
+                payment, new, refund_id=refund_id, at=self._clock(), support_limit=self._support_limit
             )
-            await self._store.change_in(transaction, new.order_id, decide)
+            await self._approvals.change_in(transaction, payment, change)
             return request.as_first(refund_id)
 
     async def _answer(self, first: FirstRequest, moved: asyncio.Event, *, wait: float) -> RequestedRefund:
