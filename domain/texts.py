@@ -13,6 +13,8 @@ _UNSEEN: Final = (
     r"\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters that are blank
     r"\ufff9-\ufffb"  # annotations
 )
+BLANK: Final = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What `str.isspace` says of a character, as a part of a class in a regular expression: its \\s differs by engine."""
 PLAIN_LINE: Final = rf"^(?=.*\S)[^{_UNSEEN}]*$(?!\n)"
 """As a regular expression that Python and ECMAScript understand alike."""
 PLAIN_LINE_RULE: Final = "with something to see in it, and no control, invisible or direction character"

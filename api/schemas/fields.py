@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from domain.emails import MAX_EMAIL
+from domain.emails import EMAIL, MAX_EMAIL
 from domain.ids import WRITTEN_ID
 from domain.limits import MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE
 from domain.money import EXPONENTS, MAX_AMOUNT
-from domain.texts import PLAIN_LINE, PLAIN_LINE_RULE
+from domain.texts import BLANK, PLAIN_LINE, PLAIN_LINE_RULE
 from runtime.postal_addresses import COUNTRIES
 
 _NO_NUL: Final = r"^[^\x00]*$"
@@ -26,6 +26,22 @@ def text(longest: int, *, shortest: int = 1) -> Meta:
     )
 
 
+def written(longest: int, *, without: str = "\\x00", rule: str = "text") -> Meta:
+    """Text that people read: not blank, and without NUL.
+
+    Args:
+        longest: characters.
+        without: those that it must not have, as a part of a class in a regular expression.
+        rule: what it is called.
+    """
+    return Meta(
+        min_length=1,
+        max_length=longest,
+        pattern=rf"^[^{without}]*[^{without}{BLANK}][^{without}]*$(?!\n)",
+        description=f"{rule} of 1 to {longest} characters, not blank, none of them NUL",
+    )
+
+
 def plain_line(longest: int) -> Meta:
     """Text of so many characters that other people are shown, see `domain.texts`."""
     return Meta(
@@ -36,9 +52,17 @@ def plain_line(longest: int) -> Meta:
     )
 
 
-def whole(smallest: int, largest: int) -> Meta:
-    """A whole number between these, both included."""
-    return Meta(ge=smallest, le=largest, description=f"a whole number from {smallest} to {largest}")
+def whole(smallest: int, largest: int, *, but: int | None = None) -> Meta:
+    """A whole number between these, both included, `but` one of them; who takes the number has to refuse that one."""
+    extra: dict[str, Any] = {"minimum": smallest}  # Litestar leaves one of 0 out where null is allowed, too
+    if but is not None:
+        extra["not"] = {"const": but}
+    return Meta(
+        ge=smallest,
+        le=largest,
+        description=f"a whole number from {smallest} to {largest}{'' if but is None else f', and not {but}'}",
+        extra_json_schema={"extra": extra},
+    )
 
 
 Id = Annotated[
@@ -54,7 +78,7 @@ Id = Annotated[
 Email = Annotated[
     str,
     Meta(
-        pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$",
+        pattern=rf"^{EMAIL}$(?!\n)",
         max_length=MAX_EMAIL,
         description=f"an e-mail address of at most {MAX_EMAIL} characters",
         examples=["customer@example.test"],
@@ -64,8 +88,7 @@ Email = Annotated[
 Currency = Annotated[
     str,
     Meta(
-        pattern=f"^({'|'.join(sorted(EXPONENTS))})$",
-        max_length=3,
+        pattern=rf"^({'|'.join(sorted(EXPONENTS))})$(?!\n)",
         description="an ISO 4217 currency code in capitals, for example EUR",
         examples=["EUR"],
     ),
@@ -74,8 +97,7 @@ Currency = Annotated[
 Country = Annotated[
     str,
     Meta(
-        pattern=f"^({'|'.join(sorted(COUNTRIES))})$",
-        max_length=2,
+        pattern=rf"^({'|'.join(sorted(COUNTRIES))})$(?!\n)",
         description="an ISO 3166-1 alpha-2 country code in capitals, for example DE",
         examples=["DE"],
     ),

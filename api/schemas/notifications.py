@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from api.schemas.fields import Email, Id, Request, text
+from api.schemas.fields import Email, Id, Request, written
 from domain.notifications import MAX_BODY, MAX_PHONE, MAX_SMS, MAX_SUBJECT, Channel, NotificationStatus
 
 
@@ -17,14 +17,9 @@ class NewEmail(Request, frozen=True, kw_only=True, tag_field="channel", tag=Chan
     to: Email | None = None
     subject: Annotated[
         str,
-        Meta(
-            min_length=1,
-            max_length=MAX_SUBJECT,
-            pattern=r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$",
-            description=f"one line of 1 to {MAX_SUBJECT} characters",
-        ),
+        written(MAX_SUBJECT, without=r"\x00-\x1f\x7f\x85\u2028\u2029", rule="one line"),
     ]
-    body: Annotated[str, text(MAX_BODY)]
+    body: Annotated[str, written(MAX_BODY)]
     notification_id: Id | None = None
 
 
@@ -41,7 +36,7 @@ class NewSms(Request, frozen=True, kw_only=True, tag_field="channel", tag=Channe
             examples=["+15005550006"],
         ),
     ]
-    message: Annotated[str, text(MAX_SMS)]
+    message: Annotated[str, written(MAX_SMS)]
     notification_id: Id | None = None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from api.schemas.fields import Amount, Currency, Id, Request, text, whole
+from api.schemas.fields import Amount, Currency, Id, Request, text, whole, written
 from domain.limits import MAX_DESCRIPTION, MAX_NOTE, MAX_PRODUCT_NAME
 from domain.stock import MAX_ON_HAND
 
@@ -15,7 +15,7 @@ from domain.stock import MAX_ON_HAND
 class NewProduct(Request, frozen=True, kw_only=True):
     """A product to sell."""
 
-    name: Annotated[str, text(MAX_PRODUCT_NAME)]
+    name: Annotated[str, written(MAX_PRODUCT_NAME)]
     description: Annotated[str, text(MAX_DESCRIPTION, shortest=0)] = ""
     unit_price: Amount
     currency: Currency
@@ -24,7 +24,7 @@ class NewProduct(Request, frozen=True, kw_only=True):
 class ProductChanges(Request, frozen=True, kw_only=True):
     """What of a product shall change; what is left out stays. Its currency never changes."""
 
-    name: Annotated[str, text(MAX_PRODUCT_NAME)] | UnsetType = UNSET
+    name: Annotated[str, written(MAX_PRODUCT_NAME)] | UnsetType = UNSET
     description: Annotated[str, text(MAX_DESCRIPTION, shortest=0)] | UnsetType = UNSET
     unit_price: Amount | UnsetType = UNSET
     active: Annotated[bool, Meta(description="true or false")] | UnsetType = UNSET
@@ -33,7 +33,7 @@ class ProductChanges(Request, frozen=True, kw_only=True):
 class NewAdjustment(Request, frozen=True, kw_only=True):
     """Units that came or went. With an `adjustment_id` of one's own the request may be repeated safely."""
 
-    delta: Annotated[int, whole(-MAX_ON_HAND, MAX_ON_HAND)]
+    delta: Annotated[int, whole(-MAX_ON_HAND, MAX_ON_HAND, but=0)]
     note: Annotated[str, text(MAX_NOTE, shortest=0)] = ""
     adjustment_id: Id | None = None
 
