@@ -18,6 +18,7 @@ from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
 
 from api.conditional import describe_conditionals
+from api.description import describe_exactly
 from api.limits.description import describe_limits
 from api.pages.rendering import render
 from api.security import PAGE_POLICY
@@ -72,6 +73,7 @@ class _Description(OpenAPI):
 
     def to_schema(self) -> dict[str, Any]:
         document = super().to_schema()
+        describe_exactly(document)
         describe_conditionals(document)
         describe_limits(document)
         return document

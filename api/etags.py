@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from runtime.validation import Violations
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 _EACH = re.compile(_TAG)
+WRITTEN: Final = rf"^([ \t]*\*[ \t]*|{_LIST.pattern})$"
+"""What If-Match may be, as a regular expression: any, or a list of tags."""
 _OURS = re.compile(r'"([1-9][0-9]{0,17})"')
 
 _NO_VERSION = 0

@@ -12,6 +12,7 @@ from litestar import Response
 from litestar.datastructures import ResponseHeader
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
 from litestar.params import HeaderParameter
 
 from api.auth import Connection
@@ -32,6 +33,13 @@ IdempotencyKey: TypeAlias = Annotated[
     HeaderParameter(
         name="Idempotency-Key",
         description=f"{_KEY_RULE}, chosen anew for each request that is to have an effect.",
+        examples=[Example(value="0193785a-8c2f-7b1e-9a54-3d1c52b7e8f0")],
+        # documented alone: `check_key` has better words. HTTP drops spaces around a header's value (RFC 9110, 5.5).
+        schema_extra={
+            "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+            "minLength": 1,
+            "maxLength": MAX_IDEMPOTENCY_KEY,
+        },
     ),
 ]
 OptionalKey: TypeAlias = Annotated[

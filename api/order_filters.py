@@ -28,10 +28,22 @@ CreatedBefore: TypeAlias = Annotated[
     datetime | None, QueryParameter(description="Only orders placed before then, with a time zone (RFC 3339).")
 ]
 TotalMin: TypeAlias = Annotated[
-    int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="Only orders of at least this total, minor units.")
+    int | None,
+    QueryParameter(
+        ge=0,
+        le=MAX_AMOUNT,
+        description="Only orders of at least this total, minor units.",
+        schema_extra={"minimum": 0},  # which Litestar leaves out
+    ),
 ]
 TotalMax: TypeAlias = Annotated[
-    int | None, QueryParameter(ge=0, le=MAX_AMOUNT, description="Only orders of at most this total, minor units.")
+    int | None,
+    QueryParameter(
+        ge=0,
+        le=MAX_AMOUNT,
+        description="Only orders of at most this total, minor units.",
+        schema_extra={"minimum": 0},  # as above
+    ),
 ]
 Customer: TypeAlias = Annotated[
     str,

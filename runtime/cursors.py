@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import uuid
+from typing import Final
+
+WRITTEN_CURSOR: Final = "[A-Za-z0-9_-]{21}[AQgw]"
+"""The form of one as a regular expression: the last letter has two bits of the 128."""
 
 
 def encode_cursor(item_id: str) -> str:

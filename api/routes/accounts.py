@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from litestar import delete, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin, signed_in
 from api.problems import declared
+from api.references import UserId
 from api.schemas.fields import Empty
 from api.schemas.users import (
     EmailChange,
@@ -208,7 +209,7 @@ async def erase_current_user(
     security=SECURITY,
     responses=declared(400, 401, 403, 404, 409),
 )
-async def erase_user(request: SignedInRequest, user_id: FromPath[str], services: NamedDependency[Services]) -> None:
+async def erase_user(request: SignedInRequest, user_id: UserId, services: NamedDependency[Services]) -> None:
     """Erase somebody else's account, as `eraseCurrentUser` does one's own. Admins only."""
     with Violations() as violations:
         violations.check_id("user_id", user_id)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
 from api.auth import SECURITY, SignedInRequest, admin
 from api.idempotency import OptionalKey, id_for
 from api.problems import declared
+from api.references import ProductId
 from api.schemas.products import NewAdjustment, Stock
 from api.services import Services
 from api.validation import StrictJson
@@ -28,7 +29,7 @@ from runtime.validation import Violations
     security=SECURITY,
     responses=declared(400, 401, 403),
 )
-async def get_stock(request: SignedInRequest, product_id: FromPath[str], services: NamedDependency[Services]) -> Stock:
+async def get_stock(request: SignedInRequest, product_id: ProductId, services: NamedDependency[Services]) -> Stock:
     """Stock of one product; one that was never adjusted has none. Admins only."""
     with Violations() as violations:
         violations.check_id("product_id", product_id)
@@ -53,7 +54,7 @@ async def get_stock(request: SignedInRequest, product_id: FromPath[str], service
 )
 async def adjust_stock(
     request: SignedInRequest,
-    product_id: FromPath[str],
+    product_id: ProductId,
     data: JSONBody[NewAdjustment],
     services: NamedDependency[Services],
     idempotency_key: OptionalKey = None,

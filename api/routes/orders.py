@@ -36,7 +36,7 @@ from api.order_filters import (
 )
 from api.order_views import show_order, show_summary, status_to_proto
 from api.problems import declared
-from api.references import OrderReference
+from api.references import Cursor, OrderReference
 from api.schemas.lines import Line
 from api.schemas.orders import Cancellation, NewOrder, Order, OrderPage, Timeline
 from api.services import Services
@@ -156,9 +156,7 @@ async def list_orders(
     request: SignedInRequest,
     services: NamedDependency[Services],
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Orders on a page.")] = DEFAULT_PAGE_SIZE,
-    cursor: Annotated[
-        str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
-    ] = "",
+    cursor: Cursor = "",
     status: Annotated[OrderStatus | None, QueryParameter(description="Only orders that stand there.")] = None,
     number: Number = "",
     created_from: CreatedFrom = None,

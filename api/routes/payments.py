@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 
 from api.auth import SECURITY, SignedInRequest, signed_in
 from api.problems import declared
+from api.references import PaymentId
 from api.schemas.payments import Payment
 from api.services import Services
 from ordersaga.payment.v1 import payment_pb2 as pb
@@ -26,7 +26,7 @@ from runtime.validation import Violations
     responses=declared(400, 401, 404),
 )
 async def get_payment(
-    request: SignedInRequest, payment_id: FromPath[str], services: NamedDependency[Services]
+    request: SignedInRequest, payment_id: PaymentId, services: NamedDependency[Services]
 ) -> Response[Payment]:
     """One payment, by the `payment_id` of its order. Another customer's answers like one that does not exist."""
     with Violations() as violations:

@@ -7,14 +7,16 @@ from typing import Annotated, TypeAlias
 from litestar import Response, delete, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar.openapi.spec import Example
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET
 
 from api.auth import SECURITY, SignedInRequest, admin
 from api.conditional import CONTENT_ETAG, SHARED, UNSHARED
-from api.etags import content_etag, etag, expected_versions
+from api.etags import WRITTEN, content_etag, etag, expected_versions
 from api.idempotency import OptionalKey, sent_key
 from api.problems import declared
+from api.references import Cursor, ProductId
 from api.schemas.products import NewProduct, Product, ProductChanges, ProductPage
 from api.services import Services
 from api.validation import StrictJson
@@ -34,6 +36,8 @@ _IfMatch: TypeAlias = Annotated[
     HeaderParameter(
         name="If-Match",
         description="The `ETag` that the product had when it was read: 412 when it has another by now.",
+        examples=[Example(value='"3"')],
+        schema_extra={"pattern": WRITTEN},
     ),
 ]
 
@@ -51,9 +55,7 @@ async def list_products(
     limit: Annotated[
         int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Products on a page.")
     ] = DEFAULT_PAGE_SIZE,
-    cursor: Annotated[
-        str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
-    ] = "",
+    cursor: Cursor = "",
 ) -> Response[ProductPage]:
     """Active products in the order of their creation, a page at a time."""
     answer = await call(
@@ -113,7 +115,7 @@ async def create_product(
     responses=declared(400, 404),
     response_headers=[_ETAG, _CACHED],
 )
-async def get_product(product_id: FromPath[str], services: NamedDependency[Services]) -> Response[Product]:
+async def get_product(product_id: ProductId, services: NamedDependency[Services]) -> Response[Product]:
     """One product, whether it is for sale or not; a deleted one is not found."""
     with Violations() as violations:
         violations.check_id("product_id", product_id)
@@ -140,7 +142,7 @@ async def get_product(product_id: FromPath[str], services: NamedDependency[Servi
 )
 async def update_product(
     request: SignedInRequest,
-    product_id: FromPath[str],
+    product_id: ProductId,
     data: JSONBody[ProductChanges],
     services: NamedDependency[Services],
     if_match: _IfMatch = None,
@@ -180,7 +182,7 @@ async def update_product(
 )
 async def delete_product(
     request: SignedInRequest,
-    product_id: FromPath[str],
+    product_id: ProductId,
     services: NamedDependency[Services],
     if_match: _IfMatch = None,
 ) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from litestar import Response, delete, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 
 from api.auth import SECURITY, SignedInRequest, admin, signed_in
 from api.problems import declared
+from api.references import SessionId, UserId
 from api.schemas.users import Session, Sessions
 from api.services import Services
 from ordersaga.user.v1 import user_pb2 as pb
@@ -48,7 +48,7 @@ async def list_sessions(request: SignedInRequest, services: NamedDependency[Serv
     security=SECURITY,
     responses=declared(400, 401, 404),
 )
-async def end_session(request: SignedInRequest, session_id: FromPath[str], services: NamedDependency[Services]) -> None:
+async def end_session(request: SignedInRequest, session_id: SessionId, services: NamedDependency[Services]) -> None:
     """End one of one's sessions: its refresh token is refused at once, its access tokens within a minute."""
     with Violations() as violations:
         violations.check_id("session_id", session_id)
@@ -83,9 +83,7 @@ async def end_sessions(request: SignedInRequest, services: NamedDependency[Servi
     security=SECURITY,
     responses=declared(400, 401, 403),
 )
-async def end_sessions_of_user(
-    request: SignedInRequest, user_id: FromPath[str], services: NamedDependency[Services]
-) -> None:
+async def end_sessions_of_user(request: SignedInRequest, user_id: UserId, services: NamedDependency[Services]) -> None:
     """End all sessions of an account, as `endSession` does. None is no error. Admins only."""
     with Violations() as violations:
         violations.check_id("user_id", user_id)

@@ -7,12 +7,13 @@ from typing import Annotated, Final
 from litestar import Response, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 
 from api.auth import SECURITY, SignedInRequest, admin, signed_in, staff
 from api.idempotency import OptionalKey, sent_key
 from api.problems import declared
+from api.references import Cursor, UserId
 from api.schemas.users import NewUser, User, UserChanges, UserPage
 from api.services import Services
 from api.validation import StrictJson
@@ -85,9 +86,7 @@ async def list_users(
     limit: Annotated[
         int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Accounts on a page.")
     ] = DEFAULT_PAGE_SIZE,
-    cursor: Annotated[
-        str, QueryParameter(description="The page before's `next_cursor`; empty for the first page.")
-    ] = "",
+    cursor: Cursor = "",
 ) -> Response[UserPage]:
     """Everybody's accounts, the newest first. Staff only: support and admins."""
     answer = await call(
@@ -109,9 +108,7 @@ async def list_users(
     security=SECURITY,
     responses=declared(400, 401, 404),
 )
-async def get_user(
-    request: SignedInRequest, user_id: FromPath[str], services: NamedDependency[Services]
-) -> Response[User]:
+async def get_user(request: SignedInRequest, user_id: UserId, services: NamedDependency[Services]) -> Response[User]:
     """One account. To a customer another's answers like one that does not exist."""
     with Violations() as violations:
         violations.check_id("user_id", user_id)
@@ -130,7 +127,7 @@ async def get_user(
 )
 async def update_user(
     request: SignedInRequest,
-    user_id: FromPath[str],
+    user_id: UserId,
     data: JSONBody[UserChanges],
     services: NamedDependency[Services],
 ) -> Response[User]:

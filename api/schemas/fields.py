@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from domain.emails import MAX_EMAIL
+from domain.emails import EMAIL, MAX_EMAIL
 from domain.ids import WRITTEN_ID
 from domain.limits import MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE
 from domain.money import EXPONENTS, MAX_AMOUNT
@@ -46,9 +46,17 @@ def _plain(what: str, longest: int, shortest: int, pattern: str, rule: str) -> M
     )
 
 
-def whole(smallest: int, largest: int) -> Meta:
-    """A whole number between these, both included."""
-    return Meta(ge=smallest, le=largest, description=f"a whole number from {smallest} to {largest}")
+def whole(smallest: int, largest: int, *, but: int | None = None) -> Meta:
+    """A whole number between these, both included, `but` one of them; who takes the number has to refuse that one."""
+    extra: dict[str, Any] = {"minimum": smallest}  # Litestar leaves one of 0 out where null is allowed, too
+    if but is not None:
+        extra["not"] = {"const": but}
+    return Meta(
+        ge=smallest,
+        le=largest,
+        description=f"a whole number from {smallest} to {largest}{'' if but is None else f', and not {but}'}",
+        extra_json_schema={"extra": extra},
+    )
 
 
 Id = Annotated[
@@ -64,7 +72,7 @@ Id = Annotated[
 Email = Annotated[
     str,
     Meta(
-        pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$",
+        pattern=rf"^{EMAIL}$(?!\n)",
         max_length=MAX_EMAIL,
         description=f"an e-mail address of at most {MAX_EMAIL} characters",
         examples=["customer@example.test"],
@@ -74,8 +82,7 @@ Email = Annotated[
 Currency = Annotated[
     str,
     Meta(
-        pattern=f"^({'|'.join(sorted(EXPONENTS))})$",
-        max_length=3,
+        pattern=rf"^({'|'.join(sorted(EXPONENTS))})$(?!\n)",
         description="an ISO 4217 currency code in capitals, for example EUR",
         examples=["EUR"],
     ),
@@ -84,8 +91,7 @@ Currency = Annotated[
 Country = Annotated[
     str,
     Meta(
-        pattern=f"^({'|'.join(sorted(COUNTRIES))})$",
-        max_length=2,
+        pattern=rf"^({'|'.join(sorted(COUNTRIES))})$(?!\n)",
         description="an ISO 3166-1 alpha-2 country code in capitals, for example DE",
         examples=["DE"],
     ),

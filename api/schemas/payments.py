@@ -55,7 +55,7 @@ class NewRefundApproval(Request, frozen=True, kw_only=True):
     """How much of an order somebody else may give back at most, in minor units; `note` is kept for people."""
 
     amount: Annotated[int, whole(1, MAX_AMOUNT)]
-    note: Annotated[str, text(MAX_NOTE)] | None = None
+    note: Annotated[str, plain_line(MAX_NOTE)] | None = None
 
 
 class RefundApproval(Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ class ProductChanges(Request, frozen=True, kw_only=True):
 class NewAdjustment(Request, frozen=True, kw_only=True):
     """Units that came or went."""
 
-    delta: Annotated[int, whole(-MAX_ON_HAND, MAX_ON_HAND)]
+    delta: Annotated[int, whole(-MAX_ON_HAND, MAX_ON_HAND, but=0)]
     note: Annotated[str, plain_line(MAX_NOTE, shortest=0)] = ""
 
 

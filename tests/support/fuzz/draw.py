@@ -1,0 +1,88 @@
+"""Requests as schemathesis makes them of the API's document: those that fit it, and those that do not."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from sandbox.processes import ROOT
+
+BOUNDS: Final = 0.4
+"""Of an operation's requests: those that schemathesis's coverage phase makes, each of which breaks one rule of the
+document, asks by a method that there is not or leaves a header out."""
+NEGATIVE: Final = 0.2
+"""Of them: those with something at random that does not fit."""
+
+_CHECKS: Final[Mapping[str, Any]] = {
+    # beside what is wrong with a request, something else may be: its token, its size, the version that it names
+    "negative_data_rejection": {
+        "expected-statuses": ["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "429"]
+    },
+    # what fits the document may still not be: for this caller, for the order as it stands, beyond a setting
+    "positive_data_acceptance": {"expected-statuses": ["2xx", "304", "401", "403", "404", "409", "412", "422", "429"]},
+    "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx"]},
+}
+
+
+def load_document() -> OpenApiSchema:
+    """The document as it is committed, and how strictly answers are held against it."""
+    document = json.loads((ROOT / "docs/openapi.json").read_text())
+    return schemathesis.openapi.from_dict(document, config=schemathesis.Config.from_dict({"checks": dict(_CHECKS)}))
+
+
+def operations(schema: OpenApiSchema) -> list[APIOperation]:
+    """Every operation, in the document's order."""
+    return [found.ok() for found in schema.get_all_operations()]
+
+
+def operation_id(operation: APIOperation) -> str:
+    """What the document calls an operation."""
+    return str(operation.definition.raw["operationId"])
+
+
+def draw(operation: APIOperation, count: int, *, seed_: int) -> list[Case]:
+    """So many requests of an operation, the same for the same seed, in an order that mixes their kinds."""
+    chance = random.Random(f"{seed_} {operation.label}")  # noqa: S311  # a choice, no secret
+    bounds = list(_bounds(operation))
+    chosen = chance.sample(bounds, min(len(bounds), round(count * BOUNDS)))
+    negative = _at_random(operation, GenerationMode.NEGATIVE, round(count * NEGATIVE), seed_=seed_)
+    chosen += negative
+    chosen += _at_random(operation, GenerationMode.POSITIVE, count - len(chosen), seed_=seed_)
+    chance.shuffle(chosen)
+    return chosen
+
+
+def _bounds(operation: APIOperation) -> Iterator[Case]:
+    generation = operation.schema.config.generation_for(operation=operation, phase="coverage")
+    return operation.schema.iter_coverage_cases(
+        operation, generation_modes=[GenerationMode.NEGATIVE], generation_config=generation
+    )
+
+
+def _at_random(operation: APIOperation, mode: GenerationMode, count: int, *, seed_: int) -> list[Case]:
+    drawn: list[Case] = []
+    if count == 0:
+        return drawn
+
+    @seed(seed_)
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        derandomize=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def collect(case: Case) -> None:
+        drawn.append(case)
+
+    collect()
+    return drawn[:count]

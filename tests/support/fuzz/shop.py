@@ -1,0 +1,117 @@
+"""A shop in use, for requests to name what there is: accounts, products, and orders that stand everywhere."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+
+from domain.ids import new_id
+from tests.support.client import PASSWORD, Customer, StackClient, order_of
+
+Json = dict[str, Any]
+
+ADDRESSES: Final[tuple[Json, ...]] = (
+    {"name": "Ada Byron", "line1": "1 High Street", "city": "Berlin", "postal_code": "10115", "country": "DE"},
+    {"name": "李雷", "line1": "1 Queen's Road", "region": "Hong Kong Island", "country": "HK"},
+    {
+        "name": "Zoë O’Neill",
+        "line1": "1 Main St",
+        "line2": "Apt 4",
+        "city": "Springfield",
+        "region": "IL",
+        "postal_code": "62701",
+        "country": "US",
+    },
+)
+METHODS: Final = (None, "pm_card_visa", "pm_card_visa", "pm_card_chargeDeclined")
+ROLES: Final = ("customer", "support", "admin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What there is. Requests that succeed add to it."""
+
+    products: list[str]
+    orders: list[str]
+    """Ids and numbers."""
+    payments: list[str] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    cursors: list[str] = field(default_factory=list)
+    refresh_tokens: list[str] = field(default_factory=list)
+    users: list[str]
+    """Who may be read, disabled, erased and mailed to; none of them calls."""
+    emails: list[str]
+
+
+class Accounts:
+    """The callers' accounts: one of each role, another for what changes one's own account, and a new one for one that
+    is spent by that."""
+
+    def __init__(self, http: httpx.Client, admin: Mapping[str, str]) -> None:
+        self._http = http
+        self._admin = dict(admin)
+        self._tokens: dict[tuple[str, bool], dict[str, str]] = {}
+        self.refresh_tokens: list[str] = []
+
+    def headers(self, role: str, *, is_spare: bool) -> dict[str, str]:
+        """The header with somebody's token."""
+        if (role, is_spare) not in self._tokens:
+            self._tokens[role, is_spare] = self._open(role)
+        return self._tokens[role, is_spare]
+
+    def adopt(self, role: str, headers: Mapping[str, str]) -> None:
+        """Let that be a role's account."""
+        self._tokens[role, False] = dict(headers)
+
+    def renew(self, role: str, *, is_spare: bool) -> None:
+        """The account can no longer call: the next request has another."""
+        self._tokens.pop((role, is_spare), None)
+
+    def _open(self, role: str) -> dict[str, str]:
+        email = f"{role}-{new_id()}@example.test"
+        new = {"email": email, "password": PASSWORD, "name": "Somebody"}
+        user = self._http.post("/v1/users", json=new).raise_for_status().json()
+        if role != "customer":
+            self._http.patch(f"/v1/users/{user['id']}", json={"role": role}, headers=self._admin).raise_for_status()
+        credentials = {"email": email, "password": PASSWORD}
+        token = self._http.post("/v1/auth/token", json=credentials).raise_for_status().json()
+        self.refresh_tokens.append(token["refresh_token"])
+        return {"Authorization": f"Bearer {token['access_token']}"}
+
+
+async def furnish(client: StackClient) -> tuple[Known, Customer]:
+    """A shop with a customer whose orders stand everywhere."""
+    customer, others = await client.sign_up(), [await client.sign_up() for _ in range(6)]
+    products = [await client.add_product(units=1_000_000) for _ in range(3)]
+    known = Known(
+        products=[*products, await client.add_product(units=1)],
+        orders=[],
+        users=[other.id for other in others],
+        emails=[other.email for other in others[:3]],
+    )
+    for method in ("pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_chargeDeclined", None, None):
+        body = {**order_of(products[0], quantity=2), "payment_method": method}
+        note_order(known, (await client.place(customer, body, key=new_id())).raise_for_status().json())
+    unknown = order_of(new_id(), quantity=1)
+    note_order(known, (await client.place(customer, unknown, key=new_id())).raise_for_status().json())
+    cancelled = {**customer.token, "Idempotency-Key": new_id()}
+    path = f"/v1/orders/{known.orders[-3]}/cancel"
+    (await client.gateway.post(path, json={}, headers=cancelled)).raise_for_status()
+    note_order(known, (await client.place(others[0], order_of(products[1], quantity=1), key=new_id())).json())
+    return known, customer
+
+
+def note_order(known: Known, order: Json) -> None:
+    """Know an order by its id and its number, and its payment."""
+    known.orders.extend((order["id"], order["number"]))
+    if order["payment_id"]:
+        known.payments.append(order["payment_id"])
+
+
+def choose(chance: random.Random, among: list[str]) -> str:
+    """One of what is known, the later ones more often; an id that nothing has where nothing is known."""
+    return among[int(len(among) * chance.random() ** 0.5)] if among else new_id()
