@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from litestar import Litestar
@@ -10,6 +11,7 @@ from litestar.di import Provide
 
 from api.docs import openapi_config
 from api.measuring import measured
+from api.order_streams import OrderStreams
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.services import Services
@@ -20,18 +22,29 @@ MAX_BODY: Final = 1 << 20
 """Largest request body, bytes: ten times an order of 1,000 lines."""
 
 
-def create_app(services: Services, verifier: TokenVerifier, *, joins_clients: bool = True) -> Litestar:
+def create_app(
+    services: Services,
+    verifier: TokenVerifier,
+    *,
+    joins_clients: bool = True,
+    stopping: asyncio.Event | None = None,
+) -> Litestar:
     """The application in front of `services`.
 
     Args:
         services: what it calls.
         verifier: of the tokens that it trusts.
         joins_clients: whether it goes on with traces that clients name.
+        stopping: set when the process is to stop: streams end then.
     """
+    streams = OrderStreams(services, stopping or asyncio.Event())
     app = Litestar(
         route_handlers=HANDLERS,
         middleware=[measured],
-        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "streams": Provide(lambda: streams, sync_to_thread=False),
+        },
         state=State({"verifier": verifier}),
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(),

@@ -22,7 +22,7 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """
     verifier = TokenVerifier(settings.required("jwt_public_keys"))
     async with open_services(settings) as services, AsyncExitStack() as stack:
-        app = create_app(services, verifier, joins_clients=settings.tracing_joins_clients)
+        app = create_app(services, verifier, joins_clients=settings.tracing_joins_clients, stopping=lifecycle.stopping)
         # a service that is away costs its own answers, 503, and nothing else
         lifecycle.health.watch(Checks(uses=services.health))
         host, port = settings.gateway_host, settings.gateway_port

@@ -4,7 +4,18 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from api.routes import inventory, notifications, orders, payments, products, refunds, tokens, users, webhooks
+from api.routes import (
+    inventory,
+    notifications,
+    order_events,
+    orders,
+    payments,
+    products,
+    refunds,
+    tokens,
+    users,
+    webhooks,
+)
 
 HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     users.register_user,
@@ -23,6 +34,7 @@ HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (
     orders.cancel_order,
     orders.get_order,
     orders.list_orders,
+    order_events.stream_order_events,
     orders.get_timeline,
     refunds.refund_order,
     refunds.list_refunds,

@@ -169,6 +169,13 @@ class OrderRepository:
         statement, parameters = select_page(wanted, limit=limit)
         return await self._connection.fetch_all(OrderSummary, statement, **parameters)
 
+    async def find_seq(self, order_id: str) -> int | None:
+        """Number of the order's last transition."""
+        seq: int | None = await self._connection.fetch_value(
+            "SELECT seq FROM orders WHERE id = %(order_id)s", order_id=order_id
+        )
+        return seq
+
     async def find_state(self, order_id: str) -> OrderState | None:
         """Where the order stands, with what a mark answers and its event carries."""
         return await self._connection.fetch_one(OrderState, _STATE, order_id=order_id)

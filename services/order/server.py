@@ -23,10 +23,11 @@ from domain.limits import (
     MAX_REASON,
     MAX_RECIPIENT,
     MAX_REGION,
+    MAX_SEQ,
 )
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import is_written_as_number
-from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
+from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, FINAL_STATUSES, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
@@ -99,6 +100,23 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
             violations.check_order("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(pb.Order, order))
+
+    @allow(Part.GATEWAY, *USERS)
+    async def AwaitTransitions(
+        self, request: pb.AwaitTransitionsRequest, context: Context
+    ) -> pb.AwaitTransitionsResponse:
+        with Violations() as violations:
+            violations.check_id("order_id", request.order_id)
+            violations.check_range("after_seq", request.after_seq, smallest=0, largest=MAX_SEQ)
+            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_SECONDS * 1_000)
+        order = await self._service.await_transitions(
+            request.order_id, caller=current_caller(), after=request.after_seq, wait=request.wait_ms / 1000
+        )
+        new = [transition for transition in order.transitions if transition.seq > request.after_seq]
+        return pb.AwaitTransitionsResponse(
+            transitions=[to_proto(pb.Transition, transition) for transition in new],
+            is_final=order.status in FINAL_STATUSES,
+        )
 
     @allow(Part.GATEWAY, *USERS)
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:

@@ -81,6 +81,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "OrderService/CreateOrder": _FOR_USERS,
     "OrderService/GetOrder": {**_FOR_USERS, **_BY_WORKER, **_BY_OPERATORS},
     "OrderService/ListOrders": _FOR_USERS,
+    "OrderService/AwaitTransitions": _FOR_USERS,
     "OrderService/CancelOrder": {**_FOR_USERS, **_BY_OPERATORS},
     "OrderService/MarkPending": _BY_WORKER,
     "OrderService/MarkClosed": _BY_WORKER,

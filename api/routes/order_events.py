@@ -1,0 +1,93 @@
+"""What happens to an order, as it happens."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter
+from litestar.response import Stream
+
+from api.auth import SECURITY, SignedInRequest, signed_in
+from api.order_streams import OrderStreams
+from api.order_views import is_final
+from api.problems import declared
+from api.references import OrderReference
+from api.services import Services
+from domain.limits import MAX_SEQ
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.rpc_client import call
+from runtime.validation import Violations
+
+_EVENT_STREAM: Final = "text/event-stream"
+_SEQ: Final = "[0-9]{1,10}"
+LastEventId = Annotated[
+    str,
+    HeaderParameter(
+        name="Last-Event-ID",
+        description="The `id` of the last event that you have; none for all.",
+        schema_extra={"pattern": f"^({_SEQ})?$"},
+    ),
+]
+
+
+@get(
+    "/v1/orders/{order_id:str}/events",
+    operation_id="streamOrderEvents",
+    summary="What happens to an order, as it happens",
+    tags=["orders"],
+    guards=[signed_in],
+    security=SECURITY,
+    responses={
+        200: ResponseSpec(
+            str,
+            generate_examples=False,
+            media_type=_EVENT_STREAM,
+            description="Server-sent events: `transition`, whose `id` is its number and whose data is a Transition.",
+        ),
+        204: ResponseSpec(None, generate_examples=False, description="You have all of them, and no other can follow."),
+        **declared(400, 401, 404),
+    },
+)
+async def stream_order_events(
+    request: SignedInRequest,
+    order_id: OrderReference,
+    services: NamedDependency[Services],
+    streams: NamedDependency[OrderStreams],
+    last_event_id: LastEventId = "",
+) -> Response[None] | Stream:
+    """The order's history as server-sent events, from behind `Last-Event-ID` on, and then each transition as it comes.
+
+    The stream ends behind FAILED and CANCELLED, which no order leaves, once the access token has expired, and when this
+    server stops: come back with the last `id` that you have. A comment comes every 15 seconds at least.
+    """
+    with Violations() as violations:
+        violations.check_order("order_id", order_id)
+        after = _check_last(violations, last_event_id)
+    answer = await call(
+        services.order.GetOrder,
+        pb.GetOrderRequest(order_id=order_id),
+        caller=request.user,
+        deadline=services.deadline,
+    )
+    order, headers = answer.order, {"Cache-Control": "no-store"}
+    if is_final(order) and after >= order.transitions[-1].seq:
+        return Response(None, status_code=204, headers=headers)
+    return Stream(
+        streams.stream(order.id, caller=request.user, after=after),
+        media_type=_EVENT_STREAM,
+        headers={**headers, "X-Accel-Buffering": "no"},  # nginx would keep events back
+    )
+
+
+def _check_last(violations: Violations, last_event_id: str) -> int:
+    """The number of the last event that a client has; 0 for none."""
+    if not last_event_id:
+        return 0
+    if not re.fullmatch(_SEQ, last_event_id) or int(last_event_id) > MAX_SEQ:
+        violations.add("Last-Event-ID", "must be the id of an event of this stream")
+        return 0
+    return int(last_event_id)
