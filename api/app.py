@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from litestar import Litestar
@@ -15,6 +14,7 @@ from api.order_streams import OrderStreams
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.services import Services
+from api.stream_room import StreamLimits, StreamRoom
 from api.tracing import traced
 from runtime.tokens import TokenVerifier
 
@@ -27,7 +27,7 @@ def create_app(
     verifier: TokenVerifier,
     *,
     joins_clients: bool = True,
-    stopping: asyncio.Event | None = None,
+    streams: OrderStreams | None = None,
 ) -> Litestar:
     """The application in front of `services`.
 
@@ -35,9 +35,9 @@ def create_app(
         services: what it calls.
         verifier: of the tokens that it trusts.
         joins_clients: whether it goes on with traces that clients name.
-        stopping: set when the process is to stop: streams end then.
+        streams: of orders' events, which whoever gives them ends at a stop; as many as by default when not given.
     """
-    streams = OrderStreams(services, stopping or asyncio.Event())
+    streams = streams or OrderStreams(services, verifier, StreamRoom(StreamLimits()))
     app = Litestar(
         route_handlers=HANDLERS,
         middleware=[measured],

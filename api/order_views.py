@@ -17,7 +17,7 @@ from api.order_details import (
 from api.schemas.orders import CustomerAction, Decline, Order, OrderSummary, Timeline
 from api.schemas.payments import Refund
 from api.services import Services
-from domain.orders import FINAL_STATUSES, SOLD_STATUSES, OrderStatus
+from domain.orders import SOLD_STATUSES, OrderStatus
 from domain.payments import PaymentStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.payment.v1 import payment_pb2
@@ -67,11 +67,6 @@ async def show_order(
 def show_summary(order: pb.OrderSummary) -> OrderSummary:
     """The order as a list shows it."""
     return from_proto(OrderSummary, order)
-
-
-def is_final(order: pb.Order) -> bool:
-    """Whether it stands where it stays."""
-    return _STATUSES.from_proto(order.status) in FINAL_STATUSES
 
 
 def status_to_proto(status: OrderStatus | None) -> pb.OrderStatus.ValueType:

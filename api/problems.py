@@ -94,6 +94,7 @@ CONTENT_TOO_LARGE = Kind(413, "content-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be JSON")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
 PAYMENT_WINDOW_TOO_LONG = Kind(422, "payment-window-too-long", "Nobody may take so long to pay")
+TOO_MANY_STREAMS = Kind(429, "too-many-streams", "You have too many streams open")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
@@ -176,7 +177,7 @@ def _respond(
     if kind.status == HTTPStatus.UNAUTHORIZED:  # RFC 6750, section 3
         faulty = kind in (INVALID_TOKEN, EXPIRED_TOKEN)
         answer_headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if faulty else "Bearer"
-    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if kind.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         answer_headers["Retry-After"] = "1"
     body = Problem(
         type=kind.urn,

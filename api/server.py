@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from api.app import create_app
+from api.order_streams import OrderStreams
 from api.services import open_services
+from api.stream_room import StreamLimits, StreamRoom
 from runtime.health import Checks
 from runtime.http_limits import HttpLimits
 from runtime.http_server import http_server
@@ -18,11 +20,13 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
     """Serve HTTP until the process stops; running requests get the grace to end.
 
     Raises:
-        SettingsError: the port is taken, or a certificate or the public keys are missing or do not fit.
+        SettingsError: the port is taken, or a certificate or the public keys are missing or do not fit, or streams
+            could take all connections.
     """
-    verifier = TokenVerifier(settings.required("jwt_public_keys"))
+    verifier, limits = TokenVerifier(settings.required("jwt_public_keys")), StreamLimits.of(settings)
     async with open_services(settings) as services, AsyncExitStack() as stack:
-        app = create_app(services, verifier, joins_clients=settings.tracing_joins_clients, stopping=lifecycle.stopping)
+        streams = OrderStreams(services, verifier, StreamRoom(limits))
+        app = create_app(services, verifier, joins_clients=settings.tracing_joins_clients, streams=streams)
         # a service that is away costs its own answers, 503, and nothing else
         lifecycle.health.watch(Checks(uses=services.health))
         host, port = settings.gateway_host, settings.gateway_port
@@ -38,5 +42,6 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             await stack.enter_async_context(server)
         except OSError as error:
             raise SettingsError(f"ORDERSAGA_GATEWAY_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
+        stack.callback(streams.end)
         lifecycle.ready()
         await lifecycle.stopping.wait()

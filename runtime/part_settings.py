@@ -41,7 +41,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_ADDRESSES,
         *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
         *("http_head_bytes", "http_headers", "http_head_timeout", "http_body_timeout", "http_idle_timeout"),
-        *("http_connections", "tracing_joins_clients"),
+        *("http_connections", "max_streams", "max_streams_per_account", "tracing_joins_clients"),
     ),
     "user": (
         *_service("user"),

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter
 from litestar.response import Stream
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
 
 from api.auth import SECURITY, SignedInRequest, signed_in
-from api.order_streams import OrderStreams
-from api.order_views import is_final
+from api.order_streams import OrderStream, OrderStreams
 from api.problems import declared
 from api.references import OrderReference
-from api.services import Services
 from domain.limits import MAX_SEQ
-from ordersaga.order.v1 import order_pb2 as pb
-from runtime.rpc_client import call
 from runtime.validation import Violations
 
 _EVENT_STREAM: Final = "text/event-stream"
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""The latter for nginx, which would keep events back."""
 _SEQ: Final = "[0-9]{1,10}"
 LastEventId = Annotated[
     str,
@@ -32,6 +32,26 @@ LastEventId = Annotated[
         schema_extra={"pattern": f"^({_SEQ})?$"},
     ),
 ]
+
+
+class EventStream(Stream):
+    """The answer that has an order's stream for its body, and closes it, whatever became of the client."""
+
+    def __init__(self, stream: OrderStream) -> None:
+        super().__init__(stream.events(), media_type=_EVENT_STREAM, headers=_HEADERS)
+        self._stream = stream
+
+    def to_asgi_response(self, *arguments: Any, **options: Any) -> ASGIResponse:
+        """As Litestar calls it."""
+        response = super().to_asgi_response(*arguments, **options)
+
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await response(scope, receive, send)
+            finally:
+                self._stream.close()
+
+        return cast("ASGIResponse", respond)
 
 
 @get(
@@ -49,16 +69,15 @@ LastEventId = Annotated[
             description="Server-sent events: `transition`, whose `id` is its number and whose data is a Transition.",
         ),
         204: ResponseSpec(None, generate_examples=False, description="You have all of them, and no other can follow."),
-        **declared(400, 401, 404),
+        **declared(400, 401, 404, 429),
     },
 )
 async def stream_order_events(
     request: SignedInRequest,
     order_id: OrderReference,
-    services: NamedDependency[Services],
     streams: NamedDependency[OrderStreams],
     last_event_id: LastEventId = "",
-) -> Response[None] | Stream:
+) -> Response[None] | EventStream:
     """The order's history as server-sent events, from behind `Last-Event-ID` on, and then each transition as it comes.
 
     The stream ends behind FAILED and CANCELLED, which no order leaves, once the access token has expired, and when this
@@ -67,20 +86,10 @@ async def stream_order_events(
     with Violations() as violations:
         violations.check_order("order_id", order_id)
         after = _check_last(violations, last_event_id)
-    answer = await call(
-        services.order.GetOrder,
-        pb.GetOrderRequest(order_id=order_id),
-        caller=request.user,
-        deadline=services.deadline,
-    )
-    order, headers = answer.order, {"Cache-Control": "no-store"}
-    if is_final(order) and after >= order.transitions[-1].seq:
-        return Response(None, status_code=204, headers=headers)
-    return Stream(
-        streams.stream(order.id, caller=request.user, after=after),
-        media_type=_EVENT_STREAM,
-        headers={**headers, "X-Accel-Buffering": "no"},  # nginx would keep events back
-    )
+    stream = await streams.open(order_id, caller=request.user, after=after)
+    if stream is None:
+        return Response(None, status_code=204, headers=_HEADERS)
+    return EventStream(stream)
 
 
 def _check_last(violations: Violations, last_event_id: str) -> int:

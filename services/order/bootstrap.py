@@ -40,6 +40,7 @@ from services.order.cancellation_service import CancellationService
 from services.order.customer_limits import CustomerLimits
 from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
+from services.order.moves import Moves
 from services.order.on_call import OrderOnCall
 from services.order.peers import Peers, open_peers
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
@@ -61,6 +62,7 @@ class OrderComponents:
     """What the service is made of.
 
     Attributes:
+        moves: tells gateways which orders have moved.
         attention: what needs a person.
         desk: where operators act.
         looks: what the watcher does.
@@ -78,6 +80,7 @@ class OrderComponents:
     sagas: Sagas
     orders: OrderService
     cancellations: CancellationService
+    moves: Moves
     attention: AttentionService
     desk: Desk
     on_call: OrderOnCall
@@ -172,6 +175,7 @@ def _components(
         sagas=sagas,
         orders=orders,
         cancellations=cancellations,
+        moves=Moves(database, wakeups),
         attention=attention,
         desk=desk,
         on_call=on_call,

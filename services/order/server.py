@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -12,6 +14,7 @@ from domain.limits import (
     MAX_ADDRESS_LINE,
     MAX_CAUSE_ID,
     MAX_CITY,
+    MAX_FOLLOWED,
     MAX_IDEMPOTENCY_KEY,
     MAX_METADATA_KEY,
     MAX_METADATA_KEYS,
@@ -27,7 +30,7 @@ from domain.limits import (
 )
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import is_written_as_number
-from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, FINAL_STATUSES, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
+from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderStatus
 from ordersaga.order.v1 import order_pb2 as pb
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
@@ -59,6 +62,7 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
     def __init__(self, components: OrderComponents) -> None:
         self._service = components.orders
         self._cancellations = components.cancellations
+        self._moves = components.moves
         self._attention = components.attention
         self._desk = components.desk
         self._repairs_itself = components.repairs_itself
@@ -102,20 +106,32 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         return pb.GetOrderResponse(order=to_proto(pb.Order, order))
 
     @allow(Part.GATEWAY, *USERS)
-    async def AwaitTransitions(
-        self, request: pb.AwaitTransitionsRequest, context: Context
-    ) -> pb.AwaitTransitionsResponse:
+    async def ListTransitions(self, request: pb.ListTransitionsRequest, context: Context) -> pb.ListTransitionsResponse:
         with Violations() as violations:
-            violations.check_id("order_id", request.order_id)
+            violations.check_order("order_id", request.order_id)
             violations.check_range("after_seq", request.after_seq, smallest=0, largest=MAX_SEQ)
-            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_SECONDS * 1_000)
-        order = await self._service.await_transitions(
-            request.order_id, caller=current_caller(), after=request.after_seq, wait=request.wait_ms / 1000
+        history = await self._service.list_transitions(
+            request.order_id, caller=current_caller(), after=request.after_seq
         )
-        new = [transition for transition in order.transitions if transition.seq > request.after_seq]
-        return pb.AwaitTransitionsResponse(
-            transitions=[to_proto(pb.Transition, transition) for transition in new],
-            is_final=order.status in FINAL_STATUSES,
+        return pb.ListTransitionsResponse(
+            order_id=history.id,
+            transitions=[to_proto(pb.Transition, transition) for transition in history.transitions],
+            is_final=history.is_final,
+        )
+
+    @allow(Part.GATEWAY)
+    async def AwaitMoves(self, request: pb.AwaitMovesRequest, context: Context) -> pb.AwaitMovesResponse:
+        known = {position.order_id: position.seq for position in request.known}
+        with Violations() as violations:
+            violations.check_range("known", len(request.known), smallest=1, largest=MAX_FOLLOWED)
+            for order_id, seq in known.items():
+                violations.check_id("known.order_id", order_id)
+                violations.check_range("known.seq", seq, smallest=0, largest=MAX_SEQ)
+            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_SECONDS * 1_000)
+        _end_with_call(context)
+        moved = await self._moves.await_moves(known, wait=request.wait_ms / 1000)
+        return pb.AwaitMovesResponse(
+            moved=[pb.OrderPosition(order_id=order_id, seq=seq) for order_id, seq in moved.items()]
         )
 
     @allow(Part.GATEWAY, *USERS)
@@ -189,6 +205,12 @@ class OrderServicer(AttentionRpcs, OrderServiceServicer):
         return request.payment_window_seconds
 
 
+def _end_with_call(context: Context) -> None:
+    """Have the handler that runs now end when its caller goes away: else it would finish what it began, and wait on."""
+    if (handler := asyncio.current_task()) is not None:
+        context.add_done_callback(lambda _: handler.cancel())  # type: ignore[arg-type]  # the stubs know no function
+
+
 def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> OrderFilter:
     """What is wanted; a number that was mistyped is one that no order has."""
     before = violations.check_page_token("page_token", request.page_token)
@@ -254,5 +276,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             on_call=on_call_service(Part.ORDER, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
-            background=components.background,
+            background=(*components.background, partial(components.moves.end_with, lifecycle.stopping)),
         )

@@ -11,7 +11,7 @@ import structlog
 
 from domain.ids import is_id, new_id
 from domain.order_numbers import new_order_number, parse_order_number
-from domain.orders import ALLOWED_FROM, FINAL_STATUSES, SOLD_STATUSES, OrderStatus
+from domain.orders import ALLOWED_FROM, SOLD_STATUSES, OrderStatus
 from domain.saga import SagaPolicy
 from runtime.caller import SERVICE, Caller, PermissionDenied
 from runtime.clock import Clock
@@ -29,6 +29,7 @@ from services.order.lists import OrderFilter
 from services.order.model import (
     Acceptance,
     AcceptedOrder,
+    History,
     Mark,
     NewOrder,
     Order,
@@ -148,32 +149,25 @@ class OrderService:
         """
         async with self._database.autocommit() as connection:
             repository = OrderRepository(connection)
-            order_id = reference if is_id(reference) else await _find_id(repository, reference)
+            order_id = await _to_id(repository, reference)
             order = None if order_id is None else await repository.get(order_id)
         if order is None or not caller.may_see(order.user_id):
             raise OrderNotFound(reference)
         return order
 
-    async def await_transitions(self, order_id: str, *, caller: Caller, after: int, wait: float) -> Order:
-        """The order once it has a transition behind number `after`, or as it is after `wait` seconds.
-
-        While it waits, it only asks for a number, and only where a wake-up may have been lost.
+    async def list_transitions(self, reference: str, *, caller: Caller, after: int) -> History:
+        """The transitions of an order, by its id or its number, behind number `after`.
 
         Raises:
             OrderNotFound: there is none that the caller may see.
         """
-        with self._wakeups.subscribe(order_id) as moved:
-            order = await self.get(order_id, caller=caller)
-            if order.transitions[-1].seq > after or order.status in FINAL_STATUSES:
-                return order
-            seq = await wait_until(
-                lambda seq: seq > after, lambda: self._find_seq(order_id), moved, wait=wait, check_first=False
-            )
-        return order if seq <= after else await self.get(order_id, caller=caller)
-
-    async def _find_seq(self, order_id: str) -> int:
         async with self._database.autocommit() as connection:
-            return await OrderRepository(connection).find_seq(order_id) or 0
+            repository = OrderRepository(connection)
+            order_id = await _to_id(repository, reference)
+            history = None if order_id is None else await repository.get_history(order_id, after=after)
+        if history is None or not caller.may_see(history.user_id):
+            raise OrderNotFound(reference)
+        return history
 
     async def list_orders(self, wanted: OrderFilter, *, caller: Caller, page_size: int) -> OrderPage:
         """At most `page_size` orders, the newest first: of a customer's own, or of everybody's for an admin.
@@ -321,8 +315,10 @@ class OrderService:
             return await keys.get_first(request)
 
 
-async def _find_id(repository: OrderRepository, written: str) -> str | None:
-    number = parse_order_number(written)
+async def _to_id(repository: OrderRepository, reference: str) -> str | None:
+    if is_id(reference):
+        return reference
+    number = parse_order_number(reference)
     return None if number is None else await repository.find_id(number)
 
 

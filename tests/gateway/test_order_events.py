@@ -1,70 +1,108 @@
-"""Server-sent events of an order, over a real HTTP server in front of the real order service."""
+"""Server-sent events of orders, over real HTTP servers in front of the real order service."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from api.app import create_app
+from api.order_streams import OrderStreams
 from api.services import open_services
+from api.stream_room import StreamLimits, StreamRoom
 from domain.ids import new_id
-from ordersaga.order.v1 import order_pb2 as pb
-from runtime.caller import SERVICE, CallerRole
+from domain.orders import OrderStatus
+from runtime.caller import CallerRole
+from runtime.http_limits import INTERNAL_LIMITS
 from runtime.http_server import http_server
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from sandbox.ports import free_port
-from tests.support.gateway import Gateway, gateway_with_services, order_body, sign_up
+from services.order.server import grpc_service
+from tests.support.gateway import NOWHERE
 from tests.support.identities import VERIFIER, bearer, tls_settings
-from tests.support.rpc import call
+from tests.support.order_shop import OrderShop, new_order, open_order_shop
+from tests.support.raw_http import RawClient, connect
+from tests.support.rpc import serving
+
+SERVICES: Final = ("user", "product", "inventory", "order", "payment", "notification")
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A gateway that listens, as browsers meet it; set `stopping` for it to stop."""
+    """A gateway that listens, as browsers meet it."""
 
     http: httpx.AsyncClient
-    stopping: asyncio.Event
+    port: int
+    streams: OrderStreams
+
+    def open(self, order_id: str, headers: Mapping[str, str], *, last: str = "") -> Any:
+        headers = {**headers, **({"Last-Event-ID": last} if last else {})}
+        return self.http.stream("GET", f"/v1/orders/{order_id}/events", headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Somebody with an order that has just come in."""
+
+    order_id: str
+    headers: Mapping[str, str]
 
 
 @pytest_asyncio.fixture(scope="module")
-async def gateway(databases: Mapping[str, str], tmp_path_factory: Any) -> AsyncIterator[Gateway]:
-    async with gateway_with_services(databases, stripe_data=tmp_path_factory.mktemp("stripe")) as gateway:
-        yield gateway
+async def shop(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
+    async with open_order_shop(databases["order"]) as shop:
+        yield shop
+
+
+@pytest_asyncio.fixture(scope="module")
+async def address(shop: OrderShop) -> AsyncIterator[str]:
+    async with serving(grpc_service(shop.components)) as address:
+        yield address
 
 
 @asynccontextmanager
-async def open_door(gateway: Gateway, **changes: str) -> AsyncIterator[Door]:
-    """A listening gateway before the services of the other one, but for the changes."""
-    settings = Settings.model_validate({**tls_settings(), **gateway.addresses, **changes})
-    port, stopping = free_port(), asyncio.Event()
+async def open_door(
+    order_address: str,
+    *,
+    heartbeat: float = 60,
+    streams: int = 500,
+    per_account: int = 20,
+    body_timeout: float = INTERNAL_LIMITS.body_timeout,
+) -> AsyncIterator[Door]:
+    """A listening gateway before the order service at this address."""
+    addresses = {**{f"{service}_address": NOWHERE for service in SERVICES}, "order_address": order_address}
+    settings, port = Settings.model_validate({**tls_settings(), **addresses}), free_port()
     async with open_services(settings) as services:
-        app = create_app(services, VERIFIER, stopping=stopping)
+        room = StreamRoom(StreamLimits(streams=streams, per_account=per_account))
+        opened = OrderStreams(services, VERIFIER, room, heartbeat=heartbeat)
+        app = create_app(services, VERIFIER, streams=opened)
+        limits = replace(INTERNAL_LIMITS, connections=1_000, body_timeout=body_timeout)
         async with (
-            http_server(app, host="127.0.0.1", port=port, grace=30),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http,
+            http_server(app, host="127.0.0.1", port=port, grace=30, limits=limits),
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", timeout=60, limits=httpx.Limits(max_connections=None)
+            ) as http,
         ):
-            yield Door(http, stopping)
-            stopping.set()
+            yield Door(http, port, opened)
+            opened.end()
 
 
-async def place(gateway: Gateway, customer: Mapping[str, str]) -> str:
-    headers = {"Idempotency-Key": new_id(), "Prefer": "wait=0", **customer}
-    order_id: str = (await gateway.http.post("/v1/orders", json=order_body(), headers=headers)).json()["id"]
-    return order_id
+@pytest_asyncio.fixture
+async def door(address: str) -> AsyncIterator[Door]:
+    async with open_door(address) as door:
+        yield door
 
 
-async def fail(gateway: Gateway, order_id: str) -> None:
-    request = pb.MarkClosedRequest(
-        order_id=order_id, cause_id="close", status=pb.ORDER_STATUS_FAILED, reason="OUT_OF_STOCK"
-    )
-    await call(gateway.services.order.MarkClosed, request, caller=SERVICE, deadline=5)
+async def place(shop: OrderShop) -> Customer:
+    user_id = new_id()
+    return Customer(await shop.received(new_order(user_id=user_id)), bearer(CallerRole.CUSTOMER, user_id))
 
 
 async def next_event(lines: AsyncIterator[str]) -> dict[str, str]:
@@ -81,19 +119,30 @@ async def next_event(lines: AsyncIterator[str]) -> dict[str, str]:
     raise EOFError
 
 
-async def test_a_stream_has_what_happened_and_then_what_happens(gateway: Gateway) -> None:
-    _, customer = await sign_up(gateway)
-    order_id = await place(gateway, customer)
+async def rest_of(lines: AsyncIterator[str]) -> list[str]:
+    """What comes until the stream's end, but for comments."""
+    return [line async for line in lines if line.strip(": ")]
 
-    async with (
-        open_door(gateway) as door,
-        door.http.stream("GET", f"/v1/orders/{order_id}/events", headers=customer) as stream,
-    ):
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not is_so():
+            await asyncio.sleep(0.005)
+
+
+def is_free(door: Door) -> bool:
+    return door.streams.room.taken == door.streams.moves.followed == 0
+
+
+async def test_a_stream_has_what_happened_and_then_what_happens(shop: OrderShop, door: Door) -> None:
+    customer = await place(shop)
+
+    async with door.open(customer.order_id, customer.headers) as stream:
         lines = stream.aiter_lines()
         received = await next_event(lines)
-        await fail(gateway, order_id)
+        await shop.close(customer.order_id, OrderStatus.FAILED, reason="OUT_OF_STOCK")
         failed = await next_event(lines)
-        rest = [line async for line in lines]
+        rest = await rest_of(lines)
 
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert stream.headers["cache-control"] == "no-store"
@@ -105,17 +154,31 @@ async def test_a_stream_has_what_happened_and_then_what_happens(gateway: Gateway
         "reason": "OUT_OF_STOCK",
         "at": "",
     }
-    assert not any(rest)  # no order leaves FAILED
+    assert rest == []  # no order leaves FAILED
+    await until(lambda: is_free(door))
 
 
-async def test_a_client_that_comes_back_gets_what_it_has_not_and_is_told_when_that_is_all(gateway: Gateway) -> None:
-    _, customer = await sign_up(gateway)
-    order_id = await place(gateway, customer)
-    await fail(gateway, order_id)
+async def test_a_sold_order_is_followed_on(shop: OrderShop, door: Door) -> None:
+    customer = await place(shop)
+    await shop.mark_pending(customer.order_id)
+
+    async with door.open(customer.order_id, customer.headers, last="2") as stream:
+        lines = stream.aiter_lines()
+        await shop.close(customer.order_id, OrderStatus.PAID)
+
+        assert (await next_event(lines))["id"] == "3"
+        assert door.streams.moves.followed == 1
+
+
+async def test_a_client_that_comes_back_gets_what_it_has_not_and_is_told_when_that_is_all(
+    shop: OrderShop, door: Door
+) -> None:
+    customer = await place(shop)
+    await shop.close(customer.order_id, OrderStatus.FAILED)
 
     async def read(last: str) -> httpx.Response:
-        path = f"/v1/orders/{order_id}/events"
-        return await gateway.http.get(path, headers={**customer, "Last-Event-ID": last})
+        path = f"/v1/orders/{customer.order_id}/events"
+        return await door.http.get(path, headers={**customer.headers, "Last-Event-ID": last})
 
     behind, everything, nonsense = await read("1"), await read("2"), await read("second")
 
@@ -123,31 +186,220 @@ async def test_a_client_that_comes_back_gets_what_it_has_not_and_is_told_when_th
     assert (everything.status_code, everything.content) == (204, b"")
     assert nonsense.status_code == 400
     assert nonsense.json()["errors"][0]["field"] == "Last-Event-ID"
+    await until(lambda: is_free(door))
 
 
-async def test_streams_end_when_the_gateway_stops(gateway: Gateway) -> None:
-    _, customer = await sign_up(gateway)
-    order_id = await place(gateway, customer)
+async def test_a_number_is_as_good_as_an_id(shop: OrderShop, door: Door) -> None:
+    customer = await place(shop)
+    order = await shop.order(customer.order_id)
 
+    async with door.open(order.number, customer.headers, last="1") as stream:
+        await shop.mark_pending(customer.order_id)
+
+        assert (await next_event(stream.aiter_lines()))["id"] == "2"
+
+
+async def test_who_comes_back_again_and_again_has_each_event_once(shop: OrderShop, address: str) -> None:
+    customer, seen = await place(shop), list[int]()
+
+    async with open_door(address) as one, open_door(address) as another:
+
+        async def follow() -> None:
+            while True:
+                for door in (one, another):
+                    last = str(seen[-1]) if seen else ""
+                    async with door.open(customer.order_id, customer.headers, last=last) as stream:
+                        if stream.status_code == 204:
+                            return
+                        try:
+                            seen.append(int((await next_event(stream.aiter_lines()))["id"]))
+                        except EOFError:
+                            return
+
+        following = asyncio.create_task(follow())
+        await shop.mark_pending(customer.order_id)
+        await shop.close(customer.order_id, OrderStatus.CANCELLED)
+        await following
+
+    assert seen == [1, 2, 3]
+
+
+async def test_every_gateway_tells_its_own_clients(shop: OrderShop, address: str) -> None:
+    customer = await place(shop)
+    async with AsyncExitStack() as stack:
+        doors = [await stack.enter_async_context(open_door(address)) for _ in range(3)]
+        streams = [
+            await stack.enter_async_context(door.open(customer.order_id, customer.headers))
+            for door in doors
+            for _ in range(5)
+        ]
+        bodies = [stream.aiter_lines() for stream in streams]
+        await asyncio.gather(*map(next_event, bodies))
+
+        await shop.mark_pending(customer.order_id)
+        events = await asyncio.gather(*map(next_event, bodies))
+
+        assert [event["id"] for event in events] == ["2"] * len(bodies)
+        assert {door.streams.moves.followed for door in doors} == {1}
+
+
+async def test_a_hundred_orders_that_move_at_once_are_each_told_to_their_customer(
+    shop: OrderShop, address: str
+) -> None:
+    customers = [await place(shop) for _ in range(100)]
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(open_door(address))
+
+        async def follow(customer: Customer) -> AsyncIterator[str]:
+            stream = await stack.enter_async_context(door.open(customer.order_id, customer.headers, last="1"))
+            lines: AsyncIterator[str] = stream.aiter_lines()
+            return lines
+
+        bodies = [await follow(customer) for customer in customers]
+        await asyncio.gather(*(shop.mark_pending(customer.order_id) for customer in customers))
+
+        assert {(await next_event(lines))["id"] for lines in bodies} == {"2"}
+
+
+async def test_streams_go_on_when_the_order_service_was_away(shop: OrderShop) -> None:
+    customer, port = await place(shop), free_port()
+    service = grpc_service(shop.components)
+    async with AsyncExitStack() as stack:
+        async with serving(service, port=port):
+            door = await stack.enter_async_context(open_door(f"127.0.0.1:{port}", heartbeat=0.05))
+            stream = await stack.enter_async_context(door.open(customer.order_id, customer.headers))
+            lines = stream.aiter_lines()
+            assert (await next_event(lines))["id"] == "1"
+        await shop.mark_pending(customer.order_id)
+        assert (await anext(lines)).startswith(":")  # and the stream is still there
+        async with serving(service, port=port):
+            assert (await next_event(lines))["id"] == "2"
+            await shop.close(customer.order_id, OrderStatus.FAILED)
+            assert (await next_event(lines))["id"] == "3"
+
+
+async def test_a_stream_that_waits_says_that_it_works(shop: OrderShop, address: str) -> None:
+    customer = await place(shop)
     async with (
-        open_door(gateway) as door,
-        door.http.stream("GET", f"/v1/orders/{order_id}/events", headers=customer) as stream,
+        open_door(address, heartbeat=0.01) as door,
+        door.open(customer.order_id, customer.headers, last="1") as stream,
     ):
         lines = stream.aiter_lines()
-        await next_event(lines)
-        door.stopping.set()
-        rest = [line async for line in lines]
+        comments = [await anext(lines) for _ in range(20)]
 
-    assert not any(rest)
+    assert sum(comment.startswith(":") for comment in comments) > 5
+    await until(lambda: is_free(door))
 
 
-async def test_anothers_stream_answers_like_that_of_no_order(gateway: Gateway) -> None:
-    _, owner = await sign_up(gateway)
-    order_id, missing_id = await place(gateway, owner), new_id()
+async def test_streams_end_when_the_gateway_stops(shop: OrderShop, address: str) -> None:
+    customers = [await place(shop) for _ in range(20)]
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(open_door(address))
+        bodies = []
+        for customer in customers:
+            stream = await stack.enter_async_context(door.open(customer.order_id, customer.headers))
+            bodies.append(stream.aiter_lines())
+            await next_event(bodies[-1])
+
+        door.streams.end()
+        rests = await asyncio.gather(*map(rest_of, bodies))
+
+        assert rests == [[]] * len(customers)
+        await until(lambda: is_free(door))
+
+
+async def test_a_stream_ends_with_its_clients_token(shop: OrderShop, address: str) -> None:
+    user_id = new_id()
+    order_id = await shop.received(new_order(user_id=user_id))
+    headers = bearer(CallerRole.CUSTOMER, user_id, ttl=2)
+
+    async with open_door(address, heartbeat=0.05) as door, door.open(order_id, headers) as stream:
+        assert stream.status_code == 200
+        async with asyncio.timeout(60):
+            assert [line for line in await rest_of(stream.aiter_lines()) if line.startswith("id")] == ["id: 1"]
+
+
+async def test_anothers_stream_answers_like_that_of_no_order(shop: OrderShop, door: Door) -> None:
+    customer, missing_id = await place(shop), new_id()
     stranger = bearer(CallerRole.CUSTOMER)
 
-    others = await gateway.http.get(f"/v1/orders/{order_id}/events", headers=stranger)
-    missing = await gateway.http.get(f"/v1/orders/{missing_id}/events", headers=stranger)
+    others = await door.http.get(f"/v1/orders/{customer.order_id}/events", headers=stranger)
+    missing = await door.http.get(f"/v1/orders/{missing_id}/events", headers=stranger)
 
     assert others.status_code == missing.status_code == 404
-    assert others.text.replace(order_id, missing_id) == missing.text
+    assert others.text.replace(customer.order_id, missing_id) == missing.text
+    assert is_free(door)
+
+
+async def test_an_account_that_has_its_streams_gets_no_other_until_one_ends(shop: OrderShop, address: str) -> None:
+    customer, other = await place(shop), await place(shop)
+    async with open_door(address, per_account=2) as door:
+        path = f"/v1/orders/{customer.order_id}/events"
+        async with door.open(customer.order_id, customer.headers):
+            async with door.open(customer.order_id, customer.headers):
+                refused = await door.http.get(path, headers=customer.headers)
+                async with door.open(other.order_id, other.headers) as others:
+                    assert others.status_code == 200
+            await until(lambda: door.streams.room.taken == 1)
+            async with door.open(customer.order_id, customer.headers) as again:
+                assert again.status_code == 200
+
+    assert refused.status_code == 429
+    assert refused.json()["type"] == "urn:ordersaga:problem:too-many-streams"
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_a_gateway_that_has_its_streams_opens_no_other(shop: OrderShop, address: str) -> None:
+    customer, other = await place(shop), await place(shop)
+    async with open_door(address, streams=1) as door, door.open(customer.order_id, customer.headers):
+        refused = await door.http.get(f"/v1/orders/{other.order_id}/events", headers=other.headers)
+
+    assert refused.status_code == 503
+    assert "streams" in refused.json()["detail"]
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_streams_must_leave_connections_for_others() -> None:
+    with pytest.raises(SettingsError, match="ORDERSAGA_MAX_STREAMS"):
+        StreamLimits.of(Settings.model_validate({"max_streams": 100, "http_connections": 100}))
+
+
+async def open_raw(door: Door, stack: AsyncExitStack, customer: Customer) -> RawClient:
+    client = await stack.enter_async_context(connect(door.port))
+    head = "".join(f"{name}: {value}\r\n" for name, value in customer.headers.items())
+    client.send(f"GET /v1/orders/{customer.order_id}/events HTTP/1.1\r\nHost: shop\r\n{head}\r\n".encode())
+    return client
+
+
+async def test_clients_that_are_gone_free_what_they_held(shop: OrderShop, door: Door) -> None:
+    customers = [await place(shop) for _ in range(20)]
+    async with AsyncExitStack() as stack:
+        for customer in customers:
+            await open_raw(door, stack, customer)
+        await until(lambda: door.streams.room.taken == len(customers))
+
+    await until(lambda: is_free(door))
+
+
+async def test_clients_that_are_gone_before_their_stream_began_hold_nothing(shop: OrderShop, door: Door) -> None:
+    customers = [await place(shop) for _ in range(20)]
+    for customer in customers:
+        async with AsyncExitStack() as stack:
+            await open_raw(door, stack, customer)
+
+    async with door.open(customers[0].order_id, customers[0].headers) as stream:  # they came before this one
+        await next_event(stream.aiter_lines())
+    await until(lambda: is_free(door))
+
+
+async def test_a_client_that_reads_nothing_is_given_up(shop: OrderShop, address: str) -> None:
+    customer = await place(shop)
+    async with (
+        open_door(address, heartbeat=0.0001, body_timeout=0.5) as door,
+        AsyncExitStack() as stack,
+    ):
+        door.streams.room  # noqa: B018
+        await open_raw(door, stack, customer)
+        await until(lambda: door.streams.room.taken == 1)
+
+        await until(lambda: is_free(door))
