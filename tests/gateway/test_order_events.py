@@ -28,7 +28,7 @@ from services.order.server import grpc_service
 from tests.support.gateway import NOWHERE
 from tests.support.identities import VERIFIER, bearer, tls_settings
 from tests.support.order_shop import OrderShop, new_order, open_order_shop
-from tests.support.raw_http import RawClient, connect
+from tests.support.raw_http import RawClient, connected
 from tests.support.rpc import serving
 
 SERVICES: Final = ("user", "product", "inventory", "order", "payment", "notification")
@@ -39,6 +39,7 @@ class Door:
     """A gateway that listens, as browsers meet it."""
 
     http: httpx.AsyncClient
+    app: Any
     port: int
     streams: OrderStreams
 
@@ -74,7 +75,6 @@ async def open_door(
     heartbeat: float = 60,
     streams: int = 500,
     per_account: int = 20,
-    body_timeout: float = INTERNAL_LIMITS.body_timeout,
 ) -> AsyncIterator[Door]:
     """A listening gateway before the order service at this address."""
     addresses = {**{f"{service}_address": NOWHERE for service in SERVICES}, "order_address": order_address}
@@ -83,14 +83,14 @@ async def open_door(
         room = StreamRoom(StreamLimits(streams=streams, per_account=per_account))
         opened = OrderStreams(services, VERIFIER, room, heartbeat=heartbeat)
         app = create_app(services, VERIFIER, streams=opened)
-        limits = replace(INTERNAL_LIMITS, connections=1_000, body_timeout=body_timeout)
+        limits = replace(INTERNAL_LIMITS, connections=1_000)
         async with (
             http_server(app, host="127.0.0.1", port=port, grace=30, limits=limits),
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}", timeout=60, limits=httpx.Limits(max_connections=None)
             ) as http,
         ):
-            yield Door(http, port, opened)
+            yield Door(http, app, port, opened)
             opened.end()
 
 
@@ -126,7 +126,7 @@ async def rest_of(lines: AsyncIterator[str]) -> list[str]:
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.005)
 
 
@@ -365,10 +365,10 @@ def test_streams_must_leave_connections_for_others() -> None:
 
 
 async def open_raw(door: Door, stack: AsyncExitStack, customer: Customer) -> RawClient:
-    client = await stack.enter_async_context(connect(door.port))
+    """A connection that has asked for a stream."""
     head = "".join(f"{name}: {value}\r\n" for name, value in customer.headers.items())
-    client.send(f"GET /v1/orders/{customer.order_id}/events HTTP/1.1\r\nHost: shop\r\n{head}\r\n".encode())
-    return client
+    request = f"GET /v1/orders/{customer.order_id}/events HTTP/1.1\r\nHost: shop\r\n{head}\r\n"
+    return await stack.enter_async_context(connected(door.port, request.encode()))
 
 
 async def test_clients_that_are_gone_free_what_they_held(shop: OrderShop, door: Door) -> None:
@@ -392,14 +392,38 @@ async def test_clients_that_are_gone_before_their_stream_began_hold_nothing(shop
     await until(lambda: is_free(door))
 
 
-async def test_a_client_that_reads_nothing_is_given_up(shop: OrderShop, address: str) -> None:
+async def test_a_client_that_reads_nothing_holds_up_nobody_and_frees_what_it_held_when_it_is_given_up(
+    shop: OrderShop, door: Door
+) -> None:
     customer = await place(shop)
-    async with (
-        open_door(address, heartbeat=0.0001, body_timeout=0.5) as door,
-        AsyncExitStack() as stack,
-    ):
-        door.streams.room  # noqa: B018
-        await open_raw(door, stack, customer)
-        await until(lambda: door.streams.room.taken == 1)
+    is_full, given_up = asyncio.Event(), asyncio.Event()
 
-        await until(lambda: is_free(door))
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":  # as a connection whose client reads nothing
+            is_full.set()
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        await given_up.wait()
+        return {"type": "http.disconnect"}
+
+    scope: Any = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": f"/v1/orders/{customer.order_id}/events",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in customer.headers.items()],
+        "scheme": "http",
+    }
+    answering = asyncio.create_task(door.app(scope, receive, send))
+    await is_full.wait()
+    async with door.open(customer.order_id, customer.headers, last="1") as stream:
+        await shop.mark_pending(customer.order_id)
+        assert (await next_event(stream.aiter_lines()))["id"] == "2"
+    await until(lambda: door.streams.room.taken == 1)
+
+    given_up.set()
+    await answering
+
+    assert is_free(door)

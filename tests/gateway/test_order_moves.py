@@ -30,7 +30,7 @@ class Orders:
     def fail(self) -> None:
         self._answers.put_nowait(None)
 
-    async def AwaitMoves(self, request: pb.AwaitMovesRequest, **_: Any) -> pb.AwaitMovesResponse:
+    async def AwaitMoves(self, request: pb.AwaitMovesRequest, **_: Any) -> pb.AwaitMovesResponse:  # noqa: N802  # gRPC's
         self.calls.append({position.order_id: position.seq for position in request.known})
         try:
             moved = await self._answers.get()
@@ -56,7 +56,7 @@ def moves(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> OrderMoves:
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.001)
 
 
