@@ -15,9 +15,9 @@ from typing import Final
 
 import structlog
 
+from api.services import Services
 from domain.limits import MAX_SEQ
 from ordersaga.order.v1 import order_pb2 as pb
-from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from runtime.backoff import Backoff, Retries
 from runtime.caller import SERVICE
 from runtime.refusal import CallRefused
@@ -86,13 +86,11 @@ class OrderMoves:
     """Tells followers when their orders move; calls the order service only while there are any.
 
     Args:
-        order: the order service.
-        deadline: what its answer gets behind the wait, seconds.
+        services: the order service among them.
     """
 
-    def __init__(self, order: OrderServiceStub, *, deadline: float) -> None:
-        self._order = order
-        self._deadline = deadline
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._followers: dict[str, set[Follower]] = {}
         self._poll: _Poll | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -162,7 +160,8 @@ class OrderMoves:
         async with asyncio.timeout(None) as limit:
             self._poll = poll = _Poll(known, limit)
             try:
-                answer = await call(self._order.AwaitMoves, request, caller=SERVICE, deadline=WAIT + self._deadline)
+                deadline = WAIT + self._services.deadline
+                answer = await call(self._services.order.AwaitMoves, request, caller=SERVICE, deadline=deadline)
             finally:
                 if self._poll is poll:  # else another one asks already
                     self._poll = None

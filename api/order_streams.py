@@ -65,7 +65,7 @@ class OrderStreams:
         self._verifier = verifier
         self.room = room
         self.heartbeat = heartbeat
-        self.moves = OrderMoves(services.order, deadline=services.deadline)
+        self.moves = OrderMoves(services)
         self._turns = Turns(_AT_ONCE, of="turn to read", error=_NoTurn)
         self._ended = asyncio.Event()
 

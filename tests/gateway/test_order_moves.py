@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -51,7 +52,7 @@ def orders() -> Orders:
 @pytest.fixture
 def moves(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> OrderMoves:
     monkeypatch.setattr(order_moves, "PACE", 0.01)
-    return OrderMoves(cast("Any", orders), deadline=5)
+    return OrderMoves(cast("Any", SimpleNamespace(order=orders, deadline=5)))
 
 
 async def until(is_so: Callable[[], bool]) -> None:
