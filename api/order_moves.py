@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from typing import Final
 
 import structlog
@@ -28,7 +29,8 @@ log = structlog.stdlib.get_logger(__name__)
 WAIT: Final = 15.0
 """Seconds that a call waits for an order to move."""
 PACE: Final = 0.1
-"""Seconds from the start of a call to the next, at least: each names all orders, which costs 10 ms for a thousand."""
+"""Seconds from the start of a call, which names all orders, to the next: for up to so many, more for more."""
+_ORDERS_AT_PACE: Final = 1_000
 _BACKOFF: Final = Backoff(first=0.2, longest=5)
 
 
@@ -65,21 +67,21 @@ class Follower:
 
 
 class _Poll:
-    """A call under way: what it asks for, and when it ends for the sake of another one that asks for more."""
+    """A call under way: what it asks for, and when the next one may be made, on the event loop's clock."""
 
-    def __init__(self, known: Mapping[str, int], limit: asyncio.Timeout) -> None:
-        self.known = known
+    def __init__(self, known: Mapping[str, int], limit: asyncio.Timeout, next_at: float) -> None:
+        self._known = known
         self._limit = limit
-        self._replaceable_at = asyncio.get_running_loop().time() + PACE
+        self._next_at = next_at
 
     def covers(self, follower: Follower) -> bool:
         """Whether its answer is the follower's, too."""
-        return self.known.get(follower.order_id, MAX_SEQ) <= follower.seq
+        return self._known.get(follower.order_id, MAX_SEQ) <= follower.seq
 
     def replace(self) -> None:
         """End it as soon as another one may begin."""
         if not self._limit.expired():
-            self._limit.reschedule(self._replaceable_at)
+            self._limit.reschedule(self._next_at)
 
 
 class OrderMoves:
@@ -129,7 +131,8 @@ class OrderMoves:
 
     def _ask_for(self, follower: Follower) -> None:
         if self._polling is None or self._polling.done():
-            self._polling = asyncio.create_task(self._ask_on())
+            # of no request: it goes on when the one is over that happens to be the first
+            self._polling = asyncio.create_task(self._ask_on(), context=Context())
         elif self._poll is not None and not self._poll.covers(follower):
             self._poll.replace()
 
@@ -137,9 +140,11 @@ class OrderMoves:
         """Ask again and again, until cancelled."""
         retries, loop = Retries(_BACKOFF), asyncio.get_running_loop()
         while True:
-            next_at = loop.time() + PACE
+            known = self._known()
+            next_at = loop.time() + PACE * max(1.0, len(known) / _ORDERS_AT_PACE)
             try:
-                await self._ask()
+                if known:  # else everybody reads what they have been told of
+                    await self._ask(known, next_at)
                 retries.succeeded()
             except TimeoutError:
                 pass  # somebody came of whom the call did not know
@@ -148,17 +153,18 @@ class OrderMoves:
                 next_at = loop.time() + retries.failed()
             await asyncio.sleep(max(0.0, next_at - loop.time()))
 
-    async def _ask(self) -> None:
-        """One call; tells whoever waits for an order that it finds moved."""
-        known = self._known()
-        if not known:
-            return
+    async def _ask(self, known: Mapping[str, int], next_at: float) -> None:
+        """One call; tells whoever waits for an order that it finds moved.
+
+        Raises:
+            TimeoutError: it made room for the next one.
+        """
         request = pb.AwaitMovesRequest(
             known=[pb.OrderPosition(order_id=order_id, seq=seq) for order_id, seq in known.items()],
             wait_ms=int(WAIT * 1_000),
         )
         async with asyncio.timeout(None) as limit:
-            self._poll = poll = _Poll(known, limit)
+            self._poll = poll = _Poll(known, limit, next_at)
             try:
                 deadline = WAIT + self._services.deadline
                 answer = await call(self._services.order.AwaitMoves, request, caller=SERVICE, deadline=deadline)

@@ -81,7 +81,8 @@ async def stream_order_events(
     """The order's history as server-sent events, from behind `Last-Event-ID` on, and then each transition as it comes.
 
     The stream ends behind FAILED and CANCELLED, which no order leaves, once the access token has expired, and when this
-    server stops: come back with the last `id` that you have. A comment comes every 15 seconds at least.
+    server stops: come back with the last `id` that you have. A comment comes every 15 seconds at least. An account has
+    20 streams open at a time as a rule: one more is answered 429, and 503 where the server has no room.
     """
     with Violations() as violations:
         violations.check_order("order_id", order_id)

@@ -19,14 +19,15 @@ from api.services import open_services
 from api.stream_room import StreamLimits, StreamRoom
 from domain.ids import new_id
 from domain.orders import OrderStatus
-from runtime.caller import CallerRole
+from runtime.caller import Caller, CallerRole
 from runtime.http_limits import INTERNAL_LIMITS
 from runtime.http_server import http_server
 from runtime.settings import Settings, SettingsError
+from runtime.tokens import ExpiredToken, TokenVerifier
 from sandbox.ports import free_port
 from services.order.server import grpc_service
 from tests.support.gateway import NOWHERE
-from tests.support.identities import VERIFIER, bearer, tls_settings
+from tests.support.identities import PUBLIC_KEYS, VERIFIER, bearer, tls_settings
 from tests.support.order_shop import OrderShop, new_order, open_order_shop
 from tests.support.raw_http import RawClient, connected
 from tests.support.rpc import serving
@@ -56,6 +57,17 @@ class Customer:
     headers: Mapping[str, str]
 
 
+class ExpiringVerifier(TokenVerifier):
+    """One for which it is later than any token lives, once a test says so."""
+
+    is_late = False
+
+    def verify(self, token: str) -> Caller:
+        if self.is_late:
+            raise ExpiredToken("the token has expired")
+        return super().verify(token)
+
+
 @pytest_asyncio.fixture(scope="module")
 async def shop(databases: Mapping[str, str]) -> AsyncIterator[OrderShop]:
     async with open_order_shop(databases["order"]) as shop:
@@ -75,13 +87,14 @@ async def open_door(
     heartbeat: float = 60,
     streams: int = 500,
     per_account: int = 20,
+    verifier: TokenVerifier = VERIFIER,
 ) -> AsyncIterator[Door]:
     """A listening gateway before the order service at this address."""
     addresses = {**{f"{service}_address": NOWHERE for service in SERVICES}, "order_address": order_address}
     settings, port = Settings.model_validate({**tls_settings(), **addresses}), free_port()
     async with open_services(settings) as services:
         room = StreamRoom(StreamLimits(streams=streams, per_account=per_account))
-        opened = OrderStreams(services, VERIFIER, room, heartbeat=heartbeat)
+        opened = OrderStreams(services, verifier, room, heartbeat=heartbeat)
         app = create_app(services, VERIFIER, streams=opened)
         limits = replace(INTERNAL_LIMITS, connections=1_000)
         async with (
@@ -309,14 +322,17 @@ async def test_streams_end_when_the_gateway_stops(shop: OrderShop, address: str)
 
 
 async def test_a_stream_ends_with_its_clients_token(shop: OrderShop, address: str) -> None:
-    user_id = new_id()
-    order_id = await shop.received(new_order(user_id=user_id))
-    headers = bearer(CallerRole.CUSTOMER, user_id, ttl=2)
+    customer, verifier = await place(shop), ExpiringVerifier(PUBLIC_KEYS)
 
-    async with open_door(address, heartbeat=0.05) as door, door.open(order_id, headers) as stream:
-        assert stream.status_code == 200
-        async with asyncio.timeout(60):
-            assert [line for line in await rest_of(stream.aiter_lines()) if line.startswith("id")] == ["id: 1"]
+    async with (
+        open_door(address, heartbeat=0.01, verifier=verifier) as door,
+        door.open(customer.order_id, customer.headers) as stream,
+    ):
+        lines = stream.aiter_lines()
+        await next_event(lines)
+        verifier.is_late = True
+
+        assert await rest_of(lines) == []
 
 
 async def test_anothers_stream_answers_like_that_of_no_order(shop: OrderShop, door: Door) -> None:
