@@ -29,7 +29,8 @@ def later(shop: OrderShop, known: Mapping[str, int], *, wait: float = 60) -> asy
 async def test_what_moved_before_is_answered_at_once_and_nothing_else(shop: OrderShop) -> None:
     moved, still, missing = await shop.pending(), await shop.received(), new_id()
 
-    found = await shop.components.moves.await_moves({moved: 1, still: 1, missing: 0}, wait=60)
+    async with asyncio.timeout(30):
+        found = await shop.components.moves.await_moves({moved: 1, still: 1, missing: 0}, wait=60)
 
     assert found == {moved: 2}
 
