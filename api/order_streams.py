@@ -44,8 +44,8 @@ _PATIENCE: Final = 2.0
 """What a new stream gets for its turn, seconds."""
 
 
-class _NoTurn(Unavailable):
-    """Too many streams are being opened."""
+class NoTurn(Unavailable):
+    """Too many streams want to read, or the gateway stops."""
 
 
 class OrderStreams:
@@ -66,7 +66,7 @@ class OrderStreams:
         self.room = room
         self.heartbeat = heartbeat
         self.moves = OrderMoves(services)
-        self._turns = Turns(_AT_ONCE, of="turn to read", error=_NoTurn)
+        self._turns = Turns(_AT_ONCE, of="turn to read", error=NoTurn)
         self._ended = asyncio.Event()
 
     @property
@@ -94,8 +94,8 @@ class OrderStreams:
             stack.enter_context(self.room.take(caller.key))
             try:
                 history = await self.read(reference, caller=caller, after=after, patience=_PATIENCE)
-            except _NoTurn:
-                raise ProblemError(SERVICE_UNAVAILABLE, "Too many streams are being opened; come back.") from None
+            except NoTurn:
+                raise ProblemError(SERVICE_UNAVAILABLE, "No stream can be opened here now; come back.") from None
             if history.is_final and not history.transitions:
                 return None
             follower = stack.enter_context(self.moves.follow(history.order_id, seq=_last_seq(history, after)))
@@ -104,9 +104,15 @@ class OrderStreams:
     async def read(
         self, reference: str, *, caller: Caller, after: int, patience: float | None
     ) -> pb.ListTransitionsResponse:
-        """What happened behind transition `after`, once it is this stream's turn: in `patience` seconds, or ever."""
+        """What happened behind transition `after`, once it is this stream's turn: in `patience` seconds, or ever.
+
+        Raises:
+            NoTurn: it did not come, or only now that the gateway stops.
+        """
         request = pb.ListTransitionsRequest(order_id=reference, after_seq=after)
         async with self._turns.take(wait=patience):
+            if self.has_ended:
+                raise NoTurn("the gateway stops")
             return await call(
                 self._services.order.ListTransitions, request, caller=caller, deadline=self._services.deadline
             )
@@ -170,6 +176,8 @@ class OrderStream:
     async def _next(self) -> pb.ListTransitionsResponse | None:
         """What happened next, or nothing after a while; None when the stream is to end."""
         streams, follower = self._streams, self._follower
+        if streams.has_ended:  # before this one waited
+            return None
         has_moved = await follower.wait(streams.heartbeat)
         if streams.has_ended or not streams.is_signed_in(self._caller):
             return None
@@ -177,7 +185,7 @@ class OrderStream:
             return _NOTHING
         try:
             history = await streams.read(follower.order_id, caller=self._caller, after=follower.seq, patience=None)
-        except CallRefused:  # the token has expired on the way
+        except (CallRefused, NoTurn):  # the token has expired on the way, or the gateway stops
             return None
         except ServiceUnavailable as problem:
             log.warning("stream.service_unavailable", order_id=follower.order_id, problem=str(problem))

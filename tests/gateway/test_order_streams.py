@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -15,7 +15,9 @@ from api.stream_room import StreamLimits, StreamRoom
 from domain.ids import new_id
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import Caller, CallerRole
-from tests.support.identities import VERIFIER
+from tests.support.identities import VERIFIER, signed_in
+
+_RECEIVED: Final = pb.Transition(seq=1, to_status=pb.ORDER_STATUS_RECEIVED)
 
 
 class SlowOrders:
@@ -23,14 +25,15 @@ class SlowOrders:
 
     def __init__(self) -> None:
         self.reading = self.most_reading = 0
-        self.may_answer = asyncio.Event()
+        self.is_asked, self.may_answer = asyncio.Event(), asyncio.Event()
 
     async def ListTransitions(self, request: pb.ListTransitionsRequest, **_: Any) -> pb.ListTransitionsResponse:  # noqa: N802  # gRPC's
         self.reading += 1
+        self.is_asked.set()
         self.most_reading = max(self.most_reading, self.reading)
         await self.may_answer.wait()
         self.reading -= 1
-        return pb.ListTransitionsResponse(order_id=request.order_id, transitions=[pb.Transition(seq=1)])
+        return pb.ListTransitionsResponse(order_id=request.order_id, transitions=[_RECEIVED])
 
     async def AwaitMoves(self, *_: Any, **__: Any) -> pb.AwaitMovesResponse:  # noqa: N802  # gRPC's
         await asyncio.Event().wait()
@@ -43,7 +46,7 @@ def make_streams(orders: SlowOrders) -> OrderStreams:
 
 
 async def open_one(streams: OrderStreams) -> OrderStream:
-    stream = await streams.open(new_id(), caller=Caller(CallerRole.CUSTOMER, new_id()), after=0)
+    stream = await streams.open(new_id(), caller=signed_in(Caller(CallerRole.CUSTOMER, new_id())), after=0)
     assert stream is not None
     return stream
 
@@ -95,3 +98,50 @@ async def test_who_goes_while_their_stream_is_opened_leaves_nothing() -> None:
     assert streams.room.taken == streams.moves.followed == 0
     orders.may_answer.set()
     (await open_one(streams)).close()
+
+
+async def test_a_stream_that_reads_while_the_gateway_stops_ends_behind_what_it_has_read() -> None:
+    orders = SlowOrders()
+    orders.may_answer.set()
+    streams = make_streams(orders)
+    stream = await open_one(streams)
+    events = aiter(stream.events())
+    assert (await anext(events)).startswith(b"retry")
+    assert (await anext(events)).startswith(b"id: 1")
+
+    orders.may_answer.clear()
+    orders.is_asked.clear()
+    streams.moves.tell_all()
+    reading = asyncio.ensure_future(anext(events))
+    await orders.is_asked.wait()
+    streams.end()
+    orders.may_answer.set()
+
+    assert (await reading).startswith(b"id: 1")
+    async with asyncio.timeout(10):  # and not after a heartbeat
+        assert [event async for event in events] == []
+
+
+async def test_nobody_gets_a_stream_of_a_gateway_that_stops() -> None:
+    orders = SlowOrders()
+    streams = make_streams(orders)
+    orders.may_answer.set()
+    streams.end()
+
+    with pytest.raises(ProblemError) as refused:
+        await open_one(streams)
+
+    assert refused.value.kind is SERVICE_UNAVAILABLE
+    assert streams.room.taken == 0
+
+
+async def test_a_stream_that_was_just_opened_when_the_gateway_stopped_says_what_it_has_and_ends() -> None:
+    orders = SlowOrders()
+    orders.may_answer.set()
+    streams = make_streams(orders)
+    stream = await open_one(streams)
+
+    streams.end()
+
+    async with asyncio.timeout(10):
+        assert [event[:5] async for event in stream.events()] == [b"retry", b"id: 1"]
