@@ -96,6 +96,7 @@ async def test_a_rush_of_newcomers_costs_few_calls(
             await asyncio.sleep(0)
 
         assert len(orders.calls) == 1
+        assert orders.cancelled == 0  # nobody is left without a call meanwhile
 
 
 async def test_one_who_has_more_of_an_order_is_not_told_of_what_they_have(moves: OrderMoves, orders: Orders) -> None:

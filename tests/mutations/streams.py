@@ -19,7 +19,7 @@ STREAMS: Final[Sequence[Mutation]] = (
         tests=[f"{_MOVES}::test_a_newcomer_is_asked_for_in_the_call_that_takes_the_place_of_the_one_under_way"],
     ),
     Mutation(
-        breaks="every newcomer costs a call",
+        breaks="a newcomer ends the call before the next one may be made",
         file="api/order_moves.py",
         source="reschedule(self._next_at)",
         mutated="reschedule(0)",
