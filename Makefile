@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry alerts settings openapi problems check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ bench: generate $(if $(findstring --plot,$(ARGS)),$(VENV)/.with-plot) ## Measure
 
 bench-telemetry: generate ## Measure what watcher, metrics and traces cost an order
 	@$(BIN)/python -m bench.telemetry $(ARGS)
+
+bench-streams: generate ## Measure what open streams of orders' events cost
+	@$(BIN)/python -m bench.streams $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

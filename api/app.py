@@ -17,10 +17,12 @@ from api.edge import Edge
 from api.limits.guards import showing_limits, within_address_limits
 from api.measuring import measured
 from api.methods import with_all_methods
+from api.order_streams import OrderStreams
 from api.problems import EXCEPTION_HANDLERS
 from api.routes import HANDLERS
 from api.security import guarded, security_headers
 from api.services import Services
+from api.stream_room import StreamLimits, StreamRoom
 from api.tracing import traced
 from runtime.limits.limiter import Limiter
 from runtime.tokens import TokenVerifier
@@ -29,20 +31,27 @@ MAX_BODY: Final = 1 << 20
 """Largest request body, bytes: ten times an order of 1,000 lines."""
 
 
-def create_app(services: Services, verifier: TokenVerifier, edge: Edge | None = None) -> Litestar:
+def create_app(
+    services: Services, verifier: TokenVerifier, edge: Edge | None = None, *, streams: OrderStreams | None = None
+) -> Litestar:
     """The application in front of `services`.
 
     Args:
         services: what it calls.
         verifier: of the tokens that it trusts.
         edge: how it meets the internet.
+        streams: of orders' events, which whoever gives them ends at a stop; as many as by default when not given.
     """
     edge = edge or Edge()
+    streams = streams or OrderStreams(services, verifier, StreamRoom(StreamLimits()))
     app = Litestar(
         route_handlers=HANDLERS,
         guards=[within_address_limits],
         middleware=[measured],
-        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "streams": Provide(lambda: streams, sync_to_thread=False),
+        },
         state=State({"verifier": verifier, "limiter": Limiter(services, edge.rates, patience=edge.patience)}),
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(),

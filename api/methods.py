@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.routes import BaseRoute
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
 _ALLOW: Final = "Allow"
 _NOT_ALLOWED: Final = 405
@@ -30,6 +31,7 @@ def with_all_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
         is_head = scope["method"] == "HEAD"
         # a copy: the server has to know the method still, and lets no answer to HEAD have a body
         routed = cast("Scope", {**scope, "method": "GET"}) if is_head else scope
+        answered = asyncio.Event()
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -37,13 +39,29 @@ def with_all_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
                     scope["path_template"] = routed["path_template"]
                 if message["status"] == _NOT_ALLOWED or scope["method"] == "OPTIONS":
                     _name_methods(MutableScopeHeaders(message), scope, allowed)
-            elif message["type"] == "http.response.body" and is_head:
-                message["body"] = b""
+            elif is_head:
+                return  # it has ended
             await send(message)
+            if is_head:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                answered.set()
 
-        await app(routed, receive, answer)
+        await app(routed, _until(answered) if is_head else receive, answer)
 
     return handle
+
+
+def _until(answered: asyncio.Event) -> Receive:
+    """A request without a body, whose client goes once it is answered: so a stream ends that HEAD is of."""
+    messages: Iterator[HTTPReceiveMessage] = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> HTTPReceiveMessage:
+        if (message := next(messages, None)) is not None:
+            return message
+        await answered.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
 
 
 def _methods(routes: Iterable[BaseRoute]) -> Mapping[str, frozenset[str]]:

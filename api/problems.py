@@ -104,6 +104,7 @@ TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "You ask too often")
 IDEMPOTENCY_KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key stands for another request")
 TOO_MANY_MAILS = Kind(429, "too-many-mails", "Several mails were sent already")
 PAYMENT_WINDOW_TOO_LONG = Kind(422, "payment-window-too-long", "Nobody may take so long to pay")
+TOO_MANY_STREAMS = Kind(429, "too-many-streams", "You have too many streams open")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
@@ -198,7 +199,7 @@ def _respond(
     if kind.status == HTTPStatus.UNAUTHORIZED:  # RFC 6750, section 3
         faulty = kind in (INVALID_TOKEN, EXPIRED_TOKEN)
         answer_headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if faulty else "Bearer"
-    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if kind.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         answer_headers["Retry-After"] = "1"
     body = Problem(
         type=kind.urn,

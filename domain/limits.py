@@ -36,6 +36,10 @@ MAX_CITY: Final = 100
 MAX_REGION: Final = 100
 MAX_POSTAL_CODE: Final = 20
 
+MAX_SEQ: Final = 2**31 - 1
+"""Of the number of a transition."""
+MAX_FOLLOWED: Final = 10_000
+"""Orders that one call waits for."""
 MAX_CAUSE_ID: Final = 200
 """Of what names the step that caused a transition."""
 MAX_REASON: Final = 100

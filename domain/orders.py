@@ -27,6 +27,8 @@ class OrderStatus(StrEnum):
 OPEN_STATUSES = frozenset({OrderStatus.RECEIVED, OrderStatus.PENDING})
 SOLD_STATUSES = frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED, OrderStatus.REFUNDED})
 """Those past the pivot: the money came and the stock is sold, whatever was refunded since."""
+FINAL_STATUSES = frozenset({OrderStatus.FAILED, OrderStatus.CANCELLED})
+"""Those that no order leaves; one that was sold may be refunded, and that be taken back, at any time."""
 
 
 class Reason(StrEnum):

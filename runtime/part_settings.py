@@ -41,8 +41,8 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_ADDRESSES,
         *("gateway_host", "gateway_port", "jwt_public_keys", "grpc_deadline", "password_deadline"),
         *("http_head_bytes", "http_headers", "http_head_timeout", "http_body_timeout", "http_idle_timeout"),
-        *("http_connections", "tracing_joins_clients", "trusted_proxies", "rate_limits"),
-        *("cors_origins", "hsts_max_age"),
+        *("http_connections", "max_streams", "max_streams_per_account", "tracing_joins_clients"),
+        *("trusted_proxies", "rate_limits", "cors_origins", "hsts_max_age"),
     ),
     "user": (
         *_service("user"),

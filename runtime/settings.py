@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as NotParsedError
 
+from domain.limits import MAX_FOLLOWED
 from domain.orders import MAX_PAYMENT_WINDOW_SECONDS
 from domain.rate_limits import DEFAULT_RATES, Rates, parse_rates
 
@@ -225,6 +226,16 @@ class Settings(BaseSettings):
         default=1_000,
         ge=1,
         description="Connections of clients at a time; for a new one the first is closed that waits for its client.",
+    )
+    max_streams: int = Field(
+        default=500,
+        ge=1,
+        le=MAX_FOLLOWED,
+        description="Streams of orders' events that a gateway has open at a time; each takes one of HTTP_CONNECTIONS, "
+        "of which some must be left.",
+    )
+    max_streams_per_account: int = Field(
+        default=20, ge=1, description="Such streams that one account has open at a time, at each gateway."
     )
 
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(

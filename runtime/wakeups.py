@@ -18,16 +18,23 @@ class Wakeups:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
-    def subscribe(self, subject_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the subject moves; subscribe before the read that decides to wait."""
+    def subscribe(self, *subject_ids: str) -> Iterator[asyncio.Event]:
+        """An event that is set when one of them moves; subscribe before the read that decides to wait."""
         event = asyncio.Event()
-        self._waiting[subject_id].add(event)
+        for subject_id in subject_ids:
+            self._waiting[subject_id].add(event)
         try:
             yield event
         finally:
-            self._waiting[subject_id].discard(event)
-            if not self._waiting[subject_id]:
-                del self._waiting[subject_id]
+            for subject_id in subject_ids:
+                self._waiting[subject_id].discard(event)
+                if not self._waiting[subject_id]:
+                    del self._waiting[subject_id]
+
+    @property
+    def waiting(self) -> int:
+        """How many subjects somebody waits for."""
+        return len(self._waiting)
 
     def wake(self, subject_id: str) -> None:
         """Wake who waits for this one; without an id, everybody, because notifications may have been missed."""

@@ -45,6 +45,7 @@ from services.order.guests.repository import DUE_GUESTS, DUE_LINK_REQUESTS
 from services.order.guests.service import Guests
 from services.order.measuring import read_attention, read_open_orders
 from services.order.model import AcceptedOrder, OpenCancellationRequest
+from services.order.moves import Moves
 from services.order.on_call import OrderOnCall
 from services.order.peers import Peers, open_peers
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
@@ -66,6 +67,7 @@ class OrderComponents:
     """What the service is made of.
 
     Attributes:
+        moves: tells gateways which orders have moved.
         attention: what needs a person.
         desk: where operators act.
         looks: what the watcher does.
@@ -88,6 +90,7 @@ class OrderComponents:
     orders: OrderService
     cancellations: CancellationService
     erasure: Erasure
+    moves: Moves
     attention: AttentionService
     desk: Desk
     on_call: OrderOnCall
@@ -197,6 +200,7 @@ def _components(
         orders=orders,
         cancellations=cancellations,
         erasure=Erasure(database),
+        moves=Moves(database, wakeups),
         attention=attention,
         desk=desk,
         on_call=on_call,

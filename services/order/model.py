@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from sqlmodel import Field
 
 from domain.emails import normal_email
-from domain.orders import OrderLine, OrderStatus, PricedLine, refunded_status
+from domain.orders import FINAL_STATUSES, OrderLine, OrderStatus, PricedLine, refunded_status
 from domain.saga import OrderInput, SagaPolicy
 from runtime.idempotency import IdempotentRequest
 from runtime.rows import Value
@@ -170,6 +170,20 @@ class Order(Value, OrderColumns):
     def closed_at(self) -> datetime | None:
         """When it was PAID, FAILED or CANCELLED; None while it is open."""
         return next((transition.at for transition in self.transitions if not transition.to_status.is_open), None)
+
+
+class History(Value):
+    """What happened to an order, or the end of it, the first transition first."""
+
+    id: str
+    user_id: str
+    status: OrderStatus
+    transitions: list[Transition]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no other transition can follow."""
+        return self.status in FINAL_STATUSES
 
 
 class OrderSummary(Value, OrderColumns):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, LiteralString
 
 from psycopg.errors import UniqueViolation
@@ -14,7 +16,7 @@ from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, parameters
 from services.order.customer_limits import Holdings
 from services.order.lists import OrderFilter, select_page
-from services.order.model import Acceptance, AcceptedOrder, NewOrder, Order, OrderState, OrderSummary
+from services.order.model import Acceptance, AcceptedOrder, History, NewOrder, Order, OrderState, OrderSummary
 from services.order.tables import ItemColumns, OrderColumns, RequestColumns, TransitionColumns, VersionColumns
 
 ORDERS_CHANNEL: Final = "orders"
@@ -59,6 +61,18 @@ _READ: Final = f"""
               FROM order_transitions WHERE order_id = orders.id) AS transitions
       FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
+_HISTORY: Final = f"""
+    SELECT id, user_id, status,
+           (SELECT coalesce(json_agg({json_object(TransitionColumns)} ORDER BY seq), '[]')
+              FROM order_transitions WHERE order_id = orders.id AND seq > %(after)s) AS transitions
+      FROM orders WHERE id = %(order_id)s
+"""  # noqa: S608 - put together from constants
+_MOVED: Final = """
+    SELECT orders.id, orders.seq
+      FROM json_to_recordset(%(known)s::json) AS known (order_id uuid, seq int)
+      JOIN orders ON orders.id = known.order_id
+     WHERE orders.seq > known.seq
+"""
 _STATE: Final = f"""
     SELECT {columns(OrderColumns)}, {columns(VersionColumns)}, {_ITEMS}, {_IS_GUEST}
       FROM orders WHERE id = %(order_id)s
@@ -116,6 +130,12 @@ UNSTARTED: Final = DueTable(
     make=AcceptedOrder,
 )
 """Orders that are not known to have a workflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    id: str
+    seq: int
 
 
 class NumberTaken(Exception):
@@ -190,6 +210,16 @@ class OrderRepository:
         """At most `limit` orders, the newest first."""
         statement, parameters = select_page(wanted, limit=limit)
         return await self._connection.fetch_all(OrderSummary, statement, **parameters)
+
+    async def get_history(self, order_id: str, *, after: int) -> History | None:
+        """An order's transitions behind number `after`: one statement, so all of one moment."""
+        return await self._connection.fetch_one(History, _HISTORY, order_id=order_id, after=after)
+
+    async def find_moved(self, known: Mapping[str, int]) -> dict[str, int]:
+        """The orders whose last transition has a higher number than is known, each with that number."""
+        rows = encode_rows({"order_id": order_id, "seq": seq} for order_id, seq in known.items())
+        moved = await self._connection.fetch_all(_Position, _MOVED, known=rows)
+        return {position.id: position.seq for position in moved}
 
     async def find_state(self, order_id: str) -> OrderState | None:
         """Where the order stands, with what a mark answers and its event carries."""

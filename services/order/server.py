@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
 
-from domain.limits import MAX_CAUSE_ID, MAX_NOTE, MAX_PAGE_SIZE, MAX_REASON, MAX_SEARCH
+from domain.limits import (
+    LONGEST_WAIT_SECONDS,
+    MAX_CAUSE_ID,
+    MAX_FOLLOWED,
+    MAX_NOTE,
+    MAX_PAGE_SIZE,
+    MAX_REASON,
+    MAX_SEARCH,
+    MAX_SEQ,
+)
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import is_written_as_number
 from domain.orders import OrderStatus
@@ -42,6 +53,7 @@ class OrderServicer(AttentionRpcs, GuestRpcs, OrderServiceServicer):
         self._service = components.orders
         self._cancellations = components.cancellations
         self._erasure = components.erasure
+        self._moves = components.moves
         self._attention = components.attention
         self._desk = components.desk
         self._repairs_itself = components.repairs_itself
@@ -72,6 +84,35 @@ class OrderServicer(AttentionRpcs, GuestRpcs, OrderServiceServicer):
             violations.check_order("order_id", request.order_id)
         order = await self._service.get(request.order_id, caller=current_caller())
         return pb.GetOrderResponse(order=to_proto(pb.Order, order))
+
+    @allow(Part.GATEWAY, *READERS)
+    async def ListTransitions(self, request: pb.ListTransitionsRequest, context: Context) -> pb.ListTransitionsResponse:
+        with Violations() as violations:
+            violations.check_order("order_id", request.order_id)
+            violations.check_range("after_seq", request.after_seq, smallest=0, largest=MAX_SEQ)
+        history = await self._service.list_transitions(
+            request.order_id, caller=current_caller(), after=request.after_seq
+        )
+        return pb.ListTransitionsResponse(
+            order_id=history.id,
+            transitions=[to_proto(pb.Transition, transition) for transition in history.transitions],
+            is_final=history.is_final,
+        )
+
+    @allow(Part.GATEWAY)
+    async def AwaitMoves(self, request: pb.AwaitMovesRequest, context: Context) -> pb.AwaitMovesResponse:
+        known = {position.order_id: position.seq for position in request.known}
+        with Violations() as violations:
+            violations.check_range("known", len(request.known), smallest=1, largest=MAX_FOLLOWED)
+            for order_id, seq in known.items():
+                violations.check_id("known.order_id", order_id)
+                violations.check_range("known.seq", seq, smallest=0, largest=MAX_SEQ)
+            violations.check_range("wait_ms", request.wait_ms, smallest=0, largest=LONGEST_WAIT_SECONDS * 1_000)
+        _end_with_call(context)
+        moved = await self._moves.await_moves(known, wait=request.wait_ms / 1000)
+        return pb.AwaitMovesResponse(
+            moved=[pb.OrderPosition(order_id=order_id, seq=seq) for order_id, seq in moved.items()]
+        )
 
     @allow(Part.GATEWAY, *USERS)
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
@@ -138,6 +179,12 @@ class OrderServicer(AttentionRpcs, GuestRpcs, OrderServiceServicer):
         return to_proto(pb.MarkRefundedResponse, await self._service.mark_refunded(to_refund_update(request)))
 
 
+def _end_with_call(context: Context) -> None:
+    """Have the handler that runs now end when its caller goes away: else it would finish what it began, and wait on."""
+    if (handler := asyncio.current_task()) is not None:
+        context.add_done_callback(lambda _: handler.cancel())  # type: ignore[arg-type]  # the stubs know no function
+
+
 def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> OrderFilter:
     """What is wanted; a number that was mistyped is one that no order has."""
     before = violations.check_page_token("page_token", request.page_token)
@@ -174,5 +221,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             on_call=on_call_service(Part.ORDER, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
-            background=components.background,
+            background=(*components.background, partial(components.moves.end_with, lifecycle.stopping)),
         )

@@ -29,6 +29,7 @@ from services.order.lists import OrderFilter
 from services.order.model import (
     Acceptance,
     AcceptedOrder,
+    History,
     Mark,
     NewOrder,
     Order,
@@ -149,11 +150,25 @@ class OrderService:
         """
         async with self._database.autocommit() as connection:
             repository = OrderRepository(connection)
-            order_id = reference if is_id(reference) else await _find_id(repository, reference)
+            order_id = await _to_id(repository, reference)
             order = None if order_id is None else await repository.get(order_id)
         if order is None or not caller.may_see(order.user_id, order_id=order.id):
             raise OrderNotFound(reference)
         return order
+
+    async def list_transitions(self, reference: str, *, caller: Caller, after: int) -> History:
+        """The transitions of an order, by its id or its number, behind number `after`.
+
+        Raises:
+            OrderNotFound: there is none that the caller may see.
+        """
+        async with self._database.autocommit() as connection:
+            repository = OrderRepository(connection)
+            order_id = await _to_id(repository, reference)
+            history = None if order_id is None else await repository.get_history(order_id, after=after)
+        if history is None or not caller.may_see(history.user_id, order_id=history.id):
+            raise OrderNotFound(reference)
+        return history
 
     async def list_orders(self, wanted: OrderFilter, *, caller: Caller, page_size: int) -> OrderPage:
         """At most `page_size` orders, the newest first: of a customer's own, or of everybody's for an admin.
@@ -304,8 +319,10 @@ class OrderService:
             return await keys.get_first(request)
 
 
-async def _find_id(repository: OrderRepository, written: str) -> str | None:
-    number = parse_order_number(written)
+async def _to_id(repository: OrderRepository, reference: str) -> str | None:
+    if is_id(reference):
+        return reference
+    number = parse_order_number(reference)
     return None if number is None else await repository.find_id(number)
 
 

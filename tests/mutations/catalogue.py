@@ -10,6 +10,7 @@ from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
 from tests.mutations.services import SERVICES
+from tests.mutations.streams import STREAMS
 from tests.support.mutation import Mutation
 
 MUTATIONS: Final[Sequence[Mutation]] = (
@@ -18,6 +19,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *SERVICES,
     *PAYMENT,
     *EDGE,
+    *STREAMS,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

@@ -125,6 +125,8 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "OrderService/ListOrders": _FOR_USERS,
     "OrderService/CancelOrder": {**_FOR_READERS, **_BY_OPERATORS},
     "OrderService/EraseCustomer": {Part.USER: [ITSELF]},
+    "OrderService/ListTransitions": _FOR_READERS,
+    "OrderService/AwaitMoves": _BY_GATEWAY,
     "OrderService/MarkPending": _BY_WORKER,
     "OrderService/MarkClosed": _BY_WORKER,
     "OrderService/MarkRefunded": _BY_WORKER,

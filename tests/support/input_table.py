@@ -105,6 +105,8 @@ class _Operation:
                     yield from self._query_cases(parameter)
                 case "header" if parameter.get("required"):
                     yield from self._header_cases(parameter)
+                case "header" if "pattern" in parameter["schema"]:
+                    yield self._case(Kind.PATTERN, parameter["name"], headers={parameter["name"]: "surprise"})
         if self._bodies:
             yield from self._body_cases()
 
