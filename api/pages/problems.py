@@ -254,6 +254,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "This address or this account asks more often than it may; `r=0` in `RateLimit` says of which limit.",
         "Wait for as many seconds as `Retry-After` says, and send the request again: nothing of it was done.",
     ),
+    "too-many-streams": (
+        "This account follows as many orders at once as it may at this gateway.",
+        "Close a stream that is not looked at any more, or read the order from time to time.",
+    ),
     "too-many-mails": (
         "This account was sent as many mails of this kind as it may be within the hour.",
         "Look for the mail that was sent, also among spam, or ask again in an hour.",
