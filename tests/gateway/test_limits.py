@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 import httpx
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from api.app import create_app
 from api.auth import SECURITY
@@ -29,7 +28,7 @@ from services.user.bootstrap import bootstrap as bootstrap_user
 from services.user.limits.server import limits_service
 from services.user.server import grpc_service as serve_user
 from tests.support.gateway import PASSWORD, Gateway, gateway_with_services, open_gateway, order_body
-from tests.support.identities import PRIVATE_PEM, VERIFIER, bearer
+from tests.support.identities import PRIVATE_PEM, VERIFIER, bearer, tls_settings
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.rpc import serving
 
@@ -105,7 +104,8 @@ async def test_g2_two_gateways_share_a_limit_and_a_third_knows_of_it(behind: Gat
 
 
 async def test_a_restart_of_the_user_service_keeps_a_limit(databases: Mapping[str, str]) -> None:
-    settings = Settings(user_dsn=SecretStr(databases["user"]), jwt_private_key=SecretStr(PRIVATE_PEM))
+    own = {"user_dsn": databases["user"], "jwt_private_key": PRIVATE_PEM}
+    settings = Settings.model_validate({**tls_settings(), **own})
     somebody, statuses = new_address(), []
     for _ in range(2):
         async with bootstrap_user(settings) as user:

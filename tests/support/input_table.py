@@ -92,7 +92,8 @@ class _Operation:
         self._parameters = operation.get("parameters", [])
         self._bodies = table.bodies(operation)
         self._is_secured = bool(operation.get("security"))
-        self._is_for_admins = "Admins only" in operation.get("description", "")
+        words = operation.get("description", "")
+        self._is_for_staff = "Admins only" in words or "Staff only" in words
 
     def cases(self) -> Iterator[Case]:
         yield from self._token_cases()
@@ -113,7 +114,7 @@ class _Operation:
         yield self._case(Kind.NO_TOKEN, None, statuses={401}, token=Token.NOBODY)
         for token in (Token.GARBAGE, Token.EXPIRED, Token.FORGED):
             yield self._case(Kind.BAD_TOKEN, None, statuses={401}, token=token, detail=token.value)
-        if self._is_for_admins:
+        if self._is_for_staff:
             yield self._case(Kind.WRONG_ROLE, None, statuses={403}, token=Token.CUSTOMER)
 
     def _path_cases(self, parameter: Schema) -> Iterator[Case]:
@@ -178,14 +179,14 @@ class _Operation:
         if content is None and self._bodies:
             content = encode(self._schemas.good(self._bodies[0]))
         given: dict[str, str | None] = {
-            parameter["name"]: "key"
+            parameter["name"]: SOME_ID
             for parameter in self._parameters
             if parameter["in"] == "header" and parameter.get("required")
         }
         if self._bodies:
             given["Content-Type"] = "application/json"
         given.update(headers or {})
-        role = Token.ADMIN if self._is_for_admins else Token.CUSTOMER
+        role = Token.ADMIN if self._is_for_staff else Token.CUSTOMER
         return Case(
             operation=self._name,
             method=self._method.upper(),

@@ -142,17 +142,7 @@ class TestConfirmation:
         await components.links.request_confirmation(user.id)
         assert await events(components.database, user) == before
 
-    @pytest.mark.parametrize(
-        "token",
-        [
-            "",
-            "x",
-            "x" * 64,
-            "A" * 64,
-            "ä" * 64,
-            LinkToken(link_id="0" * 8 + "-0000-7000-8000-" + "0" * 12, secret=b"x" * 32).text,
-        ],
-    )
+    @pytest.mark.parametrize("token", ["", "x", "x" * 64, "ä" * 64, "A" * 64])
     async def test_what_opens_no_link_is_refused(self, components: UserComponents, token: str) -> None:
         with pytest.raises(LinkNotValid):
             await components.links.confirm(token)
