@@ -6,13 +6,14 @@ ask as the owner of an account would, about this order alone.
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 from litestar import Response, delete, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import HeaderParameter, JSONBody
 
 from api.auth import SECURITY, AnyRequest, SignedInRequest, staff_or_guest
 from api.idempotency import (
-    IdempotencyKey,
     Prefer,
     answer_headers,
     answers,
@@ -30,12 +31,22 @@ from api.schemas.fields import Empty
 from api.schemas.guests import GuestLinkRequest, NewGuestOrder, PlacedGuestOrder
 from api.services import Services
 from api.validation import StrictJson
-from domain.limits import MIN_GUEST_KEY
+from domain.limits import MAX_IDEMPOTENCY_KEY, MIN_GUEST_KEY
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import ANONYMOUS, Caller, CallerRole
 from runtime.protos import from_timestamp, to_proto
 from runtime.rpc_client import call
 from runtime.validation import Violations
+
+GuestKey: TypeAlias = Annotated[
+    str,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description=f"{MIN_GUEST_KEY} to {MAX_IDEMPOTENCY_KEY} printable ASCII characters that nobody guesses,"
+        " such as a UUID, chosen anew for each order.",
+        schema_extra={"minLength": MIN_GUEST_KEY, "maxLength": MAX_IDEMPOTENCY_KEY},  # `check_key` has better words
+    ),
+]
 
 
 @post(
@@ -56,7 +67,7 @@ async def place_guest_order(
     request: AnyRequest,
     data: JSONBody[NewGuestOrder],
     services: NamedDependency[Services],
-    idempotency_key: IdempotencyKey,
+    idempotency_key: GuestKey,
     prefer: Prefer = "",
 ) -> Response[PlacedGuestOrder]:
     """Place an order with an e-mail address and no account, once per address and Idempotency-Key; 201, 202 and repeats
@@ -134,7 +145,7 @@ async def request_guest_link(
     responses=declared(400, 401, 403, 404, 409),
 )
 async def erase_guest(request: SignedInRequest, order_id: OrderReference, services: NamedDependency[Services]) -> None:
-    """Forget who placed an order without an account, once it has ended: for themselves, and for staff.
+    """Forget who placed an order without an account, once it has ended. Staff only, and the guest themselves.
 
     The order stays, without name and address. `order-still-open` before its end; `order-has-no-guest` where an account
     has it, which is erased instead. A repeat is no error.

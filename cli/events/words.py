@@ -45,7 +45,8 @@ def _(order: OrderTransitioned) -> Iterator[str]:
     if order.to_status == "PENDING" and order.HasField("payment_deadline"):
         yield f"to be paid by {_minute(order.payment_deadline)}"
     if order.lines and not order.from_status:
-        yield f"{len(order.lines)} {'line' if len(order.lines) == 1 else 'lines'}, customer {order.user_id}"
+        who = f"{'guest' if order.is_guest else 'customer'} {order.user_id}"
+        yield f"{len(order.lines)} {'line' if len(order.lines) == 1 else 'lines'}, {who}"
 
 
 @_parts.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +19,8 @@ from services.order.attention.service import AttentionService
 from services.order.attention.workflows import WorkflowReader
 from services.order.cancellation_service import CancellationService
 from services.order.errors import OrderNotFound
+from services.order.guests.model import GuestHistory
+from services.order.guests.repository import GuestRepository
 from services.order.model import Order, StoredCancellationRequest, Transition
 from services.order.service import OrderService
 
@@ -67,10 +70,13 @@ class OrderOnCall:
         request = await self._cancellations.find(order_id)
         async with self._database.autocommit() as connection:
             events = await read_events(connection, (_event_id(order_id, each.seq) for each in order.transitions))
+            guest = await GuestRepository(connection).find_history(order_id)
         types = {event.ce_id: event.ce_type for event in events}
         timeline = [_of_transition(each, types.get(_event_id(order_id, each.seq))) for each in order.transitions]
         if request is not None:
             timeline.append(_of_request(request))
+        if guest is not None:
+            timeline += _of_guest(guest)
         for concern in concerns:
             what = _what(concern.kind, concern.subject_id, order_id, concern.step)
             timeline.append(
@@ -153,7 +159,7 @@ def _of_order(order: Order) -> Section:
                 order.reason,
                 None if order.total is None else format_money(order.total, order.currency),
                 format_money(order.refunded, order.currency),
-                order.user_id,
+                f"{order.user_id} (a guest)" if order.is_guest else order.user_id,
                 order.payment_id,
                 order.created_at,
                 order.payment_deadline,
@@ -181,6 +187,24 @@ def _of_transition(transition: Transition, event_type: str | None) -> TimelineEn
         text=f"{transition.to_status}{reason}",
         for_customer=True,
     )
+
+
+def _of_guest(guest: GuestHistory) -> Iterator[TimelineEntry]:
+    if guest.adopted_at is not None:
+        yield TimelineEntry(
+            at=guest.adopted_at,
+            type="order.adopted",
+            text="an account adopted the order, which a guest had placed",
+            for_customer=True,
+        )
+    if guest.erased_at is not None:
+        yield TimelineEntry(
+            at=guest.erased_at,
+            type="guest.erased",
+            text="who placed the order was erased",
+            actor=guest.erased_by or "",
+            for_customer=True,
+        )
 
 
 def _of_request(request: StoredCancellationRequest) -> TimelineEntry:

@@ -23,59 +23,65 @@ from tests.support.access import CALLERS, Headers, Things, ask, make_things, ope
 from tests.support.gateway import Gateway, gateway_with_services, order_body
 from tests.support.identities import VERIFIER
 
-# owner: of what is asked for; other: another customer; ended, expired and garbled: an admin's access token is.
+# guest: of an order of their own; owner: of what is asked for; other: another customer; ended, expired and garbled: an
+# admin's access token is.
 # ok: let in; login: 401; forbid: 403; none: 404, as if it did not exist; no-link: a link that was mailed is needed, and
-# no account; sign: Stripe's signature is.
+# no account; sign: Stripe's signature is; no-guest: an account has the order; one-may: nobody has to approve it.
 TABLE: Final = """
-route                                       nobody  owner   other   support admin   ended   expired garbled
-POST /v1/users                              ok      ok      ok      ok      ok      ok      ok      ok
-GET /v1/users                               login   forbid  forbid  ok      ok      login   login   login
-GET /v1/users/{user_id}                     login   ok      none    ok      ok      login   login   login
-PATCH /v1/users/{user_id}                   login   forbid  forbid  forbid  ok      login   login   login
-DELETE /v1/users/{user_id}                  login   forbid  forbid  forbid  ok      login   login   login
-DELETE /v1/users/{user_id}/sessions         login   forbid  forbid  forbid  ok      login   login   login
+route                                       nobody  guest   owner   other   support admin   ended   expired garbled
+POST /v1/users                              ok      ok      ok      ok      ok      ok      ok      ok      ok
+GET /v1/users                               login   forbid  forbid  forbid  ok      ok      login   login   login
+GET /v1/users/{user_id}                     login   forbid  ok      none    ok      ok      login   login   login
+PATCH /v1/users/{user_id}                   login   forbid  forbid  forbid  forbid  ok      login   login   login
+DELETE /v1/users/{user_id}                  login   forbid  forbid  forbid  forbid  ok      login   login   login
+DELETE /v1/users/{user_id}/sessions         login   forbid  forbid  forbid  forbid  ok      login   login   login
 
-GET /v1/users/me                            login   ok      ok      ok      ok      login   login   login
-DELETE /v1/users/me                         login   ok      ok      ok      ok      login   login   login
-PUT /v1/users/me/password                   login   ok      ok      ok      ok      login   login   login
-PUT /v1/users/me/email                      login   ok      ok      ok      ok      login   login   login
-POST /v1/users/me/confirmation              login   ok      ok      ok      ok      login   login   login
-GET /v1/users/me/sessions                   login   ok      ok      ok      ok      login   login   login
-DELETE /v1/users/me/sessions                login   ok      ok      ok      ok      login   login   login
-DELETE /v1/users/me/sessions/{session_id}   login   ok      none    none    none    login   login   login
+GET /v1/users/me                            login   forbid  ok      ok      ok      ok      login   login   login
+DELETE /v1/users/me                         login   forbid  ok      ok      ok      ok      login   login   login
+PUT /v1/users/me/password                   login   forbid  ok      ok      ok      ok      login   login   login
+PUT /v1/users/me/email                      login   forbid  ok      ok      ok      ok      login   login   login
+POST /v1/users/me/confirmation              login   forbid  ok      ok      ok      ok      login   login   login
+GET /v1/users/me/sessions                   login   forbid  ok      ok      ok      ok      login   login   login
+DELETE /v1/users/me/sessions                login   forbid  ok      ok      ok      ok      login   login   login
+DELETE /v1/users/me/sessions/{session_id}   login   forbid  ok      none    none    none    login   login   login
 
-POST /v1/auth/token                         ok      ok      ok      ok      ok      ok      ok      ok
-POST /v1/auth/refresh                       ok      ok      ok      ok      ok      ok      ok      ok
-POST /v1/auth/logout                        ok      ok      ok      ok      ok      ok      ok      ok
-POST /v1/confirmations                      no-link no-link no-link no-link no-link no-link no-link no-link
-POST /v1/password-resets                    ok      ok      ok      ok      ok      ok      ok      ok
-POST /v1/password-resets/confirm            no-link no-link no-link no-link no-link no-link no-link no-link
+POST /v1/auth/token                         ok      ok      ok      ok      ok      ok      ok      ok      ok
+POST /v1/auth/refresh                       ok      ok      ok      ok      ok      ok      ok      ok      ok
+POST /v1/auth/logout                        ok      ok      ok      ok      ok      ok      ok      ok      ok
+POST /v1/confirmations                      no-link no-link no-link no-link no-link no-link no-link no-link no-link
+POST /v1/password-resets                    ok      ok      ok      ok      ok      ok      ok      ok      ok
+POST /v1/password-resets/confirm            no-link no-link no-link no-link no-link no-link no-link no-link no-link
 
-GET /v1/products                            ok      ok      ok      ok      ok      ok      ok      ok
-POST /v1/products                           login   forbid  forbid  forbid  ok      login   login   login
-GET /v1/products/{product_id}               ok      ok      ok      ok      ok      ok      ok      ok
-PATCH /v1/products/{product_id}             login   forbid  forbid  forbid  ok      login   login   login
-DELETE /v1/products/{product_id}            login   forbid  forbid  forbid  ok      login   login   login
-GET /v1/inventory/{product_id}              login   forbid  forbid  forbid  ok      login   login   login
-POST /v1/inventory/{product_id}/adjustments login   forbid  forbid  forbid  ok      login   login   login
+GET /v1/products                            ok      ok      ok      ok      ok      ok      ok      ok      ok
+POST /v1/products                           login   forbid  forbid  forbid  forbid  ok      login   login   login
+GET /v1/products/{product_id}               ok      ok      ok      ok      ok      ok      ok      ok      ok
+PATCH /v1/products/{product_id}             login   forbid  forbid  forbid  forbid  ok      login   login   login
+DELETE /v1/products/{product_id}            login   forbid  forbid  forbid  forbid  ok      login   login   login
+GET /v1/inventory/{product_id}              login   forbid  forbid  forbid  forbid  ok      login   login   login
+POST /v1/inventory/{product_id}/adjustments login   forbid  forbid  forbid  forbid  ok      login   login   login
 
-POST /v1/orders                             login   ok      ok      ok      ok      login   login   login
-GET /v1/orders                              login   ok      ok      ok      ok      login   login   login
-GET /v1/orders/{order_id}                   login   ok      none    ok      ok      login   login   login
-GET /v1/orders/{order_id}/timeline          login   ok      none    ok      ok      login   login   login
-POST /v1/orders/{order_id}/cancel           login   ok      none    ok      ok      login   login   login
-GET /v1/orders/{order_id}/refunds           login   ok      none    ok      ok      login   login   login
-POST /v1/orders/{order_id}/refunds          login   forbid  forbid  ok      ok      login   login   login
-GET /v1/payments/{payment_id}               login   ok      none    ok      ok      login   login   login
+POST /v1/orders                             login   forbid  ok      ok      ok      ok      login   login   login
+GET /v1/orders                              login   forbid  ok      ok      ok      ok      login   login   login
+GET /v1/orders/{order_id}                   login   none    ok      none    ok      ok      login   login   login
+GET /v1/orders/{order_id}/timeline          login   none    ok      none    ok      ok      login   login   login
+GET /v1/orders/{order_id}/events            login   none    ok      none    ok      ok      login   login   login
+POST /v1/orders/{order_id}/cancel           login   none    ok      none    ok      ok      login   login   login
+GET /v1/orders/{order_id}/refunds           login   none    ok      none    ok      ok      login   login   login
+POST /v1/orders/{order_id}/refunds          login   forbid  forbid  forbid  ok      ok      login   login   login
+POST /v1/orders/{order_id}/refund-approvals login   forbid  forbid  forbid  forbid  one-may login   login   login
+GET /v1/payments/{payment_id}               login   forbid  ok      none    ok      ok      login   login   login
+POST /v1/guest-orders                       ok      ok      ok      ok      ok      ok      ok      ok      ok
+POST /v1/guest-links                        ok      ok      ok      ok      ok      ok      ok      ok      ok
+DELETE /v1/orders/{order_id}/guest          login   none    forbid  forbid  no-guest no-guest login   login   login
 
-POST /v1/notifications                      login   forbid  forbid  forbid  ok      login   login   login
-POST /webhooks/stripe                       sign    sign    sign    sign    sign    sign    sign    sign
-GET /docs                                   ok      ok      ok      ok      ok      ok      ok      ok
-GET /docs/guide                             ok      ok      ok      ok      ok      ok      ok      ok
-GET /docs/problems                          ok      ok      ok      ok      ok      ok      ok      ok
-GET /docs/openapi.json                      ok      ok      ok      ok      ok      ok      ok      ok
-GET /docs/assets/{file_path}                ok      ok      ok      ok      ok      ok      ok      ok
-GET /docs/{path}                            none    none    none    none    none    none    none    none
+POST /v1/notifications                      login   forbid  forbid  forbid  forbid  ok      login   login   login
+POST /webhooks/stripe                       sign    sign    sign    sign    sign    sign    sign    sign    sign
+GET /docs                                   ok      ok      ok      ok      ok      ok      ok      ok      ok
+GET /docs/guide                             ok      ok      ok      ok      ok      ok      ok      ok      ok
+GET /docs/problems                          ok      ok      ok      ok      ok      ok      ok      ok      ok
+GET /docs/openapi.json                      ok      ok      ok      ok      ok      ok      ok      ok      ok
+GET /docs/assets/{file_path}                ok      ok      ok      ok      ok      ok      ok      ok      ok
+GET /docs/{path}                            none    none    none    none    none    none    none    none    none
 """
 _COLUMN: Final = TABLE.splitlines()[1].index("nobody")
 

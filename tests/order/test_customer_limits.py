@@ -11,6 +11,7 @@ from domain.ids import new_id
 from domain.orders import OrderLine, OrderStatus
 from runtime.refusal import Refused
 from services.order.customer_limits import CustomerLimits, TooManyHeldUnits, TooManyOpenOrders
+from services.order.model import Guest
 from services.order.repository import HOLDINGS
 from services.order.service import Created
 from tests.support.order_shop import OrderShop, new_order
@@ -52,6 +53,19 @@ async def test_of_many_orders_at_once_no_more_units_are_held_than_may(shop: Orde
     assert (await place(shop, customer, units=1, limits=LITTLE)).order.status is OrderStatus.RECEIVED
     with pytest.raises(TooManyHeldUnits, match=r"may hold 10 units together; they hold 10, and this one wants 1"):
         await place(shop, customer, units=1, limits=LITTLE)
+
+
+async def test_of_a_guests_orders_at_once_as_many_come_in_for_an_address_as_may(shop: OrderShop) -> None:
+    address = f"guest-{new_id()}@example.test"
+    guests = [Guest(email=address.upper() if number % 2 else address) for number in range(40)]
+
+    async def order(guest: Guest) -> Created:
+        new = new_order(user_id=new_id(), lines=[OrderLine(PRODUCT, 1)], guest=guest)
+        return await shop.orders.create(new, idempotency_key=new_id(), wait=0, limits=FEW)
+
+    assert await count([order(guest) for guest in guests], TooManyOpenOrders) == 5
+    other = await order(Guest(email=f"other-{address}"))
+    assert (other.order.is_guest, other.order.guest_email) == (True, f"other-{address}")
 
 
 async def test_another_customer_has_their_own(shop: OrderShop) -> None:

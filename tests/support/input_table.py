@@ -181,7 +181,7 @@ class _Operation:
         if content is None and self._bodies:
             content = encode(self._schemas.good(self._bodies[0]))
         given: dict[str, str | None] = {
-            parameter["name"]: "key"
+            parameter["name"]: SOME_ID
             for parameter in self._parameters
             if parameter["in"] == "header" and parameter.get("required")
         }

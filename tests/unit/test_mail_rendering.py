@@ -11,7 +11,7 @@ from domain.ids import new_id
 from domain.orders import CancelledBy, OrderStatus, Reason
 from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
 from services.notification.model import ABOUT_ACCOUNTS, TEMPLATE_OF, WITH_LINK, Template
-from services.notification.rendering import RenderedMail, render, render_account
+from services.notification.rendering import OrderLink, RenderedMail, render, render_account
 
 CUP, PLATE = new_id(), new_id()
 NAMES = {CUP: "Cup & saucer <blue>", PLATE: "Plate"}
@@ -99,6 +99,39 @@ def test_an_order_placed_says_what_to_pay_and_until_when() -> None:
         "Order 0198c0de-0000-7000-8000-000000000001\n"
         "22 November 2026, 09:05 UTC\n"
     )
+
+
+@pytest.mark.parametrize("template", [Template.ORDER_PLACED, Template.ORDER_PAID, Template.ORDER_LINK])
+def test_a_guests_mail_has_the_link_in_both_forms(template: Template) -> None:
+    event = order()
+    event.is_guest = True
+    link = OrderLink(token="a.b.c", page="https://shop.example.test/order?lang=en&x=1")
+
+    with_page = render(template, event, customer="", product_names=NAMES, link=link)
+    without = render(template, event, customer="", product_names=NAMES, link=OrderLink(token="a.b.c", page=None))
+
+    assert "\nhttps://shop.example.test/order?lang=en&x=1#order=a.b.c\n" in with_page.text
+    assert 'href="https://shop.example.test/order?lang=en&amp;x=1#order=a.b.c"' in with_page.html
+    assert "\na.b.c\n" in without.text
+    assert "<code>a.b.c</code>" in without.html
+    assert "Hello,\n" in with_page.text
+
+
+def test_only_a_mail_to_an_address_that_may_be_anybodys_says_so() -> None:
+    event, free = order(), order()
+    event.is_guest = free.is_guest = True
+    free.total = 0
+
+    said = {
+        ("placed", "guest"): mail(Template.ORDER_PLACED, event),
+        ("free", "guest"): mail(Template.ORDER_PAID, free),
+        ("paid", "guest"): mail(Template.ORDER_PAID, event),
+        ("placed", "account"): mail(Template.ORDER_PLACED, order()),
+    }
+
+    for form in ("text", "html"):
+        found = {which for which, written in said.items() if "somebody who gave this address" in getattr(written, form)}
+        assert found == {("placed", "guest"), ("free", "guest")}
 
 
 def test_a_receipt_lists_what_was_paid() -> None:

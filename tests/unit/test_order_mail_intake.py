@@ -81,6 +81,32 @@ def test_a_free_order_makes_no_mail_about_its_payment() -> None:
     assert to_order_event(record("order.paid", total=0)) is not None
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason", "is_mailed"),
+    [
+        ("order.created", "", True),
+        ("order.paid", "", True),
+        (REFUNDED_EVENT, "", True),
+        ("order.failed", "PAYMENT_TIMEOUT", False),
+        ("order.failed", "OUT_OF_STOCK", False),
+        ("order.failed", "STOCK_LOST", True),
+        ("order.failed", "PAYMENT_MISMATCH", True),
+        ("order.cancelled", "CUSTOMER", False),
+        ("order.cancelled", "ADMIN", True),
+    ],
+)
+def test_a_guest_is_told_of_no_end_that_whoever_ordered_can_bring_about(
+    kind: str, reason: str, is_mailed: bool
+) -> None:
+    deadline = Timestamp(seconds=1)
+
+    guests = to_order_event(record(kind, reason=reason, is_guest=True, payment_deadline=deadline))
+    accounts = to_order_event(record(kind, reason=reason, payment_deadline=deadline))
+
+    assert (guests is not None) is is_mailed
+    assert accounts is not None
+
+
 @pytest.mark.parametrize("kind", [REFUNDED_EVENT, REFUND_FAILED_EVENT])
 @pytest.mark.parametrize(
     ("changes", "fault"),

@@ -64,7 +64,11 @@ def verifier() -> TokenVerifier:
     return TokenVerifier(public_keys(KEY))
 
 
-@pytest.mark.parametrize("caller", [CUSTOMER, Caller(CallerRole.ADMIN, new_id())])
+_ORDER = "0198c0de-0000-7000-8000-000000000001"
+GUEST = Caller(CallerRole.GUEST, new_id(), order_id=new_id())
+
+
+@pytest.mark.parametrize("caller", [CUSTOMER, Caller(CallerRole.ADMIN, new_id()), GUEST])
 def test_a_signed_token_says_who_it_is_for(verifier: TokenVerifier, caller: Caller) -> None:
     token = TokenSigner(private_pem(), ttl=60).sign(caller)
 
@@ -79,6 +83,31 @@ def test_a_token_carries_its_claims_and_the_expiry_that_was_answered() -> None:
     assert claims["exp"] - claims["iat"] == 60
     assert claims["exp"] == token.expires_at.timestamp()
     assert jwt.get_unverified_header(token.text)["alg"] == "EdDSA"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"role": "guest"},
+        {"role": "guest", "order": ""},
+        {"role": "guest", "order": "7KQ2-M9XD"},
+        {"role": "guest", "order": [_ORDER]},
+        {"role": "customer", "order": _ORDER},
+        {"role": "admin", "order": _ORDER},
+    ],
+    ids=str,
+)
+def test_a_guest_has_one_order_and_nobody_else_has(verifier: TokenVerifier, changes: dict[str, object]) -> None:
+    with pytest.raises(InvalidToken, match="malformed"):
+        verifier.verify(signed(**changes))
+
+
+def test_a_guest_sees_what_belongs_to_their_order_and_nothing_by_its_owner() -> None:
+    assert GUEST.may_see(new_id(), order_id=GUEST.order_id)
+    assert not GUEST.may_see(GUEST.id, order_id=new_id())
+    assert not GUEST.may_see(GUEST.id)
+    assert not Caller(CallerRole.GUEST, GUEST.id).may_see(GUEST.id, order_id="")
+    assert not CUSTOMER.may_see(new_id(), order_id=new_id())
 
 
 def test_two_tokens_have_different_ids() -> None:

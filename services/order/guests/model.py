@@ -34,6 +34,15 @@ class GuestOfOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestHistory:
+    """What has become of whoever placed an order as a guest, and who wanted them erased."""
+
+    adopted_at: datetime | None
+    erased_at: datetime | None
+    erased_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestOrder:
     """A guest's order, as it stands when an account is looked for that has the address."""
 

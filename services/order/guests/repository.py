@@ -7,7 +7,7 @@ from typing import Any, Final
 from domain.orders import OrderStatus
 from runtime.database import Connection
 from runtime.due_work import Claimed, DueTable
-from services.order.guests.model import GuestLinkRequest, GuestOrder
+from services.order.guests.model import GuestHistory, GuestLinkRequest, GuestOrder
 
 
 def _to_guest_order(*, status: str, **columns: Any) -> GuestOrder:
@@ -52,6 +52,14 @@ class GuestRepository:
             "SELECT name FROM guests WHERE order_id = %(order_id)s", order_id=order_id
         )
         return found or ""
+
+    async def find_history(self, order_id: str) -> GuestHistory | None:
+        """What has become of the guest who placed an order; None where it was placed by an account."""
+        return await self._connection.fetch_one(
+            GuestHistory,
+            "SELECT adopted_at, erased_at, erased_by FROM guests WHERE order_id = %(order_id)s",
+            order_id=order_id,
+        )
 
     async def make_due(self, email: str) -> int:
         """Let an account be looked for that has this address; for how many orders."""
