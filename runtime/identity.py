@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -160,6 +161,7 @@ class Credentials:
         return [_stamp_of(path) for path in self._files.values()]
 
 
+@lru_cache(maxsize=256)  # asked at every call, and there are but some parts and operators
 def identity_of(uri: str) -> Identity | None:
     """Whom a SPIFFE id names; None for anybody who is not ours."""
     before, _, operator = uri.partition(f"{Part.OPERATOR.spiffe_id}/")

@@ -65,6 +65,8 @@ def called(handler: Handler, method: str) -> Handler:
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         metadata = _texts(context.invocation_metadata() or ())
         request_id.set(metadata.get(REQUEST_ID_HEADER, ""))
+        if not tracing.is_on():
+            return await handler(request, context)
         with tracing.span(name, SpanKind.SERVER, parent=metadata, attributes=attributes, errors=False) as span:
             code = grpc.StatusCode.OK
             try:
@@ -76,8 +78,7 @@ def called(handler: Handler, method: str) -> Handler:
                 code = _status(context.code())
                 raise
             finally:
-                if span.is_recording():
-                    _note_status(span, code, is_error=code.name in _SERVER_ERRORS)
+                _note_status(span, code, is_error=code.name in _SERVER_ERRORS)
 
     return handle
 

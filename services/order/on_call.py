@@ -121,9 +121,18 @@ def _of_workflow(workflow_id: str, state: WorkflowState | str) -> list[Section]:
     status = "gone" if state.status is None else state.status.name
     steps = [(name, step.attempts, step.error) for name, step in state.failing.items()]
     return [
-        Section("workflow", ("id", "status", "problem"), [(workflow_id, status, state.task_error)]),
+        Section("workflow", ("id", "status", "problem"), [(workflow_id, status, _problem(state))]),
         Section("failing steps", ("step", "attempts", "last_error"), steps),
     ]
+
+
+def _problem(state: WorkflowState) -> str | None:
+    """Why the workflow does not go on, where that is not one of its steps."""
+    if state.ending is not None or state.task_error is not None:
+        return state.ending or state.task_error
+    if state.task_waits_since is not None:
+        return f"waits for an order worker since {state.task_waits_since:%Y-%m-%d %H:%M:%S} UTC"
+    return None
 
 
 def _what(kind: ConcernKind, subject_id: str, order_id: str, text: str) -> str:

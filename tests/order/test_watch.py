@@ -153,14 +153,22 @@ async def end(watched: Watched, order_id: str, how: str, *, queue: str) -> None:
         await watched.start(order_id, run_timeout=timedelta(seconds=1) if how == "timed out" else None)
     handle = watched.client.get_workflow_handle(order_workflow_id(order_id))
     if how == "terminated":
-        await handle.terminate("a slip of the hand")
+        await handle.terminate(reason="a slip of the hand")
     with pytest.raises(WorkflowFailureError):
         await handle.result()
 
 
-@pytest.mark.parametrize("how", ["gone", "terminated", "failed", "timed out"])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("gone", "gone"),
+        ("terminated", ": a slip of the hand)"),
+        ("failed", "(failed: it gives up)"),
+        ("timed out", "(timed out)"),
+    ],
+)
 async def test_an_open_order_whose_workflow_is_lost_is_called_for_until_it_is_repaired(
-    watched: Watched, broken_queue: str, how: str
+    watched: Watched, broken_queue: str, how: str, words: str
 ) -> None:
     shop = watched.shop
     order_id, closed, well = await shop.pending(), await shop.pending(), await shop.pending()
@@ -176,7 +184,7 @@ async def test_an_open_order_whose_workflow_is_lost_is_called_for_until_it_is_re
 
     assert found.keys() == {order_id}
     step, cause = found[order_id]
-    assert (step, how in cause) == (WORKFLOW_STEP, True)
+    assert (step, words in cause) == (WORKFLOW_STEP, True)
     assert after_repair == {}
     described = await watched.client.get_workflow_handle(order_workflow_id(order_id)).describe()
     assert described.status is WorkflowExecutionStatus.RUNNING
@@ -269,6 +277,27 @@ async def test_an_order_that_nobody_moves_is_called_for_and_one_that_waits_for_i
 
     assert {order_id: step for order_id, (step, _) in found.items()} == {received: TASK_STEP, overdue: TASK_STEP}
     assert all("no order worker" in cause for _, cause in found.values())
+
+
+async def test_the_page_of_an_order_says_why_its_workflow_does_not_go_on(watched: Watched) -> None:
+    waits, ended = await watched.shop.pending(), await watched.shop.pending()
+    await watched.start(waits)
+    await end(watched, ended, "terminated", queue=NOBODYS_QUEUE)
+
+    async with watching(watched.shop, watched.client) as (_, components):
+        said = {each: await problem_of(components, each) for each in (waits, ended)}
+
+    assert said[waits].startswith("waits for an order worker since ")
+    assert said[ended].startswith("terminated by ")
+    assert said[ended].endswith(": a slip of the hand")
+
+
+async def problem_of(components: OrderComponents, order_id: str) -> str:
+    """What the order's page says of its workflow."""
+    record = await components.on_call.describe_order(order_id)
+    assert record is not None
+    [section] = [each for each in record.sections if each.title == "workflow"]
+    return str(dict(zip(section.columns, section.rows[0], strict=True))["problem"])
 
 
 async def test_late_orders_are_called_for_while_temporal_is_away(empty_shop: OrderShop) -> None:

@@ -59,6 +59,14 @@ def test_a_workflow_that_does_not_run_is_called_for_at_once(status: Status | Non
     assert (found.step, words in found.cause) == (WORKFLOW_STEP, True)
 
 
+def test_who_ended_a_workflow_and_why_is_said() -> None:
+    ended = WorkflowState(status=Status.TERMINATED, ending="terminated by ada@host: wrong window")
+
+    [found] = diagnose(pending(-LONG), ended)
+
+    assert found.cause == "its workflow was ended from outside (terminated by ada@host: wrong window)"
+
+
 def test_a_new_order_gets_time_to_have_its_workflow_started() -> None:
     assert diagnose(received(SHORT), WorkflowState(status=None)) == []
 

@@ -53,7 +53,7 @@ def diagnose_workflow(
         )
 
     if not state.runs:
-        return [concern(WORKFLOW_STEP, _lost(state.status))]
+        return [concern(WORKFLOW_STEP, _lost(state))]
     concerns = [
         concern(each.step, f"fails: {_short(failing.error)}", attempts=failing.attempts, error=_short(failing.error))
         for each in known
@@ -140,12 +140,13 @@ def _stands(order: OpenOrder) -> str:
     return "it is still PENDING, past its deadline"
 
 
-def _lost(status: WorkflowExecutionStatus | None) -> str:
-    if status is None:
+def _lost(state: WorkflowState) -> str:
+    if state.status is None:
         return "its workflow is gone: Temporal knows of none"
-    if status is WorkflowExecutionStatus.COMPLETED:
+    if state.status is WorkflowExecutionStatus.COMPLETED:
         return "its workflow ended by itself, and the tables do not show it: one of the databases is not up to date"
-    return f"its workflow was ended from outside ({status.name.lower().replace('_', ' ')})"
+    ending = state.ending or state.status.name.lower().replace("_", " ")
+    return f"its workflow was ended from outside ({_short(ending)})"
 
 
 def by_subject(concerns: Collection[OpenConcern]) -> Mapping[str, list[OpenConcern]]:

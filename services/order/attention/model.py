@@ -92,17 +92,21 @@ class WorkflowState:
 
     Attributes:
         status: of its last run; None where Temporal knows of none.
+        ending: how that ended, by whom and why, where Temporal says more of it than the status.
         failing: the steps that fail, by their names.
         is_trying: whether a step is on its way, or waits to be tried again.
         task_attempts: at the workflow task that waits or runs; 0 where there is none.
         task_error: why the task fails, if it does.
+        task_waits_since: since when no worker has taken it up; None where one has, or there is none.
     """
 
     status: WorkflowExecutionStatus | None
+    ending: str | None = None
     failing: Mapping[str, FailingStep] = field(default_factory=dict)
     is_trying: bool = False
     task_attempts: int = 0
     task_error: str | None = None
+    task_waits_since: datetime | None = None
 
     @property
     def runs(self) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import Final
 
 from temporalio.api.common.v1 import WorkflowExecution as WorkflowId
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, PendingWorkflowTaskState
 from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
@@ -65,12 +67,11 @@ class WorkflowReader:
         workflow = self._client.get_workflow_handle(workflow_id)
         async with self._turns:
             try:
-                found = await ask_temporal(lambda: workflow.describe(rpc_timeout=RPC_TIMEOUT))
+                return await self._to_state(await ask_temporal(lambda: workflow.describe(rpc_timeout=RPC_TIMEOUT)))
             except TemporalRefused as refused:
                 if refused.status is RPCStatusCode.NOT_FOUND:
                     return MISSING
                 raise
-            return await self._to_state(found)
 
     async def _find_well(self, ids: Iterable[str]) -> set[str]:
         names = ", ".join(f"'{each}'" for each in ids)
@@ -93,27 +94,33 @@ class WorkflowReader:
             for pending in raw.pending_activities
             if pending.HasField("last_failure")
         }
-        attempts = raw.pending_workflow_task.attempt if raw.HasField("pending_workflow_task") else 0
+        task = raw.pending_workflow_task
+        attempts = task.attempt if raw.HasField("pending_workflow_task") else 0
+        waits = attempts > 0 and task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
         return WorkflowState(
             status=found.status,
+            ending=await self._find_ending(found),
             failing=failing,
             is_trying=bool(raw.pending_activities),
             task_attempts=attempts,
             task_error=await self._find_task_error(found) if attempts > 1 else None,
+            task_waits_since=task.original_scheduled_time.ToDatetime(UTC) if waits else None,
         )
+
+    async def _find_ending(self, found: WorkflowExecutionDescription) -> str | None:
+        """Who ended the workflow's last run, and why; None where its status says all."""
+        if found.status not in (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.FAILED):
+            return None
+        last, *_ = await self._read_last_events(found, most=1)
+        if found.status is WorkflowExecutionStatus.FAILED:
+            return f"failed: {await self._in_words(last.workflow_execution_failed_event_attributes.failure)}"
+        terminated = last.workflow_execution_terminated_event_attributes
+        by = f"terminated by {terminated.identity or 'somebody without a name'}"
+        return f"{by}: {terminated.reason}" if terminated.reason else by
 
     async def _find_task_error(self, found: WorkflowExecutionDescription) -> str | None:
         """Why the workflow's last task failed, as its history has it; None where it only was not taken up in time."""
-        request = GetWorkflowExecutionHistoryReverseRequest(
-            namespace=self._client.namespace,
-            execution=WorkflowId(workflow_id=found.id, run_id=found.run_id),
-            maximum_page_size=_LAST_EVENTS,
-        )
-        service = self._client.workflow_service
-        answer = await ask_temporal(
-            lambda: service.get_workflow_execution_history_reverse(request, timeout=RPC_TIMEOUT)
-        )
-        for event in answer.history.events:
+        for event in await self._read_last_events(found, most=_LAST_EVENTS):
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
                 failure = event.workflow_task_failed_event_attributes.failure
                 kind, words = failure.application_failure_info.type, await self._in_words(failure)
@@ -121,6 +128,19 @@ class WorkflowReader:
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
                 return None
         return None
+
+    async def _read_last_events(self, found: WorkflowExecutionDescription, *, most: int) -> Sequence[HistoryEvent]:
+        """The last events of its history, the very last one first."""
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowId(workflow_id=found.id, run_id=found.run_id),
+            maximum_page_size=most,
+        )
+        service = self._client.workflow_service
+        answer = await ask_temporal(
+            lambda: service.get_workflow_execution_history_reverse(request, timeout=RPC_TIMEOUT)
+        )
+        return answer.history.events
 
     async def _in_words(self, failure: Failure) -> str:
         """What it says, decrypted where failures are encrypted."""
