@@ -38,7 +38,7 @@ _ACCEPT: Final = with_events(f"""
     ),
     guest AS (
         INSERT INTO guests (order_id, email, name, attempts, next_attempt_at, traceparent)
-        SELECT subject_id, %(guest_email)s::text, %(guest_name)s::text, 0, now() + %(start_after)s,
+        SELECT subject_id, %(guest_email)s::text, %(guest_name)s::text, 0, now() + %(look_after)s,
                %(traceparent)s::text
           FROM changed WHERE %(guest_email)s::text IS NOT NULL
     ),
@@ -163,6 +163,7 @@ class OrderRepository:
                 **new.model_dump(exclude={"lines", "shipping_address", "shop_metadata", "guest"}),
                 guest_email=None if new.guest is None else new.guest.email,
                 guest_name=None if new.guest is None else new.guest.name,
+                look_after=acceptance.start_after,
                 number=acceptance.number,
                 shipping_address=new.shipping_address.model_dump_json(),
                 shop_metadata=json.dumps(new.shop_metadata),

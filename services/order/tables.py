@@ -145,7 +145,7 @@ class GuestRow(Base, OfOrder, DueColumns, table=True):
     adopted_at: datetime | None = timestamp(default=None, nullable=True)
     erased_at: datetime | None = timestamp(default=None, nullable=True)
     erased_by: str | None = Field(default=None, sa_type=Text)
-    """Themselves, a member of staff or an operator, see `runtime.caller.Caller.actor`."""
+    """Themselves, or a member of staff, see `runtime.caller.Caller.actor`."""
 
 
 class GuestLinkRequestRow(Base, DueColumns, table=True):

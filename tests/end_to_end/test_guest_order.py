@@ -68,6 +68,7 @@ async def test_a_guest_orders_pays_and_opens_an_account_that_has_the_order(tmp_p
         adopted = await read(client, f"{path}?expand=payment,timeline", token)
         assert (adopted["guest_email"], adopted["payment"]["status"]) == (None, "SUCCEEDED")
         assert adopted["timeline"]["missing"] == []
+        assert "order.adopted" in [entry["type"] for entry in adopted["timeline"]["entries"]]
 
         refund = await client.gateway.post(
             f"{path}/refunds", json={"amount": 100}, headers={**client.admin, "Idempotency-Key": new_id()}

@@ -233,7 +233,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a customer sees and cancels anybody's order",
         file="services/order/service.py",
-        source="if order is None or not caller.may_see(order.user_id):",
+        source="if order is None or not caller.may_see(order.user_id, order_id=order.id):",
         mutated="if order is None:",
         tests=["tests/order/test_service.py"],
     ),

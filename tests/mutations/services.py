@@ -116,4 +116,32 @@ SERVICES: Final[Sequence[Mutation]] = (
         mutated="if value is not None}",
         tests=["tests/product/test_changes.py"],
     ),
+    Mutation(
+        breaks="a guest reads every order with the token of one",
+        file="runtime/caller.py",
+        source="return bool(order_id) and self.order_id == order_id",
+        mutated="return bool(order_id)",
+        tests=["tests/unit/test_tokens.py"],
+    ),
+    Mutation(
+        breaks="whoever opens an account with somebody's address has their orders, unconfirmed",
+        file="services/user/guests/repository.py",
+        source="AND confirmed_at IS NOT NULL AND disabled_at IS NULL",
+        mutated="AND disabled_at IS NULL",
+        tests=["tests/gateway/test_guest_adoption.py"],
+    ),
+    Mutation(
+        breaks="a guest's order is adopted before its payment is opened, which stays the guest's",
+        file="services/order/guests/service.py",
+        source="if order.status is OrderStatus.RECEIVED:",
+        mutated="if False:",
+        tests=["tests/gateway/test_guest_adoption.py"],
+    ),
+    Mutation(
+        breaks="the first mail to an address greets it with a name that a stranger gave",
+        file="services/notification/service.py",
+        source='return replace(guest, recipient=replace(guest.recipient, name=""))',
+        mutated="return guest",
+        tests=["tests/gateway/test_guest_orders.py"],
+    ),
 )

@@ -120,7 +120,7 @@ ALLOWED: Final[Mapping[str, Mapping[Part, Sequence[str]]]] = {
     "OrderService/RequestGuestLink": _BY_GATEWAY,
     "OrderService/GetGuest": _BY_NOTIFICATION,
     "OrderService/AdoptGuestOrders": {Part.USER: [ITSELF]},
-    "OrderService/EraseGuest": {Part.GATEWAY: [GUEST, SUPPORT, ADMIN], **_BY_OPERATORS},
+    "OrderService/EraseGuest": {Part.GATEWAY: [GUEST, SUPPORT, ADMIN]},
     "OrderService/GetOrder": {**_FOR_READERS, **_BY_WORKER, **_BY_OPERATORS},
     "OrderService/ListOrders": _FOR_USERS,
     "OrderService/CancelOrder": {**_FOR_READERS, **_BY_OPERATORS},

@@ -96,7 +96,6 @@ class GuestRpcs:
         return pb.AdoptGuestOrdersResponse()
 
     @allow(Part.GATEWAY, CallerRole.GUEST, *STAFF)
-    @allow(Part.OPERATOR)
     async def EraseGuest(self, request: pb.EraseGuestRequest, context: Context) -> pb.EraseGuestResponse:
         caller = current_caller()
         with Violations() as violations:
