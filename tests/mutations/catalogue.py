@@ -63,7 +63,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="the pivot is in one workflow task with the steps before it",
         file="workflows/payment_wait.py",
-        source="if ending is not None or self._changes.are_pending():",
+        source="if ending is not None or self._changes.are_pending() or self._terms.is_free:",
         mutated="if ending is not None:",
         tests=["tests/replay/test_replay.py"],  # tests/saga/test_lost_tasks.py shows the harm, in half of its runs
     ),
