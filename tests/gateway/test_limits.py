@@ -167,6 +167,19 @@ async def test_guesses_from_many_addresses_end_and_lock_out_nobody_who_was_here_
         assert await log_in(http, victim, **new_address()) == 429
 
 
+async def test_a_session_keeps_the_network_of_the_address_that_limits_count(behind: Gateway) -> None:
+    somebody = await open_account(behind)
+    async with limited(behind.addresses) as http:
+        begun = await http.post("/v1/auth/token", json=somebody, headers={"X-Forwarded-For": f"198.51.100.9, {HERE}"})
+        mine = {"Authorization": f"Bearer {begun.json()['access_token']}"}
+        tokens = {"refresh_token": begun.json()["refresh_token"]}
+        before = await http.get("/v1/users/me/sessions", headers=mine)
+        await http.post("/v1/auth/refresh", json=tokens, headers={"X-Forwarded-For": "2001:db8:1:2:3::4"})
+        after = await http.get("/v1/users/me/sessions", headers=mine)
+
+    assert [answer.json()["items"][0]["address"] for answer in (before, after)] == ["203.0.113.0/24", "2001:db8:1::/48"]
+
+
 async def test_a_subscriber_has_one_share_whatever_they_write_and_whichever_address_they_take(behind: Gateway) -> None:
     async with limited(behind.addresses, sign_ups=Rate(2, HOUR)) as http:
         prefix = new_address()["X-Forwarded-For"].rsplit(":", 4)[0]

@@ -83,6 +83,7 @@ async def send(gateway: Gateway, field: TextField, text: str, things: Things) ->
     good = await good_request(gateway, field.route, things)
     if field.operation == "sendNotification" and field.name in ("phone", "message"):
         good["json"] = {"channel": "sms", "user_id": things.owner.id, "phone": "+15005550006", "message": "Hello."}
+    text = f"wait=0, {text}" if field.name == "Prefer" else text  # which waits for seconds else
     parts = put(text, field, good.get("json"))
     headers = {**good.get("headers", {}), **caller_of(field, things), "Content-Type": "application/json"}
     return await gateway.http.request(
@@ -125,32 +126,48 @@ def check_refusal(answer: httpx.Response, field: TextField, kind: str) -> None:
     assert len(error["message"]) > len("is wrong")
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=str)
-async def test_hostile_text_is_refused_by_name_or_shown_as_it_is(
+def is_only_text(field: TextField, kind: str) -> bool:
+    """Whether the field may take it."""
+    return kind in ONLY_TEXT or (kind == "CR LF" and field.name in MULTI_LINE)
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if not is_compared(field)], ids=str)
+async def test_text_that_is_more_than_it_seems_is_refused_by_name(
     gateway: Gateway, rows: Rows, field: TextField
 ) -> None:
     things = await make_things(gateway)
+    before = rows()
     for kind, text in texts_for(field):
-        before = rows()
+        if not is_only_text(field, kind):
+            answer = await send(gateway, field, text, things)
+
+            check_form(answer)
+            check_refusal(answer, field, kind)
+
+    assert rows() == before
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+async def test_ugly_text_is_refused_or_shown_as_it_is(gateway: Gateway, field: TextField) -> None:
+    things = await make_things(gateway)
+    for kind, text in texts_for(field):
+        if not is_only_text(field, kind) and not is_compared(field):
+            continue
         answer = await send(gateway, field, text, things)
 
         check_form(answer)
-        if answer.is_success and (kind in ONLY_TEXT or (kind == "CR LF" and field.name in MULTI_LINE)):
+        if answer.is_success:
             shown = find(field, text, answer.json()) if answer.content else None
             assert shown in (text, None), kind
             assert shown is not None or field.name not in SHOWN or field.operation == "sendNotification", kind
-        elif kind in ONLY_TEXT and not answer.is_success:
-            if answer.status_code == 400 and not is_compared(field):
-                check_refusal(answer, field, kind)
-        elif not is_compared(field):
+        elif answer.status_code == 400 and not is_compared(field):
             check_refusal(answer, field, kind)
-            assert rows() == before, kind
 
 
 async def test_an_order_shows_its_texts_wherever_it_is_read(gateway: Gateway) -> None:
     customer = (await open_account(gateway)).headers
     things = await make_things(gateway)
-    for kind in ONLY_TEXT:
+    for kind in sorted(ONLY_TEXT - {"10 kB"}):
         text = HOSTILE[kind]
         good = await good_request(gateway, "POST /v1/orders", things)
         good["json"]["shipping_address"] |= {"name": text, "line1": text}

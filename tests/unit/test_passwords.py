@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -15,7 +17,7 @@ from runtime.deadline import set_caller_gone, set_time_left
 from runtime.refusal import Unavailable
 from runtime.settings import Settings
 from services.user import passwords as passwords_module
-from services.user.passwords import PARALLEL_HASHES, Passwords
+from services.user.passwords import NICENESS, PARALLEL_HASHES, Passwords
 
 CHEAP = 32
 MOST_WAITING = 8
@@ -133,3 +135,19 @@ async def test_who_comes_when_too_many_wait_is_answered_at_once(hashing: Hashing
 
     await asyncio.gather(*tasks)
     assert "one too many" not in hashing.begun
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+async def test_hashes_leave_the_machine_to_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = Passwords(memory_kib=CHEAP)
+
+    def nice(*_: str) -> str:
+        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    monkeypatch.setattr(PasswordHasher, "hash", nice)
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    hashed = await asyncio.gather(*(passwords.hash("correct horse") for _ in range(2 * PARALLEL_HASHES)))
+
+    assert set(hashed) == {str(max(before, NICENESS))}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
