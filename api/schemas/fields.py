@@ -38,7 +38,7 @@ def written(longest: int, *, without: str = "\\x00", rule: str = "text") -> Meta
         min_length=1,
         max_length=longest,
         pattern=rf"^[^{without}]*[^{without}{BLANK}][^{without}]*$(?!\n)",
-        description=f"{rule} of 1 to {longest} characters, not blank, none of them NUL",
+        description=f"{rule} of 1 to {longest} characters, not blank, without NUL",
     )
 
 
@@ -82,6 +82,7 @@ Email = Annotated[
         max_length=MAX_EMAIL,
         description=f"an e-mail address of at most {MAX_EMAIL} characters",
         examples=["customer@example.test"],
+        extra_json_schema={"extra": {"format": "email"}},
     ),
 ]
 
