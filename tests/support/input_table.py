@@ -77,7 +77,8 @@ class InputTable:
     def bodies(self, operation: Schema) -> list[Schema]:
         """The kinds of JSON body that an operation takes."""
         content = operation.get("requestBody", {}).get("content", {})
-        return self.schemas.kinds(content["application/json"]["schema"]) if "application/json" in content else []
+        kinds = self.schemas.kinds(content["application/json"]["schema"]) if "application/json" in content else []
+        return [kind for kind in kinds if "properties" in kind]  # what is taken as it is has none
 
 
 class _Operation:
@@ -92,7 +93,8 @@ class _Operation:
         self._parameters = operation.get("parameters", [])
         self._bodies = table.bodies(operation)
         self._is_secured = bool(operation.get("security"))
-        self._is_for_admins = "Admins only" in operation.get("description", "")
+        description = operation.get("description", "")
+        self._is_for_staff = "Admins only" in description or "Staff only" in description
 
     def cases(self) -> Iterator[Case]:
         yield from self._token_cases()
@@ -102,7 +104,7 @@ class _Operation:
                     yield from self._path_cases(parameter)
                 case "query":
                     yield from self._query_cases(parameter)
-                case "header" if parameter.get("required"):
+                case "header":
                     yield from self._header_cases(parameter)
         if self._bodies:
             yield from self._body_cases()
@@ -113,7 +115,7 @@ class _Operation:
         yield self._case(Kind.NO_TOKEN, None, statuses={401}, token=Token.NOBODY)
         for token in (Token.GARBAGE, Token.EXPIRED, Token.FORGED):
             yield self._case(Kind.BAD_TOKEN, None, statuses={401}, token=token, detail=token.value)
-        if self._is_for_admins:
+        if self._is_for_staff:
             yield self._case(Kind.WRONG_ROLE, None, statuses={403}, token=Token.CUSTOMER)
 
     def _path_cases(self, parameter: Schema) -> Iterator[Case]:
@@ -142,6 +144,10 @@ class _Operation:
 
     def _header_cases(self, parameter: Schema) -> Iterator[Case]:
         name = parameter["name"]
+        if "pattern" in parameter["schema"]:
+            yield self._case(Kind.PATTERN, name, headers={name: "\x7f"})
+        if not parameter.get("required"):
+            return
         yield self._case(Kind.MISSING, None, headers={name: None}, detail=name)
         yield self._case(Kind.TOO_SHORT, name, headers={name: ""})
         yield self._case(Kind.TOO_LONG, name, headers={name: "x" * 10_000})
@@ -185,7 +191,7 @@ class _Operation:
         if self._bodies:
             given["Content-Type"] = "application/json"
         given.update(headers or {})
-        role = Token.ADMIN if self._is_for_admins else Token.CUSTOMER
+        role = Token.ADMIN if self._is_for_staff else Token.CUSTOMER
         return Case(
             operation=self._name,
             method=self._method.upper(),

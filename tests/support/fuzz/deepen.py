@@ -28,11 +28,18 @@ def deepen(case: Case, known: Known, chance: random.Random) -> None:
         } | {name: value for name, value in case.path_parameters.items() if name not in _IDS}
     if meta is None or not meta.generation.mode.is_positive:
         return
-    if case.query and "cursor" in case.query:
-        case.query = {**case.query, "cursor": choose(chance, known.cursors) if known.cursors else ""}
+    if case.query:
+        case.query = {name: _QUERY[name](known, chance) if name in _QUERY else case.query[name] for name in case.query}
     operation = operation_id(case.operation)
     if isinstance(case.body, dict) and operation in _BODIES:
         case.body = {**case.body, **_BODIES[operation](known, chance)}
+
+
+_QUERY: Final[Mapping[str, Callable[[Known, random.Random], str]]] = {
+    "cursor": lambda known, chance: choose(chance, known.cursors) if known.cursors else "",
+    "email": lambda known, chance: choose(chance, known.emails),
+    "customer": lambda known, chance: choose(chance, known.users),
+}
 
 
 def _users(known: Known, _: Case) -> list[str]:
@@ -40,7 +47,7 @@ def _users(known: Known, _: Case) -> list[str]:
 
 
 _IDS: Final[Mapping[str, Callable[[Known, Case], list[str]]]] = {
-    "order_id": lambda known, _: known.orders,
+    "order_id": lambda known, case: known.paid if operation_id(case.operation) == "refundOrder" else known.orders,
     "product_id": lambda known, case: known.products if case.method != "DELETE" else known.products[4:],
     "user_id": _users,
     "session_id": lambda known, _: known.sessions,

@@ -103,17 +103,22 @@ class Fuzz:
         self._session.trust_env = False
         self.outcome = Outcome()
 
-    def run(self, cases: Iterable[Sequence[Case]], *, most: int, seconds: float) -> Outcome:
-        """Send requests of each operation in turn, each as everybody, so many at most and for so long at most."""
-        began = time.monotonic()
+    def run(self, cases: Iterable[Sequence[Case]], *, most: int, ends: float) -> None:
+        """Send requests of each operation in turn, each as everybody.
+
+        Args:
+            cases: those of each operation.
+            most: how many have been sent at the end, those of earlier runs too.
+            ends: on the monotonic clock, when no more are sent.
+        """
+        began = time.monotonic() - self.outcome.seconds
         for case in (case for turn in zip_longest(*cases) for case in turn if case is not None):
             deepen(case, self._known, self._chance)
             for caller in CALLERS:
                 self.outcome.seconds = time.monotonic() - began
-                if self.outcome.sent >= most or self.outcome.seconds > seconds:
-                    return self.outcome
+                if self.outcome.sent >= most or time.monotonic() > ends:
+                    return
                 self._send(case, caller)
-        return self.outcome
 
     def _send(self, case: Case, caller: str) -> None:
         operation = operation_id(case.operation)
@@ -130,7 +135,8 @@ class Fuzz:
         self.outcome.statuses[response.status_code] += 1
         self.outcome.met[operation, caller] += 1
         self._check(case, response, caller, headers)
-        self._learn(operation, response)
+        if case.method == case.operation.method:
+            self._learn(operation, response)
         spent = response.status_code in (401, 204) or (is_spare and response.status_code == 404)
         if caller != "anonymous" and spent and (is_spare or _is_refused_token(response)):
             self._accounts.renew(caller, is_spare=is_spare)
