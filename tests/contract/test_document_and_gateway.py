@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -76,7 +76,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
             yield Run(outcome=fuzz.outcome, stack=stack, operations=frozenset(map(operation_id, found)))
 
 
-def test_document_and_gateway_agree(run: Run, record_property: pytest.RecordProperty) -> None:
+def test_document_and_gateway_agree(run: Run, record_property: Callable[[str, object], None]) -> None:
     record_property("figure", f"schemathesis, seed {SEED}: {run.outcome}")
 
     assert not run.outcome.findings, "\n\n".join(map(str, run.outcome.findings.values()))

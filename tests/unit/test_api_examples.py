@@ -79,7 +79,7 @@ def test_no_example_is_of_an_operation_that_there_is_not() -> None:
 
 
 def test_an_operation_without_examples_is_named() -> None:
-    body = {"content": {"application/json": {"schema": {}}}}
+    body: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
     new = {"operationId": "giveAway", "requestBody": body, "responses": {}}
 
     with pytest.raises(MissingExample, match="giveAway has no example of its request"):

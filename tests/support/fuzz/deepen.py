@@ -6,18 +6,17 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from schemathesis import Case
 from schemathesis.core.parameters import ParameterLocation
 
 from tests.support.client import PASSWORD
-from tests.support.fuzz.draw import operation_id
+from tests.support.fuzz.draw import AnyCase, operation_id
 from tests.support.fuzz.shop import ADDRESSES, METHODS, Json, Known, choose
 
 SHARE: Final = 0.75
 """Of the requests; the others name what there is not."""
 
 
-def deepen(case: Case, known: Known, chance: random.Random) -> None:
+def deepen(case: AnyCase, known: Known, chance: random.Random) -> None:
     """Let a request name things that there are, and leave what of it breaks the document."""
     if chance.random() > SHARE:
         return
@@ -42,11 +41,11 @@ _QUERY: Final[Mapping[str, Callable[[Known, random.Random], str]]] = {
 }
 
 
-def _users(known: Known, _: Case) -> list[str]:
+def _users(known: Known, _: AnyCase) -> list[str]:
     return known.users
 
 
-_IDS: Final[Mapping[str, Callable[[Known, Case], list[str]]]] = {
+_IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {
     "order_id": lambda known, case: known.paid if operation_id(case.operation) == "refundOrder" else known.orders,
     "product_id": lambda known, case: known.products if case.method != "DELETE" else known.products[4:],
     "user_id": _users,

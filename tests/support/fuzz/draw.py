@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -16,6 +16,9 @@ from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from sandbox.processes import ROOT
+
+Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
+AnyCase: TypeAlias = Case[Any]
 
 BOUNDS: Final = 0.4
 """Of an operation's requests: those that schemathesis's coverage phase makes, each of which breaks one rule of the
@@ -48,17 +51,17 @@ def load_document() -> OpenApiSchema:
     return schemathesis.openapi.from_dict(document, config=schemathesis.Config.from_dict(_CONFIG))
 
 
-def operations(schema: OpenApiSchema) -> list[APIOperation]:
+def operations(schema: OpenApiSchema) -> list[Operation]:
     """Every operation, in the document's order."""
-    return [found.ok() for found in schema.get_all_operations()]
+    return [schema[path][method] for path in schema for method in schema[path]]
 
 
-def operation_id(operation: APIOperation) -> str:
+def operation_id(operation: Operation) -> str:
     """What the document calls an operation."""
     return str(operation.definition.raw["operationId"])
 
 
-def draw(operation: APIOperation, count: int, *, seed_: int) -> list[Case]:
+def draw(operation: Operation, count: int, *, seed_: int) -> list[AnyCase]:
     """So many requests of an operation, the same for the same seed, in an order that mixes their kinds."""
     chance = random.Random(f"{seed_} {operation.label}")  # noqa: S311  # a choice, no secret
     wanted = round(count * BOUNDS)
@@ -72,15 +75,15 @@ def draw(operation: APIOperation, count: int, *, seed_: int) -> list[Case]:
     return chosen
 
 
-def _bounds(operation: APIOperation) -> Iterator[Case]:
+def _bounds(operation: Operation) -> Iterator[AnyCase]:
     generation = operation.schema.config.generation_for(operation=operation, phase="coverage")
-    return operation.schema.iter_coverage_cases(
+    yield from operation.schema.iter_coverage_cases(
         operation, generation_modes=[GenerationMode.NEGATIVE], generation_config=generation
     )
 
 
-def _at_random(operation: APIOperation, mode: GenerationMode, count: int, *, seed_: int) -> list[Case]:
-    drawn: list[Case] = []
+def _at_random(operation: Operation, mode: GenerationMode, count: int, *, seed_: int) -> list[AnyCase]:
+    drawn: list[AnyCase] = []
     if count == 0:
         return drawn
 
@@ -94,7 +97,7 @@ def _at_random(operation: APIOperation, mode: GenerationMode, count: int, *, see
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def collect(case: Case) -> None:
+    def collect(case: AnyCase) -> None:
         drawn.append(case)
 
     with suppress(Unsatisfiable):  # where nothing is taken, nothing can be wrong
