@@ -12,7 +12,7 @@ from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PATCH", "DELETE")
+METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 SENT: Final = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"),
     *("Traceparent", "Tracestate", "X-Request-Id"),

@@ -19,6 +19,7 @@ from litestar.static_files import create_static_files_router
 
 from api.conditional import describe_conditionals
 from api.description import describe_exactly
+from api.example_description import describe_examples
 from api.limits.description import describe_limits
 from api.pages.rendering import render
 from api.security import PAGE_POLICY
@@ -76,6 +77,7 @@ class _Description(OpenAPI):
         describe_exactly(document)
         describe_conditionals(document)
         describe_limits(document)
+        describe_examples(document)
         return document
 
 

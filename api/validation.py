@@ -30,6 +30,10 @@ MAX_VIOLATIONS: Final = 2_000
 """Violations named in one answer: both fields of each line of the largest order. The search ends there."""
 
 
+_EXACT: Final = 2**53
+"""Up to here a float that is whole is the number that was written."""
+
+
 class StrictJson(AbstractDTO[T], Generic[T]):
     """How Litestar decodes a handler's `data` under ``dto=StrictJson[NewUser]``."""
 
@@ -70,21 +74,38 @@ def decode(body: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        value = _parse(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+    try:
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        violations = list(islice(_find_field_errors(_parse(body), kind, ""), MAX_VIOLATIONS))
+        violations = list(islice(_find_field_errors(value, kind, ""), MAX_VIOLATIONS))
         violations = violations or [FieldError(WHOLE_BODY, str(error))]
         more = " and maybe more" if len(violations) == MAX_VIOLATIONS else ""
         detail = f"{len(violations)} field(s){more} are wrong; see errors."
         raise ProblemError(VALIDATION, detail, violations=violations) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error) from None
 
 
 def _parse(body: bytes) -> object:
     try:
-        return msgspec.json.decode(body)
+        return _with_whole_numbers(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
+
+
+def _with_whole_numbers(value: object) -> object:
+    """The value with 2 for 2.0: to JSON Schema, and to JavaScript, they are one number."""
+    match value:
+        case float() if value.is_integer() and abs(value) <= _EXACT:
+            return int(value)
+        case list():
+            return [_with_whole_numbers(each) for each in value]
+        case dict():
+            return {name: _with_whole_numbers(each) for name, each in value.items()}
+        case _:
+            return value
 
 
 def _malformed(error: Exception) -> ProblemError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, Final
 
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
@@ -47,5 +48,5 @@ def _describe(responses: dict[str, Any]) -> None:
     responses[_STATUS] = {
         "description": "Too Many Requests",
         "headers": {**_RETRY_AFTER, **HEADERS},
-        "content": responses[_ALIKE]["content"],
+        "content": deepcopy(responses[_ALIKE]["content"]),
     }

@@ -27,7 +27,7 @@ from runtime.rpc_client import call
     guards=[admin],
     security=SECURITY,
     dto=StrictJson[NewNotification],
-    responses=declared(400, 401, 403, 404, 409, 413, 415, 422, 501),
+    responses=declared(400, 401, 403, 404, 413, 415, 422, 501),
 )
 async def send_notification(
     request: SignedInRequest,

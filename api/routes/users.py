@@ -17,7 +17,7 @@ from api.references import Cursor, UserId
 from api.schemas.users import NewUser, User, UserChanges, UserPage
 from api.services import Services
 from api.validation import StrictJson
-from domain.emails import MAX_EMAIL
+from domain.emails import EMAIL, MAX_EMAIL
 from domain.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from domain.users import Role
 from ordersaga.user.v1 import user_pb2 as pb
@@ -81,7 +81,12 @@ async def list_users(
     request: SignedInRequest,
     services: NamedDependency[Services],
     email: Annotated[
-        str, QueryParameter(max_length=MAX_EMAIL, description="Only the account with this address, in whatever case.")
+        str,
+        QueryParameter(
+            max_length=MAX_EMAIL,
+            description="Only the account with this address, in whatever case.",
+            schema_extra={"pattern": f"^({EMAIL})?$"},  # documented alone: the user service has better words
+        ),
     ] = "",
     limit: Annotated[
         int, QueryParameter(ge=1, le=MAX_PAGE_SIZE, description="Accounts on a page.")

@@ -76,13 +76,15 @@ Email = Annotated[
         max_length=MAX_EMAIL,
         description=f"an e-mail address of at most {MAX_EMAIL} characters",
         examples=["customer@example.test"],
+        extra_json_schema={"extra": {"format": "email"}},
     ),
 ]
 
 Currency = Annotated[
     str,
     Meta(
-        pattern=rf"^({'|'.join(sorted(EXPONENTS))})$(?!\n)",
+        pattern=f"^({'|'.join(sorted(EXPONENTS))})$",
+        max_length=3,
         description="an ISO 4217 currency code in capitals, for example EUR",
         examples=["EUR"],
     ),
@@ -91,7 +93,8 @@ Currency = Annotated[
 Country = Annotated[
     str,
     Meta(
-        pattern=rf"^({'|'.join(sorted(COUNTRIES))})$(?!\n)",
+        pattern=f"^({'|'.join(sorted(COUNTRIES))})$",
+        max_length=2,
         description="an ISO 3166-1 alpha-2 country code in capitals, for example DE",
         examples=["DE"],
     ),

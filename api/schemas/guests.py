@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from api.schemas.fields import Email, Request, text
+from api.schemas.fields import Email, Request, plain_line, text
 from api.schemas.orders import NewOrder, Order
 from domain.emails import MAX_EMAIL
 from domain.limits import MAX_USER_NAME
@@ -21,7 +21,7 @@ class NewGuestOrder(NewOrder, frozen=True, kw_only=True):
     """
 
     email: Email
-    name: Annotated[str, text(MAX_USER_NAME)] | None = None
+    name: Annotated[str, plain_line(MAX_USER_NAME)] | None = None
 
 
 class PlacedGuestOrder(Struct, frozen=True, kw_only=True):

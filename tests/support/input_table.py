@@ -77,7 +77,8 @@ class InputTable:
     def bodies(self, operation: Schema) -> list[Schema]:
         """The kinds of JSON body that an operation takes."""
         content = operation.get("requestBody", {}).get("content", {})
-        return self.schemas.kinds(content["application/json"]["schema"]) if "application/json" in content else []
+        kinds = self.schemas.kinds(content["application/json"]["schema"]) if "application/json" in content else []
+        return [kind for kind in kinds if "properties" in kind]  # what is taken as it is has none
 
 
 class _Operation:
@@ -103,10 +104,8 @@ class _Operation:
                     yield from self._path_cases(parameter)
                 case "query":
                     yield from self._query_cases(parameter)
-                case "header" if parameter.get("required"):
+                case "header":
                     yield from self._header_cases(parameter)
-                case "header" if "pattern" in parameter["schema"]:
-                    yield self._case(Kind.PATTERN, parameter["name"], headers={parameter["name"]: "surprise"})
         if self._bodies:
             yield from self._body_cases()
 
@@ -145,6 +144,10 @@ class _Operation:
 
     def _header_cases(self, parameter: Schema) -> Iterator[Case]:
         name = parameter["name"]
+        if "pattern" in parameter["schema"]:
+            yield self._case(Kind.PATTERN, name, headers={name: "\x7f"})
+        if not parameter.get("required"):
+            return
         yield self._case(Kind.MISSING, None, headers={name: None}, detail=name)
         yield self._case(Kind.TOO_SHORT, name, headers={name: ""})
         yield self._case(Kind.TOO_LONG, name, headers={name: "x" * 10_000})

@@ -166,11 +166,12 @@ class Schemas:
     def _integer_faults(self, kind: Schema, at: str) -> Iterator[Fault]:
         for value in ("7", 1.5, True):
             yield Fault(Kind.WRONG_TYPE, at, value)
-        # Litestar leaves a minimum of 0 out; a field that may be negative has to say so
-        yield Fault(Kind.BELOW, at, int(kind.get("minimum", 0)) - 1)
+        yield Fault(Kind.BELOW, at, _bound(kind, "minimum", at) - 1)
         yield Fault(Kind.ABOVE, at, _bound(kind, "maximum", at) + 1)
         for value in BEYOND:
             yield Fault(Kind.OVERFLOW, at, value)
+        if "not" in kind:
+            yield Fault(Kind.PATTERN, at, kind["not"]["const"])
 
     def _string_faults(self, kind: Schema, at: str) -> Iterator[Fault]:
         if "enum" in kind or "const" in kind:

@@ -76,11 +76,19 @@ def test_a_fault_says_what_the_field_must_be() -> None:
     }
 
 
-@pytest.mark.parametrize("quantity", [0, -1, 10_001, 1.5, 1.0, "1", True, None, 10**30])
+@pytest.mark.parametrize("quantity", [0, -1, 10_001, 1.5, 10_001.0, 1e300, "1", True, None, 10**30])
 def test_a_quantity_is_a_whole_number_in_range(quantity: object) -> None:
     body = order_body(lines=[{"product_id": new_id(), "quantity": quantity}])
 
     assert faults(body).keys() == {"lines[0].quantity"}
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing() -> None:
+    body = order_body(lines=[{"product_id": ID, "quantity": 2.0}], expected_total=1e3)
+
+    order = decode(json.dumps(body).encode(), NewOrder)
+
+    assert [type(order.lines[0].quantity), order.lines[0].quantity, order.expected_total] == [int, 2, 1_000]
 
 
 @pytest.mark.parametrize(

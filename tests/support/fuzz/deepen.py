@@ -6,18 +6,17 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from schemathesis import Case
 from schemathesis.core.parameters import ParameterLocation
 
 from tests.support.client import PASSWORD
-from tests.support.fuzz.draw import operation_id
+from tests.support.fuzz.draw import AnyCase, operation_id
 from tests.support.fuzz.shop import ADDRESSES, METHODS, Json, Known, choose
 
 SHARE: Final = 0.75
 """Of the requests; the others name what there is not."""
 
 
-def deepen(case: Case, known: Known, chance: random.Random) -> None:
+def deepen(case: AnyCase, known: Known, chance: random.Random) -> None:
     """Let a request name things that there are, and leave what of it breaks the document."""
     if chance.random() > SHARE:
         return
@@ -28,19 +27,26 @@ def deepen(case: Case, known: Known, chance: random.Random) -> None:
         } | {name: value for name, value in case.path_parameters.items() if name not in _IDS}
     if meta is None or not meta.generation.mode.is_positive:
         return
-    if case.query and "cursor" in case.query:
-        case.query = {**case.query, "cursor": choose(chance, known.cursors) if known.cursors else ""}
+    if case.query:
+        case.query = {name: _QUERY[name](known, chance) if name in _QUERY else case.query[name] for name in case.query}
     operation = operation_id(case.operation)
     if isinstance(case.body, dict) and operation in _BODIES:
         case.body = {**case.body, **_BODIES[operation](known, chance)}
 
 
-def _users(known: Known, _: Case) -> list[str]:
+_QUERY: Final[Mapping[str, Callable[[Known, random.Random], str]]] = {
+    "cursor": lambda known, chance: choose(chance, known.cursors) if known.cursors else "",
+    "email": lambda known, chance: choose(chance, known.emails),
+    "customer": lambda known, chance: choose(chance, known.users),
+}
+
+
+def _users(known: Known, _: AnyCase) -> list[str]:
     return known.users
 
 
-_IDS: Final[Mapping[str, Callable[[Known, Case], list[str]]]] = {
-    "order_id": lambda known, _: known.orders,
+_IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {
+    "order_id": lambda known, case: known.paid if operation_id(case.operation) == "refundOrder" else known.orders,
     "product_id": lambda known, case: known.products if case.method != "DELETE" else known.products[4:],
     "user_id": _users,
     "session_id": lambda known, _: known.sessions,

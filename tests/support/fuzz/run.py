@@ -12,12 +12,12 @@ from itertools import zip_longest
 from typing import Any, Final
 
 import requests
-from schemathesis import APIOperation, Case, Response
+from schemathesis import Response
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from tests.support.fuzz.deepen import deepen
-from tests.support.fuzz.draw import operation_id
+from tests.support.fuzz.draw import AnyCase, Operation, operation_id
 from tests.support.fuzz.shop import Accounts, Known, note_order
 
 CALLERS: Final = ("anonymous", "customer", "support", "admin")
@@ -103,19 +103,24 @@ class Fuzz:
         self._session.trust_env = False
         self.outcome = Outcome()
 
-    def run(self, cases: Iterable[Sequence[Case]], *, most: int, seconds: float) -> Outcome:
-        """Send requests of each operation in turn, each as everybody, so many at most and for so long at most."""
-        began = time.monotonic()
+    def run(self, cases: Iterable[Sequence[AnyCase]], *, most: int, ends: float) -> None:
+        """Send requests of each operation in turn, each as everybody.
+
+        Args:
+            cases: those of each operation.
+            most: how many have been sent at the end, those of earlier runs too.
+            ends: on the monotonic clock, when no more are sent.
+        """
+        began = time.monotonic() - self.outcome.seconds
         for case in (case for turn in zip_longest(*cases) for case in turn if case is not None):
             deepen(case, self._known, self._chance)
             for caller in CALLERS:
                 self.outcome.seconds = time.monotonic() - began
-                if self.outcome.sent >= most or self.outcome.seconds > seconds:
-                    return self.outcome
+                if self.outcome.sent >= most or time.monotonic() > ends:
+                    return
                 self._send(case, caller)
-        return self.outcome
 
-    def _send(self, case: Case, caller: str) -> None:
+    def _send(self, case: AnyCase, caller: str) -> None:
         operation = operation_id(case.operation)
         is_spare = operation in _CHANGES_ONESELF
         headers = {} if caller == "anonymous" else self._accounts.headers(caller, is_spare=is_spare)
@@ -130,12 +135,13 @@ class Fuzz:
         self.outcome.statuses[response.status_code] += 1
         self.outcome.met[operation, caller] += 1
         self._check(case, response, caller, headers)
-        self._learn(operation, response)
+        if case.method == case.operation.method:
+            self._learn(operation, response)
         spent = response.status_code in (401, 204) or (is_spare and response.status_code == 404)
         if caller != "anonymous" and spent and (is_spare or _is_refused_token(response)):
             self._accounts.renew(caller, is_spare=is_spare)
 
-    def _check(self, case: Case, response: Response, caller: str, headers: Mapping[str, str]) -> None:
+    def _check(self, case: AnyCase, response: Response, caller: str, headers: Mapping[str, str]) -> None:
         try:
             case.validate_response(
                 response,
@@ -150,7 +156,7 @@ class Fuzz:
             if not _is_beyond_the_document(case, response, failure):
                 self._note(case, response, caller, failure)
 
-    def _note(self, case: Case, response: Response, caller: str, failure: Exception) -> None:
+    def _note(self, case: AnyCase, response: Response, caller: str, failure: Exception) -> None:
         title = failure.title if isinstance(failure, Failure) else type(failure).__name__
         message = failure.message if isinstance(failure, Failure) else str(failure)
         self.outcome.note(
@@ -187,7 +193,7 @@ _LESSONS: Final[Mapping[str, Callable[[Known, dict[str, Any]], None]]] = {
 }
 
 
-def cases_of(operations: Sequence[APIOperation], *, requests_: int) -> int:
+def cases_of(operations: Sequence[Operation], *, requests_: int) -> int:
     """Requests of each operation, so that everybody sends each of them, and together there are so many."""
     return max(1, -(-requests_ // (len(operations) * len(CALLERS))))
 
@@ -196,7 +202,7 @@ def _is_refused_token(response: Response) -> bool:
     return response.status_code == 401 and "-token" in response.text
 
 
-def _is_beyond_the_document(case: Case, response: Response, failure: Exception) -> bool:
+def _is_beyond_the_document(case: AnyCase, response: Response, failure: Exception) -> bool:
     """Whether a request was refused for what no document can say."""
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return False

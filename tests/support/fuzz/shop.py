@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
 from domain.ids import new_id
+from sandbox.endpoints import Account
 from tests.support.client import PASSWORD, Customer, StackClient, order_of
 
 Json = dict[str, Any]
@@ -38,6 +38,7 @@ class Known:
     products: list[str]
     orders: list[str]
     """Ids and numbers."""
+    paid: list[str] = field(default_factory=list)
     payments: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
@@ -51,35 +52,44 @@ class Accounts:
     """The callers' accounts: one of each role, another for what changes one's own account, and a new one for one that
     is spent by that."""
 
-    def __init__(self, http: httpx.Client, admin: Mapping[str, str]) -> None:
+    def __init__(self, http: httpx.Client, admin: Account, customer: str) -> None:
+        """Over HTTP.
+
+        Args:
+            http: to the gateway.
+            admin: who gives accounts their roles.
+            customer: the address of the customer whose orders there are.
+        """
         self._http = http
-        self._admin = dict(admin)
+        self._admin = admin
+        self._customer = customer
         self._tokens: dict[tuple[str, bool], dict[str, str]] = {}
-        self.refresh_tokens: list[str] = []
 
     def headers(self, role: str, *, is_spare: bool) -> dict[str, str]:
         """The header with somebody's token."""
         if (role, is_spare) not in self._tokens:
-            self._tokens[role, is_spare] = self._open(role)
+            is_ours = role == "customer" and not is_spare
+            email = self._customer if is_ours else self._open(role)
+            self._tokens[role, is_spare] = self._sign_in(email, PASSWORD)
         return self._tokens[role, is_spare]
-
-    def adopt(self, role: str, headers: Mapping[str, str]) -> None:
-        """Let that be a role's account."""
-        self._tokens[role, False] = dict(headers)
 
     def renew(self, role: str, *, is_spare: bool) -> None:
         """The account can no longer call: the next request has another."""
         self._tokens.pop((role, is_spare), None)
 
-    def _open(self, role: str) -> dict[str, str]:
+    def _open(self, role: str) -> str:
+        """The address of a new account."""
         email = f"{role}-{new_id()}@example.test"
         new = {"email": email, "password": PASSWORD, "name": "Somebody"}
         user = self._http.post("/v1/users", json=new).raise_for_status().json()
         if role != "customer":
-            self._http.patch(f"/v1/users/{user['id']}", json={"role": role}, headers=self._admin).raise_for_status()
-        credentials = {"email": email, "password": PASSWORD}
+            admin = self._sign_in(self._admin.email, self._admin.password)
+            self._http.patch(f"/v1/users/{user['id']}", json={"role": role}, headers=admin).raise_for_status()
+        return email
+
+    def _sign_in(self, email: str, password: str) -> dict[str, str]:
+        credentials = {"email": email, "password": password}
         token = self._http.post("/v1/auth/token", json=credentials).raise_for_status().json()
-        self.refresh_tokens.append(token["refresh_token"])
         return {"Authorization": f"Bearer {token['access_token']}"}
 
 
@@ -93,9 +103,10 @@ async def furnish(client: StackClient) -> tuple[Known, Customer]:
         users=[other.id for other in others],
         emails=[other.email for other in others[:3]],
     )
-    for method in ("pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_chargeDeclined", None, None):
+    for method in (*["pm_card_visa"] * 6, "pm_card_chargeDeclined", None, None):
         body = {**order_of(products[0], quantity=2), "payment_method": method}
         note_order(known, (await client.place(customer, body, key=new_id())).raise_for_status().json())
+    known.paid.extend(known.orders[:12])
     unknown = order_of(new_id(), quantity=1)
     note_order(known, (await client.place(customer, unknown, key=new_id())).raise_for_status().json())
     cancelled = {**customer.token, "Idempotency-Key": new_id()}
@@ -108,6 +119,8 @@ async def furnish(client: StackClient) -> tuple[Known, Customer]:
 def note_order(known: Known, order: Json) -> None:
     """Know an order by its id and its number, and its payment."""
     known.orders.extend((order["id"], order["number"]))
+    if order["status"] == "PAID":
+        known.paid.append(order["id"])
     if order["payment_id"]:
         known.payments.append(order["payment_id"])
 
