@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore histories bench bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ test-real: generate ## Run against real parts, one after the other: Apache Kafka
 
 explore: generate ## Explore N traces of orders in the order of SEED, then refunds, or run one SCHEDULE alone
 	@$(BIN)/python -m tests.saga.simulator --traces $(or $(N),10000) --seed $(or $(SEED),0) --schedule "$(SCHEDULE)"
+
+fuzz: generate ## Hold the gateway and its description against each other by N requests in the order of SEED, for ten minutes at most
+	ORDERSAGA_FUZZ_REQUESTS=$(or $(N),50000) ORDERSAGA_FUZZ_SEED=$(or $(SEED),1) \
+	  $(BIN)/pytest -n 0 -m more tests/contract/test_document_and_gateway.py $(ARGS)
 
 histories: generate ## Keep the histories of release VERSION for tests/replay, once, from a stack of its own
 	@$(BIN)/python -m tests.replay.recording "$(VERSION)"

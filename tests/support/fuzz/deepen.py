@@ -45,8 +45,10 @@ def _users(known: Known, _: AnyCase) -> list[str]:
     return known.users
 
 
+_ORDERS: Final = {"refundOrder": "paid", "approveRefund": "paid", "streamOrderEvents": "ended"}
+"""Which orders some operations are about: the stream of one that has ended has an end."""
 _IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {
-    "order_id": lambda known, case: known.paid if operation_id(case.operation) == "refundOrder" else known.orders,
+    "order_id": lambda known, case: getattr(known, _ORDERS.get(operation_id(case.operation), "orders")),
     "product_id": lambda known, case: known.products if case.method != "DELETE" else known.products[4:],
     "user_id": _users,
     "session_id": lambda known, _: known.sessions,
@@ -87,6 +89,8 @@ def _own_password(_: Known, __: random.Random) -> Json:
 
 _BODIES: Final[Mapping[str, Callable[[Known, random.Random], Mapping[str, Any]]]] = {
     "placeOrder": _order,
+    "placeGuestOrder": _order,
+    "requestGuestLink": lambda known, chance: {"email": choose(chance, known.emails)},
     "refundOrder": _refund,
     "createToken": _credentials,
     "refreshToken": _refresh,
