@@ -23,9 +23,9 @@ from tests.support.flood import Outcome, Request, flooding
 pytestmark = [pytest.mark.more, pytest.mark.long]
 
 RATE: Final = 200
-SECONDS: Final = 5
+SECONDS: Final = 4
 """Of each of the spells in which it is quiet, and in which it is not."""
-SPELLS: Final = 2
+SPELLS: Final = 3
 FLOODER: Final = {"x-forwarded-for": "203.0.113.66"}
 CUSTOMER: Final = {"x-forwarded-for": "198.51.100.7"}
 
