@@ -38,7 +38,7 @@ from runtime.validation import Violations
     status_code=202,
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(401, 404, 429),
+    responses=declared(401, 403, 404, 429),
 )
 async def request_confirmation(request: SignedInRequest, services: NamedDependency[Services]) -> Empty:
     """Have another mail sent whose link confirms one's address; none is sent once it is confirmed.
@@ -131,7 +131,7 @@ async def reset_password(data: JSONBody[PasswordReset], services: NamedDependenc
     guards=[signed_in],
     security=SECURITY,
     dto=StrictJson[PasswordChange],
-    responses=declared(400, 401, 404, 413, 415),
+    responses=declared(400, 401, 403, 404, 413, 415),
 )
 async def change_password(
     request: SignedInRequest, data: JSONBody[PasswordChange], services: NamedDependency[Services]
@@ -157,7 +157,7 @@ async def change_password(
     guards=[signed_in],
     security=SECURITY,
     dto=StrictJson[EmailChange],
-    responses=declared(400, 401, 404, 409, 413, 415, 429),
+    responses=declared(400, 401, 403, 404, 409, 413, 415, 429),
 )
 async def change_email(
     request: SignedInRequest, data: JSONBody[EmailChange], services: NamedDependency[Services]
@@ -183,7 +183,7 @@ async def change_email(
     guards=[signed_in],
     security=SECURITY,
     dto=StrictJson[Erasure],
-    responses=declared(400, 401, 404, 409, 413, 415),
+    responses=declared(400, 401, 403, 404, 409, 413, 415),
 )
 async def erase_current_user(
     request: SignedInRequest, data: JSONBody[Erasure], services: NamedDependency[Services]

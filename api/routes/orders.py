@@ -61,7 +61,7 @@ from runtime.validation import Violations
     responses=answers(
         Order,
         accepted="Accepted; see Location for what becomes of it.",
-        problems=(400, 401, 409, 413, 415, 422),
+        problems=(400, 401, 403, 409, 413, 415, 422),
     ),
     response_headers=answer_headers(location="The order."),
 )

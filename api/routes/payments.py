@@ -23,7 +23,7 @@ from runtime.validation import Violations
     tags=["payments"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401, 404),
+    responses=declared(400, 401, 403, 404),
 )
 async def get_payment(
     request: SignedInRequest, payment_id: PaymentId, services: NamedDependency[Services]

@@ -23,7 +23,7 @@ from runtime.validation import Violations
     tags=["users"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(401),
+    responses=declared(401, 403),
 )
 async def list_sessions(request: SignedInRequest, services: NamedDependency[Services]) -> Response[Sessions]:
     """Where the token's holder is logged in, the last used first. Of addresses only the network is kept."""
@@ -46,7 +46,7 @@ async def list_sessions(request: SignedInRequest, services: NamedDependency[Serv
     tags=["users"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401, 404),
+    responses=declared(400, 401, 403, 404),
 )
 async def end_session(request: SignedInRequest, session_id: SessionId, services: NamedDependency[Services]) -> None:
     """End one of one's sessions: its refresh token is refused at once, its access tokens within a minute."""
@@ -67,7 +67,7 @@ async def end_session(request: SignedInRequest, session_id: SessionId, services:
     tags=["users"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(401),
+    responses=declared(401, 403),
 )
 async def end_sessions(request: SignedInRequest, services: NamedDependency[Services]) -> None:
     """End all of one's sessions, this one too, as `endSession` does."""

@@ -61,7 +61,7 @@ async def register_user(
     tags=["users"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(401, 404),
+    responses=declared(401, 403, 404),
 )
 async def get_current_user(request: SignedInRequest, services: NamedDependency[Services]) -> Response[User]:
     """The account that the token was issued to."""
@@ -111,7 +111,7 @@ async def list_users(
     tags=["users"],
     guards=[signed_in],
     security=SECURITY,
-    responses=declared(400, 401, 404),
+    responses=declared(400, 401, 403, 404),
 )
 async def get_user(request: SignedInRequest, user_id: UserId, services: NamedDependency[Services]) -> Response[User]:
     """One account. To a customer another's answers like one that does not exist."""

@@ -37,8 +37,12 @@ _AT_ONCE: Final = 5_000
 """Requests that are drawn at a time: a longer run begins to send soon, whatever drawing costs."""
 _NEVER_SERVED: Final = frozenset({"confirmEmail", "resetPassword", "receiveStripeEvent"})
 """Operations that want a secret which is mailed, or Stripe's."""
-_WIDE: Final = {"ORDERSAGA_MAX_OPEN_ORDERS": "1000000", "ORDERSAGA_MAX_HELD_UNITS": "100000000"}
-"""One customer places all the orders here."""
+_WIDE: Final = {
+    "ORDERSAGA_MAX_OPEN_ORDERS": "1000000",
+    "ORDERSAGA_MAX_HELD_UNITS": "100000000",
+    "ORDERSAGA_REFUND_APPROVAL_LIMIT": "50",
+}
+"""One customer places all the orders here; some refunds need a second person, and some do not."""
 _FAILED: Final = ('"request.failed"', '"request.refused_unexpectedly"', "Traceback", "never retrieved")
 """What our processes log of what nobody thought of."""
 
