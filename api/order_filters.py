@@ -12,6 +12,7 @@ from domain.ids import WRITTEN_ID
 from domain.limits import MAX_SEARCH
 from domain.money import MAX_AMOUNT
 from domain.order_numbers import WRITTEN
+from domain.texts import NOTHING, PLAIN_LINE
 from runtime.protos import to_timestamp
 from runtime.validation import Violations
 
@@ -56,6 +57,7 @@ Search: TypeAlias = Annotated[
     str,
     QueryParameter(
         max_length=MAX_SEARCH,
+        schema_extra={"pattern": f"{NOTHING}|{PLAIN_LINE}"},
         description="Only orders with this text in a product's name or in their metadata, in whatever case; admins name"
         " the `customer` with it.",
     ),

@@ -194,7 +194,7 @@ def _check_filter(violations: Violations, request: pb.ListOrdersRequest) -> Orde
         violations.check_id("user_id", request.user_id)
     if request.number and not is_written_as_number(request.number):
         violations.add("number", "must be an order's number, such as 7KQ2-M9XD")
-    violations.check_text("search", request.search, shortest=0, longest=MAX_SEARCH)
+    violations.check_plain_line("search", request.search, shortest=0, longest=MAX_SEARCH)
     violations.check_amount("total_min", request.total_min)
     violations.check_amount("total_max", request.total_max)
     return to_filter(request, before=before)
