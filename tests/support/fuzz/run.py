@@ -135,7 +135,7 @@ class Fuzz:
         self.outcome.statuses[response.status_code] += 1
         self.outcome.met[operation, caller] += 1
         self._check(case, response, caller, headers)
-        if case.method == case.operation.method:
+        if case.method.upper() == case.operation.method.upper():
             self._learn(operation, response)
         spent = response.status_code in (401, 204) or (is_spare and response.status_code == 404)
         if caller != "anonymous" and spent and (is_spare or _is_refused_token(response)):
