@@ -21,6 +21,7 @@ from api.schemas.orders import (
     Order,
     OrderPage,
     OrderSummary,
+    ShippingAddress,
     Timeline,
     TimelineEntry,
     Transition,
@@ -65,6 +66,7 @@ _CURSOR: Final = "AZMrXnwafk6cPS9tG4pMVQ"
 _ADDRESS = Address(
     name="Ada Byron", line1="1 High Street", city="Springfield", region="IL", postal_code="62701", country="US"
 )
+_GOES_TO = msgspec.convert(msgspec.to_builtins(_ADDRESS), ShippingAddress)
 _ACCOUNT = User(
     id=_USER,
     email=_EMAIL,
@@ -103,7 +105,7 @@ _PENDING = Order(
     total=2_500,
     refunded=0,
     items=[Item(product_id=_PRODUCT, name="Coffee mug", quantity=2, unit_price=1_250)],
-    shipping_address=_ADDRESS,
+    shipping_address=_GOES_TO,
     metadata={"cart": "web-4711"},
     created_at=_AT,
     payment_deadline=_AT + timedelta(minutes=15),

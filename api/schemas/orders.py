@@ -44,6 +44,18 @@ class Address(Request, frozen=True, kw_only=True):
     country: Country
 
 
+class ShippingAddress(Struct, frozen=True, kw_only=True):
+    """Where an order goes to: what was given with it; of a customer who was erased, only the country is left."""
+
+    name: str | None
+    line1: str | None
+    line2: str | None
+    city: str | None
+    region: str | None
+    postal_code: str | None
+    country: str
+
+
 class NewOrder(Request, frozen=True, kw_only=True):
     """An order to place. Lines of the same product count as one.
 
@@ -149,7 +161,7 @@ class Order(Struct, frozen=True, kw_only=True):
     total: int | None
     refunded: int
     items: list[Item]
-    shipping_address: Address
+    shipping_address: ShippingAddress
     guest_email: str | None
     metadata: dict[str, str]
     created_at: datetime

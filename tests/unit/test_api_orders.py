@@ -7,7 +7,10 @@ import pytest
 from api.idempotency import preferred_wait
 from api.routes.orders import merge_lines
 from api.schemas.lines import Line
+from api.schemas.orders import ShippingAddress
 from domain.ids import new_id
+from ordersaga.order.v1 import order_pb2 as pb
+from runtime.protos import from_proto
 from runtime.refusal import InvalidArgument
 from runtime.validation import Violations
 
@@ -60,3 +63,11 @@ def test_a_merged_quantity_out_of_range_is_named_at_the_products_first_line() ->
         merge_lines(lines, violations)
 
     assert caught.value.details.keys() == {"lines[1].quantity"}
+
+
+def test_what_is_forgotten_of_an_address_is_null() -> None:
+    shown = from_proto(ShippingAddress, pb.Address(country="DE"))
+
+    assert shown == ShippingAddress(
+        name=None, line1=None, line2=None, city=None, region=None, postal_code=None, country="DE"
+    )

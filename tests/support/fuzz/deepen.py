@@ -51,7 +51,6 @@ _IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {
     "order_id": lambda known, case: getattr(known, _ORDERS.get(operation_id(case.operation), "orders")),
     "product_id": lambda known, case: known.products if case.method != "DELETE" else known.products[4:],
     "user_id": _users,
-    "session_id": lambda known, _: known.sessions,
     "payment_id": lambda known, _: known.payments,
 }
 

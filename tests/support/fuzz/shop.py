@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
+import jwt
 
 from domain.ids import new_id
 from sandbox.endpoints import Account
@@ -42,7 +43,6 @@ class Known:
     ended: list[str] = field(default_factory=list)
     """Of orders that nothing can happen to any more."""
     payments: list[str] = field(default_factory=list)
-    sessions: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
     refresh_tokens: list[str] = field(default_factory=list)
     users: list[str]
@@ -76,6 +76,11 @@ class Accounts:
             email = self._customer if is_ours else self._open(role)
             self._tokens[role, is_spare] = self._sign_in(email, PASSWORD)
         return self._tokens[role, is_spare]
+
+    def session(self, role: str) -> str:
+        """The session of a role's spare account."""
+        token = self.headers(role, is_spare=True)["Authorization"].removeprefix("Bearer ")
+        return str(jwt.decode(token, options={"verify_signature": False})["sid"])
 
     def renew(self, role: str, *, is_spare: bool) -> None:
         """The account can no longer call: the next request has another."""
