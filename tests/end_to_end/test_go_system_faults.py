@@ -219,7 +219,7 @@ async def test_fault_7_money_is_whole_minor_units_of_a_currency_everywhere(
 
     fractional = [
         await gateway.http.post("/v1/products", json={**MUG, "unit_price": 12.5}, headers=ADMIN),
-        await gateway.http.patch(f"/v1/products/{product_id}", json={"unit_price": 7.0}, headers=ADMIN),
+        await gateway.http.patch(f"/v1/products/{product_id}", json={"unit_price": 7.5}, headers=ADMIN),
         await gateway.http.post(
             "/v1/orders",
             json=order_body(product_id, expected_total=0.07),

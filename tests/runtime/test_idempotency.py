@@ -204,3 +204,4 @@ async def test_pruning_waits_for_nobody(database: Database) -> None:
         )
         async with asyncio.timeout(20):
             assert await prune_keys(database) == 0
+    assert await prune_keys(database) == 1

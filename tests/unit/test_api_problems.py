@@ -63,8 +63,8 @@ def problem(response: httpx.Response, *, status: int, name: str) -> dict[str, An
         (Refusal.PRODUCT_NOT_FOUND, 404, "not-found"),
         (Refusal.ORDER_NOT_FOUND, 404, "not-found"),
         (Refusal.OUT_OF_STOCK, 409, "out-of-stock"),
-        (Refusal.ADJUSTMENT_DIFFERS, 409, "adjustment-differs"),
-        (Refusal.NOTIFICATION_DIFFERS, 409, "notification-differs"),
+        (Refusal.ADJUSTMENT_DIFFERS, 422, "idempotency-key-reused"),
+        (Refusal.NOTIFICATION_DIFFERS, 422, "idempotency-key-reused"),
         (Refusal.SMS_NOT_CONFIGURED, 501, "sms-not-configured"),
         (Refusal.IDEMPOTENCY_KEY_REUSED, 422, "idempotency-key-reused"),
         (Refusal.IDEMPOTENCY_KEY_IN_USE, 409, "idempotency-key-in-use"),
@@ -173,7 +173,8 @@ async def test_the_description_names_every_operation_and_its_problems(gateway: G
     assert {tag for operation in operations for tag in operation["tags"]} == described
     for operation in operations:
         for status, response in operation["responses"].items():
-            media_type = "application/json" if status < "400" else "application/problem+json"
+            answer = "text/event-stream" if operation["operationId"] == "streamOrderEvents" else "application/json"
+            media_type = answer if status < "400" else "application/problem+json"
             expected = [] if status in ("204", "304") else [media_type]
             assert list(response.get("content", [])) == expected, operation["operationId"]
 
