@@ -251,7 +251,7 @@ class TestErasure:
             assert (await self.erase(shop, placed.order["number"], placed.headers)).status_code == 204
 
         order = (await shop.get(f"/v1/orders/{placed.id}", ADMIN)).json()
-        assert (order["guest_email"], order["shipping_address"]["name"]) == (None, "")
+        assert (order["guest_email"], order["shipping_address"]["name"]) == (None, None)
         assert order["shipping_address"]["country"] == "DE"
         rows = await fetch_rows(
             shop.gateway.order.database,

@@ -79,12 +79,12 @@ async def test_a_wrong_password_and_an_unknown_email_answer_alike(gateway: Gatew
 
 
 async def test_what_only_the_user_service_finds_is_named_too(gateway: Gateway) -> None:
-    account = {"email": "customer@-example.test", "password": PASSWORD, "name": "shop.example"}
+    account = {"email": "customer@example.test", "password": "password", "name": "shop.example"}
 
     response = await gateway.http.post("/v1/users", json=account)
 
     assert response.status_code == 400
-    assert {violation["field"] for violation in response.json()["errors"]} == {"email", "name"}
+    assert {violation["field"] for violation in response.json()["errors"]} == {"password", "name"}
 
 
 async def test_an_admin_adds_a_product_that_everybody_can_read(gateway: Gateway) -> None:
