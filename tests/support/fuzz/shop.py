@@ -78,9 +78,9 @@ class Accounts:
         return self._tokens[role, is_spare]
 
     def session(self, role: str) -> str:
-        """The session of a role's spare account."""
+        """The session of a role's spare account; a guest has none."""
         token = self.headers(role, is_spare=True)["Authorization"].removeprefix("Bearer ")
-        return str(jwt.decode(token, options={"verify_signature": False})["sid"])
+        return str(jwt.decode(token, options={"verify_signature": False}).get("sid", new_id()))
 
     def renew(self, role: str, *, is_spare: bool) -> None:
         """The account can no longer call: the next request has another."""
