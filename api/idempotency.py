@@ -27,19 +27,21 @@ from runtime.validation import Violations
 _WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY}}}")
 _KEY_RULE: Final = f"1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
+_EXAMPLES: Final = [Example(value="0193785a-8c2f-7b1e-9a54-3d1c52b7e8f0")]
+# documented alone: `check_key` has better words. HTTP drops spaces around a header's value (RFC 9110, 5.5).
+_SCHEMA: Final = {
+    "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+    "minLength": 1,
+    "maxLength": MAX_IDEMPOTENCY_KEY,
+}
 
 IdempotencyKey: TypeAlias = Annotated[
     str,
     HeaderParameter(
         name="Idempotency-Key",
         description=f"{_KEY_RULE}, chosen anew for each request that is to have an effect.",
-        examples=[Example(value="0193785a-8c2f-7b1e-9a54-3d1c52b7e8f0")],
-        # documented alone: `check_key` has better words. HTTP drops spaces around a header's value (RFC 9110, 5.5).
-        schema_extra={
-            "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
-            "minLength": 1,
-            "maxLength": MAX_IDEMPOTENCY_KEY,
-        },
+        examples=_EXAMPLES,
+        schema_extra=_SCHEMA,
     ),
 ]
 OptionalKey: TypeAlias = Annotated[
@@ -48,6 +50,8 @@ OptionalKey: TypeAlias = Annotated[
         name="Idempotency-Key",
         description=f"{_KEY_RULE}: the request may be repeated with it, and takes effect once. Without one, each takes"
         " effect.",
+        examples=_EXAMPLES,
+        schema_extra=_SCHEMA,
     ),
 ]
 Prefer: TypeAlias = Annotated[

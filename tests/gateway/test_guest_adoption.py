@@ -143,7 +143,7 @@ async def test_the_account_is_erased_with_what_it_adopted(shop: GuestShop, email
     await shop.gateway.user.erasing.process_due()
 
     order = (await shop.get(f"/v1/orders/{placed.id}", bearer(CallerRole.ADMIN))).json()
-    assert (order["shipping_address"]["name"], order["guest_email"]) == ("", None)
+    assert (order["shipping_address"]["name"], order["guest_email"]) == (None, None)
 
 
 async def test_what_dies_in_the_middle_is_done_again(shop: GuestShop, email: str) -> None:

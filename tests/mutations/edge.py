@@ -74,7 +74,7 @@ EDGE: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a customer acts on another's order",
         file="services/order/service.py",
-        source="if order is None or not caller.may_see(order.user_id):",
+        source="if order is None or not caller.may_see(order.user_id, order_id=order.id):",
         mutated="if order is None:",
         tests=["tests/gateway/test_access.py"],
     ),

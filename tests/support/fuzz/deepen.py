@@ -45,7 +45,12 @@ def _users(known: Known, _: AnyCase) -> list[str]:
     return known.users
 
 
-_ORDERS: Final = {"refundOrder": "paid", "approveRefund": "paid", "streamOrderEvents": "ended"}
+_ORDERS: Final = {
+    "refundOrder": "paid",
+    "approveRefund": "paid",
+    "cancelOrder": "pending",
+    "streamOrderEvents": "ended",
+}
 """Which orders some operations are about: the stream of one that has ended has an end."""
 _IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {
     "order_id": lambda known, case: getattr(known, _ORDERS.get(operation_id(case.operation), "orders")),

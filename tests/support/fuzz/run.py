@@ -29,6 +29,7 @@ _TIMEOUT: Final = 60
 _BEYOND: Final[Mapping[str, re.Pattern[str]]] = {
     # by country; and a product's units over all of its lines
     "placeOrder": re.compile(r"shipping_address\.(region|postal_code|city|name|line1|line2)|lines\[\d+\]\.quantity"),
+    "listOrders": re.compile("search"),  # which staff may look for among one customer's orders alone
     "placeGuestOrder": re.compile(
         r"name|shipping_address\.(region|postal_code|city|name|line1|line2)|lines\[\d+\]\.quantity|Idempotency-Key"
     ),

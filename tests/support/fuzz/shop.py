@@ -40,6 +40,7 @@ class Known:
     orders: list[str]
     """Ids and numbers."""
     paid: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     """Of orders that nothing can happen to any more."""
     payments: list[str] = field(default_factory=list)
@@ -138,6 +139,8 @@ def note_order(known: Known, order: Json) -> None:
     known.orders.extend((order["id"], order["number"]))
     if order["status"] == "PAID":
         known.paid.append(order["id"])
+    if order["status"] == "PENDING":
+        known.pending.append(order["id"])
     if order["payment_id"]:
         known.payments.append(order["payment_id"])
 
