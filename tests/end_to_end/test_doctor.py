@@ -214,7 +214,7 @@ def test_its_exit_code_tells_and_scripts_read_json(client: StackClient) -> None:
     assert {Finding(**line).state for line in json.loads(well.stdout)} == {State.OK}
     assert ill.returncode == 1
     assert "wrong    notification: smtp " in ill.stdout
-    assert ill.stdout.endswith("6 ok, 1 wrong, 0 could be safer, 0 not looked at\n")
+    assert ill.stdout.endswith("7 ok, 1 wrong, 0 could be safer, 0 not looked at\n")
     assert (unknown.returncode, unknown.stdout) == (2, "")
 
 

@@ -149,11 +149,12 @@ class _Operation:
         name = parameter["name"]
         if "pattern" in parameter["schema"]:
             yield self._case(Kind.PATTERN, name, headers={name: "\x7f"})
-        if not parameter.get("required"):
-            return
-        yield self._case(Kind.MISSING, None, headers={name: None}, detail=name)
-        yield self._case(Kind.TOO_SHORT, name, headers={name: ""})
-        yield self._case(Kind.TOO_LONG, name, headers={name: "x" * 10_000})
+        if parameter.get("required"):
+            yield self._case(Kind.MISSING, None, headers={name: None}, detail=name)
+        if "minLength" in parameter["schema"] or parameter.get("required"):
+            yield self._case(Kind.TOO_SHORT, name, headers={name: ""})
+        if "maxLength" in parameter["schema"] or parameter.get("required"):
+            yield self._case(Kind.TOO_LONG, name, headers={name: "x" * 10_000})
 
     def _body_cases(self) -> Iterator[Case]:
         good = encode(self._schemas.good(self._bodies[0]))
