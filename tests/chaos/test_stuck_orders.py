@@ -41,6 +41,7 @@ def limits() -> Mapping[str, str]:
         "ORDERSAGA_ATTENTION_AFTER": f"{PATIENCE:g}",
         "ORDERSAGA_WATCH_INTERVAL": f"{WATCH:g}",
         "ORDERSAGA_BUILD_ID": "1",
+        "ORDERSAGA_MAX_OPEN_ORDERS": "1000",  # of the one customer here
     }
 
 

@@ -36,6 +36,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """A stack whose order worker is version 1."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ORDERSAGA_BUILD_ID", "1")
+        environment.setenv("ORDERSAGA_MAX_OPEN_ORDERS", "1000")  # of the one customer here
         async with (
             running_stack(tmp_path_factory.mktemp("var"), split=True, restart=True) as client,
             versioned_shop(client, tmp_path_factory.mktemp("workers")) as opened,

@@ -30,6 +30,8 @@ def deepen(case: AnyCase, known: Known, chance: random.Random) -> None:
     if case.query:
         case.query = {name: _QUERY[name](known, chance) if name in _QUERY else case.query[name] for name in case.query}
     operation = operation_id(case.operation)
+    if case.headers and chance.random() < SHARE:
+        case.headers.pop("If-Match", None)  # no chance would ever hit a version
     if isinstance(case.body, dict) and operation in _BODIES:
         case.body = {**case.body, **_BODIES[operation](known, chance)}
 
