@@ -61,7 +61,7 @@ async def test_every_order_is_mailed_about_twice_and_each_mail_comes_once(relay:
         shopper = await Shopper.enter(client, units=ORDERS)
         orders = await shopper.buy(ORDERS)
         mails = await until(
-            lambda: relay.received(to=shopper.customer.email), lambda mails: len(mails) >= 2 * len(orders)
+            lambda: relay.received_about_orders(to=shopper.customer.email), lambda mails: len(mails) >= 2 * len(orders)
         )
 
     expected = [f"<order-{order['id']}-{seq}@ordersaga>" for order in orders for seq in (2, 3)]
@@ -91,6 +91,6 @@ async def test_mails_wait_with_their_reason_until_a_start_with_settings_that_are
 
     async with stack_on(var, relay) as client:
         for order_id, email in orders:
-            mails = await until(partial(relay.received, to=email), lambda mails: len(mails) >= 2)
+            mails = await until(partial(relay.received_about_orders, to=email), lambda mails: len(mails) >= 2)
             names = sorted(str(mail["Message-ID"]) for mail in mails)  # the relay delivers several at once
             assert names == [f"<order-{order_id}-{seq}@ordersaga>" for seq in (2, 3)]

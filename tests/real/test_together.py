@@ -55,7 +55,7 @@ async def test_what_was_set_up_and_looked_at_sells_and_agrees(
         shopper = await Shopper.enter(client, units=ORDERS)
         orders = await shopper.buy(ORDERS)
         mails = await until(
-            lambda: relay.received(to=shopper.customer.email), lambda mails: len(mails) >= 2 * len(orders)
+            lambda: relay.received_about_orders(to=shopper.customer.email), lambda mails: len(mails) >= 2 * len(orders)
         )
         await Chaos(client=client).orders_agree()
         lines_of("audit", environment=environment)

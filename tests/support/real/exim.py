@@ -154,6 +154,10 @@ class EximRelay:
         mails = await asyncio.to_thread(self._mails)
         return [mail for mail in mails if mail["Envelope-To"] == to]
 
+    async def received_about_orders(self, *, to: str) -> Sequence[Message]:
+        """Those of them that are about orders."""
+        return [mail for mail in await self.received(to=to) if str(mail["Message-ID"]).startswith("<order-")]
+
     def _mails(self) -> Sequence[Message]:
         return [message_from_bytes(file.read_bytes()) for file in (self._folder / "mail" / "new").glob("*")]
 

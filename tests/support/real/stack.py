@@ -55,6 +55,8 @@ async def stack_on(
             for name, value in environments.items():
                 environment.setenv(name, value)
         external = [part.external for part in parts]
+        if External.SMTP in external:  # whose mails nobody opens links of
+            environment.setenv("ORDERSAGA_REQUIRE_CONFIRMED_EMAIL", "false")
         async with running_stack(var, split=split, restart=restart, external=external) as client:
             yield client
 
@@ -70,7 +72,8 @@ class Shopper:
     @classmethod
     async def enter(cls, client: StackClient, *, units: int) -> Shopper:
         """A new customer before a new product, of which there are so many."""
-        return cls(client=client, customer=await client.sign_up(), product_id=await client.add_product(units=units))
+        customer = await client.sign_up(confirms=client.stack.settings.require_confirmed_email)
+        return cls(client=client, customer=customer, product_id=await client.add_product(units=units))
 
     async def until_sold(self, units: int, *, of: int) -> None:
         """Return once so many of the product's units are sold."""
