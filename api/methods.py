@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from litestar.datastructures import MutableScopeHeaders
@@ -31,7 +31,7 @@ def with_all_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
         is_head = scope["method"] == "HEAD"
         # a copy: the server has to know the method still, and lets no answer to HEAD have a body
         routed = cast("Scope", {**scope, "method": "GET"}) if is_head else scope
-        answered = asyncio.Event()
+        answered = asyncio.Event() if is_head else None
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -39,25 +39,22 @@ def with_all_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
                     scope["path_template"] = routed["path_template"]
                 if message["status"] == _NOT_ALLOWED or scope["method"] == "OPTIONS":
                     _name_methods(MutableScopeHeaders(message), scope, allowed)
-            elif is_head:
+            elif answered is not None:
                 return  # it has ended
             await send(message)
-            if is_head:
+            if answered is not None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 answered.set()
 
-        await app(routed, _until(answered) if is_head else receive, answer)
+        await app(routed, receive if answered is None else _until(answered), answer)
 
     return handle
 
 
 def _until(answered: asyncio.Event) -> Receive:
-    """A request without a body, whose client goes once it is answered: so a stream ends that HEAD is of."""
-    messages: Iterator[HTTPReceiveMessage] = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    """Of a HEAD, whose body nobody reads: its client goes once it is answered, so that a stream it is of ends."""
 
     async def receive() -> HTTPReceiveMessage:
-        if (message := next(messages, None)) is not None:
-            return message
         await answered.wait()
         return {"type": "http.disconnect"}
 
