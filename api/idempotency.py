@@ -39,7 +39,7 @@ IdempotencyKey: TypeAlias = Annotated[
     str,
     HeaderParameter(
         name="Idempotency-Key",
-        description=f"{_KEY_RULE}, chosen anew for each request that is to have an effect.",
+        description=f"{_KEY_RULE}, chosen anew for each request that is to have an effect; known for 24 hours.",
         examples=_EXAMPLES,
         schema_extra=_SCHEMA,
     ),

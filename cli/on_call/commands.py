@@ -123,7 +123,8 @@ def refund(
     dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
-    """Give the money of orders back. Repeatable: the same amount again is the same refund, unless --key names another.
+    """Give the money of orders back. Repeatable for a day: the same amount again is the same refund, unless --key
+    names another.
 
     Exit 1 unless all succeeded by now.
     """
