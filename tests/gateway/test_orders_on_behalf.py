@@ -12,7 +12,7 @@ import pytest_asyncio
 from domain.ids import new_id
 from runtime.caller import CallerRole
 from tests.support.gateway import order_body, sign_up
-from tests.support.guest_shop import PRICE, GuestShop, open_guest_shop, with_token
+from tests.support.guest_shop import PRICE, GuestShop, Placed, open_guest_shop, with_token
 from tests.support.identities import bearer
 from tests.support.rows import fetch_rows
 
@@ -180,6 +180,18 @@ class TestGuests:
         assert (order["guest_email"], order["adjustments"]) == (address, ADJUSTMENTS)
         assert (pending["status"], pending["total"]) == ("PENDING", TOTAL)
         assert pending["client_secret"].startswith("pi_")
+
+    async def test_the_mail_has_rows_for_them(self, shop: GuestShop) -> None:
+        answer = await place_for_guest(shop, address := email())
+        placed = Placed(address, answer, {}, "")
+        await shop.mark_pending(placed)
+
+        [mail] = await shop.deliver(placed)
+
+        assert (
+            "1 x Mug\n    12.50 EUR each, 12.50 EUR\n"
+            "Parcel\n    4.90 EUR\nWelcome, 10 %\n    -1.25 EUR\n\nTotal: 16.15 EUR\n"
+        ) in mail.text
 
     @pytest.mark.parametrize(
         ("headers", "refusal"),
