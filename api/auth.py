@@ -9,9 +9,9 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
-from api.limits.guards import within_account_limits
+from api.limits.guards import within_account_limits, within_guest_address_limits
 from api.problems import EXPIRED_TOKEN, INVALID_TOKEN, MISSING_TOKEN, ProblemError
-from runtime.caller import AUTHORIZATION, Caller, CallerRole, read_bearer
+from runtime.caller import ANONYMOUS, AUTHORIZATION, Caller, CallerRole, read_bearer
 from runtime.permissions import READERS, STAFF, USERS
 from runtime.tokens import ExpiredToken, InvalidToken, TokenVerifier
 
@@ -22,6 +22,8 @@ SignedInRequest: TypeAlias = Request[Caller, Any, State]
 
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
 """What guarded operations declare in the OpenAPI description."""
+OPTIONAL_SECURITY: list[dict[str, list[str]]] = [{}, *SECURITY]
+"""The same of operations that take a token, and do without one."""
 
 
 async def signed_in(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -76,15 +78,34 @@ async def staff_or_guest(connection: Connection, handler: BaseRouteHandler) -> N
     await _let_in(connection, handler, CallerRole.GUEST, *STAFF)
 
 
-async def _let_in(connection: Connection, handler: BaseRouteHandler, *roles: CallerRole) -> None:
-    connection.scope["user"] = caller = _caller_of(connection)
-    await within_account_limits(connection, handler)
-    caller.require(*roles)
+async def guest_or_back_end(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let everybody pass: an admin as the shop's back end, and anybody else as a guest, whatever token they have.
+
+    Raises:
+        LimitExceeded: they ask too often.
+    """
+    try:
+        caller = verify_token(connection, optional=True)
+    except ProblemError:
+        caller = ANONYMOUS
+    is_back_end = caller.role is CallerRole.ADMIN
+    connection.scope["user"] = caller if is_back_end else ANONYMOUS
+    if is_back_end:
+        await within_account_limits(connection, handler)
+    else:
+        await within_guest_address_limits(connection)
 
 
-def _caller_of(connection: Connection) -> Caller:
+def verify_token(connection: Connection, *, optional: bool = False) -> Caller:
+    """Who came with which token; if that is `optional`, ANONYMOUS without one.
+
+    Raises:
+        ProblemError: MISSING_TOKEN, INVALID_TOKEN, EXPIRED_TOKEN.
+    """
     token = read_bearer(connection.headers.get(AUTHORIZATION, ""))
     if not token:
+        if optional:
+            return ANONYMOUS
         raise ProblemError(MISSING_TOKEN, "Send an access token as Authorization: Bearer <token>.")
     verifier: TokenVerifier = connection.app.state.verifier
     try:
@@ -93,3 +114,9 @@ def _caller_of(connection: Connection) -> Caller:
         raise ProblemError(EXPIRED_TOKEN, f"{error}; get a new one at /v1/auth/token") from None
     except InvalidToken as error:
         raise ProblemError(INVALID_TOKEN, str(error)) from None
+
+
+async def _let_in(connection: Connection, handler: BaseRouteHandler, *roles: CallerRole) -> None:
+    connection.scope["user"] = caller = verify_token(connection)
+    await within_account_limits(connection, handler)
+    caller.require(*roles)

@@ -53,12 +53,14 @@ _OF: Final[Mapping[str, Mapping[str, Sequence[Kind]]]] = {
     "adjustStock": {"409": [p.OUT_OF_STOCK]},
     "placeOrder": {
         "400": [p.VALIDATION, p.IDEMPOTENCY_KEY_MISSING],
+        "403": [p.FORBIDDEN, p.BACK_END_ONLY],
         "409": [p.TOO_MANY_OPEN_ORDERS, p.TOO_MANY_HELD_UNITS, p.IDEMPOTENCY_KEY_IN_USE],
         "422": [p.PAYMENT_WINDOW_TOO_LONG, p.IDEMPOTENCY_KEY_REUSED],
     },
     "placeGuestOrder": {
         "400": [p.VALIDATION, p.IDEMPOTENCY_KEY_MISSING],
-        "403": [p.GUEST_CHECKOUT_OFF],
+        "401": [p.INVALID_TOKEN, p.EXPIRED_TOKEN],
+        "403": [p.GUEST_CHECKOUT_OFF, p.BACK_END_ONLY],
         "409": [p.TOO_MANY_OPEN_ORDERS, p.TOO_MANY_HELD_UNITS, p.IDEMPOTENCY_KEY_IN_USE],
         "422": [p.PAYMENT_WINDOW_TOO_LONG, p.IDEMPOTENCY_KEY_REUSED],
     },

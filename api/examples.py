@@ -10,7 +10,7 @@ import msgspec
 
 from api.schemas.fields import Empty
 from api.schemas.guests import GuestLinkRequest, NewGuestOrder, PlacedGuestOrder
-from api.schemas.lines import Line
+from api.schemas.lines import Line, PriceAdjustment
 from api.schemas.notifications import NewEmail, NewSms, Notification
 from api.schemas.orders import (
     Address,
@@ -46,7 +46,7 @@ from api.schemas.users import (
     UserPage,
 )
 from domain.notifications import Channel, NotificationStatus
-from domain.orders import OrderStatus
+from domain.orders import AdjustmentType, OrderStatus
 from domain.payments import PaymentStatus
 from domain.refunds import RefundOrigin, RefundStatus
 from domain.users import Role
@@ -105,6 +105,7 @@ _PENDING = Order(
     total=2_500,
     refunded=0,
     items=[Item(product_id=_PRODUCT, name="Coffee mug", quantity=2, unit_price=1_250)],
+    adjustments=[],
     shipping_address=_GOES_TO,
     metadata={"cart": "web-4711"},
     created_at=_AT,
@@ -173,6 +174,10 @@ _BACK = Refund(
     failure_reason=None,
     created_at=_AT,
 )
+_ADJUSTMENTS = [
+    PriceAdjustment(type=AdjustmentType.SHIPPING, name="Parcel", amount=490),
+    PriceAdjustment(type=AdjustmentType.DISCOUNT, name="Welcome, 10 %", amount=250),
+]
 _LINES = [Line(product_id=_PRODUCT, quantity=2)]
 
 _STREAM: Final = f"id: 1\nevent: transition\ndata: {msgspec.json.encode(_PENDING.transitions[0]).decode()}\n\n"
@@ -199,11 +204,22 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "paid at once": NewOrder(
             lines=_LINES, currency="USD", shipping_address=_ADDRESS, payment_method="pm_card_visa"
         ),
+        "by the shop's back end": NewOrder(
+            customer=_USER,
+            lines=_LINES,
+            currency="USD",
+            shipping_address=_ADDRESS,
+            adjustments=_ADJUSTMENTS,
+            expected_total=2_740,
+        ),
     },
     "placeGuestOrder": {
         "paid in the browser": NewGuestOrder(
             email=_EMAIL, name="Ada Byron", lines=_LINES, currency="USD", shipping_address=_ADDRESS
-        )
+        ),
+        "by the shop's back end": NewGuestOrder(
+            email=_EMAIL, lines=_LINES, currency="USD", shipping_address=_ADDRESS, adjustments=_ADJUSTMENTS
+        ),
     },
     "requestGuestLink": {"link": GuestLinkRequest(number="7KQ2-M9XD", email=_EMAIL)},
     "cancelOrder": {"cancellation": Cancellation(note="changed my mind")},

@@ -77,6 +77,7 @@ INVALID_REFRESH_TOKEN = Kind(401, "invalid-refresh-token", "The refresh token is
 EXPIRED_REFRESH_TOKEN = Kind(401, "expired-refresh-token", "The refresh token has expired")
 REFRESH_TOKEN_REUSED = Kind(401, "refresh-token-reused", "The refresh token was used before")
 GUEST_CHECKOUT_OFF = Kind(403, "guest-checkout-off", "Orders need an account here")
+BACK_END_ONLY = Kind(403, "back-end-only", "Only the shop's back end may say this")
 FORBIDDEN = Kind(403, "forbidden", "Your role does not allow this")
 ACCOUNT_DISABLED = Kind(403, "account-disabled", "The account is disabled")
 REFUND_NEEDS_ADMIN = Kind(403, "refund-needs-admin", "An admin has to make this refund")

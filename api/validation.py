@@ -7,8 +7,9 @@ be when it is not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from itertools import islice
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Self, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -115,6 +116,7 @@ def _malformed(error: Exception) -> ProblemError:
 
 def _find_field_errors(value: object, kind: Any, field: str) -> Iterator[FieldError]:
     """Every violation of a parsed JSON value, found field by field, because msgspec stops at the first."""
+    kind = kind if value is None else _without_null(kind)
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if tagged := _tagged(bare):
         yield from _find_tagged_errors(value, tagged, field)
@@ -159,6 +161,14 @@ def _find_tagged_errors(value: object, kinds: Mapping[str, type[msgspec.Struct]]
     )
 
 
+def _without_null(kind: Any) -> Any:
+    """What a field is that may be null, where it is not."""
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    members = [member for member in get_args(kind) if member is not NoneType]
+    return members[0] if len(members) == 1 else kind
+
+
 def _tagged(kind: Any) -> Mapping[str, type[msgspec.Struct]]:
     """The kinds of a tagged union, by tag; nothing when `kind` is none."""
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
@@ -197,6 +207,8 @@ def _rule(kind: Any) -> str:
     """What a field must be, in the words that document it."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return "must be a JSON object"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return f"must be {' or '.join(kind)}"
     for part in (kind, *get_args(kind)):
         for meta in getattr(part, "__metadata__", ()):
             if isinstance(meta, msgspec.Meta) and meta.description:

@@ -55,6 +55,7 @@ MAX_CONCERNS: Final = 500
 """Of one kind, that one answer lists."""
 
 MAX_PRODUCT_NAME: Final = 200
+MAX_ADJUSTMENT_NAME: Final = 100
 MAX_DESCRIPTION: Final = 5_000
 """Of a product."""
 

@@ -2,9 +2,11 @@
 
 # No `from __future__ import annotations`: Temporal's converter would compile each type anew for each value it reads.
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from domain.money import MAX_AMOUNT
 
 
 class OrderStatus(StrEnum):
@@ -37,6 +39,8 @@ class Reason(StrEnum):
     PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND"
     PRODUCT_INACTIVE = "PRODUCT_INACTIVE"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    DISCOUNT_TOO_LARGE = "DISCOUNT_TOO_LARGE"
+    """Its discounts come to more than its products and their shipping."""
     PRICE_CHANGED = "PRICE_CHANGED"
     OUT_OF_STOCK = "OUT_OF_STOCK"
     STOCK_LOST = "STOCK_LOST"
@@ -125,7 +129,41 @@ class PricedLine:
         return self.quantity * self.unit_price
 
 
+class AdjustmentType(StrEnum):
+    """What an order costs, or costs less, besides its products."""
+
+    SHIPPING = "shipping"
+    DISCOUNT = "discount"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAdjustment:
+    """A line of an order that is no product: what its shipping costs, or what is taken off.
+
+    Attributes:
+        name: as people are shown it.
+        amount: minor units, above zero whichever type it is.
+    """
+
+    type: AdjustmentType
+    name: str
+    amount: int
+
+    @property
+    def change(self) -> int:
+        """What it does to the order's total, minor units."""
+        return -self.amount if self.type is AdjustmentType.DISCOUNT else self.amount
+
+
+def total_change(adjustments: Iterable[PriceAdjustment]) -> int:
+    """What adjustments do to an order's total together, minor units: below zero where they make it cheaper."""
+    return sum(adjustment.change for adjustment in adjustments)
+
+
 MAX_LINES = 1_000
+MAX_ADJUSTMENTS = 20
+MAX_ADJUSTMENT = MAX_ADJUSTMENTS * MAX_AMOUNT
+"""Of all adjustments of an order together, either way, minor units."""
 MAX_QUANTITY = 10_000
 MAX_PAYMENT_WINDOW_SECONDS = 86_400
 DEFAULT_PAYMENT_WINDOW_SECONDS = 900

@@ -24,7 +24,7 @@ class Limit(StrEnum):
     """What is limited; the name is shown to clients and is that of the setting."""
 
     REQUESTS = "requests"
-    """Of one address that come with a token, before it is looked at."""
+    """Of one address that come with a token, or may, before it is looked at."""
     SIGN_UPS = "sign-ups"
     """Accounts from one address."""
     LOGINS = "logins"
@@ -45,6 +45,8 @@ class Limit(StrEnum):
     """Lost links to orders of one e-mail address, which gets a mail for each."""
     ORDERS = "orders"
     """New orders of one account."""
+    BACK_END_ORDERS = "back-end-orders"
+    """New orders of an admin's account, with which the shop's back end places those of its customers."""
     CANCELS = "cancels"
     """Requests of one account to cancel."""
     REFUNDS = "refunds"
@@ -97,6 +99,7 @@ DEFAULT_RATES: Final[Rates] = {
     Limit.GUEST_LINKS: Rate(10, 3_600),
     Limit.GUEST_LINKS_FOR: Rate(5, 3_600),
     Limit.ORDERS: Rate(30, 60),
+    Limit.BACK_END_ORDERS: Rate(1_200, 60),
     Limit.CANCELS: Rate(30, 60),
     Limit.REFUNDS: Rate(60, 60),
     Limit.READS: Rate(600, 60),

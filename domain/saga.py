@@ -81,6 +81,8 @@ class OrderInput:
     """Whether an earlier run was terminated or failed: how far it came is read at the order service."""
     waited_seconds: float = 0
     """How long the order had waited by then, by the clock that says when it was accepted."""
+    adjustment: int = 0
+    """What shipping and discounts do to the total, minor units: below zero where they make the order cheaper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +108,13 @@ class QuoteRequest:
     lines: list[OrderLine]
     currency: str
     expected_total: int | None
+    adjustment: int = 0
+    """As in `OrderInput`; part of the quote's total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """The price snapshot that the order is sold at, in minor units of `currency`."""
+    """The price snapshot that the order is sold at, in minor units of `currency`; shipping and discounts are in it."""
 
     lines: list[PricedLine]
     total: int

@@ -18,7 +18,8 @@ _VERSION: Final = {"alembic_version": ["version_num"]}
 AUDITED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "order": {
         "orders": ["id", "status", "seq", "total", "refunded", "currency", "created_at", "updated_at"],
-        "order_items": ["order_id", "product_id", "quantity"],
+        "order_items": ["order_id", "product_id", "quantity", "unit_price"],
+        "order_adjustments": ["order_id", "type", "amount"],
         "order_transitions": ["order_id", "seq", "from_status", "to_status"],
         "outbox": ["id", "ce_id", "published_at"],
     },

@@ -155,7 +155,10 @@ class OrderSaga(ParkableWorkflow):
 
     async def _quote(self) -> Quote:
         request = QuoteRequest(
-            lines=self._order.lines, currency=self._order.currency, expected_total=self._order.expected_total
+            lines=self._order.lines,
+            currency=self._order.currency,
+            expected_total=self._order.expected_total,
+            adjustment=self._order.adjustment,
         )
         return await self._forward(PricingSteps.quote, request, summary="price every line")
 

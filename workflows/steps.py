@@ -39,7 +39,8 @@ class PricingSteps(ABC):
     async def quote(self, request: QuoteRequest) -> Quote:
         """Snapshot the price of each line, and make sure that the total can be charged at all.
 
-        Refusals: PRODUCT_NOT_FOUND, PRODUCT_INACTIVE, CURRENCY_MISMATCH, PRICE_CHANGED, PAYMENT_REJECTED.
+        Refusals: PRODUCT_NOT_FOUND, PRODUCT_INACTIVE, CURRENCY_MISMATCH, DISCOUNT_TOO_LARGE, PRICE_CHANGED,
+        PAYMENT_REJECTED.
         """
 
 

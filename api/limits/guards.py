@@ -36,7 +36,7 @@ async def within_account_limits(connection: ASGIConnection[Any, Any, Any, State]
     Raises:
         LimitExceeded: it does.
     """
-    limit = limit_of_account(handler)
+    limit = limit_of_account(handler, connection.user.role)
     if limit is not None:
         await _take(connection, limit, connection.user.id)
 
@@ -49,6 +49,15 @@ async def within_login_limits(connection: ASGIConnection[Any, Any, Any, State], 
     """
     for permit in permits_of_login(email, subscriber_of(connection.scope)):
         await _take(connection, permit.limit, *permit.whose, unless_exempt=permit.unless_exempt)
+
+
+async def within_guest_address_limits(connection: ASGIConnection[Any, Any, Any, State]) -> None:
+    """The network address places no more orders of guests than it may.
+
+    Raises:
+        LimitExceeded: it does.
+    """
+    await _take(connection, Limit.GUEST_ORDERS, subscriber_of(connection.scope))
 
 
 async def within_guest_order_limits(connection: ASGIConnection[Any, Any, Any, State], email: str) -> None:

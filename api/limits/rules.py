@@ -8,11 +8,11 @@ from typing import Final
 from litestar.handlers.base import BaseRouteHandler
 
 from domain.rate_limits import Limit
+from runtime.caller import CallerRole
 
 _BY_ADDRESS: Final[Mapping[str, Limit]] = {
     "registerUser": Limit.SIGN_UPS,
     "createToken": Limit.LOGINS,
-    "placeGuestOrder": Limit.GUEST_ORDERS,
     "requestGuestLink": Limit.GUEST_LINKS,
     "refreshToken": Limit.REFRESHES,
     "logOut": Limit.REFRESHES,
@@ -23,6 +23,8 @@ _BY_ACCOUNT: Final[Mapping[str, Limit]] = {
     "cancelOrder": Limit.CANCELS,
     "refundOrder": Limit.REFUNDS,
 }
+_BY_BACK_END: Final = frozenset({"placeOrder", "placeGuestOrder"})
+"""What an admin asks for on behalf of customers: its one account asks for all of them."""
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,11 +40,13 @@ def limit_of_address(handler: BaseRouteHandler) -> Limit | None:
     return _by_method(handler)
 
 
-def limit_of_account(handler: BaseRouteHandler) -> Limit | None:
+def limit_of_account(handler: BaseRouteHandler, role: CallerRole) -> Limit | None:
     """The limit of an account that asks for this, whose token was found to be valid."""
     operation = _operation(handler)
     if operation is None:
         return None
+    if role is CallerRole.ADMIN and operation in _BY_BACK_END:
+        return Limit.BACK_END_ORDERS
     return _BY_ACCOUNT.get(operation) or _by_method(handler)
 
 

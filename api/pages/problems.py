@@ -146,6 +146,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "The token is valid, and its role is not allowed to do this.",
         "Use the account of somebody who is.",
     ),
+    "back-end-only": (
+        "For whom an order is, its shipping cost and its discounts are the shop's to say, and never its customer's.",
+        "Leave out the fields that `errors` names, or have the shop's back end place the order as an admin.",
+    ),
     "account-disabled": (
         "The password is right, and an admin has disabled the account.",
         "Ask the shop.",

@@ -12,7 +12,15 @@ from litestar import Response, delete, post
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 
-from api.auth import SECURITY, AnyRequest, SignedInRequest, staff_or_guest
+from api.auth import (
+    OPTIONAL_SECURITY,
+    SECURITY,
+    AnyRequest,
+    SignedInRequest,
+    guest_or_back_end,
+    staff_or_guest,
+)
+from api.back_end import place_on_behalf, require_back_end
 from api.idempotency import (
     Prefer,
     answer_headers,
@@ -54,17 +62,18 @@ GuestKey: TypeAlias = Annotated[
     operation_id="placeGuestOrder",
     summary="Place an order without an account",
     tags=["guests"],
-    guards=[has_idempotency_key],
+    guards=[guest_or_back_end, has_idempotency_key],
+    security=OPTIONAL_SECURITY,
     dto=StrictJson[NewGuestOrder],
     responses=answers(
         PlacedGuestOrder,
         accepted="Accepted; see Location for what becomes of it.",
-        problems=(400, 403, 409, 413, 415, 422),
+        problems=(400, 401, 403, 409, 413, 415, 422),
     ),
     response_headers=answer_headers(location="The order."),
 )
 async def place_guest_order(
-    request: AnyRequest,
+    request: SignedInRequest,
     data: JSONBody[NewGuestOrder],
     services: NamedDependency[Services],
     idempotency_key: GuestKey,
@@ -78,6 +87,9 @@ async def place_guest_order(
     guesses, such as a UUID. The order becomes an account's once the holder of one has confirmed this address.
 
     One address may have fewer unpaid orders than an account. `guest-checkout-off` where the shop wants accounts.
+
+    Whose token came matters only with `adjustments`: these are for the shop's back end, as for `placeOrder`, which
+    hands the token for the order on to the guest.
     """
     with Violations() as violations:
         check_key(violations, idempotency_key)
@@ -85,6 +97,7 @@ async def place_guest_order(
             violations.add("Idempotency-Key", f"must have at least {MIN_GUEST_KEY} characters that nobody guesses")
         violations.check_email("email", data.email)
         lines = merge_lines(data.lines, violations)
+    require_back_end(request, [] if data.adjustments is None else ["adjustments"])
     await within_guest_order_limits(request, data.email)
     wait = preferred_wait(prefer)
     order = to_proto(
@@ -95,12 +108,24 @@ async def place_guest_order(
         idempotency_key=idempotency_key,
         wait_ms=wait * 1_000,
     )
-    answer = await call(
-        services.order.CreateGuestOrder,
-        pb.CreateGuestOrderRequest(order=order, email=data.email, name=data.name or ""),
-        caller=ANONYMOUS,
-        deadline=wait + services.deadline,
-    )
+    answer: pb.CreateGuestOrderResponse | pb.CreateOrderOnBehalfResponse
+    if data.adjustments is None:
+        answer = await call(
+            services.order.CreateGuestOrder,
+            pb.CreateGuestOrderRequest(order=order, email=data.email, name=data.name or ""),
+            caller=ANONYMOUS,
+            deadline=wait + services.deadline,
+        )
+    else:
+        answer = await place_on_behalf(
+            order,
+            data.adjustments,
+            of=pb.Guest(email=data.email, name=data.name or ""),
+            request=request,
+            key=idempotency_key,
+            prefer=prefer,
+            services=services,
+        )
     placed = PlacedGuestOrder(
         order=await show_order(answer.order, caller=_guest_of(answer), services=services),
         access_token=answer.token or None,
@@ -160,7 +185,7 @@ async def erase_guest(request: SignedInRequest, order_id: OrderReference, servic
     )
 
 
-def _guest_of(answer: pb.CreateGuestOrderResponse) -> Caller:
+def _guest_of(answer: pb.CreateGuestOrderResponse | pb.CreateOrderOnBehalfResponse) -> Caller:
     """Whoever placed the order, as the bearer of the token that they are given with the answer."""
     if not answer.token:
         return ANONYMOUS

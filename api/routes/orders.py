@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from api.auth import SECURITY, SignedInRequest, signed_in, signed_in_or_guest
+from api.back_end import place_on_behalf, require_back_end
 from api.conditional import CONTENT_ETAG
 from api.etags import content_etag
 from api.idempotency import (
@@ -46,6 +47,7 @@ from domain.orders import MAX_QUANTITY, OrderStatus
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.protos import to_proto
+from runtime.refusal import InvalidArgument
 from runtime.rpc_client import call
 from runtime.validation import Violations
 
@@ -81,19 +83,40 @@ async def place_order(
     A customer may have so many unpaid orders, holding so many units together: 409 `too-many-open-orders` or
     `too-many-held-units` beyond that, and 422 `payment-window-too-long` where they would have longer to pay than the
     shop allows.
+
+    The shop's back end, with the access token of an admin's account, places an order for a `customer`, with shipping
+    and discounts as `adjustments`; 403 `back-end-only` for everybody else. The customer reads, pays and cancels it like
+    one of their own, and their limits hold. The key is the customer's, whichever account of the back end sends it, and
+    apart from those that they sent themselves. An order whose discounts are more than all the rest of it is FAILED,
+    with the reason DISCOUNT_TOO_LARGE; one with nothing to pay is free.
     """
     with Violations() as violations:
         check_key(violations, idempotency_key)
         lines = merge_lines(data.lines, violations)
+    require_back_end(request, [field for field in ("customer", "adjustments") if getattr(data, field) is not None])
+    if data.adjustments is not None and data.customer is None:
+        raise InvalidArgument.of({"customer": "must say for whom the order is, since adjustments come with it"})
     message = to_proto(pb.CreateOrderRequest, data, lines=lines, shop_metadata=data.metadata)
-    answer = await send(
-        services.order.CreateOrder,
-        message,
-        key=idempotency_key,
-        prefer=prefer,
-        caller=request.user,
-        services=services,
-    )
+    answer: pb.CreateOrderResponse | pb.CreateOrderOnBehalfResponse
+    if data.customer is None:
+        answer = await send(
+            services.order.CreateOrder,
+            message,
+            key=idempotency_key,
+            prefer=prefer,
+            caller=request.user,
+            services=services,
+        )
+    else:
+        answer = await place_on_behalf(
+            message,
+            data.adjustments or (),
+            of=data.customer,
+            request=request,
+            key=idempotency_key,
+            prefer=prefer,
+            services=services,
+        )
     order = await show_order(answer.order, caller=request.user, services=services)
     return respond(order, answer, location=f"/v1/orders/{order.id}", done=201)
 

@@ -8,16 +8,17 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from api.schemas.fields import Email, Request, plain_line, text
-from api.schemas.orders import NewOrder, Order
+from api.schemas.orders import Order, OrderContent
 from domain.emails import MAX_EMAIL
 from domain.limits import MAX_USER_NAME
 from domain.order_numbers import WRITTEN
 
 
-class NewGuestOrder(NewOrder, frozen=True, kw_only=True):
+class NewGuestOrder(OrderContent, frozen=True, kw_only=True):
     """An order to place without an account.
 
-    Mails about it go to `email`, the first of which has the link by which the order can be followed.
+    Mails about it go to `email`, the first of which has the link by which the order can be followed. `adjustments`, its
+    shipping and discounts, are for the shop's back end alone, and an empty list, too; the rest is as in `NewOrder`.
     """
 
     email: Email

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from api.schemas.fields import Amount, Country, Currency, Metadata, Request, plain_line, whole
-from api.schemas.lines import Line
+from api.schemas.fields import Amount, Country, Currency, Id, Metadata, Request, plain_line, whole
+from api.schemas.lines import Line, PriceAdjustment
 from api.schemas.payments import Payment, Refund
 from domain.limits import (
     MAX_ADDRESS_LINE,
@@ -21,6 +21,7 @@ from domain.limits import (
     MAX_REGION,
 )
 from domain.orders import (
+    MAX_ADJUSTMENTS,
     MAX_LINES,
     MAX_PAYMENT_WINDOW_SECONDS,
     OrderStatus,
@@ -56,12 +57,8 @@ class ShippingAddress(Struct, frozen=True, kw_only=True):
     country: str
 
 
-class NewOrder(Request, frozen=True, kw_only=True):
-    """An order to place. Lines of the same product count as one.
-
-    `payment_window_seconds` is how long its customer has to pay, while its stock is held for them: 900 unless given,
-    never longer than the shop allows.
-    """
+class OrderContent(Request, frozen=True, kw_only=True):
+    """What every new order has, whoever places it."""
 
     lines: Annotated[
         list[Line], Meta(min_length=1, max_length=MAX_LINES, description=f"a list of 1 to {MAX_LINES} lines")
@@ -72,6 +69,25 @@ class NewOrder(Request, frozen=True, kw_only=True):
     expected_total: Amount | None = None
     payment_window_seconds: Annotated[int, whole(1, MAX_PAYMENT_WINDOW_SECONDS)] | None = None
     metadata: Metadata = field(default_factory=dict)
+    adjustments: (
+        Annotated[
+            list[PriceAdjustment],
+            Meta(max_length=MAX_ADJUSTMENTS, description=f"a list of at most {MAX_ADJUSTMENTS} adjustments"),
+        ]
+        | None
+    ) = None
+
+
+class NewOrder(OrderContent, frozen=True, kw_only=True):
+    """An order to place. Lines of the same product count as one.
+
+    `payment_window_seconds` is how long its customer has to pay, while its stock is held for them: 900 unless given,
+    never longer than the shop allows. `expected_total` is the total that the customer saw, with shipping and discounts.
+    `customer`, the id of an account, and `adjustments`, its shipping and discounts, are for the shop's back end alone,
+    which places the order of this customer.
+    """
+
+    customer: Id | None = None
 
 
 class Cancellation(Request, frozen=True, kw_only=True):
@@ -143,7 +159,8 @@ class Order(Struct, frozen=True, kw_only=True):
     `number` is what people call it: whoever reads it out may leave the hyphen out, and take O for 0, I or L for 1.
     `reason` says why it is FAILED or who CANCELLED it. `total` is in minor units, null until the order is priced;
     `refunded` is what of it was refunded so far, 0 unless it is PARTIALLY_REFUNDED or REFUNDED.
-    `guest_email` is the address of whoever placed it without an account; null where an account has it.
+    `items` are its products, `adjustments` its shipping and discounts, each in the order in which they were named; both
+    are in `total`. `guest_email` is the address of whoever placed it without an account; null where an account has it.
     `metadata` is what came with it from the shop, which nothing of ours reads.
     `payment_status` is where its payment stands, null before there is one. While the order is PENDING, until
     `payment_deadline`, `customer_action` says whether it waits for its customer to pay, or to confirm the payment with
@@ -161,6 +178,7 @@ class Order(Struct, frozen=True, kw_only=True):
     total: int | None
     refunded: int
     items: list[Item]
+    adjustments: list[PriceAdjustment]
     shipping_address: ShippingAddress
     guest_email: str | None
     metadata: dict[str, str]

@@ -37,7 +37,10 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFact:
-    """An order row with its lines; `refunded` in minor units, refunded so far."""
+    """An order row with its lines; amounts in minor units, `refunded` so far.
+
+    `price` is what its lines with their prices, its shipping and its discounts come to; None before it has prices.
+    """
 
     id: str
     status: str
@@ -48,6 +51,7 @@ class OrderFact:
     created_at: datetime
     updated_at: datetime
     lines: Lines
+    price: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

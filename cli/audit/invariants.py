@@ -255,6 +255,15 @@ def provider_events_are_worked_off(facts: Facts) -> Iterator[Breach]:
             yield Breach(invariant=8, subject=f"event {event.event_id}", what=what, version="")
 
 
+def totals_add_up(facts: Facts) -> Iterator[Breach]:
+    """9: an order's total is that of its lines, shipping and discounts, and never below zero."""
+    for order in facts.orders.values():
+        if order.total != order.price:
+            yield _order_breach(9, facts, order, f"its total is {order.total}, its lines come to {order.price}")
+        if order.total is not None and order.total < 0:
+            yield _order_breach(9, facts, order, f"its total is {order.total}")
+
+
 CHECKS: Final[Mapping[Callable[[Facts], Iterator[Breach]], Sources]] = {
     paid_orders_have_their_money_and_sold_their_units: Sources(
         needed=frozenset({Source.ORDER, Source.PAYMENT, Source.INVENTORY}), used=frozenset({Source.TEMPORAL})
@@ -268,6 +277,7 @@ CHECKS: Final[Mapping[Callable[[Facts], Iterator[Breach]], Sources]] = {
     what_is_open_runs: Sources(needed=frozenset({Source.ORDER, Source.PAYMENT, Source.TEMPORAL})),
     payments_equal_stripe: Sources(needed=frozenset({Source.PAYMENT, Source.STRIPE})),
     provider_events_are_worked_off: Sources(needed=frozenset({Source.PAYMENT})),
+    totals_add_up: Sources(needed=frozenset({Source.ORDER})),
 }
 """The invariants, in their order."""
 

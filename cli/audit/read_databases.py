@@ -36,7 +36,11 @@ _STATEMENT_SECONDS: Final = 120.0
 
 _ORDERS: Final = """
     SELECT o.id::text, o.status, o.seq, o.total, o.refunded, o.currency, o.created_at, o.updated_at,
-           jsonb_object_agg(i.product_id::text, i.quantity) AS lines
+           jsonb_object_agg(i.product_id::text, i.quantity) AS lines,
+           CASE WHEN bool_and(i.unit_price IS NOT NULL) THEN (
+               sum(i.quantity::numeric * i.unit_price) + (
+                   SELECT coalesce(sum(CASE a.type WHEN 'discount' THEN -a.amount ELSE a.amount END), 0)
+                   FROM order_adjustments a WHERE a.order_id = o.id))::bigint END AS price
     FROM orders o JOIN order_items i ON i.order_id = o.id
     GROUP BY o.id
 """

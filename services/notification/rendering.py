@@ -10,8 +10,8 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from domain.money import format_money
-from domain.orders import CancelledBy, OrderStatus, Reason
-from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
+from domain.orders import AdjustmentType, CancelledBy, OrderStatus, Reason
+from ordersaga.events.v1.order_events_pb2 import OrderedAdjustment, OrderTransitioned
 from runtime.protos import from_timestamp
 from services.notification.model import Template, is_first_to_guest
 
@@ -19,6 +19,7 @@ _REASONS: Final[Mapping[str, str]] = {
     Reason.PRODUCT_NOT_FOUND: "A product in your order is not in our shop.",
     Reason.PRODUCT_INACTIVE: "A product in your order is not for sale at the moment.",
     Reason.CURRENCY_MISMATCH: "A product in your order is not sold in the currency that you chose.",
+    Reason.DISCOUNT_TOO_LARGE: "The discount was more than the order costs.",
     Reason.PRICE_CHANGED: "A price changed while you were ordering. You can order again at today's price.",
     Reason.OUT_OF_STOCK: "There is not enough left in stock of a product in your order.",
     Reason.STOCK_LOST: "We could not deliver what you had paid for. You get all of your money back.",
@@ -99,6 +100,12 @@ class OrderLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Adjustment:
+    name: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
     name: str
     quantity: int
@@ -139,6 +146,10 @@ def render(
             )
             for line in event.lines
         ],
+        "adjustments": [
+            _Adjustment(name=each.name, change=format_money(_change(each), event.currency))
+            for each in event.adjustments
+        ],
         "reason": _REASONS.get(event.reason, ""),
         "may_be_strangers": event.is_guest and is_first_to_guest(template, event),
         "url": None if link is None else link.url,
@@ -175,6 +186,11 @@ def _render(template: Template, facts: Mapping[str, object]) -> RenderedMail:
         text=_text.get_template(f"{template.value}.txt").render(facts),
         html=_html.get_template(f"{template.value}.html").render(facts),
     )
+
+
+def _change(adjustment: OrderedAdjustment) -> int:
+    """What it does to the total, minor units."""
+    return -adjustment.amount if adjustment.type == AdjustmentType.DISCOUNT else adjustment.amount
 
 
 def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str | bool]:

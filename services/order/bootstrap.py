@@ -74,6 +74,7 @@ class OrderComponents:
         watcher: sees to it that nothing stands still without somebody called.
         repairs_itself: whether it starts lost sagas again.
         customer_limits: what a customer may have unpaid.
+        peers: the other services.
         guests: people who order without an account.
         guest_limits: what one address of guests may have unpaid; None where there are no guests.
         guest_looks: finds out which orders of guests are an account's.
@@ -98,6 +99,7 @@ class OrderComponents:
     watcher: DueWorker[DueLook]
     repairs_itself: bool
     customer_limits: CustomerLimits
+    peers: Peers
     guests: Guests
     guest_limits: CustomerLimits | None
     guest_looks: DueWorker[GuestOrder]
@@ -208,6 +210,7 @@ def _components(
         watcher=watch,
         repairs_itself=settings.repair_automatically,
         customer_limits=CustomerLimits(orders=settings.max_open_orders, units=settings.max_held_units),
+        peers=peers,
         guests=guests,
         guest_limits=CustomerLimits(orders=settings.max_guest_orders, units=settings.max_guest_units)
         if settings.guest_checkout

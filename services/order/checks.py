@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from domain.limits import (
     LONGEST_WAIT_SECONDS,
     MAX_ADDRESS_LINE,
+    MAX_ADJUSTMENT_NAME,
     MAX_CITY,
     MAX_IDEMPOTENCY_KEY,
     MAX_METADATA_KEY,
@@ -16,10 +17,18 @@ from domain.limits import (
     MAX_POSTAL_CODE,
     MAX_RECIPIENT,
     MAX_REGION,
+    MAX_USER_NAME,
 )
-from domain.orders import DEFAULT_PAYMENT_WINDOW_SECONDS, MAX_PAYMENT_WINDOW_SECONDS, OrderLine
+from domain.orders import (
+    DEFAULT_PAYMENT_WINDOW_SECONDS,
+    MAX_ADJUSTMENTS,
+    MAX_PAYMENT_WINDOW_SECONDS,
+    AdjustmentType,
+    OrderLine,
+)
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.postal_addresses import COUNTRIES, find_address_faults
+from runtime.protos import enum_mapping
 from runtime.validation import Violations
 from services.order.errors import PaymentWindowTooLong
 
@@ -40,6 +49,26 @@ def check_new_order(
     _check_address(violations, request.shipping_address)
     _check_metadata(violations, request.shop_metadata)
     return lines
+
+
+def check_guest(violations: Violations, *, email: str, name: str) -> None:
+    """Note what is wrong with who orders without an account."""
+    violations.check_email("email", email)
+    if name:
+        violations.check_name("name", name, longest=MAX_USER_NAME)
+
+
+def check_adjustments(violations: Violations, adjustments: Sequence[pb.PriceAdjustment]) -> None:
+    """Note what is wrong with shipping and discounts."""
+    types = enum_mapping(AdjustmentType, pb.AdjustmentType.DESCRIPTOR)
+    if len(adjustments) > MAX_ADJUSTMENTS:
+        violations.add("adjustments", f"must be at most {MAX_ADJUSTMENTS}")
+    for index, adjustment in enumerate(adjustments):
+        field = f"adjustments[{index}]"
+        if types.from_proto(adjustment.type) is None:
+            violations.add(f"{field}.type", f"must be {' or '.join(AdjustmentType)}")
+        violations.check_plain_line(f"{field}.name", adjustment.name, longest=MAX_ADJUSTMENT_NAME)
+        violations.check_amount(f"{field}.amount", adjustment.amount, smallest=1)
 
 
 def payment_window(request: pb.CreateOrderRequest, *, longest: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.events import ORDER_EVENTS
 from domain.orders import EVENT_TYPES, REFUND_FAILED_EVENT, REFUNDED_EVENT, OrderStatus
-from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
+from ordersaga.events.v1.order_events_pb2 import OrderedAdjustment, OrderedLine, OrderTransitioned
 from runtime.outbox import Event
 from runtime.protos import to_proto, to_timestamp
 from services.order.model import OrderState, RefundUpdate
@@ -45,5 +45,6 @@ def _data(from_status: OrderStatus | None, state: OrderState) -> OrderTransition
         from_status=from_status,
         to_status=state.status,
         lines=[to_proto(OrderedLine, item) for item in state.items],
+        adjustments=[to_proto(OrderedAdjustment, adjustment) for adjustment in state.adjustments],
         at=to_timestamp(state.updated_at),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.order_numbers import parse_order_number
-from domain.orders import OrderLine, OrderStatus
+from domain.orders import OrderLine, OrderStatus, PriceAdjustment
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.protos import enum_mapping, from_proto
 from services.order.lists import OrderFilter
@@ -22,8 +22,12 @@ def to_new_order(
     lines: list[OrderLine],
     payment_window_seconds: int,
     guest: Guest | None = None,
+    on_behalf: pb.CreateOrderOnBehalfRequest | None = None,
 ) -> NewOrder:
-    """A checked request as a new order of `user_id`, which stands for the guest if there is one."""
+    """A checked request as a new order of `user_id`, which stands for the guest if there is one.
+
+    `on_behalf` is what the shop's back end asks for besides.
+    """
     return from_proto(
         NewOrder,
         request,
@@ -31,6 +35,8 @@ def to_new_order(
         lines=lines,
         payment_window_seconds=payment_window_seconds,
         guest=guest,
+        on_behalf=on_behalf is not None,
+        adjustments=[] if on_behalf is None else [from_proto(PriceAdjustment, each) for each in on_behalf.adjustments],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,9 +11,18 @@ from uuid import UUID, uuid5
 from sqlmodel import Field
 
 from domain.emails import normal_email
-from domain.orders import FINAL_STATUSES, OrderLine, OrderStatus, PricedLine, refunded_status
+from domain.orders import (
+    FINAL_STATUSES,
+    OrderLine,
+    OrderStatus,
+    PriceAdjustment,
+    PricedLine,
+    refunded_status,
+    total_change,
+)
 from domain.saga import OrderInput, SagaPolicy
 from runtime.idempotency import IdempotentRequest
+from runtime.refusal import InvalidArgument
 from runtime.rows import Value
 from services.order.tables import (
     CancellationRequestColumns,
@@ -57,6 +67,8 @@ class OrderRequest(Value, RequestColumns):
     """What a customer asks for; lines as they named them, each product once."""
 
     lines: list[OrderLine]
+    adjustments: list[PriceAdjustment] = Field(default_factory=list)
+    """Shipping and discounts, as the shop named them."""
 
     @property
     def units(self) -> int:
@@ -81,6 +93,7 @@ class OrderRequest(Value, RequestColumns):
             policy=policy,
             is_repair=is_repair,
             waited_seconds=waited.total_seconds(),
+            adjustment=total_change(self.adjustments),
         )
 
 
@@ -91,6 +104,8 @@ class NewOrder(OrderRequest):
     shop_metadata: dict[str, str] = Field(default_factory=dict)
     guest: Guest | None = None
     """Who places it; `user_id` then stands for them, and is no account's."""
+    on_behalf: bool = False
+    """Whether the shop's back end places it for them."""
 
     @property
     def placed_by(self) -> str:
@@ -103,7 +118,7 @@ class NewOrder(OrderRequest):
 
         As it was when the first keys were stored: sorted lines, and nothing of what came later where that is not used.
         """
-        unused = {"shop_metadata"} if not self.shop_metadata else set()
+        unused = {name for name in ("shop_metadata", "adjustments") if not getattr(self, name)} | {"on_behalf"}
         content = self.model_dump(exclude=unused | ({"guest"} if self.guest is None else {"user_id"}))
         if not self.shipping_address.region:
             del content["shipping_address"]["region"]
@@ -153,6 +168,7 @@ class Order(Value, OrderColumns):
     """An order as it stands, with its history, the first transition first."""
 
     items: list[OrderItem]
+    adjustments: list[PriceAdjustment]
     shipping_address: Address
     shop_metadata: dict[str, str]
     is_guest: bool
@@ -211,6 +227,16 @@ class Pricing:
     payment_id: str
     payment_deadline: datetime
 
+    def check_total(self, adjustments: Iterable[PriceAdjustment]) -> None:
+        """See that the total is that of the lines with an order's adjustments.
+
+        Raises:
+            InvalidArgument: it is not, as from a worker of a release that knows of none.
+        """
+        total = sum(line.total for line in self.lines) + total_change(adjustments)
+        if total != self.total:
+            raise InvalidArgument.of({"total": f"is {self.total}; lines and adjustments come to {total}"})
+
 
 class RefundUpdate(Value, OrderRefundColumns):
     """What has become of a refund of an order."""
@@ -225,6 +251,7 @@ class OrderState(Value, OrderColumns, VersionColumns):
     """Where an order stands, as a mark finds or leaves it."""
 
     items: list[OrderItem]
+    adjustments: list[PriceAdjustment]
     is_guest: bool
     """As in an `Order`."""
 

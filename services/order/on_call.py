@@ -107,6 +107,7 @@ class OrderOnCall:
         sections = [
             _of_order(order),
             _of_lines(order),
+            _of_adjustments(order),
             Section("metadata", ("key", "value"), sorted(order.shop_metadata.items())),
             events_section(events),
             *_of_workflow(workflow, await self._read(workflow)),
@@ -185,6 +186,14 @@ def _of_lines(order: Order) -> Section:
         "items",
         ("product", "name", "quantity", "unit_price"),
         [(item.product_id, item.name, item.quantity, price(item.unit_price)) for item in order.items],
+    )
+
+
+def _of_adjustments(order: Order) -> Section:
+    return Section(
+        "adjustments",
+        ("type", "name", "amount"),
+        [(each.type, each.name, format_money(each.change, order.currency)) for each in order.adjustments],
     )
 
 

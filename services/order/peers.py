@@ -13,6 +13,7 @@ from ordersaga.notification.v1.notification_pb2_grpc import NotificationServiceS
 from ordersaga.oncall.v1.on_call_pb2_grpc import OnCallServiceStub
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
+from ordersaga.user.v1 import user_pb2
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
 from runtime.identity import Part
@@ -49,6 +50,21 @@ class Peers:
             raise
         statuses = enum_mapping(PaymentStatus, pb.PaymentStatus.DESCRIPTOR)
         return statuses.from_proto(answer.payment.status) is PaymentStatus.PROCESSING
+
+    async def find_account_fault(self, user_id: str) -> str | None:
+        """Why nobody can log in with this account; None where somebody can.
+
+        Raises:
+            ServiceUnavailable: the user service is away.
+        """
+        request = user_pb2.GetUserRequest(user_id=user_id)
+        try:
+            answer = await call(self.users.GetUser, request, caller=SERVICE, deadline=DEADLINE)
+        except CallRefused as refused:
+            if refused.refusal not in (Refusal.USER_NOT_FOUND, Refusal.USER_ERASED):
+                raise
+            return "must be the id of an account"
+        return "must be the id of an account that is not disabled" if answer.user.disabled else None
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, LiteralString
 
 from psycopg.errors import UniqueViolation
@@ -17,10 +17,26 @@ from runtime.rows import columns, json_object, parameters
 from services.order.customer_limits import Holdings
 from services.order.lists import OrderFilter, select_page
 from services.order.model import Acceptance, AcceptedOrder, History, NewOrder, Order, OrderState, OrderSummary
-from services.order.tables import ItemColumns, OrderColumns, RequestColumns, TransitionColumns, VersionColumns
+from services.order.tables import (
+    AdjustmentColumns,
+    ItemColumns,
+    OrderColumns,
+    RequestColumns,
+    TransitionColumns,
+    VersionColumns,
+)
 
 ORDERS_CHANNEL: Final = "orders"
 """NOTIFY channel: the payload is the id of an order that moved."""
+
+
+def _adjustments_of(order: LiteralString) -> LiteralString:
+    """The adjustments of an order, from the row of that name."""
+    return f"""
+        (SELECT coalesce(json_agg({json_object(AdjustmentColumns)} ORDER BY position), '[]')
+           FROM order_adjustments WHERE order_id = {order}.id) AS adjustments
+    """  # noqa: S608 - put together from constants
+
 
 _ACCEPT: Final = with_events(f"""
     changed AS ({CLAIM_KEY}),
@@ -35,6 +51,12 @@ _ACCEPT: Final = with_events(f"""
         INSERT INTO order_items (order_id, product_id, quantity, position)
         SELECT subject_id, product_id, quantity, position
           FROM changed, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int, position int)
+    ),
+    adjustment AS (
+        INSERT INTO order_adjustments (order_id, {columns(AdjustmentColumns)}, position)
+        SELECT subject_id, {columns(AdjustmentColumns)}, position
+          FROM changed, json_to_recordset(%(adjustments)s::json) AS line
+               (type text, name text, amount bigint, position int)
     ),
     guest AS (
         INSERT INTO guests (order_id, email, name, attempts, next_attempt_at, traceparent)
@@ -55,7 +77,7 @@ _IS_GUEST: Final[LiteralString] = """
     EXISTS (SELECT FROM guests WHERE order_id = orders.id AND adopted_at IS NULL) AS is_guest
 """
 _READ: Final = f"""
-    SELECT {columns(OrderColumns)}, shipping_address, shop_metadata, {_ITEMS}, {_IS_GUEST},
+    SELECT {columns(OrderColumns)}, shipping_address, shop_metadata, {_ITEMS}, {_adjustments_of("orders")}, {_IS_GUEST},
            (SELECT email FROM guests WHERE order_id = orders.id) AS guest_email,
            (SELECT json_agg({json_object(TransitionColumns)} ORDER BY seq)
               FROM order_transitions WHERE order_id = orders.id) AS transitions
@@ -74,7 +96,7 @@ _MOVED: Final = """
      WHERE orders.seq > known.seq
 """
 _STATE: Final = f"""
-    SELECT {columns(OrderColumns)}, {columns(VersionColumns)}, {_ITEMS}, {_IS_GUEST}
+    SELECT {columns(OrderColumns)}, {columns(VersionColumns)}, {_ITEMS}, {_adjustments_of("orders")}, {_IS_GUEST}
       FROM orders WHERE id = %(order_id)s
 """  # noqa: S608 - put together from constants
 _MOVE: Final = with_events(f"""
@@ -103,7 +125,8 @@ def _request_of(order: LiteralString) -> LiteralString:
     return f"""
         {order}.id, {order}.created_at, {columns(RequestColumns, of=order)},
         (SELECT json_agg(json_build_object('product_id', product_id, 'quantity', quantity) ORDER BY position)
-           FROM order_items WHERE order_id = {order}.id) AS lines
+           FROM order_items WHERE order_id = {order}.id) AS lines,
+        {_adjustments_of(order)}
     """  # noqa: S608 - put together from constants
 
 
@@ -160,7 +183,7 @@ class OrderRepository:
             accepted = await self._connection.execute(
                 _ACCEPT,
                 **acceptance.request.claim(acceptance.order_id),
-                **new.model_dump(exclude={"lines", "shipping_address", "shop_metadata", "guest"}),
+                **new.model_dump(include=set(RequestColumns.model_fields)),
                 guest_email=None if new.guest is None else new.guest.email,
                 guest_name=None if new.guest is None else new.guest.name,
                 look_after=acceptance.start_after,
@@ -170,6 +193,9 @@ class OrderRepository:
                 lines=encode_rows(
                     {"product_id": line.product_id, "quantity": line.quantity, "position": position}
                     for position, line in enumerate(new.lines)
+                ),
+                adjustments=encode_rows(
+                    {**asdict(adjustment), "position": position} for position, adjustment in enumerate(new.adjustments)
                 ),
                 cause_id=acceptance.cause_id,
                 at=acceptance.at,

@@ -34,9 +34,9 @@ from runtime.rpc_server import GrpcService, serve
 from runtime.settings import Settings
 from runtime.validation import Violations
 from services.order.attention.server import AttentionRpcs
+from services.order.back_end.server import BackEndRpcs
 from services.order.bootstrap import OrderComponents, bootstrap
 from services.order.checks import check_idempotent, check_new_order, payment_window
-from services.order.guests.server import GuestRpcs
 from services.order.lists import OrderFilter
 from services.order.messages import to_closed, to_filter, to_new_order, to_pending, to_refund_update, to_status
 
@@ -46,7 +46,7 @@ _CLOSED: Final = (OrderStatus.PAID, OrderStatus.FAILED, OrderStatus.CANCELLED)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class OrderServicer(AttentionRpcs, GuestRpcs, OrderServiceServicer):
+class OrderServicer(AttentionRpcs, BackEndRpcs, OrderServiceServicer):
     """The order service over gRPC."""
 
     def __init__(self, components: OrderComponents) -> None:
@@ -59,6 +59,7 @@ class OrderServicer(AttentionRpcs, GuestRpcs, OrderServiceServicer):
         self._repairs_itself = components.repairs_itself
         self._limits = components.customer_limits
         self._guests = components.guests
+        self._peers = components.peers
         self._guest_limits = components.guest_limits
         self._longest_window = components.longest_payment_window
 

@@ -47,6 +47,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 CREATE_ROUTE: Final = "POST /v1/orders"
 CREATE_GUEST_ROUTE: Final = "POST /v1/guest-orders"
+ON_BEHALF: Final = " on behalf"
+"""Behind a route: its keys are the back end's for a customer, who cannot take them with requests of their own."""
 ACCEPTED_CAUSE: Final = "accepted"
 START_AFTER: Final = timedelta(seconds=5)
 """An order this old in RECEIVED may have no saga: nearly all have left it by then, and each was started once."""
@@ -112,7 +114,7 @@ class OrderService:
         request = IdempotentRequest.of(
             new.content,
             user_id=new.placed_by,
-            route=CREATE_ROUTE if new.guest is None else CREATE_GUEST_ROUTE,
+            route=_route_of(new),
             key=idempotency_key,
             wait=wait,
             at=self._clock(),
@@ -195,6 +197,7 @@ class OrderService:
 
         Raises:
             OrderNotFound: there is no such order.
+            InvalidArgument: the total is not that of the lines with the order's adjustments.
         """
         async with self._database.autocommit() as connection:
             repository = OrderRepository(connection)
@@ -208,6 +211,8 @@ class OrderService:
                             "order.mark_not_applied", order_id=mark.order_id, wanted=mark.to_status, found=found.status
                         )
                     return found
+                if pricing is not None:
+                    pricing.check_total(found.adjustments)
                 moved = found.move(mark, pricing, at=self._clock())
                 event = transition_event(found.status, moved)
                 if await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
@@ -319,6 +324,12 @@ class OrderService:
             return await keys.get_first(request)
 
 
+def _route_of(new: NewOrder) -> str:
+    """Where keys of such an order are sent."""
+    route = CREATE_ROUTE if new.guest is None else CREATE_GUEST_ROUTE
+    return route + ON_BEHALF if new.on_behalf else route
+
+
 async def _to_id(repository: OrderRepository, reference: str) -> str | None:
     if is_id(reference):
         return reference
@@ -337,6 +348,7 @@ def _received(new: NewOrder, acceptance: Acceptance) -> OrderState:
         seq=1,
         updated_at=acceptance.at,
         items=[OrderItem(product_id=line.product_id, quantity=line.quantity) for line in new.lines],
+        adjustments=new.adjustments,
         is_guest=new.guest is not None,
     )
 

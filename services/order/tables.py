@@ -10,17 +10,18 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from domain.concerns import ConcernKind
-from domain.orders import CancelledBy, OrderStatus
+from domain.orders import AdjustmentType, CancelledBy, OrderStatus
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
 
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
+_ADJUSTMENT_TYPES = ", ".join(f"'{kind}'" for kind in AdjustmentType)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0014"
+SCHEMA: Final = "0015"
 """Revision of the migrations that makes these tables."""
 
 
@@ -121,6 +122,27 @@ class OrderItemRow(Base, ItemColumns, OfOrder, table=True):
 
     position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """Where the customer named it, from 0; all 0 in orders from before this was kept."""
+
+
+class AdjustmentColumns(SQLModel):
+    """What an order costs, or costs less, besides its products, see `domain.orders.PriceAdjustment`."""
+
+    type: AdjustmentType = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+
+
+class OrderAdjustmentRow(Base, AdjustmentColumns, OfOrder, table=True):
+    """An adjustment of an order."""
+
+    __tablename__ = "order_adjustments"
+    __table_args__ = (
+        CheckConstraint(f"type IN ({_ADJUSTMENT_TYPES})", name="type"),
+        CheckConstraint("amount > 0", name="amount"),
+    )
+
+    position: int = Field(primary_key=True)
+    """Where the shop named it, from 0."""
 
 
 class GuestRow(Base, OfOrder, DueColumns, table=True):

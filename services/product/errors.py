@@ -54,6 +54,15 @@ class CurrencyMismatch(Refused):
         )
 
 
+class DiscountTooLarge(Refused):
+    """The discounts come to more than everything else of the order, in minor units."""
+
+    refusal = Refusal.DISCOUNT_TOO_LARGE
+
+    def __init__(self, *, total: int) -> None:
+        super().__init__(f"the discounts are {-total} more than all that they are taken from", total=str(total))
+
+
 class PriceChanged(Refused):
     """The total is not the one that the customer saw; both in minor units."""
 

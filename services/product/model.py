@@ -69,7 +69,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedLines:
-    """Lines with today's prices and names, and their total, in minor units of the one currency that was asked for."""
+    """Lines with today's prices and names, and the total of an order of them, shipping and discounts included.
+
+    All in minor units of the one currency that was asked for.
+    """
 
     lines: list[PricedLine]
     total: int

@@ -7,6 +7,7 @@ from typing import Any
 import grpc.aio
 
 from domain.limits import MAX_DESCRIPTION, MAX_IDEMPOTENCY_KEY, MAX_PAGE_SIZE, MAX_PRODUCT_NAME
+from domain.orders import MAX_ADJUSTMENT
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from runtime.caller import CallerRole, current_caller
@@ -99,7 +100,10 @@ class ProductServicer(ProductServiceServicer):
             violations.check_currency("currency", request.currency)
             if expected_total is not None:
                 violations.check_amount("expected_total", expected_total)
-        quote = await self._service.quote(lines, currency=request.currency, expected_total=expected_total)
+            violations.check_range("adjustment", request.adjustment, smallest=-MAX_ADJUSTMENT, largest=MAX_ADJUSTMENT)
+        quote = await self._service.quote(
+            lines, currency=request.currency, expected_total=expected_total, adjustment=request.adjustment
+        )
         return to_quote(quote)
 
 

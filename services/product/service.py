@@ -14,6 +14,7 @@ from runtime.database import Database
 from runtime.idempotency import IdempotencyKeys, IdempotentRequest
 from services.product.errors import (
     CurrencyMismatch,
+    DiscountTooLarge,
     PriceChanged,
     ProductInactive,
     ProductNotFound,
@@ -111,25 +112,46 @@ class ProductService:
             products = await ProductRepository(connection).list_active(after=after, limit=page_size + 1)
         return Page(products=products[:page_size], has_more=len(products) > page_size)
 
-    async def quote(self, lines: Sequence[OrderLine], *, currency: str, expected_total: int | None) -> PricedLines:
-        """Today's prices and names of all lines; of several faulty lines the first decides.
+    async def quote(
+        self, lines: Sequence[OrderLine], *, currency: str, expected_total: int | None, adjustment: int = 0
+    ) -> PricedLines:
+        """Today's prices and names of all lines, and what an order of them costs.
+
+        Args:
+            lines: each product once; of several faulty ones the first decides.
+            currency: of the order.
+            expected_total: that the customer saw, minor units; None for whichever it is.
+            adjustment: what shipping and discounts do to the total, minor units; below zero where it is less by them.
 
         Raises:
             ProductNotFound: there is no such product.
             ProductInactive: it is not for sale.
             CurrencyMismatch: it is priced in another currency.
+            DiscountTooLarge: the total would be below zero.
             TotalTooLarge: no order may cost so much.
             PriceChanged: the total is not the expected one.
         """
         async with self._database.autocommit() as connection:
             prices = await ProductRepository(connection).find_prices([line.product_id for line in lines])
         priced = [_price(line, prices.get(line.product_id), currency=currency) for line in lines]
-        total = sum(line.total for line in priced)
-        if total > MAX_AMOUNT:
-            raise TotalTooLarge(total=total, largest=MAX_AMOUNT)
+        total = add_up(priced, adjustment=adjustment)
         if expected_total is not None and total != expected_total:
             raise PriceChanged(expected_total=expected_total, total=total)
         return PricedLines(lines=priced, total=total)
+
+
+def add_up(lines: Sequence[PricedLine], *, adjustment: int) -> int:
+    """What an order costs, see `ProductService.quote`.
+
+    Raises:
+        DiscountTooLarge, TotalTooLarge: no order can cost that.
+    """
+    total = sum(line.total for line in lines) + adjustment
+    if total < 0:
+        raise DiscountTooLarge(total=total)
+    if total > MAX_AMOUNT:
+        raise TotalTooLarge(total=total, largest=MAX_AMOUNT)
+    return total
 
 
 def _price(line: OrderLine, price: Price | None, *, currency: str) -> PricedLine:

@@ -86,6 +86,7 @@ class UserServicer(AccountRpcs, ErasureRpcs, GuestRpcs, LinkRpcs, SessionRpcs, U
         return pb.RevokeTokenResponse()
 
     @allow(Part.GATEWAY, *USERS)
+    @allow(Part.ORDER)
     @allow(Part.NOTIFICATION)
     @allow(Part.OPERATOR)
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:

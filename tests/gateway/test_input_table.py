@@ -17,7 +17,7 @@ from api.services import Services
 from runtime.caller import CallerRole
 from tests.support.gateway import Gateway, gateway_with_services
 from tests.support.identities import VERIFIER, bearer, forged_bearer
-from tests.support.input_table import Case, InputTable, Token
+from tests.support.input_table import Case, InputTable, Token, is_secured
 from tests.support.input_values import Kind
 from tests.support.rows import Rows, counting_rows
 
@@ -105,7 +105,7 @@ def test_every_secured_operation_is_asked_without_a_token_and_every_one_of_staff
 
     operations = {name: operation for name, (_, _, operation) in TABLE.operations.items()}
 
-    assert without == {name for name, operation in operations.items() if operation.get("security")}
+    assert without == {name for name, operation in operations.items() if is_secured(operation)}
     # a list of orders is everybody's; what only admins may ask of it has tests of its own
     assert by_a_customer == {
         name

@@ -223,6 +223,33 @@ async def test_every_answer_says_how_its_client_stands(behind: Gateway) -> None:
     assert '"reads";r=48' in missing.headers["ratelimit"]
 
 
+async def test_a_back_end_has_a_limit_of_its_own_for_all_of_its_customers(behind: Gateway) -> None:
+    back_end = {**bearer(CallerRole.ADMIN, new_id()), **new_address(), "Prefer": "wait=0"}
+    guest = new_address()
+    customers = [(await behind.http.post("/v1/users", json=account())).json()["id"] for _ in range(2)]
+    rates = {"orders": Rate(1, HOUR), "guest_orders": Rate(1, HOUR), "back_end_orders": Rate(4, HOUR)}
+
+    async with limited(behind.addresses, **rates) as http:
+
+        async def place(headers: Mapping[str, str], route: str = "orders", **body: Any) -> int:
+            headers = {"Idempotency-Key": new_id(), "Prefer": "wait=0", **headers}
+            return (await http.post(f"/v1/{route}", json=order_body(**body), headers=headers)).status_code
+
+        def guests() -> str:
+            return f"guest-{new_id()}@example.test"
+
+        for_customers = [await place(back_end, customer=customer, adjustments=[]) for customer in customers]
+        for_guests = [await place(back_end, "guest-orders", email=guests(), adjustments=[]) for _ in range(3)]
+        own = [await place(guest, "guest-orders", email=guests()) for _ in range(2)]
+        with_token = [
+            await place({**guest, **token}, "guest-orders", email=guests())
+            for token in (bearer(CallerRole.CUSTOMER), {"Authorization": "Bearer forged"})
+        ]
+
+    assert (for_customers, for_guests) == ([202, 202], [202, 202, 429])
+    assert (own, with_token) == ([202, 429], [429, 429])
+
+
 async def test_webhooks_have_a_limit_of_their_own(behind: Gateway) -> None:
     async with limited(behind.addresses, webhooks=Rate(2, HOUR), requests=Rate(1, HOUR)) as http:
         somebody = new_address()
@@ -234,7 +261,7 @@ async def test_webhooks_have_a_limit_of_their_own(behind: Gateway) -> None:
 def test_no_operation_is_without_a_limit() -> None:
     for handler in HANDLERS:
         assert limit_of_address(handler) is not None, handler.operation_id
-        assert limit_of_account(handler) is not None, handler.operation_id
+        assert all(limit_of_account(handler, role) is not None for role in CallerRole), handler.operation_id
         if handler.security == SECURITY:
             assert limit_of_address(handler) is Limit.REQUESTS
 

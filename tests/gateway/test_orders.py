@@ -107,6 +107,7 @@ async def test_an_order_that_takes_longer_than_the_wait_is_accepted(gateway: Gat
         "total": None,
         "refunded": 0,
         "items": [{"product_id": product_id, "name": None, "quantity": 1, "unit_price": None}],
+        "adjustments": [],
         "shipping_address": {**body["shipping_address"], "line2": None, "region": None},
         "guest_email": None,
         "metadata": {},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.adjustments import ADJUSTMENTS
 from tests.mutations.edge import EDGE
 from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.payment import PAYMENT
@@ -18,6 +19,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *MECHANISMS,
     *SERVICES,
     *PAYMENT,
+    *ADJUSTMENTS,
     *EDGE,
     *STREAMS,
     Mutation(

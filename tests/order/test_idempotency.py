@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from domain.ids import new_id
-from domain.orders import OrderLine, OrderStatus
+from domain.orders import AdjustmentType, OrderLine, OrderStatus, PriceAdjustment
 from runtime.database import Database
 from runtime.deadline import set_time_left
 from runtime.fingerprint import fingerprint
@@ -176,7 +176,7 @@ def test_a_request_has_the_fingerprint_that_it_had_when_the_first_keys_were_stor
     assert fingerprint(new.content) == "a9834ef1a01d2309243736921c34e60741621739b769ea6d73faa73e75bb1ac0"
 
 
-def test_a_request_is_another_one_with_other_metadata_or_another_region_and_not_with_its_lines_turned_round() -> None:
+def test_a_request_is_another_one_with_other_metadata_region_or_shipping_and_not_with_its_lines_turned_round() -> None:
     new = new_order(lines=[OrderLine(new_id(), 1), OrderLine(new_id(), 2)])
     turned = new.model_copy(update={"lines": new.lines[::-1]})
     elsewhere = new.shipping_address.model_copy(update={"region": "Kowloon"})
@@ -184,9 +184,11 @@ def test_a_request_is_another_one_with_other_metadata_or_another_region_and_not_
         {"shop_metadata": {"cart": "1"}},
         {"shop_metadata": {"cart": "2"}},
         {"shipping_address": elsewhere},
+        {"adjustments": [PriceAdjustment(AdjustmentType.SHIPPING, "Parcel", 490)]},
+        {"adjustments": [PriceAdjustment(AdjustmentType.DISCOUNT, "Parcel", 490)]},
     ]
 
     prints = {fingerprint(each.content) for each in (new, *(new.model_copy(update=other) for other in others))}
 
-    assert len(prints) == 4
+    assert len(prints) == 6
     assert fingerprint(turned.content) == fingerprint(new.content)

@@ -11,6 +11,7 @@ import pytest
 
 from domain.ids import new_id
 from domain.money import MAX_AMOUNT
+from domain.orders import MAX_ADJUSTMENT
 from domain.refusals import Refusal
 from ordersaga.common.v1.order_line_pb2 import OrderLine
 from ordersaga.product.v1 import product_pb2 as pb
@@ -61,12 +62,14 @@ class Client:
         *,
         currency: str = "EUR",
         expected_total: int | None = None,
+        adjustment: int = 0,
         caller: Caller = SERVICE,
     ) -> pb.QuoteResponse:
         request = pb.QuoteRequest(
             lines=[OrderLine(product_id=product_id, quantity=quantity) for product_id, quantity in lines],
             currency=currency,
             expected_total=expected_total,
+            adjustment=adjustment,
         )
         return await call(self.stub.Quote, request, caller=caller, deadline=DEADLINE)
 
@@ -324,6 +327,34 @@ async def test_a_gift_may_be_expected_to_cost_nothing(products: Client) -> None:
     gift = (await products.create(unit_price=0)).id
 
     assert (await products.quote([(gift, 1)], expected_total=0)).total == 0
+
+
+@pytest.mark.parametrize("adjustment", [490, -490, -2_500])
+async def test_shipping_and_discounts_are_part_of_the_total(products: Client, adjustment: int) -> None:
+    mug, total = (await products.create(unit_price=1_250)).id, 2_500 + adjustment
+
+    quote = await products.quote([(mug, 2)], adjustment=adjustment, expected_total=total)
+
+    assert (quote.total, [line.unit_price for line in quote.lines]) == (total, [1_250])
+
+
+async def test_discounts_of_more_than_all_the_rest_are_refused(products: Client) -> None:
+    mug = (await products.create(unit_price=1_250)).id
+
+    with pytest.raises(CallRefused) as caught:
+        await products.quote([(mug, 2)], adjustment=-2_501)
+
+    assert caught.value.refusal is Refusal.DISCOUNT_TOO_LARGE
+    assert caught.value.details == {"total": "-1"}
+
+
+@pytest.mark.parametrize("adjustment", [MAX_ADJUSTMENT + 1, -MAX_ADJUSTMENT - 1])
+async def test_an_adjustment_that_no_order_can_have_is_named(products: Client, adjustment: int) -> None:
+    with pytest.raises(CallRefused) as caught:
+        await products.quote([(new_id(), 1)], adjustment=adjustment)
+
+    assert caught.value.refusal is Refusal.INVALID_ARGUMENT
+    assert list(caught.value.details) == ["adjustment"]
 
 
 async def test_a_total_larger_than_any_order_may_be_is_refused(products: Client) -> None:

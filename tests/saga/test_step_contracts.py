@@ -53,6 +53,8 @@ async def test_a_quote_tells_the_price_of_each_line_and_the_total(harness: StepH
     ("price", "changes", "name"),
     [
         (1_000, {"expected_total": 999}, "PRICE_CHANGED"),
+        (1_000, {"expected_total": 1_000, "adjustment": 490}, "PRICE_CHANGED"),
+        (1_000, {"adjustment": -1_001}, "DISCOUNT_TOO_LARGE"),
         (1_000, {"currency": "USD"}, "CURRENCY_MISMATCH"),
         (49, {}, "PAYMENT_REJECTED"),
     ],

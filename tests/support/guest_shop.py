@@ -13,7 +13,7 @@ import httpx
 from google.protobuf.json_format import Parse
 
 from domain.ids import new_id
-from domain.orders import OrderStatus, PricedLine
+from domain.orders import OrderStatus, PricedLine, total_change
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from ordersaga.payment.v1 import payment_pb2
 from runtime.caller import SERVICE
@@ -91,17 +91,22 @@ class GuestShop:
 
     async def mark_pending(self, placed: Placed) -> None:
         """Open the payment and mark the order, as its saga does."""
-        user_id = (await self.gateway.order.orders.get(placed.id, caller=SERVICE)).user_id
-        request = payment_pb2.OpenPaymentRequest(order_id=placed.id, user_id=user_id, amount=PRICE, currency="EUR")
+        await self.open_payment(placed.id)
+
+    async def open_payment(self, order_id: str) -> None:
+        """The same of an order of one product, whoever placed it."""
+        order = await self.gateway.order.orders.get(order_id, caller=SERVICE)
+        total = PRICE + total_change(order.adjustments)
+        request = payment_pb2.OpenPaymentRequest(order_id=order_id, user_id=order.user_id, amount=total, currency="EUR")
         opened = await call(self.gateway.services.payment.OpenPayment, request, caller=SERVICE)
-        [item] = placed.order["items"]
+        [item] = order.items
         pricing = Pricing(
-            lines=[PricedLine(item["product_id"], 1, PRICE, "Mug")],
-            total=PRICE,
+            lines=[PricedLine(item.product_id, 1, PRICE, "Mug")],
+            total=total,
             payment_id=opened.payment.id,
             payment_deadline=datetime(2030, 1, 1, tzinfo=UTC),
         )
-        mark = Mark(order_id=placed.id, cause_id="pending", to_status=OrderStatus.PENDING)
+        mark = Mark(order_id=order_id, cause_id="pending", to_status=OrderStatus.PENDING)
         await self.gateway.order.orders.mark(mark, pricing)
 
     async def close(self, placed: Placed, status: OrderStatus, *, reason: str | None = None) -> None:

@@ -82,6 +82,12 @@ class InputTable:
         return [kind for kind in kinds if "properties" in kind]  # what is taken as it is has none
 
 
+def is_secured(operation: Schema) -> bool:
+    """Whether nobody may ask for it without a token."""
+    security = operation.get("security", [])
+    return bool(security) and {} not in security
+
+
 class _Operation:
     """One operation, and a good request to it that the cases spoil."""
 
@@ -93,7 +99,7 @@ class _Operation:
         self._operation = operation
         self._parameters = operation.get("parameters", [])
         self._bodies = table.bodies(operation)
-        self._is_secured = bool(operation.get("security"))
+        self._is_secured = is_secured(operation)
         words = operation.get("description", "")
         self._is_for_staff = "Admins only" in words or "Staff only" in words
 

@@ -14,7 +14,7 @@ from cli.audit.facts import Facts
 from cli.audit.invariants import histories_are_legal
 from cli.audit.read_databases import read_orders
 from domain.ids import new_id
-from domain.orders import OrderLine, OrderStatus, PricedLine
+from domain.orders import OrderLine, OrderStatus, PricedLine, total_change
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.caller import SERVICE
 from runtime.clock import Clock, utc_now
@@ -100,9 +100,11 @@ class OrderShop:
     async def mark_pending(self, order_id: str, *, payment_deadline: datetime = DEADLINE) -> OrderState:
         """Do what the saga does once the stock is reserved and the payment is open."""
         order = await self.order(order_id)
+        units = sum(item.quantity for item in order.items)
+        lines = [PricedLine(item.product_id, item.quantity, TOTAL // units) for item in order.items]
         pricing = Pricing(
-            lines=[PricedLine(item.product_id, item.quantity, TOTAL // item.quantity) for item in order.items],
-            total=TOTAL,
+            lines=lines,
+            total=sum(line.total for line in lines) + total_change(order.adjustments),
             payment_id=new_id(),
             payment_deadline=payment_deadline,
         )

@@ -56,6 +56,13 @@ def text_fields(document: Schema) -> Iterator[TextField]:
             yield TextField(name, route, where, at)
 
 
+_LISTS: Mapping[str, list[dict[str, Any]]] = {
+    "restock": [{"quantity": 1}],
+    "adjustments": [{"type": "shipping", "name": "Parcel", "amount": 490}],
+}
+"""Lists of objects that no good body has: the rest of the one that the text comes into."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Where a request has the text, besides its good parts."""
@@ -104,7 +111,7 @@ def _replaced(at: TextField, text: str, body: Any) -> Any:
         if isinstance(inner, list):
             inner = inner[int(name)]
         else:
-            inner = inner.setdefault(name, [{"quantity": 1}] if name == "restock" else {})
+            inner = inner.setdefault(name, copy.deepcopy(_LISTS.get(name, {})))
     inner[text if at.where is Where.KEY else last] = "value" if at.where is Where.KEY else text
     return replaced
 

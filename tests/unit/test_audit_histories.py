@@ -25,6 +25,7 @@ def breaches(history: list[str], *, refunded: int = 0, status: str | None = None
         created_at=THEN,
         updated_at=THEN,
         lines={},
+        price=1_000,
     )
     transitions = [
         TransitionFact(

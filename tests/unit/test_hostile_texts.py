@@ -20,7 +20,7 @@ from cli.on_call.order_page import print_page
 from cli.printable import printable_json
 from domain.ids import new_id
 from domain.orders import OrderStatus
-from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
+from ordersaga.events.v1.order_events_pb2 import OrderedAdjustment, OrderedLine, OrderTransitioned
 from ordersaga.order.v1 import order_pb2
 from runtime.identity import Part
 from runtime.on_call import Section, TimelineEntry
@@ -74,6 +74,7 @@ def mails(text: str) -> Iterator[tuple[Template, RenderedMail]]:
         refund_amount=100,
         refunded=100,
         lines=[OrderedLine(product_id=new_id(), quantity=1, unit_price=1_250, name=text)],
+        adjustments=[OrderedAdjustment(type="shipping", name=text, amount=1)],
     )
     event.at.FromDatetime(NOW)
     event.payment_deadline.FromDatetime(NOW)

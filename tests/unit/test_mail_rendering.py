@@ -9,7 +9,7 @@ import pytest
 
 from domain.ids import new_id
 from domain.orders import CancelledBy, OrderStatus, Reason
-from ordersaga.events.v1.order_events_pb2 import OrderedLine, OrderTransitioned
+from ordersaga.events.v1.order_events_pb2 import OrderedAdjustment, OrderedLine, OrderTransitioned
 from services.notification.model import ABOUT_ACCOUNTS, TEMPLATE_OF, WITH_LINK, Template
 from services.notification.rendering import OrderLink, RenderedMail, render, render_account
 
@@ -63,6 +63,27 @@ def test_a_mail_says_which_order_it_is_about(number: str) -> None:
 
     assert f"\nOrder {number or event.order_id}\n" in paid.text
     assert f">Order {number or event.order_id}<br>" in paid.html
+
+
+@pytest.mark.parametrize("template", [Template.ORDER_PLACED, Template.ORDER_PAID, Template.ORDER_REFUNDED])
+def test_shipping_and_discounts_have_rows_before_the_total(template: Template) -> None:
+    event = refunded_order(refund=100, refunded=100, status=OrderStatus.PARTIALLY_REFUNDED)
+    event.total = 3640
+    event.adjustments.append(OrderedAdjustment(type="shipping", name="Parcel & more", amount=490))
+    event.adjustments.append(OrderedAdjustment(type="discount", name="Welcome, 10 %", amount=250))
+
+    written = mail(template, event)
+
+    assert (
+        "1 x Plate\n    9.00 EUR each, 9.00 EUR\n"
+        "Parcel & more\n    4.90 EUR\n"
+        "Welcome, 10 %\n    -2.50 EUR\n\n"
+        "Total: 36.40 EUR\n"
+    ) in written.text
+    rows = [
+        written.html.index(text) for text in ("Parcel &amp; more", "4.90 EUR", "Welcome, 10 %", "-2.50 EUR", "Total")
+    ]
+    assert rows == sorted(rows)
 
 
 def test_a_free_order_is_not_said_to_be_paid() -> None:

@@ -8,7 +8,7 @@ import grpc.aio
 
 from domain.emails import MAX_EMAIL
 from domain.ids import new_id
-from domain.limits import MAX_USER_NAME, MIN_GUEST_KEY
+from domain.limits import MIN_GUEST_KEY
 from domain.order_numbers import is_written_as_number
 from ordersaga.order.v1 import order_pb2 as pb
 from runtime.caller import CallerRole, current_caller
@@ -16,14 +16,14 @@ from runtime.identity import Part
 from runtime.permissions import STAFF, allow
 from runtime.protos import to_proto, to_timestamp
 from runtime.validation import Violations
-from services.order.checks import check_new_order, payment_window
+from services.order.checks import check_guest, check_new_order, payment_window
 from services.order.customer_limits import CustomerLimits
 from services.order.erasure import Erasure
 from services.order.errors import GuestCheckoutOff
 from services.order.guests.model import GuestLinkRequest
 from services.order.guests.service import Guests
 from services.order.messages import to_new_order
-from services.order.model import Guest
+from services.order.model import Guest, Order
 from services.order.service import OrderService
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -46,9 +46,7 @@ class GuestRpcs:
         limits = self._require_guests()
         with Violations() as violations:
             lines = check_new_order(violations, request.order, shortest_key=MIN_GUEST_KEY)
-            violations.check_email("email", request.email)
-            if request.name:
-                violations.check_name("name", request.name, longest=MAX_USER_NAME)
+            check_guest(violations, email=request.email, name=request.name)
         window = payment_window(request.order, longest=self._longest_window)
         created = await self._service.create(
             to_new_order(
@@ -62,12 +60,7 @@ class GuestRpcs:
             wait=request.order.wait_ms / 1000,
             limits=limits,
         )
-        token = await self._guests.find_token(created.order) if created.order.guest_email else None
-        answer = to_proto(pb.CreateGuestOrderResponse, created)
-        if token is not None:
-            answer.token = token.text
-            answer.token_expires_at.CopyFrom(to_timestamp(token.expires_at))
-        return answer
+        return to_proto(pb.CreateGuestOrderResponse, created, **await self._find_token(created.order))
 
     @allow(Part.GATEWAY)
     async def RequestGuestLink(
@@ -103,6 +96,11 @@ class GuestRpcs:
         order = await self._service.get(request.order_id, caller=caller)
         await self._erasure.erase_guest(order.id, actor=caller.actor)
         return pb.EraseGuestResponse()
+
+    async def _find_token(self, order: Order) -> dict[str, object]:
+        """The fields of an answer that have the guest's token; none where they get none."""
+        token = await self._guests.find_token(order) if order.guest_email else None
+        return {} if token is None else {"token": token.text, "token_expires_at": to_timestamp(token.expires_at)}
 
     def _require_guests(self) -> CustomerLimits:
         """What a guest may have unpaid.

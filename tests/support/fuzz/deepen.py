@@ -74,6 +74,25 @@ def _order(known: Known, chance: random.Random) -> Json:
     }
 
 
+def _adjustments(chance: random.Random) -> list[Json]:
+    kinds = ({"type": "shipping", "name": "Parcel", "amount": 490}, {"type": "discount", "name": "Gift", "amount": 100})
+    return chance.sample(kinds, chance.randint(0, len(kinds)))
+
+
+def _order_of_customer(known: Known, chance: random.Random) -> Json:
+    """One in three for somebody, as a back end places it."""
+    customer = choose(chance, known.users) if chance.random() < 1 / 3 else None
+    return {
+        **_order(known, chance),
+        "customer": customer,
+        "adjustments": None if customer is None else _adjustments(chance),
+    }
+
+
+def _order_of_guest(known: Known, chance: random.Random) -> Json:
+    return {**_order(known, chance), "adjustments": _adjustments(chance) if chance.random() < 1 / 3 else None}
+
+
 def _refund(known: Known, chance: random.Random) -> Json:
     return {
         "amount": chance.choice((None, 1, 100, 10**6)),
@@ -94,8 +113,8 @@ def _own_password(_: Known, __: random.Random) -> Json:
 
 
 _BODIES: Final[Mapping[str, Callable[[Known, random.Random], Mapping[str, Any]]]] = {
-    "placeOrder": _order,
-    "placeGuestOrder": _order,
+    "placeOrder": _order_of_customer,
+    "placeGuestOrder": _order_of_guest,
     "requestGuestLink": lambda known, chance: {"email": choose(chance, known.emails)},
     "refundOrder": _refund,
     "createToken": _credentials,

@@ -27,8 +27,10 @@ _CHANGES_ONESELF: Final = frozenset(
 _TIMEOUT: Final = 60
 
 _BEYOND: Final[Mapping[str, re.Pattern[str]]] = {
-    # by country; and a product's units over all of its lines
-    "placeOrder": re.compile(r"shipping_address\.(region|postal_code|city|name|line1|line2)|lines\[\d+\]\.quantity"),
+    # by country; and a product's units over all of its lines; and for whom there is no account
+    "placeOrder": re.compile(
+        r"shipping_address\.(region|postal_code|city|name|line1|line2)|lines\[\d+\]\.quantity|customer"
+    ),
     "listOrders": re.compile("search"),  # which staff may look for among one customer's orders alone
     "placeGuestOrder": re.compile(
         r"name|shipping_address\.(region|postal_code|city|name|line1|line2)|lines\[\d+\]\.quantity|Idempotency-Key"
