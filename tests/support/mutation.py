@@ -15,6 +15,8 @@ ROOT: Final = Path(__file__).parents[2]
 _NOT_COPIED: Final = shutil.ignore_patterns(".git", ".venv", "var", "dist", "__pycache__", ".*_cache", ".hypothesis")
 _CAUGHT: Final = 1
 """Pytest's exit code when tests ran and some failed."""
+_PYTEST: Final = ("-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:randomly", "--timeout=120")
+"""A test that takes longer than the timeout has failed: a defect may let an update of a workflow wait for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ def is_caught(mutation: Mutation, copy: Path) -> tuple[bool, str]:
     mutation.apply(copy)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:randomly", *mutation.tests],
+            [sys.executable, *_PYTEST, *mutation.tests],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(copy / "generated")])},
             capture_output=True,
