@@ -74,7 +74,10 @@ async def disposable_env(disposable_databases: Mapping[str, str]) -> AsyncIterat
 async def disposable_shop(
     disposable_databases: Mapping[str, str], disposable_env: WorkflowEnvironment, tmp_path: Path
 ) -> AsyncIterator[Shop]:
-    """A shop whose server is thrown away: after a termination it skips no time any more, for nobody."""
+    """A shop whose server is thrown away.
+
+    It skips no time any more, for nobody, after a termination, or once a workflow closed with an activity under way.
+    """
     async with open_shop(disposable_databases, disposable_env, data=tmp_path) as shop:
         yield shop
 

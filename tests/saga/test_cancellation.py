@@ -137,7 +137,8 @@ async def test_an_order_cancelled_and_paid_in_one_moment_ends_one_way(shop: Shop
 
 
 @pytest.mark.parametrize("step", ["quote", "reserve", "open_payment", "mark_pending"])
-async def test_a_cancellation_ends_the_retries_of_a_step_that_keeps_failing(shop: Shop, step: str) -> None:
+async def test_a_cancellation_ends_the_retries_of_a_step_that_keeps_failing(disposable_shop: Shop, step: str) -> None:
+    shop = disposable_shop  # whose server may skip no time any more: the workflow may close while a retry is under way
     product = await shop.product(units=5)
     attempts = 0
 
