@@ -167,7 +167,7 @@ async def explore(begin: Callable[[], Awaitable[Case]], *, deaths: int, one_in: 
         if died == len(schedule) < deaths:
             points = range(1, len(last.acts) + 1)
             schedules += [(*schedule, acts) for acts in points if not schedule or (sum(schedule) + acts) % one_in == 0]
-    assert explored.outlived <= max(1, explored.schedules.total() // 50), f"{explored.outlived} outlived their deaths"
+    assert explored.outlived <= max(2, explored.schedules.total() // 20), f"{explored.outlived} outlived their deaths"
     return explored
 
 
