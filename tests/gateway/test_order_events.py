@@ -193,12 +193,13 @@ async def test_a_client_that_comes_back_gets_what_it_has_not_and_is_told_when_th
         path = f"/v1/orders/{customer.order_id}/events"
         return await door.http.get(path, headers={**customer.headers, "Last-Event-ID": last})
 
-    behind, everything, nonsense = await read("1"), await read("2"), await read("second")
+    behind, everything, nonsense, large = [await read(last) for last in ("1", "2", "second", "1234567890")]
 
     assert [line for line in behind.text.splitlines() if line.startswith("id")] == ["id: 2"]
     assert (everything.status_code, everything.content) == (204, b"")
-    assert nonsense.status_code == 400
-    assert nonsense.json()["errors"][0]["field"] == "Last-Event-ID"
+    for refused in (nonsense, large):
+        assert refused.status_code == 400
+        assert refused.json()["errors"][0]["field"] == "Last-Event-ID"
     await until(lambda: is_free(door))
 
 
