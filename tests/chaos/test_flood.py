@@ -27,6 +27,8 @@ SECONDS: Final = 4
 """Of each of the spells in which it is quiet, and in which it is not."""
 SPELLS: Final = 3
 FLOODER: Final = {"x-forwarded-for": "203.0.113.66"}
+CUSTOMERS: Final = 25
+"""So many that none orders more often than an account may, however fast the machine is."""
 CUSTOMER: Final = {"x-forwarded-for": "198.51.100.7"}
 
 
@@ -97,7 +99,7 @@ async def test_a_customer_is_served_beside_a_flood(
 ) -> None:
     client = chaos.client
     product_id = await client.add_product(units=100_000)
-    flooder, *customers = [await client.sign_up() for _ in range(5)]
+    flooder, *customers = [await client.sign_up() for _ in range(1 + CUSTOMERS)]
     shopper = Shopper(client.gateway, customers, product_id)
     port = urlsplit(client.stack.endpoints.gateway).port
     assert port is not None
