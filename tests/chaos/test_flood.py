@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -27,8 +28,9 @@ SECONDS: Final = 4
 """Of each of the spells in which it is quiet, and in which it is not."""
 SPELLS: Final = 3
 FLOODER: Final = {"x-forwarded-for": "203.0.113.66"}
-CUSTOMERS: Final = 25
-"""So many that none orders more often than an account may, however fast the machine is."""
+CUSTOMERS: Final = 15
+PAUSE: Final = 0.1
+"""Seconds between two visits: however fast the machine is, nobody asks for more than a customer may."""
 CUSTOMER: Final = {"x-forwarded-for": "198.51.100.7"}
 
 
@@ -58,6 +60,7 @@ class Shopper:
         customers, ends = cycle(self.customers), time.perf_counter() + seconds
         while time.perf_counter() < ends:
             visits.append(await self._visit(next(customers)))
+            await asyncio.sleep(PAUSE)
         return visits
 
     async def _visit(self, customer: Customer) -> float:
