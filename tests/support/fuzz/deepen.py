@@ -43,10 +43,6 @@ _QUERY: Final[Mapping[str, Callable[[Known, random.Random], str]]] = {
 }
 
 
-def _users(known: Known, _: AnyCase) -> list[str]:
-    return known.users
-
-
 _ORDERS: Final = {
     "refundOrder": "paid",
     "approveRefund": "paid",
@@ -57,7 +53,7 @@ _ORDERS: Final = {
 _IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {
     "order_id": lambda known, case: getattr(known, _ORDERS.get(operation_id(case.operation), "orders")),
     "product_id": lambda known, case: known.products if case.method != "DELETE" else known.products[4:],
-    "user_id": _users,
+    "user_id": lambda known, case: known.users if case.method != "DELETE" else known.users[1:],
     "payment_id": lambda known, _: known.payments,
 }
 
