@@ -48,6 +48,7 @@ _ORDERS: Final = {
     "approveRefund": "paid",
     "cancelOrder": "pending",
     "streamOrderEvents": "ended",
+    "eraseGuest": "guests",
 }
 """Which orders some operations are about: the stream of one that has ended has an end."""
 _IDS: Final[Mapping[str, Callable[[Known, AnyCase], list[str]]]] = {

@@ -43,6 +43,8 @@ class Known:
     pending: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     """Of orders that nothing can happen to any more."""
+    guests: list[str] = field(default_factory=list)
+    """Of guests' orders that have ended."""
     payments: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
     refresh_tokens: list[str] = field(default_factory=list)
@@ -131,6 +133,10 @@ async def furnish(client: StackClient) -> tuple[Known, Customer]:
     path = f"/v1/orders/{known.orders[-3]}/cancel"
     (await client.gateway.post(path, json={}, headers=cancelled)).raise_for_status()
     note_order(known, (await client.place(others[0], order_of(products[1], quantity=1), key=new_id())).json())
+    guest = {**unknown, "email": f"guest-{new_id()}@example.test"}
+    waiting = {"Idempotency-Key": new_id(), "Prefer": "wait=60"}
+    placed = (await client.gateway.post("/v1/guest-orders", json=guest, headers=waiting)).raise_for_status().json()
+    known.guests.append(placed["order"]["id"])
     return known, customer
 
 
