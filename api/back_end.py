@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.auth import SignedInRequest, verify_token
-from api.idempotency import preferred_wait
 from api.problems import BACK_END_ONLY, FieldError, ProblemError
 from api.schemas.lines import PriceAdjustment
 from api.services import Services
@@ -38,18 +37,14 @@ async def place_on_behalf(
     *,
     of: str | pb.Guest,
     request: SignedInRequest,
-    key: str,
-    prefer: str,
     services: Services,
 ) -> pb.CreateOrderOnBehalfResponse:
-    """Place an order of the account with this id, or of this guest, and wait as long as `prefer` asks for.
+    """Place an order of the account with this id, or of this guest, and wait as long as it says.
 
     Raises:
         CallRefused: the service refused.
         ServiceUnavailable: it does not answer.
     """
-    wait = preferred_wait(prefer)
-    order.idempotency_key, order.wait_ms = key, wait * 1_000
     message = pb.CreateOrderOnBehalfRequest(
         order=order, adjustments=[to_proto(pb.PriceAdjustment, adjustment) for adjustment in adjustments]
     )
@@ -57,6 +52,5 @@ async def place_on_behalf(
         message.user_id = of
     else:
         message.guest.CopyFrom(of)
-    return await call(
-        services.order.CreateOrderOnBehalf, message, caller=request.user, deadline=wait + services.deadline
-    )
+    deadline = order.wait_ms / 1_000 + services.deadline
+    return await call(services.order.CreateOrderOnBehalf, message, caller=request.user, deadline=deadline)

@@ -122,8 +122,6 @@ async def place_guest_order(
             data.adjustments,
             of=pb.Guest(email=data.email, name=data.name or ""),
             request=request,
-            key=idempotency_key,
-            prefer=prefer,
             services=services,
         )
     placed = PlacedGuestOrder(

@@ -20,6 +20,7 @@ from api.idempotency import (
     answers,
     check_key,
     has_idempotency_key,
+    preferred_wait,
     respond,
     send,
 )
@@ -108,14 +109,9 @@ async def place_order(
             services=services,
         )
     else:
+        message.idempotency_key, message.wait_ms = idempotency_key, preferred_wait(prefer) * 1_000
         answer = await place_on_behalf(
-            message,
-            data.adjustments or (),
-            of=data.customer,
-            request=request,
-            key=idempotency_key,
-            prefer=prefer,
-            services=services,
+            message, data.adjustments or (), of=data.customer, request=request, services=services
         )
     order = await show_order(answer.order, caller=request.user, services=services)
     return respond(order, answer, location=f"/v1/orders/{order.id}", done=201)

@@ -10,8 +10,8 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from domain.money import format_money
-from domain.orders import AdjustmentType, CancelledBy, OrderStatus, Reason
-from ordersaga.events.v1.order_events_pb2 import OrderedAdjustment, OrderTransitioned
+from domain.orders import AdjustmentType, CancelledBy, OrderStatus, PriceAdjustment, Reason
+from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.protos import from_timestamp
 from services.notification.model import Template, is_first_to_guest
 
@@ -147,8 +147,8 @@ def render(
             for line in event.lines
         ],
         "adjustments": [
-            _Adjustment(name=each.name, change=format_money(_change(each), event.currency))
-            for each in event.adjustments
+            _Adjustment(name=each.name, change=format_money(each.change, event.currency))
+            for each in (PriceAdjustment(AdjustmentType(it.type), it.name, it.amount) for it in event.adjustments)
         ],
         "reason": _REASONS.get(event.reason, ""),
         "may_be_strangers": event.is_guest and is_first_to_guest(template, event),
@@ -186,11 +186,6 @@ def _render(template: Template, facts: Mapping[str, object]) -> RenderedMail:
         text=_text.get_template(f"{template.value}.txt").render(facts),
         html=_html.get_template(f"{template.value}.html").render(facts),
     )
-
-
-def _change(adjustment: OrderedAdjustment) -> int:
-    """What it does to the total, minor units."""
-    return -adjustment.amount if adjustment.type == AdjustmentType.DISCOUNT else adjustment.amount
 
 
 def _facts_that_may_miss(event: OrderTransitioned) -> dict[str, str | bool]:

@@ -164,7 +164,7 @@ def request(*adjustments: pb.PriceAdjustment, user_id: str = "") -> pb.CreateOrd
 
 def adjustment(**changes: object) -> pb.PriceAdjustment:
     values = {"type": pb.ADJUSTMENT_TYPE_SHIPPING, "name": "Parcel", "amount": 490, **changes}
-    return pb.PriceAdjustment(**values)  # type: ignore[arg-type]  # as changed
+    return pb.PriceAdjustment(**values)  # type: ignore[arg-type]  # some are wrong on purpose
 
 
 @pytest.mark.parametrize(
