@@ -24,7 +24,6 @@ from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
-from runtime.periodic import repeat
 from runtime.rpc_client import open_channels
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
@@ -48,9 +47,9 @@ from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
 from services.payment.webhooks.desk import EventDesk
 from services.payment.webhooks.measuring import read_open_events
-from services.payment.webhooks.model import ProviderEvent
+from services.payment.webhooks.model import ProviderEvent, SweepMark
 from services.payment.webhooks.processing import EventProcessor
-from services.payment.webhooks.repository import DUE_EVENTS
+from services.payment.webhooks.repository import DUE_EVENTS, DUE_SWEEP
 from services.payment.webhooks.service import WebhookService
 from services.payment.webhooks.sweep import EventSweep
 
@@ -59,6 +58,9 @@ _EVENT_LEASE: Final = timedelta(seconds=45)
 _LOOK_AGAIN: Final = 30.0
 """Seconds from one look whether Stripe takes our key to the next."""
 _EVENT_BACKOFF: Final = Backoff(first=0.2, longest=60)
+_SWEEP_LEASE: Final = timedelta(minutes=5)
+"""Longer than the list takes of what is read at once, at the hundred calls a second that Stripe allows an account."""
+_SWEEP_BACKOFF: Final = Backoff(first=1, longest=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ class PaymentComponents:
     disputes: DisputeService
     webhooks: WebhookService
     event_desk: EventDesk
-    sweep: EventSweep
+    sweep: DueWorker[SweepMark]
     inbox: DueWorker[ProviderEvent]
     refund_follow_ups: DueWorker[FollowUp]
     dispute_follow_ups: DueWorker[FollowUp]
@@ -198,7 +200,18 @@ def _wire(
         on_stored=inbox.wake,
         clock=clock,
     )
-    sweep = EventSweep(database, client, webhooks)
+    sweep = DueWorker(
+        "stripe_events",
+        database=database,
+        table=DUE_SWEEP,
+        process=EventSweep(
+            database, client, webhooks, interval=timedelta(seconds=settings.stripe_sweep_interval)
+        ).process,
+        concurrency=1,
+        lease=_SWEEP_LEASE,
+        backoff=_SWEEP_BACKOFF,
+        poll=min(settings.saga_sweep_interval, settings.stripe_sweep_interval),
+    )
     refund_follow_ups, dispute_follow_ups = _follow_ups(settings, database, sagas)
 
     def wake(subject_id: str) -> None:
@@ -230,6 +243,7 @@ def _wire(
             database,
             due={
                 inbox.name: DUE_EVENTS,
+                sweep.name: DUE_SWEEP,
                 refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
                 dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
             },
@@ -240,7 +254,7 @@ def _wire(
             inbox.run,
             refund_follow_ups.run,
             dispute_follow_ups.run,
-            partial(repeat, sweep.sweep, interval=settings.stripe_sweep_interval, name="stripe_events"),
+            sweep.run,
             pruning(database),
         ),
     )

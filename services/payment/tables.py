@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -33,7 +33,7 @@ def _one_of(column: str, names: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-SCHEMA: Final = "0012"
+SCHEMA: Final = "0014"
 """Revision of the migrations that makes these tables."""
 
 
@@ -258,13 +258,15 @@ class ProviderEventRow(Base, DueColumns, table=True):
     processed_at: datetime | None = timestamp(default=None, nullable=True)
 
 
-class SweepRow(Base, table=True):
-    """One row: up to which of its own times Stripe's list of events has been read."""
+class SweepRow(Base, DueColumns, table=True):
+    """One row: up to which of its own times Stripe's list of events has been read, and when it is read on."""
 
     __tablename__ = "event_sweep"
 
     name: str = Field(primary_key=True, sa_type=Text)
     swept_until: datetime = timestamp()
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    next_attempt_at: datetime = timestamp(sa_column_kwargs={"server_default": func.now()})
 
 
 class Outbox(Base, OutboxColumns, table=True):

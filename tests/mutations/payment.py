@@ -164,6 +164,20 @@ PAYMENT: Final[Sequence[Mutation]] = (
         tests=["tests/payment/test_events.py"],
     ),
     Mutation(
+        breaks="a sweep that lost its turn moves the mark of the one that has it",
+        file=f"{_ROOMS}/webhooks/repository.py",
+        source="WHERE {DUE_SWEEP.still_claimed}",
+        mutated="WHERE name = 'stripe'",
+        tests=["tests/payment/test_one_sweep.py"],
+    ),
+    Mutation(
+        breaks="a sweep that breaks off after an outage begins again from where it was before that",
+        file=f"{_ROOMS}/webhooks/sweep.py",
+        source="is_part = mark.behind > _FAR_BEHIND",
+        mutated="is_part = False",
+        tests=["tests/payment/test_one_sweep.py"],
+    ),
+    Mutation(
         breaks="the order is not notified of what became of its payment",
         file=f"{_ROOMS}/webhooks/processing.py",
         source="if not event.type.startswith((REFUND_TYPES, DISPUTE_TYPES)):",

@@ -12,7 +12,7 @@ import stripe
 from services.payment.bootstrap import PaymentComponents, bootstrap
 from services.payment.sagas import Sagas
 from tests.support.failpoints import Lifecycle, MortalDatabase
-from tests.support.payment_harness import PaymentHarness, sign
+from tests.support.payment_harness import PaymentHarness, sign, sweep
 
 
 class MortalHttp(stripe.HTTPClient):
@@ -75,5 +75,5 @@ async def take_webhook(components: PaymentComponents, body: bytes) -> None:
 
 async def sweep_up(components: PaymentComponents) -> None:
     """Sweep Stripe's events, and process what is due."""
-    await components.sweep.sweep()
+    await sweep(components)
     await components.inbox.process_due()

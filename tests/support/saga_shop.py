@@ -57,7 +57,7 @@ from services.product.service import ProductService
 from tests.support.audit_facts import facts
 from tests.support.background import running
 from tests.support.identities import tls_settings
-from tests.support.payment_harness import payment_settings
+from tests.support.payment_harness import payment_settings, sweep
 from tests.support.rpc import serving
 from tests.support.stripe_double import open_account, sdk
 from workers.order_worker import CALLED, activities_over, make_worker, workflow_runner
@@ -212,7 +212,7 @@ class Shop:
 
     async def deliver_events(self) -> None:
         """Stripe's events arrive, and are worked off."""
-        await self.payment.sweep.sweep()
+        await sweep(self.payment)
         await self.payment.inbox.process_due()
 
     async def disagreements(self, run: WorkflowHandle[Any, OrderResult]) -> list[str]:

@@ -231,12 +231,15 @@ class StripeClient:
         page = await _read(self._api.disputes.list_async({"payment_intent": intent_id, "limit": _PAGE}))
         return [to_dispute(dispute) async for dispute in _all(page)]
 
-    async def list_events(self, *, created_from: datetime) -> AsyncIterator[StripeEvent]:
-        """The handled events from a time on, newest first; Stripe lists those of the last 30 days."""
+    async def list_events(
+        self, *, created_from: datetime, created_to: datetime | None = None
+    ) -> AsyncIterator[StripeEvent]:
+        """The handled events from a time on, up to another, newest first; Stripe lists those of the last 30 days."""
+        created: stripe.params.EventListParamsCreated = {"gte": int(created_from.timestamp())}
+        if created_to is not None:
+            created["lte"] = int(created_to.timestamp())
         page = await _read(
-            self._api.events.list_async(
-                {"created": {"gte": int(created_from.timestamp())}, "types": list(HANDLED_EVENT_TYPES), "limit": _PAGE}
-            )
+            self._api.events.list_async({"created": created, "types": list(HANDLED_EVENT_TYPES), "limit": _PAGE})
         )
         async for listed in _all(page):
             try:

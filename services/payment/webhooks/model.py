@@ -33,3 +33,11 @@ class StoredEvent:
     def has_ended(self) -> bool:
         """Whether it was processed, in vain or not."""
         return self.status is not EventStatus.RECEIVED or self.last_error is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepMark:
+    """Up to which of Stripe's times its events were read; `behind` is how far that is from now."""
+
+    swept_until: datetime
+    behind: timedelta

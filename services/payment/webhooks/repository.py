@@ -12,7 +12,7 @@ from runtime.rows import columns, recordset
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.model import StripeEvent
 from services.payment.tables import EventStatus, ProviderEventRow
-from services.payment.webhooks.model import ProviderEvent, StoredEvent
+from services.payment.webhooks.model import ProviderEvent, StoredEvent, SweepMark
 
 DUE_EVENTS: Final = DueTable(
     table="provider_events",
@@ -23,7 +23,15 @@ DUE_EVENTS: Final = DueTable(
     dead_letter="status = 'FLAGGED', note = %(error)s, processed_at = now()",
 )
 
-_SWEEP: Final = "stripe"
+DUE_SWEEP: Final = DueTable(
+    table="event_sweep",
+    key="name",
+    pending="true",
+    columns="claimed.swept_until, now() - claimed.swept_until AS behind",
+    make=SweepMark,
+)
+"""One row, so that one process sweeps at a time."""
+
 _SET_BY_US: Final = {"received_at", "processed_at", *DueColumns.model_fields}
 _GIVEN: Final = columns(ProviderEventRow, without=_SET_BY_US)
 _ADD: Final = f"""
@@ -36,6 +44,13 @@ _ADD: Final = f"""
 _FINISH: Final = f"""
     UPDATE provider_events SET status = 'APPLIED', note = %(note)s, processed_at = now()
      WHERE {DUE_EVENTS.still_claimed}
+"""  # noqa: S608 - put together from constants
+
+_END_SWEEP: Final = f"""
+    UPDATE event_sweep
+       SET swept_until = greatest(swept_until, %(swept_until)s), next_attempt_at = now() + %(pause)s, attempts = 0,
+           last_error = NULL
+     WHERE {DUE_SWEEP.still_claimed}
 """  # noqa: S608 - put together from constants
 
 
@@ -112,30 +127,9 @@ class EventRepository:
         )
         return changed == 1
 
-    async def start_sweep(self, *, first_look: timedelta) -> datetime:
-        """Up to which of Stripe's times its events were read; at the very first, `first_look` ago."""
-        await self._connection.execute(
-            """
-            INSERT INTO event_sweep (name, swept_until) VALUES (%(name)s, now() - %(first_look)s)
-            ON CONFLICT DO NOTHING
-            """,
-            name=_SWEEP,
-            first_look=first_look,
-        )
-        swept_until: datetime = await self._connection.fetch_value(
-            "SELECT swept_until FROM event_sweep WHERE name = %(name)s", name=_SWEEP
-        )
-        return swept_until
-
-    async def end_sweep(self, swept_until: datetime) -> None:
-        """Move the mark; never back."""
-        await self._connection.execute(
-            """
-            UPDATE event_sweep SET swept_until = greatest(swept_until, %(swept_until)s) WHERE name = %(name)s
-            """,
-            name=_SWEEP,
-            swept_until=swept_until,
-        )
+    async def end_sweep(self, claimed: Claimed[SweepMark], *, swept_until: datetime, pause: timedelta) -> None:
+        """Move the mark, never back, and let the next sweep be due after the pause, unless the claim was lost."""
+        await self._connection.execute(_END_SWEEP, swept_until=swept_until, pause=pause, **claimed.parameters)
 
 
 def _to_stored(*, status: str, note: str, last_error: str | None) -> StoredEvent:
