@@ -1,65 +1,98 @@
-"""Every part of Ordersaga in two processes, which are replaced one by one, as a rolling update does."""
+"""Several processes of every part over the servers of one stack: each can be replaced, killed and started again.
+
+The stack itself runs none of our parts then (``Stack(parts=False)``). Every part is called by the list of its copies'
+addresses, and each copy always listens at the same one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from cli.serve import PARTS
 from runtime.settings import Settings
 from sandbox.child import Child
 from sandbox.environment import process_environment
-from sandbox.ports import address, free_port
+from sandbox.errors import ChildDiedError
+from sandbox.ports import address, free_ports
 from sandbox.postgres.databases import SERVICES
-from sandbox.processes import ROOT, Group, Tier, group_command
-from tests.support.busy_machine import slowdown
+from sandbox.processes import GROUPED, ROOT, Group, Tier, group_command
 
+PARTS: Final = tuple(part for group in GROUPED if group.tier is not Tier.DOUBLE for part in group.components)
 DRAIN_DELAY: Final = 1.0
-GRPC_DEADLINE: Final = 60.0
-"""Of calls, seconds: a machine that is busy is not what is tested."""
 STOP_SECONDS: Final = 60.0
-"""Past which a process that does not stop is killed, which no test takes for a stop."""
+"""Past which a process that does not stop is killed, which nobody takes for a stop."""
 READY_SECONDS: Final = 60.0
+_POLL: Final = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
 class Replica:
-    """One of the processes of a part, always at the same addresses."""
+    """One of the processes of a part, always at the same addresses.
+
+    Attributes:
+        part: what it runs.
+        settings: of its next start.
+        folder: of its log.
+        root: where its code is.
+        ready_within: seconds that a start may take.
+        is_going: whether it stops, has stopped, was killed, or is not ready yet.
+    """
 
     part: str
     settings: Settings
     folder: Path
     root: Path = ROOT
-    """Where its code is."""
+    ready_within: float = READY_SECONDS
     is_going: bool = False
-    """Whether it stops, has stopped, or is not ready yet."""
     _child: Child | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process that runs it, or ran it last."""
+        if self._child is None:
+            raise LookupError(f"{self.part} was never started")
+        return self._child.pid
+
     async def start(self) -> None:
-        """Return when its probe says that it is ready."""
+        """Return when its probe says that it is ready.
+
+        Raises:
+            ChildDiedError: it ended instead.
+            NotReadyError: it is not ready in time.
+        """
         group = Group(name=f"{self.part}-{self.settings.probe_port}", components=(self.part,), tier=Tier.SERVICE)
         environment = process_environment(self.settings, self.part)
         command = group_command(group, logs=self.folder, environment=environment)
         self._child = child = await Child.start(replace(command, grace=STOP_SECONDS, folder=self.root), append_log=True)
         child.release()
-        await child.wait_for(self._ready(), within=READY_SECONDS * slowdown())
+        await child.wait_for(self._ready(), within=self.ready_within)
         self.is_going = False
 
     async def stop(self) -> None:
-        """Ask it to stop, if it runs; it must do so by itself."""
-        self.is_going = True
+        """Ask it to stop, if it runs.
+
+        Raises:
+            ChildDiedError: it did not do so by itself, in time and without an error.
+        """
         child = self._child
-        if child is None:
+        if child is None or child.stopping:
             return
+        self.is_going = True
         await child.stop()
-        code = await child.wait()
-        assert code == 0, f"{self.part} ended with {code}: {child.tail()}"
+        if await child.wait() != 0:
+            raise child.death()
+
+    async def kill(self) -> None:
+        """End it by SIGKILL; it has no time to say a word."""
+        self.is_going = True
+        if self._child is not None:
+            await self._child.kill()
 
     async def replace(self) -> None:
         """Stop it, and start another in its place."""
@@ -75,48 +108,47 @@ class Replica:
                         return
                 except httpx.TransportError:
                     pass  # it does not listen yet
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_POLL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Replicas:
     """All of them."""
 
-    all: Sequence[Replica] = field(default_factory=list)
+    all: Sequence[Replica]
 
     def of(self, part: str) -> Sequence[Replica]:
-        """The two of a part."""
+        """Those of a part."""
         return [replica for replica in self.all if replica.part == part]
 
 
 @asynccontextmanager
-async def two_of_each(settings: Settings, *, gateway_port: int, folder: Path) -> AsyncIterator[Replicas]:
-    """Two processes of every part, ready; one gateway listens on the port, where the Stripe double's events go."""
-    listens = {service: [address(free_port()) for _ in range(2)] for service in SERVICES}
-    everywhere = {
-        **{f"{service}_address": ",".join(addresses) for service, addresses in listens.items()},
-        "drain_delay": DRAIN_DELAY,
-        "shutdown_grace": Settings.model_fields["shutdown_grace"].default,
-        "database_pool_size": 3,
-        "grpc_deadline": GRPC_DEADLINE,
-    }
-    gateways = [gateway_port, free_port()]
+async def running_replicas(
+    settings: Settings,
+    *,
+    counts: Mapping[str, int],
+    gateway_port: int,
+    folder: Path,
+    ready_within: float = READY_SECONDS,
+) -> AsyncIterator[Replicas]:
+    """Processes of these parts, ready; at the end all are stopped.
+
+    Args:
+        settings: of a stack that runs none of our parts, with whatever is to be different.
+        counts: how many of each part; of each service one at least, and nine at most.
+        gateway_port: where the first gateway listens, which gets the Stripe double's events.
+        folder: of their logs.
+        ready_within: seconds that a start may take.
+
+    Raises:
+        ChildDiedError: one ended, or did not stop by itself.
+        NotReadyError: one was not ready in time.
+    """
     replicas = Replicas(
-        all=[
-            Replica(
-                part=part,
-                settings=settings.model_copy(
-                    update={
-                        **everywhere,
-                        **{f"{service}_listen": addresses[number] for service, addresses in listens.items()},
-                        "gateway_port": gateways[number],
-                        "probe_port": free_port(),
-                    }
-                ),
-                folder=folder,
-            )
-            for part in PARTS
-            for number in range(2)
+        [
+            Replica(part=part, settings=own, folder=folder, ready_within=ready_within)
+            for part, several in settings_of_replicas(settings, counts=counts, gateway_port=gateway_port).items()
+            for own in several
         ]
     )
     try:
@@ -125,4 +157,30 @@ async def two_of_each(settings: Settings, *, gateway_port: int, folder: Path) ->
                 starting.create_task(replica.start())
         yield replicas
     finally:
-        await asyncio.gather(*(replica.stop() for replica in replicas.all))
+        ended = await asyncio.gather(*(replica.stop() for replica in replicas.all), return_exceptions=True)
+        for death in ended:
+            if isinstance(death, ChildDiedError):
+                raise death
+
+
+def settings_of_replicas(
+    settings: Settings, *, counts: Mapping[str, int], gateway_port: int
+) -> Mapping[str, Sequence[Settings]]:
+    """What each copy of each part is started with: ports of its own, and where all copies of the others are."""
+    ports = {part: free_ports(2 * count) for part, count in counts.items()}
+    everywhere: dict[str, object] = {
+        **{f"{service}_address": ",".join(map(address, ports[service][: counts[service]])) for service in SERVICES},
+        "drain_delay": DRAIN_DELAY,
+        "shutdown_grace": Settings.model_fields["shutdown_grace"].default,
+    }
+
+    def own(part: str, number: int) -> Settings:
+        listen, probe = ports[part][number], ports[part][counts[part] + number]
+        changes = {**everywhere, "probe_port": probe}
+        if part in SERVICES:
+            changes[f"{part}_listen"] = address(listen)
+        if part == "gateway":
+            changes["gateway_port"] = listen if number else gateway_port
+        return settings.model_copy(update=changes)
+
+    return {part: [own(part, number) for number in range(count)] for part, count in counts.items()}

@@ -27,9 +27,10 @@ from sandbox.certificates import CertificateAuthority
 from sandbox.environment import process_environment
 from sandbox.ports import Ports
 from sandbox.postgres.databases import SERVICES
+from sandbox.replicas import Replicas
 from sandbox.supervisor import Stack
 from tests.support.command import ordersaga
-from tests.support.replicas import Replicas, two_of_each
+from tests.support.replicas import two_of_each
 from tests.support.steady_load import TIMEOUT, add_product, open_door, sign_in, sign_up
 
 pytestmark = [pytest.mark.more, pytest.mark.long]

@@ -15,10 +15,10 @@ from typing import Any, Final
 from sandbox.environment import process_environment
 from sandbox.ports import free_port
 from sandbox.processes import ROOT
+from sandbox.replicas import Replica
 from tests.support.client import StackClient
 from tests.support.command import ordersaga
 from tests.support.mutation import Mutation, copy_project
-from tests.support.replicas import Replica
 
 STEPS_SWAPPED: Final = Mutation(
     breaks="the payment is opened before the stock is reserved",

@@ -12,9 +12,9 @@ from typing import Any, Final
 import httpx
 
 from domain.ids import new_id
+from sandbox.replicas import Replica
 from tests.support.busy_machine import slowdown
 from tests.support.client import NAME, PASSWORD, PRICE, Json, order_of, until
-from tests.support.replicas import Replica
 
 TIMEOUT: Final = 60.0
 
