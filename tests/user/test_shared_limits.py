@@ -24,6 +24,7 @@ from tests.support.rpc import call, open_callers, serving
 
 HOUR = 3_600
 CONNECTIONS = 8
+TIMEOUT = 30
 
 
 @pytest.fixture
@@ -180,6 +181,19 @@ async def test_what_says_nothing_any_more_is_pruned(limits: SharedLimits, databa
             ended=ended,
         )
     assert left == [held]
+
+
+async def test_a_service_that_prunes_does_not_wait_for_another_one_that_does(
+    limits: SharedLimits, database: Database
+) -> None:
+    bucket = new_bucket()
+    await take_one(limits, bucket, Rate(1, HOUR))
+    await pass_time(database, bucket, microseconds=HOUR * MICROSECONDS)
+
+    async with database.transaction() as other:
+        await other.execute("DELETE FROM rate_limits WHERE bucket = %(bucket)s", bucket=bucket)
+        async with asyncio.timeout(TIMEOUT):
+            await limits.prune()
 
 
 async def test_gateways_ask_over_grpc(components: UserComponents) -> None:

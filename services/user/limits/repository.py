@@ -39,6 +39,16 @@ _EXEMPT: Final = """
     ON CONFLICT (key) DO UPDATE SET ends_at = excluded.ends_at WHERE held.ends_at < excluded.ends_at
 """
 
+# every user service prunes: none waits for what another one deletes, or a request takes from just now
+_PRUNE: Final = """
+    DELETE FROM rate_limits
+     WHERE bucket IN (SELECT bucket FROM rate_limits WHERE full_at < now() FOR UPDATE SKIP LOCKED)
+"""
+_PRUNE_EXEMPTIONS: Final = """
+    DELETE FROM rate_limit_exemptions
+     WHERE key IN (SELECT key FROM rate_limit_exemptions WHERE ends_at < now() FOR UPDATE SKIP LOCKED)
+"""
+
 
 class LimitRepository:
     """Buckets, on one connection."""
@@ -65,5 +75,5 @@ class LimitRepository:
 
     async def prune(self) -> int:
         """Delete full buckets, which are like those that were never asked, and exemptions that have ended."""
-        full = await self._connection.execute("DELETE FROM rate_limits WHERE full_at < now()")
-        return full + await self._connection.execute("DELETE FROM rate_limit_exemptions WHERE ends_at < now()")
+        full = await self._connection.execute(_PRUNE)
+        return full + await self._connection.execute(_PRUNE_EXEMPTIONS)
