@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from runtime.caller import Caller
+from runtime.hosts import is_name
 from runtime.identity import Credentials, Part
 from runtime.refusal import Unavailable, from_rpc_error
 from runtime.rpc_tracing import calling
@@ -32,7 +33,11 @@ _SERVICE_CONFIG: Final = json.dumps(
 )
 """All addresses of a name take turns, but for servers that say of themselves that they will stop."""
 _PATIENCE: Final = 2.0
-"""What a list of hosts gets for one of them to be there, seconds: the last may go before the first is found again."""
+"""What a list of hosts, or a name, gets for one of them to be there, seconds: the last may go before the first is found
+again."""
+_LOOKUPS: Final = 1.0
+"""Seconds from one look-up of a name at which nobody is to the next. gRPC makes none when all that it knows of say that
+they will stop, before they do."""
 _PAUSE: Final = 0.05
 _NO_CONNECTION: Final = ("connections to all backends failing", "errors resolving")
 _READINESS: Final = (
@@ -97,14 +102,19 @@ class _PartChannel:
 
     A host's name is looked up again whenever a connection ends, which servers see to (`RpcServer`), and calls are
     spread over all of its addresses. With a new certificate new connections are made. An async context manager.
+
+    Attributes:
+        is_patient: whether there may be somebody else in a moment, where nobody is: not at one IP address.
     """
 
     def __init__(self, part: Part, hosts: str, credentials: Credentials) -> None:
         self.part = part
         self._hosts = hosts.split(",")
+        self._is_named = any(map(is_name, self._hosts))
+        self.is_patient = self._is_named or len(self._hosts) > 1
         self._credentials = credentials
         self._turn = count()
-        self._looked_at = monotonic()
+        self._looked_at = self._looked_up_at = monotonic()
         self._generation = 0
         self._connections = self._connect()
         self._closing: set[asyncio.Task[None]] = set()
@@ -140,6 +150,12 @@ class _PartChannel:
         turn = next(self._turn) % len(self._connections)
         # whoever is not connected is connected meanwhile: a call that went there could only wait, or fail
         return sorted((*self._connections[turn:], *self._connections[:turn]), key=_Connection.readiness)
+
+    def look_up(self) -> None:
+        """Nobody was there: see whether names stand for others by now."""
+        if self._is_named and monotonic() - self._looked_up_at > _LOOKUPS:
+            self._looked_up_at = monotonic()
+            self._reconnect()
 
     def _connect(self) -> Sequence[_Connection]:
         self._generation = self._credentials.refresh()
@@ -203,8 +219,9 @@ class _Method:
                     if not _never_sent(error):
                         raise
                     failure = error
-            if len(connections) == 1 or monotonic() + _PAUSE > min(began + _PATIENCE, ends_at):
+            if not self._channel.is_patient or monotonic() + _PAUSE > min(began + _PATIENCE, ends_at):
                 raise failure
+            self._channel.look_up()
             await asyncio.sleep(_PAUSE)
 
     def _at(self, connection: _Connection) -> Any:

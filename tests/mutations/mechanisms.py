@@ -142,6 +142,13 @@ MECHANISMS: Final[Sequence[Mutation]] = (
         tests=["tests/gateway/test_http_connections.py"],
     ),
     Mutation(
+        breaks="a name that stands for nobody who stays is not looked up again before these have gone",
+        file="runtime/rpc_client.py",
+        source="            self._channel.look_up()\n",
+        mutated="",
+        tests=["tests/runtime/test_addresses.py"],
+    ),
+    Mutation(
         breaks="a server stops without a farewell",
         file="runtime/rpc_server.py",
         source="        await self._health.enter_graceful_shutdown()",

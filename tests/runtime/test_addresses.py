@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from ipaddress import IPv4Address
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 
@@ -18,6 +16,7 @@ from runtime.identity import Part
 from runtime.permissions import allow
 from runtime.rpc_client import ServiceUnavailable, call, open_channel
 from runtime.rpc_server import GrpcService, RpcServer
+from sandbox.names import NameServer, name_server
 from sandbox.ports import free_port
 from services.product.server import ProductServicer
 from tests.support.identities import VERIFIER, credentials
@@ -77,36 +76,10 @@ async def ask_until(ask: Callable[[], Any], condition: Callable[[], bool]) -> No
             await asyncio.sleep(0.01)
 
 
-class Names(asyncio.DatagramProtocol):
-    """A name server that knows one name."""
-
-    def __init__(self) -> None:
-        self.addresses: Sequence[str] = ()
-        self.port = 0
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio."""
-        self._transport = cast("asyncio.DatagramTransport", transport)
-        self.port = transport.get_extra_info("sockname")[1]
-
-    def datagram_received(self, data: bytes, address: Any) -> None:
-        """Called by asyncio: answer a question (RFC 1035, 4.1) for A with our addresses, any other one with none."""
-        assert self._transport is not None
-        question = data[12 : data.index(b"\0", 12) + 5]
-        kind = struct.unpack("!H", question[-4:-2])[0]
-        answers = self.addresses if kind == 1 else ()
-        records = b"".join(struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + IPv4Address(answer).packed for answer in answers)
-        header = data[:2] + struct.pack("!HHHHH", 0x8180, 1, len(answers), 0, 0)
-        self._transport.sendto(header + question + records, address)
-
-
 @pytest.fixture
-async def names() -> AsyncIterator[Names]:
-    loop = asyncio.get_running_loop()
-    transport, names = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
-    yield names
-    transport.close()
+async def names() -> AsyncIterator[NameServer]:
+    async with name_server() as server:
+        yield server
 
 
 @contextmanager
@@ -116,7 +89,9 @@ def same_port(hosts: Sequence[str]) -> Iterator[list[str]]:
     yield [f"{host}:{port}" for host in hosts]
 
 
-async def test_a_replica_that_is_added_under_the_name_gets_calls_and_one_that_stops_costs_none(names: Names) -> None:
+async def test_a_replica_that_is_added_under_the_name_gets_calls_and_one_that_stops_costs_none(
+    names: NameServer,
+) -> None:
     hosts = ["127.0.0.1", "127.0.0.2"]
     first, second = Counting(), Counting()
     async with AsyncExitStack() as stack:
@@ -124,16 +99,16 @@ async def test_a_replica_that_is_added_under_the_name_gets_calls_and_one_that_st
         one = await stack.enter_async_context(AsyncExitStack())
         await one.enter_async_context(replica(addresses[0], first))
         await stack.enter_async_context(replica(addresses[1], second))
-        names.addresses = hosts[:1]
-        port = addresses[0].rpartition(":")[2]
-        ask = await stack.enter_async_context(asking(f"dns://127.0.0.1:{names.port}/{NAME}:{port}"))
+        names.addresses = {NAME: hosts[:1]}
+        port = int(addresses[0].rpartition(":")[2])
+        ask = await stack.enter_async_context(asking(names.target(NAME, port)))
         await ask_until(ask, lambda: first.calls >= 10)
         assert second.calls == 0
 
-        names.addresses = hosts
+        names.addresses = {NAME: hosts}
         await ask_until(ask, lambda: second.calls >= 10)
 
-        names.addresses = hosts[1:]
+        names.addresses = {NAME: hosts[1:]}
         await one.aclose()
         before = second.calls
         await ask_until(ask, lambda: second.calls >= before + 50)
@@ -187,6 +162,27 @@ async def test_a_replica_that_is_going_to_stop_is_asked_no_more() -> None:
                 await asyncio.gather(*(ask() for _ in range(20)))
                 if first.calls == before:
                     break
+
+
+async def test_when_the_only_replica_that_a_name_was_known_to_have_stops_calls_find_the_next_one(
+    names: NameServer,
+) -> None:
+    hosts = ["127.0.0.1", "127.0.0.2"]
+    first, second = Counting(), Counting()
+    with same_port(hosts) as addresses:
+        names.addresses = {NAME: hosts[:1]}
+        target = names.target(NAME, int(addresses[0].rpartition(":")[2]))
+        async with (
+            replica(addresses[0], first, connection_age=600) as leaving,
+            replica(addresses[1], second, connection_age=600),
+            asking(target) as ask,
+        ):
+            await ask()
+            names.addresses = {NAME: hosts[1:]}  # as once the next one is ready, which callers have not heard of
+
+            await leaving.say_farewell()
+            await ask_until(ask, lambda: second.calls >= 10)
+    assert first.calls > 0
 
 
 async def test_a_call_waits_for_one_of_its_hosts_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
