@@ -1,17 +1,20 @@
-"""Customers who order all the time over two gateways, each of which may go away: none of their requests may be lost."""
+"""Customers who order all the time over several gateways, each of which may go: none of their requests may be lost."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
 
 import httpx
 
 from domain.ids import new_id
+from sandbox.balancer import Balancer
 from sandbox.replicas import Replica
 from tests.support.busy_machine import slowdown
 from tests.support.client import NAME, PASSWORD, PRICE, Json, order_of, until
@@ -20,34 +23,47 @@ TIMEOUT: Final = 60.0
 
 
 class Door:
-    """Two gateways behind a load balancer that knows nothing: requests go to each in turn.
+    """Gateways behind a load balancer, as customers know them.
 
-    What a gateway that goes away refused, or closed without a word, is sent to the other one, with the same key.
-    Any other failure, and any answer that blames the server, is the test's.
+    Any answer that blames the server is the test's, unless it is rough there: then 503 is answered by patience, as its
+    Retry-After says, and the same request.
+
+    Attributes:
+        is_rough: whether somebody kills what the requests need.
+        answered: how many requests were.
+        refused: how many answers were 503.
+        slowest: seconds that a request took until its answer, those 503 and pauses included, since this was set to 0.
     """
 
-    def __init__(self, gateways: Sequence[tuple[Replica, httpx.AsyncClient]]) -> None:
-        self._gateways = gateways
-        self._turn = count()
+    def __init__(self, http: httpx.AsyncClient, balancer: Balancer) -> None:
+        self._http = http
+        self._balancer = balancer
+        self.is_rough = False
         self.answered = 0
-        self.sent_again = 0
+        self.refused = 0
+        self.slowest = 0.0
+
+    @property
+    def sent_again(self) -> int:
+        """Requests that a gateway did not answer, and the next one did."""
+        return self._balancer.sent_again
+
+    async def count_answered(self) -> int:
+        """How many requests were answered."""
+        return self.answered
 
     async def ask(self, method: str, path: str, *, headers: dict[str, str], json: Json | None = None) -> httpx.Response:
         """The answer to a request."""
-        turn = next(self._turn) % len(self._gateways)
-        *first, last = [*self._gateways[turn:], *self._gateways[:turn]]
-        for replica, http in first:
-            try:
-                return self._check(await http.request(method, path, headers=headers, json=json))
-            except (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-                if not replica.is_going:
-                    raise
-                self.sent_again += 1
-        return self._check(await last[1].request(method, path, headers=headers, json=json))
-
-    def _check(self, answer: httpx.Response) -> httpx.Response:
-        assert answer.status_code < 500, f"{answer.request.method} {answer.request.url}: {answer.text}"
+        began = time.monotonic()
+        while True:
+            answer = await self._http.request(method, path, headers=headers, json=json)
+            if not (self.is_rough and answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE):
+                break
+            self.refused += 1
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        assert not answer.is_server_error, f"{method} {path}: {answer.text}"
         self.answered += 1
+        self.slowest = max(self.slowest, time.monotonic() - began)
         return answer
 
 
@@ -137,17 +153,11 @@ class Buyer:
 @asynccontextmanager
 async def open_door(gateways: Sequence[Replica]) -> AsyncIterator[Door]:
     """Connections to the gateways, kept open as a load balancer does."""
-    clients = [
-        httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{gateway.settings.gateway_port}", timeout=TIMEOUT * slowdown(), trust_env=False
-        )
-        for gateway in gateways
-    ]
-    try:
-        yield Door(list(zip(gateways, clients, strict=True)))
-    finally:
-        for client in clients:
-            await client.aclose()
+    balancer = Balancer(gateways)
+    async with httpx.AsyncClient(
+        base_url="http://gateway.test", timeout=TIMEOUT * slowdown(), transport=balancer
+    ) as http:
+        yield Door(http, balancer)
 
 
 async def sign_up(door: Door, stripe: httpx.AsyncClient, *, product: str, sold_out: str) -> Buyer:
