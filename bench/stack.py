@@ -34,15 +34,17 @@ def processes_of(endpoints: Endpoints) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def open_customers(endpoints: Endpoints, watch: OrderWatch) -> AsyncIterator[Customers]:
-    """Customers of a shop that has plenty of everything."""
+async def open_customers(
+    endpoints: Endpoints, watch: OrderWatch, *, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Customers]:
+    """Customers of a shop that has plenty of everything; a transport may spread their orders over several gateways."""
     async with Shop(endpoints) as shop:
         products = [
             await shop.add_product(f"Product {number}", price=1_000, units=_UNITS) for number in range(_PRODUCTS)
         ]
         customers = [await shop.add_customer(f"bench-customer-{number}") for number in range(_CUSTOMERS)]
     limits = httpx.Limits(max_connections=max(CONCURRENCIES))
-    async with httpx.AsyncClient(base_url=endpoints.gateway, timeout=60, limits=limits) as gateway:
+    async with httpx.AsyncClient(base_url=endpoints.gateway, timeout=60, limits=limits, transport=transport) as gateway:
         yield Customers(
             gateway,
             tokens=[customer.token for customer in customers],
