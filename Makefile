@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-overload alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench-telemetry: generate ## Measure what watcher, metrics and traces cost an or
 
 bench-streams: generate ## Measure what open streams of orders' events cost
 	@$(BIN)/python -m bench.streams $(ARGS)
+
+bench-overload: generate ## Measure what is paid in time when up to three times as many orders come as can be done
+	@$(BIN)/python -m bench.overload $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

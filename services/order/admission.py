@@ -33,7 +33,9 @@ FEW: Final = 20
 LOOK_INTERVAL: Final = 0.1
 """Seconds for which what was read of the line holds."""
 ASK_INTERVAL: Final = 1.0
-"""Seconds for which what Temporal said holds."""
+"""Seconds from one answer of Temporal's to the next question."""
+KNOWN_FOR: Final = 5.0
+"""Seconds after which what it answered is not known any more: as long as it takes to answer, and more."""
 MOST: Final = 1_000
 """Orders of the line that are looked at, the last that came."""
 
@@ -156,7 +158,7 @@ class Admission:
         """
         if self._asking is None and self._now() - self._asked_at >= ASK_INTERVAL:
             self._asking = asyncio.create_task(self._ask())
-        return self._wait_for_workers
+        return self._wait_for_workers and self._now() - self._asked_at < KNOWN_FOR
 
     async def _ask(self) -> None:
         try:

@@ -16,7 +16,7 @@ from domain.saga import OrderInput
 from runtime.caller import Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import Shed
-from services.order.admission import ASK_INTERVAL, FEW, LOOK_INTERVAL, Admission
+from services.order.admission import ASK_INTERVAL, FEW, KNOWN_FOR, LOOK_INTERVAL, Admission
 from services.order.repository import _LINE
 from tests.support.moved_clock import MovedClock
 from tests.support.order_shop import OrderShop, new_order, open_order_shop
@@ -41,6 +41,10 @@ class Door:
     def move(self, seconds: float) -> None:
         """Let so much time pass, in which no order moves."""
         self._clock.move(seconds=seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody look for so long."""
+        self._now += seconds
 
     async def reasons(self) -> list[str]:
         """Why each copy turns new orders away; empty where it does not."""
@@ -130,6 +134,22 @@ async def test_orders_that_wait_for_something_else_than_a_worker_are_no_line(doo
     door.move(60)
 
     assert await door.reasons() == ["", ""]
+
+
+async def test_what_temporal_said_of_an_earlier_line_closes_nothing(door: Door) -> None:
+    orders = await line_up(door, MANY)
+    door.move(PATIENCE)
+    assert await door.reasons() == ["orders_wait", "orders_wait"]
+    for order_id in orders:
+        await door.shop.mark_pending(order_id)
+    assert await door.look() == ["", ""]
+
+    door.pause(KNOWN_FOR)
+    await line_up(door, MANY)
+    door.shop.sagas.waiting = 0
+    door.move(PATIENCE)
+
+    assert await door.look() == ["", ""]
 
 
 async def test_new_orders_come_in_while_temporal_is_away(door: Door) -> None:
