@@ -35,7 +35,7 @@ LOOK_INTERVAL: Final = 0.1
 ASK_INTERVAL: Final = 1.0
 """Seconds from one answer of Temporal's to the next question."""
 KNOWN_FOR: Final = 5.0
-"""Seconds after which what it answered is not known any more: as long as it takes to answer, and more."""
+"""Seconds after which what was read of the line, or heard of Temporal, is not known any more."""
 MOST: Final = 1_000
 """Orders of the line that are looked at, the last that came."""
 
@@ -86,7 +86,7 @@ class Admission:
         self.limits = limits
         self._clock = clock
         self._now = now
-        self._looking = asyncio.Lock()
+        self._is_looking = False
         self._looked_at = float("-inf")
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
@@ -125,18 +125,22 @@ class Admission:
         return self._now() - first > self.limits.start_delay
 
     async def _look(self) -> None:
-        """Read the line anew, unless that was just done; one caller does it for all."""
-        async with self._looking:
-            if self._now() - self._looked_at < LOOK_INTERVAL:
-                return
-            try:
-                async with self._database.autocommit() as connection:
-                    line = await OrderRepository(connection).read_line(at=self._clock(), most=MOST)
-            except DatabaseAway:  # whoever comes in will be told so
-                self._open(waiting=None)
-                return
+        """Read the line anew, unless that was just done, or somebody is at it: then what was read last holds."""
+        since = self._now() - self._looked_at
+        if since < LOOK_INTERVAL or self._is_looking:
+            return
+        if since > KNOWN_FOR:
+            self._open(waiting=None)
+        self._is_looking = True
+        try:
+            async with self._database.autocommit() as connection:
+                line = await OrderRepository(connection).read_line(at=self._clock(), most=MOST)
             self._looked_at = self._now()
             self._decide(line)
+        except DatabaseAway:  # whoever comes in will be told so
+            self._open(waiting=None)
+        finally:
+            self._is_looking = False
 
     def _decide(self, line: Line) -> None:
         if self._opens_at is None:

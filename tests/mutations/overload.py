@@ -79,6 +79,13 @@ OVERLOAD: Final[Sequence[Mutation]] = (
         tests=["tests/order/test_admission.py"],
     ),
     Mutation(
+        breaks="whoever comes reads the line for themselves, one after the other",
+        file="services/order/admission.py",
+        source="if since < LOOK_INTERVAL or self._is_looking:",
+        mutated="if since < LOOK_INTERVAL:",
+        tests=["tests/order/test_admission.py"],
+    ),
+    Mutation(
         breaks="what Temporal said once of a line is believed for ever",
         file="services/order/admission.py",
         source="return self._wait_for_workers and self._now() - self._asked_at < KNOWN_FOR",

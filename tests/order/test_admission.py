@@ -186,6 +186,19 @@ async def test_a_process_that_is_late_for_a_second_closes_and_opens_when_it_is_i
     assert await door.reasons() == ["", ""]
 
 
+async def test_nobody_waits_for_somebody_elses_look_at_the_line(databases: Mapping[str, str]) -> None:
+    database = Database(databases["order"], pool_size=1)
+    async with open_order_shop(databases["order"], database=database) as shop, asyncio.timeout(30):
+        async with database.autocommit():
+            looking = asyncio.create_task(shop.components.admission.find_reason())
+            await asyncio.sleep(0)
+
+            assert await shop.components.admission.find_reason() is None
+            assert not looking.done()
+        await looking
+    await database.close()
+
+
 async def test_who_is_turned_away_leaves_nothing_and_may_come_again_with_the_same_key(door: Door) -> None:
     shop, lag, new = door.shop, door.shop.components.loop_lag, new_order()
     for _ in range(5):
