@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-scaling alerts settings openapi problems check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-scaling alerts settings openapi problems check format hooks clean lock generate bench-overload
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ bench-streams: generate ## Measure what open streams of orders' events cost
 
 bench-scaling: generate ## Measure what several copies of each part cost an order, and what a client sees when one dies
 	@$(BIN)/python -m bench.scaling $(ARGS)
+
+bench-overload: generate ## Measure what is paid in time when up to three times as many orders come as can be done
+	@$(BIN)/python -m bench.overload $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

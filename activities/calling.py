@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import grpc
@@ -37,7 +38,7 @@ async def call_service(method: grpc.aio.UnaryUnaryMultiCallable[Request, Respons
     Raises:
         ApplicationError: not retried, with the refusal as type, when the service refused for a business reason. It is
             benign: expected, and no reason to wake anybody. Retried, of type `SERVICE_UNAVAILABLE`, when the call
-            failed for now.
+            failed for now: once the service may have time for it, where it said when.
     """
     timeout = activity.info().start_to_close_timeout
     assert timeout is not None, "every step has a start-to-close timeout"  # noqa: S101  # set by the step runner
@@ -45,7 +46,11 @@ async def call_service(method: grpc.aio.UnaryUnaryMultiCallable[Request, Respons
     try:
         return await call(method, request, caller=SERVICE, deadline=deadline)
     except ServiceUnavailable as problem:
-        raise ApplicationError(in_words(problem, waited=deadline), type=SERVICE_UNAVAILABLE) from None
+        raise ApplicationError(
+            in_words(problem, waited=deadline),
+            type=SERVICE_UNAVAILABLE,
+            next_retry_delay=None if problem.retry_after is None else timedelta(seconds=problem.retry_after),
+        ) from None
     except CallRefused as refused:
         raise ApplicationError(
             refused.message,

@@ -5,6 +5,7 @@ A problem's `type` is a URN that never changes meaning; clients distinguish prob
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from errno import ENAMETOOLONG
@@ -108,6 +109,7 @@ PAYMENT_WINDOW_TOO_LONG = Kind(422, "payment-window-too-long", "Nobody may take 
 TOO_MANY_STREAMS = Kind(429, "too-many-streams", "You have too many streams open")
 INTERNAL = Kind(500, "internal", "Something broke on our side")
 SMS_NOT_CONFIGURED = Kind(501, "sms-not-configured", "No SMS can be sent from here")
+BUSY = Kind(503, "busy", "There is more to do than can be done")
 SERVICE_UNAVAILABLE = Kind(503, "service-unavailable", "A part of the shop does not answer")
 
 _BY_REFUSAL: Final[Mapping[Refusal, Kind]] = {
@@ -201,7 +203,7 @@ def _respond(
         faulty = kind in (INVALID_TOKEN, EXPIRED_TOKEN)
         answer_headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if faulty else "Bearer"
     if kind.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-        answer_headers["Retry-After"] = "1"
+        answer_headers.setdefault("Retry-After", "1")
     body = Problem(
         type=kind.urn,
         title=kind.title,
@@ -241,6 +243,14 @@ def _from_limit(request: Request[Any, Any, Any], error: LimitExceeded) -> Respon
 
 
 def _from_unavailable(request: Request[Any, Any, Any], error: ServiceUnavailable) -> Response[Problem]:
+    if error.retry_after is not None:  # no line in the log: there would be many, and the service counts them
+        wait = max(math.ceil(error.retry_after), 1)
+        return _respond(
+            request,
+            BUSY,
+            f"Nothing of the request was begun. Send it again in {wait} s, with its Idempotency-Key if it has one.",
+            headers={"Retry-After": str(wait)},
+        )
     log.warning("request.service_unavailable", path=request.scope["path"], code=error.code.name, problem=str(error))
     return _respond(
         request,

@@ -38,14 +38,19 @@ class Load:
 
 
 class Customers:
-    """Places orders of one unit each, over customers and products in turn."""
+    """Places orders of one unit each, over customers and products in turn.
+
+    Attributes:
+        tokens: of the customers.
+        products: their ids.
+    """
 
     def __init__(
         self, gateway: httpx.AsyncClient, *, tokens: Sequence[str], products: Sequence[str], watch: OrderWatch
     ) -> None:
         self._gateway = gateway
-        self._tokens = tokens
-        self._products = products
+        self.tokens = tokens
+        self.products = products
         self._watch = watch
         self._placed = 0
 
@@ -76,8 +81,8 @@ class Customers:
         return load
 
     async def _order(self, load: Load) -> None:
-        product = self._products[self._placed % len(self._products)]
-        token = self._tokens[self._placed % len(self._tokens)]
+        product = self.products[self._placed % len(self.products)]
+        token = self.tokens[self._placed % len(self.tokens)]
         self._placed += 1
         body = {
             "lines": [{"product_id": product, "quantity": 1}],

@@ -20,7 +20,7 @@ from sqlalchemy import URL, DateTime, MetaData, make_url
 from sqlmodel import Field
 
 from runtime.connecting import with_keepalives
-from runtime.deadline import time_to_wait
+from runtime.deadline import begin_work, has_begun, time_to_wait
 from runtime.health import NotSetUp
 from runtime.listener import Listener
 from runtime.metrics import POOL_TIMEOUTS
@@ -35,6 +35,8 @@ Row = TypeVar("Row")
 
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds to wait for PostgreSQL to take a connection; and for one's turn, unless the caller waits longer."""
+MOST_WAITING: Final = 400
+"""Calls that wait for a connection before anything was done for them; the next one is turned away."""
 
 
 NAMING_CONVENTION = {
@@ -130,14 +132,15 @@ class Database:
         pooler: Pooler = Pooler.NONE,
         listen_dsn: str | None = None,
         name: str = "database",
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         """`listen_dsn` is one that LISTEN works on, for a `dsn` that leads to a pooler in transaction mode; the `name`
-        is for metrics."""
+        is for metrics; `most_waiting` calls wait for a connection that have none yet."""
         self.dsn = dsn
         self.listen_dsn = listen_dsn or (None if pooler is Pooler.TRANSACTION else dsn)
         self._pooler = pooler
         self._timeouts = POOL_TIMEOUTS.labels(name)
-        self.turns = Turns(pool_size, of="connection", error=_PoolExhausted)
+        self.turns = Turns(pool_size, of="connection", error=_PoolExhausted, most_waiting=most_waiting)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             with_keepalives(dsn),
             min_size=1,
@@ -159,6 +162,7 @@ class Database:
 
         Raises:
             DatabaseAway: repeat.
+            Shed, CallerGone: nothing was begun for the call.
         """
         async with self._connect() as connection, connection.transaction():
             yield Connection(connection)
@@ -169,6 +173,7 @@ class Database:
 
         Raises:
             DatabaseAway: repeat.
+            Shed, CallerGone: nothing was begun for the call.
         """
         async with self._connect() as connection:
             yield Connection(connection)
@@ -235,13 +240,11 @@ class Database:
         try:
             if self._pool.closed:
                 await self._pool.open()
-            # As long as the caller waits, and never less than that: a handler finishes what it began when its caller
-            # has gone. The pool itself waits for PostgreSQL, and gives up sooner: no server is not the same as a crowd.
-            async with (
-                self.turns.take(wait=max(CONNECT_TIMEOUT, time_to_wait() or 0)),
-                self._pool.connection() as connection,
-            ):
-                yield connection
+            # The pool itself waits for PostgreSQL, and gives up sooner: no server is not the same as a crowd.
+            async with self.turns.take(wait=_patience(), however_many=has_begun()):
+                begin_work()
+                async with self._pool.connection() as connection:
+                    yield connection
         except _PoolExhausted:
             self._timeouts.inc()
             raise
@@ -277,6 +280,7 @@ async def open_database(settings: Settings, service: str, *, given: Database | N
             pooler=settings.database_pooler,
             listen_dsn=None if listen_dsn is None else listen_dsn.get_secret_value(),
             name=service,
+            most_waiting=settings.database_most_waiting,
         )
     except psycopg.ProgrammingError as error:
         raise SettingsError(f"{name} is no libpq connection URI: {error}") from None
@@ -286,6 +290,12 @@ async def open_database(settings: Settings, service: str, *, given: Database | N
         yield database
     finally:
         await database.close()
+
+
+def _patience() -> float:
+    """How long a turn is waited for, seconds: as long as the caller waits; what was begun is finished without one."""
+    callers = time_to_wait()
+    return max(CONNECT_TIMEOUT if callers is None or has_begun() else 0, callers or 0)
 
 
 async def _refuse_pooler(database: Database, name: str) -> None:

@@ -1,4 +1,7 @@
-"""How long the caller of the gRPC call that is being served still waits: past that, work for it is in vain."""
+"""How long the caller of the gRPC call that is being served still waits: past that, work for it is in vain.
+
+What was begun is finished all the same, because half of it may be done. What was not begun is not begun any more.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from runtime.refusal import Unavailable
+
 MARGIN: Final = 0.25
 """Seconds before the caller's deadline at which it is answered that its turn did not come."""
+
+
+class CallerGone(Unavailable):
+    """Nobody waits for the answer any more, and nothing was begun."""
+
+    def __init__(self) -> None:
+        super().__init__("the caller has gone")
 
 
 @dataclass(slots=True)
 class _Call:
     ends_at: float | None
+    begun: bool = False
 
 
 _current: ContextVar[_Call | None] = ContextVar("call", default=None)
@@ -41,3 +54,25 @@ def time_to_wait() -> float | None:
     """Seconds for which the call can wait for something and still be answered in time; None without a limit."""
     left = time_left()
     return None if left is None else left - MARGIN
+
+
+def begin_work() -> None:
+    """Note that something is done for this call now, which is then finished whatever becomes of its caller.
+
+    Whoever asks a database or another server on a call's behalf says so first.
+
+    Raises:
+        CallerGone: it would be the first thing that is done, and nobody waits for it.
+    """
+    call = _current.get()
+    if call is None or call.begun:
+        return
+    if call.ends_at is not None and call.ends_at <= time.monotonic():
+        raise CallerGone
+    call.begun = True
+
+
+def has_begun() -> bool:
+    """Whether something was done for this call; true as well for work that nobody called for."""
+    call = _current.get()
+    return call is None or call.begun

@@ -45,6 +45,12 @@ RPC_SECONDS: Final = Histogram(
     "gRPC calls that a service answered.",
     ["rpc_method", "rpc_response_status_code"],
 )
+SHED: Final = Counter(
+    "ordersaga_shed",
+    "Calls that a service turned away before it began anything for them; why: orders_wait, orders_come, busy_loop, "
+    "full_line, calls or caller_gone.",
+    ["why"],
+)
 STRIPE_SECONDS: Final = Histogram(
     "ordersaga_stripe_call_duration_seconds",
     "Calls of Stripe's API; outcome: succeeded, declined, refused, busy, failed or unanswered.",
@@ -161,6 +167,10 @@ POOL_CONNECTIONS: Final = Gauge(
 POOL_MAX: Final = Gauge("db_client_connection_max", "Most connections to PostgreSQL.", [_POOL])
 POOL_PENDING: Final = Gauge("db_client_connection_pending_requests", "Who waits for a connection.", [_POOL])
 POOL_TIMEOUTS: Final = Counter("db_client_connection_timeouts", "Who waited for a connection in vain.", [_POOL])
+LOOP_LAG_SECONDS: Final = Gauge(
+    "ordersaga_event_loop_lag_seconds",
+    "How late the order service's event loop comes to what is due, of late at least.",
+)
 CLOCK_SKEW_SECONDS: Final = Gauge(
     "ordersaga_clock_skew_seconds",
     "How far our clock is ahead; against: stripe (to a second), temporal, or postgresql/<database>.",

@@ -9,8 +9,8 @@ from runtime.settings import Settings
 
 _PROCESS: Final = ("log_level", "tracing", "probe_host", "probe_port", "drain_delay", "shutdown_grace")
 _TLS: Final = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
-_DATABASE: Final = ("database_pool_size", "database_pooler")
-_GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_reflection")
+_DATABASE: Final = ("database_pool_size", "database_pooler", "database_most_waiting")
+_GRPC: Final = (*_TLS, "jwt_public_keys", "grpc_connection_age", "grpc_most_calls", "grpc_reflection")
 _PAYLOADS: Final = ("temporal_payload_keys", "temporal_encrypt")
 _TEMPORAL: Final = (
     *("temporal_config_file", "temporal_profile", "temporal_address", "temporal_namespace"),
@@ -57,6 +57,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_TEMPORAL,
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
         *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
+        *("saga_starts_in_progress", "max_start_delay", "max_loop_lag"),
         *("max_payment_window", "max_open_orders", "max_held_units"),
         *("guest_checkout", "max_guest_orders", "max_guest_units"),
         *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),

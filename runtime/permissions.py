@@ -38,7 +38,7 @@ READERS: Final = (CallerRole.GUEST, *USERS)
 ANYBODY: Final = (CallerRole.ANONYMOUS, *USERS)
 """Users, signed in or not."""
 _DECLARED: Final = "__permissions__"
-_OPEN: Final = tuple(f"/{name}/" for name in (health.SERVICE_NAME, reflection.SERVICE_NAME))
+OF_GRPC_ITSELF: Final = tuple(f"/{name}/" for name in (health.SERVICE_NAME, reflection.SERVICE_NAME))
 """Services of gRPC's own, which every part of ours may ask."""
 
 
@@ -97,7 +97,7 @@ class Permissions:
             Unauthenticated: there is no valid token, and it takes one.
         """
         identity = _identity_of(context)
-        if method.startswith(_OPEN):
+        if method.startswith(OF_GRPC_ITSELF):
             return SERVICE
         found = next((permission for permission in self._of.get(method, ()) if permission.part is identity.part), None)
         if found is None:

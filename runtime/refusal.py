@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import ClassVar, Final
 
 import grpc
@@ -53,6 +54,18 @@ class Unavailable(Exception):
     """The request cannot be carried out now, for no business reason: the caller, who sees the text, shall repeat it."""
 
 
+class Shed(Unavailable):
+    """The request was turned away before any work was begun for it, because there is too much to do.
+
+    Attributes:
+        why: names the limit that was met, for metrics.
+    """
+
+    def __init__(self, message: str, *, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 class OtherSideAway(Unavailable):
     """Nobody answers where this and anything like it is asked, so that asking for the next thing is in vain, too."""
 
@@ -77,15 +90,38 @@ def to_status(refused: Refused) -> status_pb2.Status:
     return status_pb2.Status(code=code_pb2.Code.Value(refused.code.name), message=refused.message, details=[detail])
 
 
+def to_shed_status(problem: Unavailable, *, retry_after: float) -> status_pb2.Status:
+    """The rich status that says that nothing was begun, and when to come again: in so many seconds."""
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromTimedelta(timedelta(seconds=retry_after))
+    detail = any_pb2.Any()
+    detail.Pack(retry)
+    return status_pb2.Status(code=code_pb2.UNAVAILABLE, message=str(problem), details=[detail])
+
+
 def from_rpc_error(error: grpc.aio.AioRpcError) -> CallRefused | None:
     """The refusal in a failed call, or None when it failed for another cause (unavailable, deadline, defect)."""
-    if not any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
-        return None
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for the sync API; reads only what both have
-    if status is None:
+    if (status := _rich_status(error)) is None:
         return None
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
             return CallRefused(Refusal(info.reason), status.message, dict(info.metadata))
     return None
+
+
+def retry_delay(error: grpc.aio.AioRpcError) -> float | None:
+    """Seconds after which a call that was turned away before it was begun is to come again; None for any other."""
+    if (status := _rich_status(error)) is None:
+        return None
+    for detail in status.details:
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(retry):
+            return float(retry.retry_delay.ToTimedelta().total_seconds())
+    return None
+
+
+def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    if not any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
+        return None
+    return rpc_status.from_call(error)  # type: ignore[arg-type]  # typed for the sync API; reads only what both have

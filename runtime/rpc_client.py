@@ -15,8 +15,9 @@ import grpc.aio
 
 from runtime.caller import Caller
 from runtime.hosts import is_name
+from runtime.deadline import begin_work
 from runtime.identity import Credentials, Part
-from runtime.refusal import Unavailable, from_rpc_error
+from runtime.refusal import Unavailable, from_rpc_error, retry_delay
 from runtime.rpc_tracing import calling
 from runtime.settings import Settings
 
@@ -55,13 +56,15 @@ class ServiceUnavailable(Unavailable):
         service: which one, such as ``user``.
         code: gRPC's.
         message: the service's own words, or gRPC's.
+        retry_after: where the service has turned the call away before it began anything, when to come again, seconds.
     """
 
-    def __init__(self, service: str, code: grpc.StatusCode, message: str) -> None:
+    def __init__(self, service: str, code: grpc.StatusCode, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(f"the {service} service: {code.name}: {message}")
         self.service = service
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
 
 def open_channel(part: Part, hosts: str, credentials: Credentials) -> AbstractAsyncContextManager[grpc.aio.Channel]:
@@ -254,7 +257,9 @@ async def call(
     Raises:
         CallRefused: the service refused for a business reason.
         ServiceUnavailable: anything else; whether the call took effect is not known.
+        CallerGone: it would be the first thing that is done for a caller of ours, who has gone.
     """
+    begin_work()
     try:
         with calling(method) as context:
             metadata: Any = (*caller.metadata, *context)
@@ -264,4 +269,4 @@ async def call(
         if refused is not None:
             raise refused from None
         part: str = getattr(method, "part", "called")
-        raise ServiceUnavailable(part, error.code(), error.details() or "") from None
+        raise ServiceUnavailable(part, error.code(), error.details() or "", retry_after=retry_delay(error)) from None

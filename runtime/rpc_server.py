@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,15 +20,15 @@ from grpc_reflection.v1alpha import reflection as grpc_reflection
 from grpc_status import rpc_status
 
 from runtime.caller import set_current_caller
-from runtime.deadline import set_caller_gone, set_time_left
+from runtime.deadline import CallerGone, has_begun, set_caller_gone, set_time_left, time_left
 from runtime.ended_sessions import EndedSessions, ended_sessions_of
 from runtime.health import Checks, wait_for_needs
 from runtime.identity import Credentials, Part
 from runtime.measuring import Measurement
-from runtime.metrics import RPC_SECONDS
-from runtime.permissions import Permissions
+from runtime.metrics import RPC_SECONDS, SHED
+from runtime.permissions import OF_GRPC_ITSELF, Permissions
 from runtime.process import Lifecycle
-from runtime.refusal import InvalidArgument, Refused, Unavailable, to_status
+from runtime.refusal import InvalidArgument, Refused, Shed, Unavailable, to_shed_status, to_status
 from runtime.rpc_tracing import called
 from runtime.settings import Settings, SettingsError
 from runtime.tokens import TokenVerifier
@@ -41,8 +42,13 @@ _LONGEST_CALL_MS: Final = 60_000
 """What a call on a connection that is to end gets; the longest waits half as long for an order to move."""
 _FAREWELL: Final = 0.2
 """What callers get to hear that a server stops, seconds. What is under way to it then, gRPC answers with CANCELLED."""
+MOST_CALLS: Final = 4_000
+"""Most of them wait for an order to move."""
 _QUEUE: Final = 10_000
 """Calls that may wait to be taken up. Past a thousand gRPC would answer CANCELLED to some of them, drawn by lot."""
+_RETRY_AFTER: Final = (1.0, 3.0)
+"""Seconds after which a call that was turned away may come again, drawn for each."""
+_GONE: Final = "caller_gone"
 
 
 class ServerError(Exception):
@@ -67,11 +73,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Lets calls in, runs each handler to its end, even when its caller gave up, and maps what it raises to a status.
 
     grpc.aio cancels a handler when the caller's deadline passes. Half of a write at Stripe is the one thing that must
-    not happen then, so the handler runs in a task of its own.
+    not happen then, so the handler runs in a task of its own. Nothing is begun for a caller who has gone by then, nor
+    for a call beyond `most_calls` at a time. Who is turned away so is told, by google.rpc.RetryInfo, that nothing was
+    begun, and when to come again.
     """
 
-    def __init__(self, permissions: Permissions) -> None:
+    def __init__(self, permissions: Permissions, *, most_calls: int = MOST_CALLS) -> None:
         self._permissions = permissions
+        self._most_calls = most_calls
         self._running: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(
@@ -105,6 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             began, code = perf_counter(), grpc.StatusCode.OK
             try:
                 set_current_caller(self._permissions.identify(method, context))
+                self._check_room(method)
                 task = asyncio.ensure_future(handler(_parse(parse, body), context))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
@@ -112,9 +122,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except Refused as refused:
                 code = refused.code
                 await context.abort_with_status(rpc_status.to_status(to_status(refused)))
+            except (Shed, CallerGone) as problem:
+                code = grpc.StatusCode.UNAVAILABLE
+                count_shed(problem)
+                await _abort_unbegun(context, problem)
             except Unavailable as problem:
                 code = grpc.StatusCode.UNAVAILABLE
                 log.warning("rpc.unavailable", method=method, problem=str(problem))
+                if not has_begun():
+                    await _abort_unbegun(context, problem)
                 await context.abort(grpc.StatusCode.UNAVAILABLE, str(problem))
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
@@ -130,6 +146,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return handle
 
+    def _check_room(self, method: str) -> None:
+        """See that there is somebody to answer, and room to do it.
+
+        Raises:
+            CallerGone: the call was not taken up before its deadline.
+            Shed: too many calls are being answered; what gRPC itself is asked, such as health, is none of them.
+        """
+        left = time_left()
+        if left is not None and left <= 0:
+            raise CallerGone
+        if len(self._running) >= self._most_calls and not method.startswith(OF_GRPC_ITSELF):
+            raise Shed(f"{len(self._running)} calls are being answered: too many callers", why="calls")
+
+
+def count_shed(problem: Shed | CallerGone) -> None:
+    """Note that a call was turned away before anything was begun for it."""
+    SHED.labels(problem.why if isinstance(problem, Shed) else _GONE).inc()
+
+
+async def _abort_unbegun(context: grpc.aio.ServicerContext[Any, Any], problem: Unavailable) -> None:
+    """Say that nothing was begun, and when to come again: not all at once."""
+    status = to_shed_status(problem, retry_after=random.uniform(*_RETRY_AFTER))  # noqa: S311 - no secret
+    await context.abort_with_status(rpc_status.to_status(status))
+
 
 def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
     try:
@@ -141,7 +181,10 @@ def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
 
 
 def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Refused):
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, (Shed, CallerGone)):
+        count_shed(error)
+    elif error is not None and not isinstance(error, Refused):
         log.error("rpc.failed_late", method=method, exc_info=error)
 
 
@@ -154,6 +197,7 @@ class RpcServer:
         credentials: of its part.
         verifier: of users' tokens.
         grace: what running calls get to end at a stop, seconds.
+        most_calls: calls that are being answered at a time; the next one is turned away.
         connection_age: after which a connection is to be made anew, seconds: so callers see new addresses of a name.
         reflection: whether its methods can be asked for.
 
@@ -169,6 +213,7 @@ class RpcServer:
         credentials: Credentials,
         verifier: TokenVerifier,
         grace: float,
+        most_calls: int = MOST_CALLS,
         connection_age: float = 30,
         reflection: bool = False,
     ) -> None:
@@ -176,7 +221,7 @@ class RpcServer:
         self._credentials = credentials
         self._grace = grace
         permissions = Permissions([(service.descriptor, service.servicer) for service in services], verifier)
-        self._interceptor = CallInterceptor(permissions)
+        self._interceptor = CallInterceptor(permissions, most_calls=most_calls)
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=[
@@ -265,6 +310,7 @@ async def serve(
             credentials=Credentials.of(settings, service.part),
             verifier=TokenVerifier(settings.required("jwt_public_keys"), ended=ended_sessions),
             grace=settings.shutdown_grace,
+            most_calls=settings.grpc_most_calls,
             connection_age=settings.grpc_connection_age,
             reflection=settings.grpc_reflection,
         )

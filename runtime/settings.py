@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         default="audit", description="PostgreSQL role that `ordersaga setup` lets in as the audit; none lets nobody in."
     )
     database_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per service process.")
+    database_most_waiting: int = Field(
+        default=400,
+        ge=1,
+        description="Calls that wait in a service process for a connection, and have had none yet; the next one is "
+        "turned away.",
+    )
     database_pooler: Pooler = Field(
         default=Pooler.NONE,
         description="Mode of the pooler (PgBouncer, …) that the services' DSNs lead to: none, session, transaction.",
@@ -199,6 +205,12 @@ class Settings(BaseSettings):
     tls_key_file: str | None = Field(default=None, description="PEM; the key of that certificate; {part} likewise.")
     grpc_connection_age: Seconds = Field(
         default=30, description="After which a service has its callers connect, and look its name up, anew, seconds."
+    )
+    grpc_most_calls: int = Field(
+        default=4_000,
+        ge=1,
+        description="Calls that a service process answers at a time, most of which wait for an order to move; the next "
+        "one is turned away.",
     )
     grpc_reflection: bool = Field(default=False, description="Let parts ask a service for its methods.")
     grpc_deadline: Seconds = Field(default=5.0, description="Deadline of a gRPC call whose caller sets none, seconds.")
@@ -366,6 +378,25 @@ class Settings(BaseSettings):
         "seconds.",
     )
     saga_sweep_interval: Seconds = Field(default=5, description="How often what has no workflow is sought, seconds.")
+    saga_starts_in_progress: int = Field(
+        default=16,
+        ge=1,
+        le=200,
+        description="Sagas that an order service starts at a time for orders that Temporal did not take at once.",
+    )
+    max_start_delay: float = Field(
+        default=1,
+        ge=0,
+        description="New orders are turned away while half of those in line have waited longer than this for their "
+        "saga to begin, and Temporal has them waiting for a worker; or while storing and starting orders takes longer "
+        "than this. 0: never for that. Seconds.",
+    )
+    max_loop_lag: float = Field(
+        default=0.25,
+        ge=0,
+        description="New orders are turned away while the order service's event loop is this late for a second on end; "
+        "0: never for that. Seconds.",
+    )
 
     # -- Orders: what one customer may keep from the others ---------------------------------------------------------
     max_payment_window: int = Field(

@@ -20,20 +20,35 @@ _TYPES: Final = {
 }
 
 
+async def describe_task_queue(
+    client: Client, task_queue: str, kind: TaskQueueType.ValueType
+) -> DescribeTaskQueueResponse:
+    """What Temporal says of a task queue; its figures may be some seconds old.
+
+    Raises:
+        TemporalAway, TemporalRefused: it does not say.
+    """
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind, report_stats=True
+    )
+    return await ask_temporal(lambda: client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT))
+
+
+async def count_waiting_workflows(client: Client, task_queue: str) -> int:
+    """How many workflows wait for a worker to begin or to go on with them, about, but for those in a worker's cache.
+
+    Raises:
+        TemporalAway, TemporalRefused: Temporal does not say.
+    """
+    answer = await describe_task_queue(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+    return answer.stats.approximate_backlog_count
+
+
 def task_queue_measurement(client: Client, task_queue: str) -> Measurement:
     """What waits in a task queue, about, as Temporal says it (it leaves out tasks that wait for one worker's cache)."""
 
-    async def describe(kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
-        request = DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=kind,
-            report_stats=True,
-        )
-        return await ask_temporal(lambda: client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT))
-
     async def ask() -> list[Reading]:
-        answers = await asyncio.gather(*(describe(kind) for kind in _TYPES.values()))
+        answers = await asyncio.gather(*(describe_task_queue(client, task_queue, kind) for kind in _TYPES.values()))
         return [
             reading
             for name, answer in zip(_TYPES, answers, strict=True)

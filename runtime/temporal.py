@@ -14,6 +14,7 @@ from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
+from runtime.deadline import begin_work
 from runtime.process import Lifecycle
 from runtime.refusal import OtherSideAway, Unavailable
 from runtime.sdk_metrics import measured_runtime
@@ -107,7 +108,9 @@ async def ask_temporal(call: Callable[[], Awaitable[Answer]], *, within: timedel
     Raises:
         TemporalAway: repeat.
         TemporalRefused: it would be refused again as things stand.
+        CallerGone: it would be the first thing that is done for a caller of ours, who has gone.
     """
+    begin_work()
     try:
         # The limit of the call does not limit how long a lazy client connects.
         async with asyncio.timeout(within.total_seconds() + _CONNECT_SECONDS):

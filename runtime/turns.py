@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from runtime.refusal import Unavailable
+from runtime.refusal import Shed, Unavailable
 
 
 class Turns:
@@ -15,7 +15,7 @@ class Turns:
     Args:
         at_once: how many.
         of: what they take turns at, for the error's text, such as "connection".
-        error: raised to whoever gets no turn.
+        error: raised to whoever gets no turn in time.
         most_waiting: how many may wait; None for any number.
     """
 
@@ -41,17 +41,19 @@ class Turns:
         return self._waiting
 
     @asynccontextmanager
-    async def take(self, *, wait: float | None) -> AsyncIterator[None]:
+    async def take(self, *, wait: float | None, however_many: bool = False) -> AsyncIterator[None]:
         """A turn, which lasts as long as the context is open.
 
         Args:
             wait: for how many seconds it is waited for; None for any time.
+            however_many: wait in line however long it is, for what has to be finished.
 
         Raises:
-            Unavailable, as `error`: it did not come in time, or too many wait for theirs.
+            Shed: too many wait for theirs.
+            Unavailable, as `error`: it did not come in time.
         """
-        if self._most_waiting is not None and self._waiting >= self._most_waiting:
-            raise self._error(f"{self._waiting} callers wait for a {self._of}: too many callers")
+        if not however_many and self._most_waiting is not None and self._waiting >= self._most_waiting:
+            raise Shed(f"{self._waiting} callers wait for a {self._of}: too many callers", why="full_line")
         self._waiting += 1
         try:
             async with asyncio.timeout(wait):

@@ -282,6 +282,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "No SMS can be sent from this installation.",
         "Send a mail, or have an account for SMS set up.",
     ),
+    "busy": (
+        "More is asked for at this moment than can be done in time. Nothing of the request was begun.",
+        "Send it again after `Retry-After` seconds, with the same `Idempotency-Key`. What was accepted before goes on.",
+    ),
     "service-unavailable": (
         "A part of the shop does not answer. Whether the request took effect is not known.",
         "Send it again, after `Retry-After` seconds and with the same `Idempotency-Key`: it takes effect once.",

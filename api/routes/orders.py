@@ -81,6 +81,9 @@ async def place_order(
     than `Prefer: wait=N`. A repeat answers with the first status code and the order as it is now; 409
     `idempotency-key-in-use` when it would have to wait for longer than it asks for.
 
+    While more orders come than can be done, new ones are turned away before anything of them is stored: 503 `busy`, to
+    be sent again with the same key once `Retry-After` seconds have passed.
+
     A customer may have so many unpaid orders, holding so many units together: 409 `too-many-open-orders` or
     `too-many-held-units` beyond that, and 422 `payment-window-too-long` where they would have longer to pay than the
     shop allows.

@@ -23,6 +23,7 @@ from runtime.health import Checks
 from runtime.idempotency import pruning
 from runtime.identity import Part
 from runtime.listener import Listener
+from runtime.loop_lag import LoopLag
 from runtime.measuring import Measurement
 from runtime.on_call import OnCallServicer
 from runtime.settings import Settings
@@ -30,6 +31,7 @@ from runtime.task_queue import task_queue_measurement
 from runtime.temporal import connect_temporal
 from runtime.temporal_namespace import find_problem as find_temporal_problem
 from runtime.wakeups import Wakeups
+from services.order.admission import Admission, AdmissionLimits
 from services.order.attention.desk import Desk
 from services.order.attention.looks import Look, OpenCases, OpenOrders
 from services.order.attention.part_look import Parts
@@ -67,6 +69,8 @@ class OrderComponents:
     """What the service is made of.
 
     Attributes:
+        admission: says whether new orders may come in.
+        loop_lag: of the process, by which it says so as well.
         moves: tells gateways which orders have moved.
         attention: what needs a person.
         desk: where operators act.
@@ -91,6 +95,8 @@ class OrderComponents:
     orders: OrderService
     cancellations: CancellationService
     erasure: Erasure
+    admission: Admission
+    loop_lag: LoopLag
     moves: Moves
     attention: AttentionService
     desk: Desk
@@ -150,7 +156,10 @@ def _components(
 ) -> OrderComponents:
     policy, wakeups = saga_policy(settings), Wakeups()
     listener = database.listen(ORDERS_CHANNEL, wakeups.wake)
-    orders = OrderService(database, sagas, wakeups, policy=policy, clock=clock)
+    lag = LoopLag()
+    limits = AdmissionLimits(start_delay=settings.max_start_delay, loop_lag=settings.max_loop_lag)
+    admission = Admission(database, sagas, lag, limits, clock=clock)
+    orders = OrderService(database, sagas, wakeups, policy=policy, clock=clock, admission=admission)
     cancellations = CancellationService(database, orders, sagas, wakeups, clock=clock)
     attention = AttentionService(database, clock=clock)
     desk = Desk(
@@ -165,19 +174,21 @@ def _components(
     workflows = WorkflowReader(client)
     on_call = OrderOnCall(database, orders, cancellations, attention, workflows)
 
-    def worker(name: str, table: DueTable[Item], process: Process[Item]) -> DueWorker[Item]:
+    def worker(
+        name: str, table: DueTable[Item], process: Process[Item], *, concurrency: int = AT_ONCE
+    ) -> DueWorker[Item]:
         return DueWorker(
             name,
             database=database,
             table=table,
             process=process,
-            concurrency=AT_ONCE,
+            concurrency=concurrency,
             lease=_LEASE,
             backoff=_BACKOFF,
             poll=settings.saga_sweep_interval,
         )
 
-    saga_starts = worker("saga_starts", UNSTARTED, orders.start_due)
+    saga_starts = worker("saga_starts", UNSTARTED, orders.start_due, concurrency=settings.saga_starts_in_progress)
     cancellation_requests = worker("cancellation_requests", OPEN_REQUESTS, cancellations.ask_due)
     guests = Guests(
         database,
@@ -202,6 +213,8 @@ def _components(
         orders=orders,
         cancellations=cancellations,
         erasure=Erasure(database),
+        admission=admission,
+        loop_lag=lag,
         moves=Moves(database, wakeups),
         attention=attention,
         desk=desk,
@@ -222,7 +235,7 @@ def _components(
         cancellation_requests=cancellation_requests,
         listener=listener,
         background=(
-            *(listener.run, saga_starts.run, cancellation_requests.run, watch.run),
+            *(listener.run, lag.run, saga_starts.run, cancellation_requests.run, watch.run),
             *(guest_looks.run, guest_links.run, pruning(database)),
         ),
         checks=Checks(

@@ -156,6 +156,19 @@ class Acceptance:
     start_after: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Orders that have not left RECEIVED, of the last that came.
+
+    Attributes:
+        waiting: how many.
+        waited: for how long half of them have, at least, seconds.
+    """
+
+    waiting: int
+    waited: float
+
+
 class OrderItem(Value, ItemColumns):
     """A line of an order; orders have theirs as the customer named them."""
 

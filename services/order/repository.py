@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg.errors import UniqueViolation
@@ -16,7 +17,7 @@ from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, parameters
 from services.order.customer_limits import Holdings
 from services.order.lists import OrderFilter, select_page
-from services.order.model import Acceptance, AcceptedOrder, History, NewOrder, Order, OrderState, OrderSummary
+from services.order.model import Acceptance, AcceptedOrder, History, Line, NewOrder, Order, OrderState, OrderSummary
 from services.order.tables import (
     AdjustmentColumns,
     ItemColumns,
@@ -132,6 +133,14 @@ def _request_of(order: LiteralString) -> LiteralString:
 
 _ACCEPTED: Final = f"SELECT {_request_of('orders')} FROM orders WHERE id = %(order_id)s"  # noqa: S608 - put together from constants
 
+# By the index (status, id), backwards: a thousand rows at most, whatever the table holds.
+_LINE: Final = """
+    SELECT count(*) AS waiting,
+           coalesce(extract(epoch FROM %(at)s - percentile_disc(0.5) WITHIN GROUP (ORDER BY created_at)), 0)::float8
+               AS waited
+      FROM (SELECT created_at FROM orders WHERE status = 'RECEIVED' ORDER BY id DESC LIMIT %(most)s) AS line
+"""
+
 GUEST_HOLDINGS: Final = """
     SELECT count(*) AS orders, coalesce(sum(units), 0)::bigint AS units
       FROM guests JOIN orders ON orders.id = guests.order_id
@@ -221,6 +230,11 @@ class OrderRepository:
         else:
             held = await self._connection.fetch_one(Holdings, GUEST_HOLDINGS, email=new.guest.email)
         return held or Holdings(orders=0, units=0)
+
+    async def read_line(self, *, at: datetime, most: int) -> Line:
+        """The orders that are RECEIVED at this moment, the last `most` of them."""
+        line = await self._connection.fetch_one(Line, _LINE, at=at, most=most)
+        return line or Line(waiting=0, waited=0)
 
     async def find_id(self, number: str) -> str | None:
         """The id of the order that has this number."""

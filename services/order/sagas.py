@@ -24,6 +24,7 @@ from domain.saga import (
     order_workflow_id,
 )
 from domain.stuck_steps import RESOLVE_UPDATE, RETRY_UPDATE, Decision, StepAnswer, StepOutcome
+from runtime.task_queue import count_waiting_workflows
 from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
 from services.order.errors import NothingToDecide
 
@@ -67,6 +68,9 @@ class Sagas(Protocol):
 
         One that ended by itself is started again only if its order `is_open` all the same.
         """
+
+    async def count_waiting(self) -> int:
+        """How many wait for a worker, about, as it was some seconds ago."""
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         """Ask it to cancel the order; returns once it has the request, which it may turn down by ending otherwise."""
@@ -117,6 +121,10 @@ class TemporalSagas:
         except WorkflowAlreadyStartedError:
             return False
         return True
+
+    async def count_waiting(self) -> int:
+        """Those that have not begun, above all: others wait in the cache of the worker that has them."""
+        return await count_waiting_workflows(self._client, self._task_queue)
 
     async def cancel(self, order_id: str, cancelled_by: CancelledBy) -> None:
         """One update id per order makes a repeat harmless.

@@ -19,9 +19,10 @@ from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
-from runtime.refusal import InvalidArgument, Unavailable
+from runtime.refusal import InvalidArgument, Shed, Unavailable
 from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
+from services.order.admission import Admission
 from services.order.customer_limits import CustomerLimits
 from services.order.errors import OrderNotFound
 from services.order.events import refund_event, transition_event
@@ -82,14 +83,16 @@ class OrderService:
         *,
         policy: SagaPolicy,
         clock: Clock,
+        admission: Admission,
         new_number: Callable[[], str] = new_order_number,
     ) -> None:
-        """`new_number` draws the number of an order."""
+        """`admission` says whether a new order may come in; `new_number` draws the number of one."""
         self._database = database
         self._sagas = sagas
         self._wakeups = wakeups
         self._policy = policy
         self._clock = clock
+        self._admission = admission
         self._new_number = new_number
 
     async def create(
@@ -98,7 +101,8 @@ class OrderService:
         """Accept an order once per user and key, start its saga, and wait up to `wait` seconds for its first outcome.
 
         A concurrent duplicate waits for the same order, as long as the first request does. An order whose saga could
-        not be started is accepted all the same: it is due for another start.
+        not be started is accepted all the same: it is due for another start. While there is more to do than can be
+        done, a new order is turned away before it is stored, and a repeat of an accepted one is answered as ever.
 
         Args:
             new: the order.
@@ -110,6 +114,7 @@ class OrderService:
             TooManyOpenOrders, TooManyHeldUnits: the customer has too much unpaid; the key stands for nothing.
             IdempotencyKeyReused: the key stands for another request.
             IdempotencyKeyInUse: the first request waits for longer than this one's caller.
+            Shed: no new order may come in now; the key stands for nothing.
         """
         request = IdempotentRequest.of(
             new.content,
@@ -119,14 +124,10 @@ class OrderService:
             wait=wait,
             at=self._clock(),
         )
-        first = await self._accept(new, request, limits)
+        first = await self._let_in(new, request, limits)
         order_id = first.subject_id
         with self._wakeups.subscribe(order_id) as moved:
-            if not first.replayed:
-                try:
-                    await self._sagas.start(new.saga_input(order_id, self._policy))
-                except Unavailable as problem:
-                    log.warning("order.saga_not_started", order_id=order_id, problem=str(problem))
+            is_started = not first.replayed and await self._start(new, order_id)
             order = await wait_until(
                 lambda order: order.left_received_at is not None,
                 lambda: self.get(order_id, caller=SERVICE),
@@ -135,14 +136,15 @@ class OrderService:
                 check_first=first.replayed,
             )
         accepted_only = not first.answered_with(order.left_received_at, at=self._clock())
+        if is_started and order.left_received_at is None:
+            await self._note_started(order_id)
         return Created(order=order, accepted_only=accepted_only, replayed=first.replayed)
 
     async def start_due(self, claimed: Claimed[AcceptedOrder]) -> None:
         """Start the saga of an order that may have none: it was accepted, so it has to run."""
         order = claimed.item
         await self._sagas.start(order.saga_input(order.id, self._policy, waited=self._clock() - order.created_at))
-        async with self._database.autocommit() as connection:
-            await OrderRepository(connection).set_saga_seen(order.id)
+        await self._note_started(order.id)
 
     async def get(self, reference: str, *, caller: Caller) -> Order:
         """One order with its history, by its id or its number.
@@ -281,6 +283,45 @@ class OrderService:
         async with self._database.autocommit() as connection:
             state = await OrderRepository(connection).find_state(order_id)
         return state is not None and state.status.is_open
+
+    async def _start(self, new: NewOrder, order_id: str) -> bool:
+        """Start the saga of a new order, or leave that to `start_due`; whether it is known to have started."""
+        with self._admission.coming_in():
+            try:
+                await self._sagas.start(new.saga_input(order_id, self._policy))
+            except Unavailable as problem:
+                log.warning("order.saga_not_started", order_id=order_id, problem=str(problem))
+                return False
+        return True
+
+    async def _note_started(self, order_id: str) -> None:
+        """Keep in mind that the order has its workflow: looking for that costs as much as starting one."""
+        async with self._database.autocommit() as connection:
+            await OrderRepository(connection).set_saga_seen(order_id)
+
+    async def _let_in(self, new: NewOrder, request: IdempotentRequest, limits: CustomerLimits | None) -> FirstRequest:
+        """The request that made the order, unless it would be a new one and none may come in.
+
+        Raises:
+            Shed: so it is.
+        """
+        reason = await self._admission.find_reason()
+        if reason is not None:
+            return await self._find_first(request, reason)
+        with self._admission.coming_in():
+            return await self._accept(new, request, limits)
+
+    async def _find_first(self, request: IdempotentRequest, turned_away: Shed) -> FirstRequest:
+        """The request that was accepted with this key before new ones were `turned_away`.
+
+        Raises:
+            Shed: there was none.
+        """
+        async with self._database.autocommit() as connection:
+            try:
+                return await IdempotencyKeys(connection).get_first(request)
+            except LookupError:
+                raise turned_away from None
 
     async def _accept(self, new: NewOrder, request: IdempotentRequest, limits: CustomerLimits | None) -> FirstRequest:
         """The request that made the order: this one, or an earlier one with its key."""

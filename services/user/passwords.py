@@ -18,8 +18,7 @@ from argon2.exceptions import VerifyMismatchError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from domain.ids import new_id
-from runtime.deadline import time_left, time_to_wait
-from runtime.refusal import Unavailable
+from runtime.deadline import CallerGone, time_left, time_to_wait
 from runtime.turns import Turns
 
 log = structlog.stdlib.get_logger(__name__)
@@ -90,7 +89,7 @@ class Passwords:
         async with self._turns.take(wait=time_to_wait()):
             left = time_left()
             if left is not None and left <= 0:
-                raise Unavailable("the caller has gone")
+                raise CallerGone
             yield
 
 

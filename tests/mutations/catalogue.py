@@ -8,6 +8,7 @@ from typing import Final
 from tests.mutations.adjustments import ADJUSTMENTS
 from tests.mutations.edge import EDGE
 from tests.mutations.mechanisms import MECHANISMS
+from tests.mutations.overload import OVERLOAD
 from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
 from tests.mutations.services import SERVICES
@@ -22,6 +23,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *ADJUSTMENTS,
     *EDGE,
     *STREAMS,
+    *OVERLOAD,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",
@@ -193,7 +195,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="an order that was started by the worker is started again for ever",
         file="services/order/service.py",
-        source="await OrderRepository(connection).set_saga_seen(order.id)",
+        source="await OrderRepository(connection).set_saga_seen(order_id)",
         mutated="pass",
         tests=["tests/order/test_due_work.py"],
     ),

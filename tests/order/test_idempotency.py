@@ -12,11 +12,13 @@ import pytest
 
 from domain.ids import new_id
 from domain.orders import AdjustmentType, OrderLine, OrderStatus, PriceAdjustment
+from domain.saga import OrderInput
 from runtime.database import Database
 from runtime.deadline import set_time_left
 from runtime.fingerprint import fingerprint
 from runtime.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from runtime.wakeups import Wakeups
+from services.order import admission
 from services.order.model import NewOrder
 from services.order.service import Created
 from tests.support.moved_clock import MovedClock
@@ -156,14 +158,31 @@ class CountingDatabase(Database):
 
 
 async def test_a_request_takes_a_connection_to_be_accepted_and_one_to_be_answered(
-    databases: Mapping[str, str],
+    databases: Mapping[str, str], shop: OrderShop
 ) -> None:
     database = CountingDatabase(databases["order"], pool_size=4)
-    async with open_order_shop(databases["order"], database=database) as shop:
-        await create(shop, new_order(), wait=0)
+    async with open_order_shop(databases["order"], database=database, max_start_delay=0) as counted:
+
+        async def begin(order: OrderInput) -> None:
+            await shop.mark_pending(order.order_id)
+
+        counted.sagas.on_start = begin
+        await create(counted, new_order(), wait=20)
     await database.close()
 
     assert database.taken == 2
+
+
+async def test_all_requests_of_a_moment_take_one_connection_to_see_how_long_the_line_is(
+    databases: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "LOOK_INTERVAL", 60)
+    database = CountingDatabase(databases["order"], pool_size=4)
+    async with open_order_shop(databases["order"], database=database) as shop:
+        await asyncio.gather(*(shop.components.admission.find_reason() for _ in range(10)))
+    await database.close()
+
+    assert database.taken == 1
 
 
 def test_a_request_has_the_fingerprint_that_it_had_when_the_first_keys_were_stored() -> None:

@@ -81,6 +81,7 @@ async def test_open_orders_are_counted_with_the_oldest_and_the_one_past_its_dead
 async def test_the_database_shows_its_outbox_its_clock_its_pool_and_what_is_due(empty_shop: OrderShop) -> None:
     shop = empty_shop
     await fetch_rows(shop.database, "UPDATE outbox SET published_at = now() RETURNING 1")
+    shop.sagas.is_away = True
     await shop.received()
     failing = await shop.received()
     await fetch_rows(

@@ -28,6 +28,7 @@ def service_that_draws(shop: OrderShop, *numbers: str) -> OrderService:
         Wakeups(),
         policy=saga_policy(Settings()),
         clock=utc_now,
+        admission=shop.components.admission,
         new_number=lambda: next(drawn),
     )
 

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from runtime.database import CONNECT_TIMEOUT, Database, DatabaseAway, encode_rows
-from runtime.deadline import set_time_left
+from runtime.deadline import CallerGone, begin_work, set_caller_gone, set_time_left
+from runtime.refusal import Shed
 from sandbox.ports import free_port
 from sandbox.postgres.server import Postgres
 from services.product.tables import SCHEMA
@@ -163,6 +164,74 @@ async def test_a_caller_waits_for_its_turn_as_long_as_its_own_caller_does(
     given_up.set()
 
     await asyncio.gather(patient, *holding)
+
+
+async def test_who_comes_when_the_line_is_full_is_turned_away_at_once_and_what_was_begun_is_finished(
+    server: Server,
+) -> None:
+    database = Database(server.dsn, pool_size=1, most_waiting=1)
+    taken, end = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with database.transaction():
+            taken.set()
+            await end.wait()
+
+    async def ask(*, is_begun: bool = False) -> None:
+        set_time_left(60)
+        if is_begun:
+            begin_work()
+        async with database.autocommit() as connection:
+            await connection.execute("SELECT 1")
+
+    holding = asyncio.create_task(hold())
+    await taken.wait()
+    first = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    with pytest.raises(Shed, match="too many callers"):
+        await asyncio.create_task(ask())
+    begun = asyncio.create_task(ask(is_begun=True))
+    await asyncio.sleep(0)
+    assert database.turns.waiting == 2
+    end.set()
+
+    await asyncio.gather(holding, first, begun)
+    await database.close()
+
+
+async def test_no_statement_is_run_for_a_caller_who_went_while_it_waited_for_its_turn(server: Server) -> None:
+    database = Database(server.dsn, pool_size=1)
+    taken, end, waiting, gone = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with database.transaction():
+            taken.set()
+            await end.wait()
+
+    async def ask() -> None:
+        async with database.autocommit():
+            raise AssertionError("it got a connection")
+
+    async def serve() -> None:
+        set_time_left(60)
+        handler = asyncio.create_task(ask())
+        waiting.set()
+        await gone.wait()
+        set_caller_gone()
+        await handler
+
+    holding = asyncio.create_task(hold())
+    await taken.wait()
+    serving = asyncio.create_task(serve())
+    await waiting.wait()
+    gone.set()
+    await asyncio.sleep(0)
+    end.set()
+
+    with pytest.raises(CallerGone):
+        await serving
+    await holding
+    await database.close()
 
 
 async def test_turns_come_in_the_order_of_asking(server: Server) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -15,16 +15,18 @@ from domain.ids import new_id
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE
-from runtime.deadline import time_left
+from runtime.deadline import begin_work, time_left
 from runtime.identity import Part
 from runtime.permissions import allow
-from runtime.refusal import Unavailable
+from runtime.refusal import Shed, Unavailable
 from runtime.rpc_client import ServiceUnavailable, open_channel
-from runtime.rpc_server import GrpcService
+from runtime.rpc_server import MOST_CALLS, GrpcService
 from runtime.work_context import request_id
 from services.product.server import ProductServicer
+from tests.support.direct_channel import DirectChannel
 from tests.support.identities import credentials
 from tests.support.rpc import call, channel_to
+from tests.support.series import grew, samples
 
 Work = Callable[[], Awaitable[None]]
 Method = grpc.aio.UnaryUnaryMultiCallable[pb.GetProductRequest, pb.GetProductResponse]
@@ -51,6 +53,15 @@ async def method_that_does(work: Work) -> AsyncIterator[Method]:
     descriptor = pb.DESCRIPTOR.services_by_name["ProductService"]
     async with channel_to(GrpcService(descriptor, Servicer(work), add_ProductServiceServicer_to_server)) as channel:
         yield ProductServiceStub(channel).GetProduct
+
+
+def method_at_once(work: Work, *, most_calls: int = MOST_CALLS) -> Method:
+    """The same without a network, for a server that answers so many calls at a time."""
+    service = GrpcService(
+        pb.DESCRIPTOR.services_by_name["ProductService"], Servicer(work), add_ProductServiceServicer_to_server
+    )
+    channel = DirectChannel(service, most_calls=most_calls)
+    return ProductServiceStub(cast("grpc.aio.Channel", channel)).GetProduct
 
 
 async def test_a_service_that_is_away_is_named() -> None:
@@ -103,6 +114,93 @@ async def test_a_handler_goes_on_when_its_caller_has_gone_and_knows_it(deadline:
             calling.cancel()
         await asyncio.wait([calling])
         await ended.wait()
+
+
+async def test_who_is_turned_away_learns_that_nothing_was_begun_and_when_to_come_again() -> None:
+    async def turn_away() -> None:
+        raise Shed("too many callers", why="full_line")
+
+    before = samples()
+    async with method_that_does(turn_away) as method:
+        with pytest.raises(ServiceUnavailable, match="too many callers") as caught:
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
+
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.retry_after is not None
+    assert 1 <= caught.value.retry_after <= 3
+    assert grew(before, samples(), "ordersaga_shed_total", why="full_line") == 1
+
+
+async def test_trouble_after_something_was_begun_says_nothing_of_when_to_come_again() -> None:
+    async def fail() -> None:
+        begin_work()
+        raise Unavailable("half of it is done")
+
+    async with method_that_does(fail) as method:
+        with pytest.raises(ServiceUnavailable, match="half of it") as caught:
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
+
+    assert caught.value.retry_after is None
+
+
+async def test_a_call_beyond_those_that_are_answered_at_a_time_is_turned_away_at_once() -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await end.wait()
+
+    method = method_at_once(work, most_calls=1)
+    first = asyncio.create_task(call(method, REQUEST, caller=SERVICE, deadline=1_000))
+    await begun.wait()
+    with pytest.raises(ServiceUnavailable, match="too many callers") as caught:
+        await call(method, REQUEST, caller=SERVICE, deadline=1_000)
+    end.set()
+    await first
+    await call(method, REQUEST, caller=SERVICE, deadline=1_000)
+
+    assert caught.value.retry_after is not None
+
+
+async def test_nothing_is_begun_for_a_caller_who_had_gone_when_the_call_was_taken_up() -> None:
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("it")
+
+    before = samples()
+    with pytest.raises(ServiceUnavailable, match="gone"):
+        await call(method_at_once(work), REQUEST, caller=SERVICE, deadline=0)
+
+    assert begun == []
+    assert grew(before, samples(), "ordersaga_shed_total", why="caller_gone") == 1
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["before it is begun", "once it is begun"])
+async def test_work_whose_caller_goes_is_dropped_before_it_is_begun_and_finished_after(is_begun: bool) -> None:
+    waiting, ended = asyncio.Event(), asyncio.Event()
+    done: list[str] = []
+
+    async def work() -> None:
+        try:
+            if is_begun:
+                begin_work()
+            waiting.set()
+            while (time_left() or 0) > 0:  # noqa: ASYNC110 - nobody tells it
+                await asyncio.sleep(0.01)
+            begin_work()
+            done.append("written")
+        finally:
+            ended.set()
+
+    async with method_that_does(work) as method, asyncio.timeout(30):
+        calling = asyncio.create_task(call(method, REQUEST, caller=SERVICE, deadline=1_000))
+        await waiting.wait()
+        calling.cancel()
+        await asyncio.wait([calling])
+        await ended.wait()
+
+    assert done == (["written"] if is_begun else [])
 
 
 async def test_the_id_of_the_clients_request_goes_along_and_stays_with_it() -> None:

@@ -17,7 +17,7 @@ import grpc.aio
 
 from runtime.identity import Part
 from runtime.permissions import Permissions
-from runtime.rpc_server import CallInterceptor, GrpcService, Handler
+from runtime.rpc_server import MOST_CALLS, CallInterceptor, GrpcService, Handler
 from tests.support.identities import VERIFIER
 from tests.support.rpc import calling_part
 
@@ -30,8 +30,9 @@ class DirectChannel:
     A call fails as one over a network does: with `grpc.aio.AioRpcError`.
     """
 
-    def __init__(self, service: GrpcService) -> None:
-        self._interceptor = CallInterceptor(Permissions([(service.descriptor, service.servicer)], VERIFIER))
+    def __init__(self, service: GrpcService, *, most_calls: int = MOST_CALLS) -> None:
+        permissions = Permissions([(service.descriptor, service.servicer)], VERIFIER)
+        self._interceptor = CallInterceptor(permissions, most_calls=most_calls)
         self._methods: dict[str, tuple[Handler, Callable[[Any], bytes]]] = {}
         service.add(service.servicer, cast("grpc.aio.Server", self))
 

@@ -163,10 +163,17 @@ class OrderShop:
 
 @asynccontextmanager
 async def open_order_shop(
-    dsn: str, *, pool_size: int = 8, database: Database | None = None, clock: Clock = utc_now
+    dsn: str,
+    *,
+    pool_size: int = 8,
+    database: Database | None = None,
+    clock: Clock = utc_now,
+    **settings_of_test: object,
 ) -> AsyncIterator[OrderShop]:
-    """The service on this database; its sagas do nothing, unless a test says what."""
-    settings = Settings.model_validate({"order_dsn": dsn, "database_pool_size": pool_size, **tls_settings()})
+    """The service on this database, with these settings; its sagas do nothing, unless a test says what."""
+    settings = Settings.model_validate(
+        {"order_dsn": dsn, "database_pool_size": pool_size, **tls_settings(), **settings_of_test}
+    )
     sagas = RecordedSagas()
     async with bootstrap(settings, database=database, sagas=sagas, clock=clock) as components, components.listener:
         yield OrderShop(components, sagas)

@@ -23,6 +23,8 @@ class RecordedSagas:
         """What operators decided, about which workflow, and who they were, in turn."""
         self.is_away = False
         """Whether Temporal answers nobody; what it is asked then is not recorded."""
+        self.waiting = 0
+        """How many wait for a worker."""
         self.on_start: Callable[[OrderInput], Awaitable[None]] | None = None
         self.on_cancel: Callable[[str, CancelledBy], Awaitable[None]] | None = None
         self._starts: asyncio.Queue[str] = asyncio.Queue()
@@ -40,6 +42,11 @@ class RecordedSagas:
         """See `services.order.sagas.Sagas`."""
         await self.start(order)
         return True
+
+    async def count_waiting(self) -> int:
+        """See `services.order.sagas.Sagas`."""
+        self._answer()
+        return self.waiting
 
     async def retry(self, workflow_id: str, *, actor: str, note: str) -> Outcome:
         """See `services.order.sagas.Sagas`."""
