@@ -19,12 +19,12 @@ from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
-from runtime.idempotency import pruning
 from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
 from runtime.periodic import repeat
+from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.rpc_client import open_channels
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
@@ -43,6 +43,7 @@ from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.service import RefundService
+from services.payment.retention import rules
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
@@ -73,6 +74,7 @@ class PaymentComponents:
         inbox: processes the events that came in.
         refund_follow_ups: starts and notifies the workflows of refunds.
         dispute_follow_ups: likewise of disputes.
+        retention: deletes what is old and no history.
         listener: wakes the requests that wait for a refund, and what follows up refunds and disputes.
         background: what runs beside the server, each until cancelled; nothing else runs by itself.
     """
@@ -91,6 +93,7 @@ class PaymentComponents:
     inbox: DueWorker[ProviderEvent]
     refund_follow_ups: DueWorker[FollowUp]
     dispute_follow_ups: DueWorker[FollowUp]
+    retention: DueWorker[DueRule]
     on_call: OnCall
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
@@ -207,6 +210,7 @@ def _wire(
         dispute_follow_ups.wake()
 
     listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake)
+    retention = retention_worker("payment", database, rules(settings))
     return PaymentComponents(
         database=database,
         stripe=client,
@@ -222,6 +226,7 @@ def _wire(
         inbox=inbox,
         refund_follow_ups=refund_follow_ups,
         dispute_follow_ups=dispute_follow_ups,
+        retention=retention,
         on_call=PaymentOnCall(database),
         listener=listener,
         checks=checks,
@@ -232,6 +237,7 @@ def _wire(
                 inbox.name: DUE_EVENTS,
                 refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
                 dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+                retention.name: DUE_RULES,
             },
             reads=[read_open_events],
         ),
@@ -241,7 +247,7 @@ def _wire(
             refund_follow_ups.run,
             dispute_follow_ups.run,
             partial(repeat, sweep.sweep, interval=settings.stripe_sweep_interval, name="stripe_events"),
-            pruning(database),
+            retention.run,
         ),
     )
 

@@ -55,7 +55,7 @@ async def test_records_that_are_no_events_of_ours_are_counted_and_change_nothing
         await publisher.send_one(topic=ORDER_EVENTS, key=record_key, value=b"\x80{", headers=headers)
     await publisher.close()
 
-    assert await read_kafka(settings) == Published({order_id: [1, 2]}, foreign=len(foreign))
+    assert await read_kafka(settings) == Published(seqs={order_id: [1, 2]}, foreign=len(foreign), forgotten_until=None)
     await broker.stop()
 
 
