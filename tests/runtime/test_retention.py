@@ -255,7 +255,7 @@ def test_each_rule_has_its_row_and_what_is_emptied_is_vacuumed_early(service: st
     rules = rules_of(service)
     with psycopg.connect(clean[service]) as connection:
         rows = connection.execute("SELECT name FROM retention").fetchall()
-        options = dict(
+        options: dict[str, list[str] | None] = dict(
             connection.execute(
                 "SELECT relname::text, reloptions FROM pg_class WHERE relname = ANY(%s)", [[r.table for r in rules]]
             ).fetchall()
