@@ -20,20 +20,26 @@ _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _LINKS: Final = timedelta(days=30)
 """How long a link is kept that works no more: whoever opens it is told so."""
 
-# The first token of a family says whether it is revoked, and every other one refers to it: it goes last.
+# The first token of a family says whether it is revoked, and every other one refers to it: it goes last. No EXISTS,
+# which PostgreSQL would rather answer by reading all tokens once per batch.
 _EXPIRED: Final[LiteralString] = """
     expires_at < now() - %(kept)s
-    AND (id <> family_id OR NOT EXISTS (
-         SELECT FROM refresh_tokens AS other WHERE other.family_id = refresh_tokens.id AND other.id <> other.family_id))
+    AND (id <> family_id
+         OR (SELECT other.id FROM refresh_tokens AS other
+              WHERE other.family_id = refresh_tokens.id AND other.id <> other.family_id LIMIT 1) IS NULL)
 """
 _ENDED_SESSIONS: Final[LiteralString] = """
     WITH ended AS MATERIALIZED (
-        SELECT token.id FROM refresh_tokens AS first JOIN refresh_tokens AS token ON token.family_id = first.id
-         WHERE first.revoked_at < now() - %(kept)s
-         ORDER BY first.revoked_at, first.id, token.id = first.id LIMIT %(limit)s
+        SELECT id FROM refresh_tokens WHERE revoked_at < now() - %(kept)s ORDER BY revoked_at LIMIT %(limit)s
+    ),
+    old AS MATERIALIZED (
+        SELECT token.id
+          FROM ended CROSS JOIN LATERAL (
+               SELECT id FROM refresh_tokens WHERE family_id = ended.id ORDER BY id = ended.id LIMIT %(limit)s) AS token
+         LIMIT %(limit)s
     ),
     gone AS (
-        DELETE FROM refresh_tokens WHERE id = ANY(ARRAY(SELECT id FROM ended)) RETURNING revoked_at
+        DELETE FROM refresh_tokens WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING revoked_at
     )
     SELECT count(*) AS deleted, max(revoked_at) AS horizon, count(*) = %(limit)s AS more, NULL AS after FROM gone
 """

@@ -74,8 +74,8 @@ RETENTION: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="the first token of a session that goes on is to be deleted, which ends all deletion of tokens",
         file="services/user/retention.py",
-        source="AND (id <> family_id OR NOT EXISTS (",
-        mutated="AND (true OR NOT EXISTS (",
+        source="    AND (id <> family_id\n",
+        mutated="    AND (id IS NOT NULL\n",
         tests=["tests/user/test_retention.py"],
     ),
     Mutation(
