@@ -20,8 +20,9 @@ AUDITED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "orders": ["id", "status", "seq", "total", "refunded", "currency", "created_at", "updated_at"],
         "order_items": ["order_id", "product_id", "quantity", "unit_price"],
         "order_adjustments": ["order_id", "type", "amount"],
-        "order_transitions": ["order_id", "seq", "from_status", "to_status"],
+        "order_transitions": ["order_id", "seq", "from_status", "to_status", "at"],
         "outbox": ["id", "ce_id", "published_at"],
+        "retention": ["name", "horizon"],
     },
     "inventory": {
         "reservations": ["order_id", "status"],

@@ -9,21 +9,20 @@ short its own wait is, and is refused if its caller does not wait for so long.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final, LiteralString
 
 from sqlalchemy import Index, Text, Uuid
 from sqlmodel import Field, SQLModel
 
 from domain.refusals import Refusal
-from runtime.database import Connection, Database, timestamp
+from runtime.database import Connection, timestamp
 from runtime.deadline import time_left
 from runtime.fingerprint import fingerprint
-from runtime.periodic import repeat
 from runtime.refusal import Refused
+from runtime.retention import Rule, delete_by_age
 
 CLAIM_KEY: Final[LiteralString] = """
     INSERT INTO idempotency_keys (user_id, route, key, request_hash, subject_id, answer_by, created_at)
@@ -40,12 +39,6 @@ SETTLING: Final = 0.1
 be seen yet by the one who ends the wait."""
 _MARGIN: Final = 0.5
 """Seconds before its caller's deadline at which a duplicate waits no longer."""
-KEPT: Final = timedelta(hours=24)
-"""How long a key stands for its request; after that it is as if it had never been used."""
-PRUNE_INTERVAL: Final = 600.0
-"""Seconds from one pruning to the next."""
-_PRUNED_AT_ONCE: Final = 1_000
-"""Keys that one statement deletes: few enough that nobody who claims one waits for it."""
 
 
 class IdempotencyKeyColumns(SQLModel):
@@ -63,7 +56,7 @@ class IdempotencyKeyColumns(SQLModel):
 
 
 def idempotency_key_index() -> Index:
-    """By which keys are pruned."""
+    """By which old keys are found."""
     return Index("ix_idempotency_keys_created_at", "created_at")
 
 
@@ -215,26 +208,6 @@ class IdempotencyKeys:
         return FirstRequest(key=request.key, replayed=True, **found)  # type: ignore[arg-type]  # the columns of its fields
 
 
-async def prune_keys(database: Database) -> int:
-    """Forget the keys that were claimed longer ago than `KEPT`, some at a time; how many these were."""
-    pruned = 0
-    while True:
-        async with database.autocommit() as connection:
-            deleted = await connection.execute(
-                """
-                DELETE FROM idempotency_keys
-                 WHERE ctid = ANY(ARRAY(
-                       SELECT ctid FROM idempotency_keys WHERE created_at < now() - %(kept)s::interval
-                        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-                """,
-                kept=KEPT,
-                limit=_PRUNED_AT_ONCE,
-            )
-        pruned += deleted
-        if deleted < _PRUNED_AT_ONCE:
-            return pruned
-
-
-def pruning(database: Database) -> Callable[[], Awaitable[object]]:
-    """Prunes a database's keys again and again, until cancelled."""
-    return partial(repeat, partial(prune_keys, database), interval=PRUNE_INTERVAL, name="idempotency_keys")
+def key_rule(kept: timedelta) -> Rule:
+    """Forgets keys that were claimed so long ago: a request that comes with one then is as if it were the first."""
+    return delete_by_age("idempotency_keys", at="created_at", kept=kept)

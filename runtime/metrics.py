@@ -153,6 +153,12 @@ DUE_WORK_LATE_SECONDS: Final = Gauge(
     "ordersaga_due_work_late_seconds", "How long that one has been due which was due first; 0 if none is.", ["work"]
 )
 
+EXPIRED_ROWS: Final = Counter(
+    "ordersaga_expired_rows",
+    "Rows that were deleted, or their contents, because they were old.",
+    ["database", "table"],
+)
+
 # -- The process ------------------------------------------------------------------------------------------------------
 PART_READY: Final = Gauge("ordersaga_part_ready", "1 if the part can do its job.", ["part"])
 PART_DEGRADED: Final = Gauge("ordersaga_part_degraded", "How many things it does without for now.", ["part"])

@@ -93,20 +93,37 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedEvent:
-    """An event of the outbox; `published_at` is when Kafka had acknowledged it."""
+    """An event of the outbox; `published_at` is when Kafka had acknowledged it.
+
+    Of one that was deleted there, as only published ones are, no more than its id is known.
+    """
 
     ce_id: str
-    ce_type: str
-    topic: str
-    at: datetime
+    ce_type: str | None
+    topic: str | None
+    at: datetime | None
     published_at: datetime | None
+
+    @property
+    def where(self) -> datetime | str:
+        """Where it is, for people."""
+        if self.at is None:
+            return "published; its outbox row has been deleted since"
+        return self.published_at or "not yet: waits for the relay"
 
 
 async def read_events(connection: Connection, ids: Iterable[str]) -> list[PublishedEvent]:
-    """Those of the events that the outbox still has."""
+    """Those of the events that the outbox has, or may have had before the oldest ones were deleted."""
     return await connection.fetch_all(
         PublishedEvent,
-        "SELECT ce_id, ce_type, topic, at, published_at FROM outbox WHERE ce_id = ANY(%(ids)s) ORDER BY id",
+        """
+        SELECT wanted.ce_id, ce_type, topic, at, published_at
+          FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS wanted (ce_id, place)
+               LEFT JOIN outbox ON outbox.ce_id = wanted.ce_id
+         WHERE outbox.id IS NOT NULL
+            OR EXISTS (SELECT FROM retention WHERE name = 'outbox' AND horizon IS NOT NULL)
+         ORDER BY outbox.id NULLS FIRST, place
+        """,
         ids=list(ids),
     )
 
@@ -116,10 +133,7 @@ def events_section(events: Sequence[PublishedEvent]) -> Section:
     return Section(
         "events",
         ("event", "type", "topic", "at", "in_kafka"),
-        [
-            (event.ce_id, event.ce_type, event.topic, event.at, event.published_at or "not yet: waits for the relay")
-            for event in events
-        ],
+        [(event.ce_id, event.ce_type, event.topic, event.at, event.where) for event in events],
     )
 
 

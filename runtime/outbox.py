@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
 from google.protobuf.json_format import MessageToJson
@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Identity, Index, Text
 from sqlmodel import Field, SQLModel
 
 from runtime.database import Connection, encode_rows, timestamp
+from runtime.retention import Rule, delete_by_key
 from runtime.rows import columns, recordset
 from runtime.tracing import event_traceparent
 
@@ -117,6 +118,29 @@ def encode_events(events: Sequence[Event]) -> str:
             "at": event.at,
         }
         for event in events
+    )
+
+
+def outbox_rule(kept: timedelta, *, archive: LiteralString = "") -> Rule:
+    """Deletes events that were published so long ago; one that was not stays, however old it is.
+
+    They are read in the order of their ids, from which times differ by little, and no index is needed beside the
+    primary key. An event that is gone from here is in Kafka as long as its topic keeps it. What publishes again from
+    here, as `sandbox.setup.publish_again`, begins with what is left.
+
+    Args:
+        kept: since its publication.
+        archive: a CTE that keeps something of the deleted rows, ``gone``.
+    """
+    return delete_by_key(
+        "outbox",
+        key="id",
+        key_type="bigint",
+        first="0",
+        at="at",
+        goes="published_at IS NOT NULL AND published_at < now() - %(kept)s",
+        kept=kept,
+        archive=archive,
     )
 
 

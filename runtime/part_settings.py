@@ -31,7 +31,7 @@ _DSNS: Final = tuple(
 
 
 def _service(name: str) -> tuple[str, ...]:
-    return (*_PROCESS, *_GRPC, *_DATABASE, f"{name}_dsn", f"{name}_listen")
+    return (*_PROCESS, *_GRPC, *_DATABASE, f"{name}_dsn", f"{name}_listen", "outbox_retention")
 
 
 SETTINGS: Final[Mapping[str, Sequence[str]]] = {
@@ -48,9 +48,9 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_service("user"),
         *("order_address", "notification_address"),
         *("jwt_private_key", "access_token_ttl", "refresh_token_ttl", "password_hash_memory"),
-        *("confirmation_link_ttl", "reset_link_ttl"),
+        *("confirmation_link_ttl", "reset_link_ttl", "idempotency_key_retention", "session_retention"),
     ),
-    "product": (*_service("product"), "user_address"),
+    "product": (*_service("product"), "user_address", "idempotency_key_retention"),
     "inventory": (*_service("inventory"), "user_address"),
     "order": (
         *_service("order"),
@@ -58,7 +58,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("temporal_task_queue", "listen_dsns", "payment_attempts", "attention_after", "payment_event_timeout"),
         *("acceptance_limit", "saga_sweep_interval", "watch_interval", "repair_automatically"),
         *("saga_starts_in_progress", "max_start_delay", "max_loop_lag"),
-        *("max_payment_window", "max_open_orders", "max_held_units"),
+        *("max_payment_window", "max_open_orders", "max_held_units", "idempotency_key_retention"),
         *("guest_checkout", "max_guest_orders", "max_guest_units"),
         *("user_address", "product_address", "inventory_address", "payment_address", "notification_address"),
     ),
@@ -70,11 +70,13 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
         *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
         *("support_refund_limit", "refund_approval_limit", "user_address"),
+        *("idempotency_key_retention", "provider_event_retention"),
     ),
     "notification": (
         *_service("notification"),
         *_KAFKA,
-        *("kafka_idempotence", "kafka_session_timeout_ms", "user_address", "product_address", "grpc_deadline"),
+        *("kafka_idempotence", "kafka_session_timeout_ms", "kafka_retention"),
+        *("user_address", "product_address", "grpc_deadline"),
         *("order_address", "order_page"),
         *("smtp_host", "smtp_port", "smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password", "mail_sender"),
         *("require_confirmed_email", "account_page"),

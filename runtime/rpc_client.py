@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 
 from runtime.caller import Caller
-from runtime.hosts import is_name
 from runtime.deadline import begin_work
+from runtime.hosts import is_name
 from runtime.identity import Credentials, Part
 from runtime.refusal import Unavailable, from_rpc_error, retry_delay
 from runtime.rpc_tracing import calling

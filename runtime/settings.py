@@ -26,6 +26,7 @@ from domain.orders import MAX_PAYMENT_WINDOW_SECONDS
 from domain.rate_limits import DEFAULT_RATES, Rates, parse_rates
 
 _LAST_PORT: Final = 65535
+_DAY: Final = 86_400
 Port = Annotated[int, Field(ge=1, le=_LAST_PORT)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -175,6 +176,31 @@ class Settings(BaseSettings):
     audit_dsns: dict[str, SecretStr] = Field(
         default_factory=dict,
         description="JSON object: service to the DSN of the audit's read-only role in its database.",
+    )
+
+    # -- Retention: how long is kept what is no history (docs/decisions/0028) ---------------------------------------
+    outbox_retention: float = Field(
+        default=7 * _DAY,
+        ge=_DAY,
+        le=30 * _DAY,
+        description="How long published events stay in the outboxes, to be published again if need be: no longer than "
+        "their topics keep them, seconds.",
+    )
+    idempotency_key_retention: float = Field(
+        default=_DAY,
+        ge=_DAY,
+        description="How long an Idempotency-Key stands for its request; clients may repeat one for a day, seconds.",
+    )
+    provider_event_retention: float = Field(
+        default=45 * _DAY,
+        ge=31 * _DAY,
+        description="How long Stripe's events are kept once they are done: longer than the 30 days for which Stripe "
+        "lists them, seconds.",
+    )
+    session_retention: float = Field(
+        default=7 * _DAY,
+        ge=3_600,
+        description="How long refresh tokens are kept once they have expired, or their session has ended, seconds.",
     )
 
     # -- gRPC: where each service listens, and where its clients find it --------------------------------------------

@@ -56,14 +56,19 @@ class OrderFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionFact:
-    """A row of an order's history."""
+    """A row of an order's history.
+
+    `may_be_deleted`: its outbox row may have been deleted, since later ones were; and it was published, if it was.
+    """
 
     order_id: str
     seq: int
     from_status: str | None
     to_status: str
+    at: datetime
     has_outbox_row: bool
     is_published: bool
+    may_be_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +209,8 @@ class Facts:
     """By workflow id; of several runs under one id, the last."""
     published: Mapping[str, list[int]]
     """Order id to the seqs of its events in Kafka, in their order, each counted at its first occurrence."""
+    forgotten_by_kafka: datetime | None = None
+    """Up to when Kafka has forgotten events; None while it has all."""
     foreign_records: int = 0
     """Records on the topic of the orders' events that are none of ours."""
     unread: Mapping[Source, str] = field(default_factory=dict)

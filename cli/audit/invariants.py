@@ -5,7 +5,7 @@ Where a source could not be read, an invariant is checked as far as the others g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -143,22 +143,36 @@ def histories_are_legal(facts: Facts) -> Iterator[Breach]:
 
 
 def transitions_are_published(facts: Facts) -> Iterator[Breach]:
-    """5: each transition has an outbox row; those marked published are in Kafka, gapless and in order per order."""
+    """5: each transition has an outbox row; those marked published are in Kafka, gapless and in order per order.
+
+    Outbox rows that were published long ago are deleted, and topics forget: what both may have forgotten is no breach.
+    """
+    forgotten: dict[str, int] = {}
     for row in facts.transitions:
         order = facts.orders.get(row.order_id)
         if order is None:
             continue
+        is_forgotten = facts.forgotten_by_kafka is not None and row.at <= facts.forgotten_by_kafka
+        if is_forgotten or (row.may_be_deleted and not row.has_outbox_row):
+            forgotten[row.order_id] = max(row.seq, forgotten.get(row.order_id, 0))
         if not row.has_outbox_row:
-            yield _order_breach(5, facts, order, f"transition {row.seq} has no outbox row")
+            if not row.may_be_deleted:
+                yield _order_breach(5, facts, order, f"transition {row.seq} has no outbox row")
         elif Source.KAFKA in facts.unread:
             continue  # what the relay cannot publish either is late, and not wrong
-        elif row.is_published and row.seq not in facts.published.get(row.order_id, []):
-            yield _order_breach(5, facts, order, f"transition {row.seq} is marked published, but not in Kafka")
         elif not row.is_published:
             yield _order_breach(5, facts, order, f"transition {row.seq} is not published yet")
+        elif row.seq not in facts.published.get(row.order_id, []) and not is_forgotten:
+            yield _order_breach(5, facts, order, f"transition {row.seq} is marked published, but not in Kafka")
     for order_id, seqs in facts.published.items():
-        if order_id in facts.orders and seqs != list(range(1, len(seqs) + 1)):
+        if order_id in facts.orders and not _is_gapless(seqs, from_at_most=forgotten.get(order_id, 0) + 1):
             yield _order_breach(5, facts, facts.orders[order_id], f"Kafka has its events as {seqs}")
+
+
+def _is_gapless(seqs: Sequence[int], *, from_at_most: int) -> bool:
+    """Whether these follow one another, from 1 or from any number up to that."""
+    first = seqs[0]
+    return list(seqs) == list(range(first, first + len(seqs))) and first <= from_at_most
 
 
 def what_is_open_runs(facts: Facts) -> Iterator[Breach]:

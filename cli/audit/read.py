@@ -55,7 +55,7 @@ async def read_facts(settings: Settings, *, given_up: Mapping[Source, str] | Non
     reservations, stock, restocks = inventory or ({}, [], [])
     orders, transitions = ordered or ({}, [])
     paid = paid or PaymentFacts(payments={}, refunds=[], disputes=[], waiting_events=[])
-    published = published or Published({}, 0)
+    published = published or Published(seqs={}, foreign=0, forgotten_until=None)
     return Facts(
         read_at=read_at,
         orders=orders,
@@ -70,6 +70,7 @@ async def read_facts(settings: Settings, *, given_up: Mapping[Source, str] | Non
         intents=intents or {},
         runs=runs or {},
         published=published.seqs,
+        forgotten_by_kafka=published.forgotten_until,
         foreign_records=published.foreign,
         unread=unread,
     )

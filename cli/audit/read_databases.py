@@ -45,9 +45,11 @@ _ORDERS: Final = """
     GROUP BY o.id
 """
 _TRANSITIONS: Final = """
-    SELECT t.order_id::text, t.seq, t.from_status, t.to_status,
-           b.id IS NOT NULL AS has_outbox_row, b.published_at IS NOT NULL AS is_published
+    SELECT t.order_id::text, t.seq, t.from_status, t.to_status, t.at,
+           b.id IS NOT NULL AS has_outbox_row, b.published_at IS NOT NULL AS is_published,
+           coalesce(t.at <= r.horizon, false) AS may_be_deleted
     FROM order_transitions t LEFT JOIN outbox b ON b.ce_id = 'order:' || t.order_id || ':' || t.seq
+         LEFT JOIN retention r ON r.name = 'outbox'
     ORDER BY t.order_id, t.seq
 """
 _RESERVATIONS: Final = """

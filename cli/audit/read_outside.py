@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 import aiohttp
@@ -43,17 +43,19 @@ _EVENT_TYPES: Final = frozenset({*EVENT_TYPES.values(), REFUNDED_EVENT, REFUND_F
 _IN_VAIN: Final = (stripe.AuthenticationError, stripe.PermissionError, stripe.InvalidRequestError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """What is on the topic of the orders' events.
 
     Attributes:
         seqs: order id to the seqs of its events, in their order there, repeats left out.
         foreign: the number of records that are no events of ours.
+        forgotten_until: the moment of the last record, at the latest, that the topic has forgotten; None if it has all.
     """
 
     seqs: Mapping[str, list[int]]
     foreign: int
+    forgotten_until: datetime | None
 
 
 async def read_stripe(client: stripe.StripeClient, *, app: str) -> Mapping[str, IntentFact]:
@@ -135,20 +137,26 @@ async def _read_events(consumer: AIOKafkaConsumer, limit: asyncio.Timeout) -> Pu
     except KafkaUnusable as missing:
         raise Unreadable(str(missing)) from None
     ends = await consumer.end_offsets(partitions)
+    forgetful = {partition for partition, first in (await consumer.beginning_offsets(partitions)).items() if first > 0}
+    forgotten_until: datetime | None = None
     seqs: dict[str, list[int]] = defaultdict(list)
     foreign = 0
     if filled := [partition for partition, end in ends.items() if end > 0]:
         consumer.assign(filled)
         await consumer.seek_to_beginning()
     while [left for left in consumer.assignment() if await consumer.position(left) < ends[left]]:
-        for records in (await consumer.getmany(timeout_ms=1_000)).values():
+        for partition, records in (await consumer.getmany(timeout_ms=1_000)).items():
             limit.reschedule(asyncio.get_running_loop().time() + _STANDSTILL)
+            if partition in forgetful:
+                forgetful.discard(partition)
+                first = datetime.fromtimestamp(records[0].timestamp / 1_000, UTC)
+                forgotten_until = max(first, forgotten_until or first)
             for record in records:
                 if (event := _event_in(record)) is None:
                     foreign += 1
                 elif event.seq not in seqs[event.subject]:
                     seqs[event.subject].append(event.seq)
-    return Published(seqs, foreign)
+    return Published(seqs=seqs, foreign=foreign, forgotten_until=forgotten_until)
 
 
 def _event_in(record: ConsumerRecord) -> EventHeaders | None:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
+from runtime.due_worker import DueWorker
 from runtime.health import Checks
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
+from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.settings import Settings
 from services.inventory.on_call import InventoryOnCall
+from services.inventory.retention import rules
 from services.inventory.service import InventoryService
 from services.inventory.tables import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryComponents:
-    """What the service is made of."""
+    """What the service is made of.
+
+    Attributes:
+        retention: deletes what is old and no history.
+        background: what runs beside the server, each until cancelled.
+    """
 
     database: Database
     inventory: InventoryService
     on_call: OnCall
     checks: Checks
     measurements: Sequence[Measurement]
+    retention: DueWorker[DueRule]
+    background: Sequence[Callable[[], Awaitable[object]]]
 
 
 @asynccontextmanager
@@ -41,10 +51,13 @@ async def bootstrap(settings: Settings, *, database: Database | None = None) -> 
         SettingsError: a setting is missing.
     """
     async with open_database(settings, "inventory", given=database) as opened:
+        retention = retention_worker("inventory", opened, rules(settings))
         yield InventoryComponents(
             database=opened,
             inventory=InventoryService(opened),
             on_call=InventoryOnCall(opened),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}),
-            measurements=database_measurements("inventory", opened),
+            measurements=database_measurements("inventory", opened, due={retention.name: DUE_RULES}),
+            retention=retention,
+            background=[retention.run],
         )

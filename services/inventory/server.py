@@ -105,4 +105,5 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
             on_call=on_call_service(Part.INVENTORY, components.database, components.on_call),
             checks=components.checks,
             measurements=components.measurements,
+            background=components.background,
         )

@@ -23,6 +23,7 @@ from runtime.kafka_consumer import Consumer
 from runtime.kafka_topics import find_missing as find_missing_topics
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
+from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.rpc_client import open_channels
 from runtime.rpc_health import serving
 from runtime.settings import Settings
@@ -34,6 +35,7 @@ from services.notification.messenger import Messenger
 from services.notification.model import DueNotification
 from services.notification.on_call import NotificationOnCall
 from services.notification.repository import DUE_NOTIFICATIONS
+from services.notification.retention import rules
 from services.notification.service import NotificationService
 from services.notification.sms import TwilioSms
 from services.notification.smtp import Smtp
@@ -57,6 +59,7 @@ class NotificationComponents:
         consumer: takes in the events of orders and accounts; `Consumer.standing` says whether it moves.
         dead_letters: what it refused; `DeadLetters.count_open` says how many wait for a person.
         desk: where operators act on what does not get out.
+        retention: deletes what is old and no history.
         background: what runs beside the server, each until cancelled.
     """
 
@@ -67,6 +70,7 @@ class NotificationComponents:
     dead_letters: DeadLetters
     desk: NotificationDesk
     on_call: OnCall
+    retention: DueWorker[DueRule]
     background: Sequence[Callable[[], Awaitable[object]]]
     checks: Checks
     measurements: Sequence[Measurement]
@@ -133,6 +137,7 @@ async def bootstrap(
             backoff=BACKOFF,
             grace=settings.shutdown_grace,
         )
+        retention = retention_worker("notification", opened, rules(settings))
         handle = event_handler(notifications, on_due=sender.wake)
         dead_letters = DeadLetters(opened, handle=handle)
         consumer = events_consumer(settings, handle, dead_letters)
@@ -144,10 +149,15 @@ async def bootstrap(
             dead_letters=dead_letters,
             desk=NotificationDesk(opened, on_due=sender.wake),
             on_call=NotificationOnCall(opened, ask_consumer=consumer.standing),
-            background=(sender.run, consumer.run),
+            retention=retention,
+            background=(sender.run, consumer.run, retention.run),
             checks=Checks(needs={"database": partial(opened.find_problem, schema=SCHEMA)}, uses=uses),
             measurements=[
-                *database_measurements("notification", opened, due={sender.name: DUE_NOTIFICATIONS}),
+                *database_measurements(
+                    "notification",
+                    opened,
+                    due={sender.name: DUE_NOTIFICATIONS, retention.name: DUE_RULES},
+                ),
                 consumer.measurement,
             ],
         )

@@ -41,7 +41,7 @@ FAILED: Final = """
       FROM notifications WHERE status = 'FAILED' AND dismissed IS NULL ORDER BY created_at LIMIT %(most)s
 """
 _OF_ORDER: Final = """
-    SELECT id, user_id, template, channel, status, attempts, last_error, dismissed, created_at, sent_at, seq
+    SELECT id, user_id, template, channel, status, attempts, last_error, dismissed, created_at, sent_at, failed_at, seq
       FROM notifications WHERE order_id = %(order_id)s ORDER BY order_seq
 """
 
@@ -60,6 +60,7 @@ class OrderMail:
     dismissed: str | None
     created_at: datetime
     sent_at: datetime | None
+    failed_at: datetime | None
     seq: int | None
 
 
@@ -192,5 +193,5 @@ def _timeline(order_id: str, mails: Sequence[OrderMail], events: Sequence[Publis
         if mail.sent_at is not None:
             yield TimelineEntry(at=mail.sent_at, type="mail.sent", text=f"{what} was sent", for_customer=True)
         elif mail.status == NotificationStatus.FAILED:
-            at = ended.get(_event_id(order_id, mail.seq), mail.created_at)
+            at = mail.failed_at or ended.get(_event_id(order_id, mail.seq)) or mail.created_at
             yield TimelineEntry(at=at, type="mail.failed", text=f"{what} could not be sent", for_customer=True)

@@ -34,6 +34,7 @@ _RECEIVE: Final = """
     SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
            %(order_id)s::uuid, %(template)s, ce_id, %(order_seq)s::bigint, %(event)s, %(traceparent)s::text
       FROM received
+    ON CONFLICT (ce_id) DO NOTHING
 """
 _ADD_WRITTEN: Final = """
     INSERT INTO notifications
@@ -103,8 +104,10 @@ _FINISH: Final = with_events(
     f"""
     changed AS (
         UPDATE notifications
-           SET status = %(status)s, last_error = %(error)s, sent_at = %(sent_at)s, seq = %(seq)s,
-               dismissed = %(dismissed)s, recipient = NULL, subject = NULL, body = NULL
+           SET status = %(status)s, last_error = %(error)s, seq = %(seq)s, dismissed = %(dismissed)s,
+               sent_at = %(sent_at)s::timestamptz, failed_at = %(failed_at)s,
+               recipient = NULL, subject = NULL, body = NULL,
+               event = CASE WHEN %(sent_at)s::timestamptz IS NULL THEN event END
          WHERE {DUE_NOTIFICATIONS.still_claimed}
         RETURNING id
     )
@@ -135,7 +138,8 @@ class NotificationRepository:
     async def receive(self, notification_id: str, event: OrderEvent | AccountEvent) -> bool:
         """Put an event in the inbox, and with it the mail that is due.
 
-        False when it is there, also after waiting for a concurrent duplicate.
+        False when it is there, also after waiting for a concurrent duplicate, and when it has gone from there, and its
+        mail is still known.
         """
         added = await self._connection.execute(
             _RECEIVE,
@@ -269,6 +273,7 @@ class NotificationRepository:
                 error=error,
                 dismissed=dismissed,
                 sent_at=at if status is NotificationStatus.SENT else None,
+                failed_at=at if status is NotificationStatus.FAILED else None,
                 seq=event.seq,
                 events=encode_events([event]),
             )

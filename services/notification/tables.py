@@ -16,9 +16,10 @@ from domain.notifications import Channel, NotificationStatus
 from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+from runtime.retention import RetentionColumns
 from services.notification.model import DeadLetterStatus, LetterAction, Template
 
-SCHEMA: Final = "0006"
+SCHEMA: Final = "0007"
 """Revision of the migrations that makes these tables."""
 
 
@@ -32,6 +33,7 @@ class InboxRow(Base, table=True):
     """Events that have had their effect; one that comes again has none."""
 
     __tablename__ = "inbox"
+    __table_args__ = (Index("ix_inbox_received_at", "received_at"),)
 
     ce_id: str = Field(sa_type=Text, primary_key=True)
     received_at: datetime = timestamp()
@@ -47,16 +49,21 @@ class NotificationRow(Base, DueColumns, table=True):
     __table_args__ = (
         CheckConstraint("status IN ('PENDING', 'SENT', 'FAILED')", name="status"),
         CheckConstraint("channel IN ('email', 'sms')", name="channel"),
-        CheckConstraint("num_nonnulls(template, ce_id, event) IN (0, 3)", name="event_mail"),
+        CheckConstraint("num_nonnulls(template, ce_id) IN (0, 2)", name="event_mail"),
         CheckConstraint("num_nonnulls(order_id, order_seq) IN (0, 2)", name="order_mail"),
-        CheckConstraint("order_id IS NULL OR event IS NOT NULL", name="about_order"),
-        CheckConstraint("(event IS NULL) = (fingerprint IS NOT NULL)", name="written"),
+        CheckConstraint("order_id IS NULL OR template IS NOT NULL", name="about_order"),
+        CheckConstraint("(template IS NULL) = (fingerprint IS NOT NULL)", name="written"),
+        CheckConstraint(
+            "CASE WHEN template IS NULL THEN event IS NULL ELSE event IS NOT NULL OR status = 'SENT' END",
+            name="made_from",
+        ),
         CheckConstraint("status = 'PENDING' OR num_nonnulls(recipient, subject, body) = 0", name="forgotten"),
         UniqueConstraint("order_id", "seq"),
         Index("uq_notifications_user_id_seq", "user_id", "seq", unique=True, postgresql_where="order_id IS NULL"),
         Index("ix_notifications_due", "next_attempt_at", postgresql_where="status = 'PENDING'"),
         Index("ix_notifications_waiting", "created_at", postgresql_where="status = 'PENDING'"),
         Index("ix_notifications_failed", "created_at", postgresql_where="status = 'FAILED' AND dismissed IS NULL"),
+        Index("ix_notifications_said", "sent_at", postgresql_where="status = 'SENT' AND event IS NOT NULL"),
         Index("ix_notifications_withheld", "user_id", postgresql_where="status = 'PENDING' AND withheld"),
         Index("ix_notifications_order_id_order_seq", "order_id", "order_seq"),
     )
@@ -70,12 +77,14 @@ class NotificationRow(Base, DueColumns, table=True):
     order_seq: int | None = Field(default=None, sa_type=BigInteger)
     """That event's number within its order; an order's mails go out in this order."""
     event: str | None = Field(default=None, sa_type=Text)
-    """The event's data as JSON, as it came: ids and amounts."""
+    """The event's data as JSON, as it came: ids and amounts. Forgotten when the mail is sent."""
     withheld: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     """Whether it waited, when it was to be sent last, for the user to confirm their address."""
     status: NotificationStatus = Field(sa_type=Text)
     created_at: datetime = timestamp()
     sent_at: datetime | None = timestamp(default=None, nullable=True)
+    failed_at: datetime | None = timestamp(default=None, nullable=True)
+    """When it was given up last; NULL also where that was before this was kept."""
     seq: int | None = Field(default=None, sa_type=BigInteger)
     """Number of our own event about it, gapless per order, or per user for what has no order; set at its end, and kept
     while one that FAILED is tried again."""
@@ -121,6 +130,7 @@ class DeadLetterRow(Base, DeadLetterColumns, table=True):
         CheckConstraint("(status = 'OPEN') = (closed_at IS NULL)", name="closed"),
         UniqueConstraint("topic", "partition", "record_offset", "recorded_at"),
         Index("ix_dead_letters_open", "id", postgresql_where="status = 'OPEN'"),
+        Index("ix_dead_letters_closed", "closed_at", postgresql_where="status <> 'OPEN'"),
     )
 
 
@@ -154,3 +164,9 @@ class RelayLease(Base, RelayLeaseColumns, table=True):
     """Which relay publishes this database's outbox, see `runtime.outbox`."""
 
     __tablename__ = "relay_lease"
+
+
+class RetentionRow(Base, RetentionColumns, table=True):
+    """How far what is old was deleted, see `runtime.retention`."""
+
+    __tablename__ = "retention"

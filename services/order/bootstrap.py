@@ -20,12 +20,12 @@ from runtime.database_measuring import database_measurements
 from runtime.due_work import DueTable
 from runtime.due_worker import DueWorker, Process
 from runtime.health import Checks
-from runtime.idempotency import pruning
 from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.loop_lag import LoopLag
 from runtime.measuring import Measurement
 from runtime.on_call import OnCallServicer
+from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.settings import Settings
 from runtime.task_queue import task_queue_measurement
 from runtime.temporal import connect_temporal
@@ -51,6 +51,7 @@ from services.order.moves import Moves
 from services.order.on_call import OrderOnCall
 from services.order.peers import Peers, open_peers
 from services.order.repository import ORDERS_CHANNEL, UNSTARTED
+from services.order.retention import rules
 from services.order.sagas import Sagas, TemporalSagas
 from services.order.service import OrderService
 from services.order.tables import SCHEMA
@@ -85,6 +86,7 @@ class OrderComponents:
         guest_links: has lost links mailed anew.
         longest_payment_window: that a customer may get, seconds.
         saga_starts: starts the sagas of orders that may have none.
+        retention: deletes what is old and no history.
         cancellation_requests: asks sagas again to cancel their orders.
         listener: wakes the requests that wait for an order to move.
         background: what runs beside the server, each until cancelled; nothing else runs by itself.
@@ -112,6 +114,7 @@ class OrderComponents:
     guest_links: DueWorker[GuestLinkRequest]
     longest_payment_window: int
     saga_starts: DueWorker[AcceptedOrder]
+    retention: DueWorker[DueRule]
     cancellation_requests: DueWorker[OpenCancellationRequest]
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
@@ -207,6 +210,7 @@ def _components(
         interval=timedelta(seconds=settings.watch_interval),
         poll=settings.saga_sweep_interval,
     )
+    retention = retention_worker("order", database, rules(settings))
     return OrderComponents(
         database=database,
         sagas=sagas,
@@ -232,11 +236,12 @@ def _components(
         guest_links=guest_links,
         longest_payment_window=settings.max_payment_window,
         saga_starts=saga_starts,
+        retention=retention,
         cancellation_requests=cancellation_requests,
         listener=listener,
         background=(
             *(listener.run, lag.run, saga_starts.run, cancellation_requests.run, watch.run),
-            *(guest_looks.run, guest_links.run, pruning(database)),
+            *(guest_looks.run, guest_links.run, retention.run),
         ),
         checks=Checks(
             needs={"database": partial(database.find_problem, schema=SCHEMA)},
@@ -252,6 +257,7 @@ def _components(
                     watch.name: DUE_LOOKS,
                     guest_looks.name: DUE_GUESTS,
                     guest_links.name: DUE_LINK_REQUESTS,
+                    retention.name: DUE_RULES,
                 },
                 reads=[read_open_orders, read_attention],
             ),

@@ -15,13 +15,14 @@ from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+from runtime.retention import RetentionColumns
 
 _STATUSES = ", ".join(f"'{status}'" for status in OrderStatus)
 _ADJUSTMENT_TYPES = ", ".join(f"'{kind}'" for kind in AdjustmentType)
 _KINDS = ", ".join(f"'{kind}'" for kind in ConcernKind)
 
 
-SCHEMA: Final = "0015"
+SCHEMA: Final = "0016"
 """Revision of the migrations that makes these tables."""
 
 
@@ -330,3 +331,9 @@ class RelayLease(Base, RelayLeaseColumns, table=True):
     """Which relay publishes this database's outbox, see `runtime.outbox`."""
 
     __tablename__ = "relay_lease"
+
+
+class RetentionRow(Base, RetentionColumns, table=True):
+    """How far what is old was deleted, see `runtime.retention`."""
+
+    __tablename__ = "retention"

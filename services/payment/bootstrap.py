@@ -19,11 +19,11 @@ from runtime.database import Database, open_database
 from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.health import Checks, seldom
-from runtime.idempotency import pruning
 from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
+from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.rpc_client import open_channels
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal
@@ -42,6 +42,7 @@ from services.payment.payments.service import PaymentService
 from services.payment.payments.store import PaymentStore
 from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.service import RefundService
+from services.payment.retention import rules
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
 from services.payment.tables import SCHEMA
@@ -75,6 +76,7 @@ class PaymentComponents:
         inbox: processes the events that came in.
         refund_follow_ups: starts and notifies the workflows of refunds.
         dispute_follow_ups: likewise of disputes.
+        retention: deletes what is old and no history.
         listener: wakes the requests that wait for a refund, and what follows up refunds and disputes.
         background: what runs beside the server, each until cancelled; nothing else runs by itself.
     """
@@ -93,6 +95,7 @@ class PaymentComponents:
     inbox: DueWorker[ProviderEvent]
     refund_follow_ups: DueWorker[FollowUp]
     dispute_follow_ups: DueWorker[FollowUp]
+    retention: DueWorker[DueRule]
     on_call: OnCall
     listener: Listener
     background: Sequence[Callable[[], Awaitable[object]]]
@@ -220,6 +223,7 @@ def _wire(
         dispute_follow_ups.wake()
 
     listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake)
+    retention = retention_worker("payment", database, rules(settings))
     return PaymentComponents(
         database=database,
         stripe=client,
@@ -235,6 +239,7 @@ def _wire(
         inbox=inbox,
         refund_follow_ups=refund_follow_ups,
         dispute_follow_ups=dispute_follow_ups,
+        retention=retention,
         on_call=PaymentOnCall(database),
         listener=listener,
         checks=checks,
@@ -246,6 +251,7 @@ def _wire(
                 sweep.name: DUE_SWEEP,
                 refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
                 dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+                retention.name: DUE_RULES,
             },
             reads=[read_open_events],
         ),
@@ -255,7 +261,7 @@ def _wire(
             refund_follow_ups.run,
             dispute_follow_ups.run,
             sweep.run,
-            pruning(database),
+            retention.run,
         ),
     )
 

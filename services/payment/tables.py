@@ -17,6 +17,7 @@ from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+from runtime.retention import RetentionColumns
 
 
 class EventStatus(StrEnum):
@@ -227,6 +228,27 @@ class DisputeRow(Base, DisputeColumns, FollowedColumns, table=True):
     updated_at: datetime = timestamp()
 
 
+class PublishedStatusColumns(SQLModel):
+    """What one of the payment's own events said of it, in the words of the release that published it."""
+
+    at: datetime = timestamp()
+    type: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    refund_id: str | None = Field(default=None, sa_type=Text)
+    """Of the refund that the event was about; None where it was about none."""
+    dispute_id: str | None = Field(default=None, sa_type=Text)
+    dispute_status: str | None = Field(default=None, sa_type=Text)
+
+
+class PaymentHistoryRow(Base, PublishedStatusColumns, table=True):
+    """What is kept of events whose outbox rows are deleted: nothing else says when a payment was in which state."""
+
+    __tablename__ = "payment_history"
+
+    payment_id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True, foreign_key="payments.id")
+    seq: int = Field(sa_type=BigInteger, primary_key=True)
+
+
 class IdempotencyKeyRow(Base, IdempotencyKeyColumns, table=True):
     """Which refund an admin's key stands for."""
 
@@ -243,6 +265,7 @@ class ProviderEventRow(Base, DueColumns, table=True):
         Index("ix_provider_events_due", "next_attempt_at", postgresql_where="status = 'RECEIVED'"),
         Index("ix_provider_events_waiting", "received_at", postgresql_where="status = 'RECEIVED' AND attempts > 1"),
         Index("ix_provider_events_flagged", "processed_at", postgresql_where="status = 'FLAGGED'"),
+        Index("ix_provider_events_done", "processed_at", postgresql_where="status IN ('APPLIED', 'IGNORED')"),
     )
 
     event_id: str = Field(sa_type=Text, primary_key=True)
@@ -279,3 +302,9 @@ class RelayLease(Base, RelayLeaseColumns, table=True):
     """Which relay publishes this database's outbox, see `runtime.outbox`."""
 
     __tablename__ = "relay_lease"
+
+
+class RetentionRow(Base, RetentionColumns, table=True):
+    """How far what is old was deleted, see `runtime.retention`."""
+
+    __tablename__ = "retention"

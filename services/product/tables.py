@@ -11,8 +11,9 @@ from sqlmodel import Field, SQLModel
 from runtime.database import service_metadata, timestamp
 from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+from runtime.retention import RetentionColumns
 
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0004"
 """Revision of the migrations that makes these tables."""
 
 
@@ -68,3 +69,9 @@ class RelayLease(Base, RelayLeaseColumns, table=True):
     """Which relay publishes this database's outbox, see `runtime.outbox`."""
 
     __tablename__ = "relay_lease"
+
+
+class RetentionRow(Base, RetentionColumns, table=True):
+    """How far what is old was deleted, see `runtime.retention`."""
+
+    __tablename__ = "retention"

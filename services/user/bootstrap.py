@@ -16,10 +16,10 @@ from runtime.database_measuring import database_measurements
 from runtime.due_worker import DueWorker
 from runtime.ended_sessions import EndedSessions
 from runtime.health import Checks
-from runtime.idempotency import pruning
 from runtime.measuring import Measurement
 from runtime.on_call import NothingOnCall, OnCall
 from runtime.periodic import repeat
+from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.settings import Settings
 from runtime.tokens import TokenSigner
 from services.user.administration.service import Administration
@@ -33,6 +33,7 @@ from services.user.links.repository import DUE_RESETS
 from services.user.links.service import AccountLinks
 from services.user.passwords import Passwords
 from services.user.refresh_tokens import RefreshTokens
+from services.user.retention import rules
 from services.user.service import UserService
 from services.user.sessions.service import Sessions
 from services.user.tables import SCHEMA
@@ -60,6 +61,7 @@ class UserComponents(Accounts):
         resets: works on requests to reset passwords.
         erasing: has other services forget people.
         adopting: has the order service look for what was ordered with confirmed addresses.
+        retention: deletes what is old and no history.
         background: what runs beside the server, each until cancelled.
     """
 
@@ -69,6 +71,7 @@ class UserComponents(Accounts):
     erasing: DueWorker[ErasedPerson]
     guests: Guests
     adopting: DueWorker[ConfirmedAddress]
+    retention: DueWorker[DueRule]
     background: Sequence[Callable[[], Awaitable[object]]]
     refresh_tokens: RefreshTokens
     sessions: Sessions
@@ -103,6 +106,7 @@ async def bootstrap(
         erasures, erasing = _wire_erasures(settings, accounts, others)
         guests, adopting = _wire_guests(settings, accounts, others, signer)
         limits = SharedLimits(accounts.database)
+        retention = retention_worker("user", accounts.database, rules(settings))
         yield UserComponents(
             database=accounts.database,
             passwords=accounts.passwords,
@@ -112,12 +116,13 @@ async def bootstrap(
             erasing=erasing,
             guests=guests,
             adopting=adopting,
+            retention=retention,
             background=(
                 resets.run,
                 erasing.run,
                 adopting.run,
                 partial(repeat, limits.prune, interval=PRUNE_INTERVAL, name="limits.prune"),
-                pruning(accounts.database),
+                retention.run,
             ),
             users=accounts.users,
             administration=accounts.administration,
@@ -131,7 +136,12 @@ async def bootstrap(
             measurements=database_measurements(
                 "user",
                 accounts.database,
-                due={resets.name: DUE_RESETS, erasing.name: DUE_ERASURES, adopting.name: DUE_ADOPTIONS},
+                due={
+                    resets.name: DUE_RESETS,
+                    erasing.name: DUE_ERASURES,
+                    adopting.name: DUE_ADOPTIONS,
+                    retention.name: DUE_RULES,
+                },
             ),
         )
 

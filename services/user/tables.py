@@ -13,8 +13,9 @@ from runtime.database import service_metadata, timestamp
 from runtime.due_work import DueColumns
 from runtime.idempotency import IdempotencyKeyColumns, idempotency_key_index
 from runtime.outbox import OutboxColumns, RelayLeaseColumns, outbox_index
+from runtime.retention import RetentionColumns
 
-SCHEMA: Final = "0009"
+SCHEMA: Final = "0010"
 """Revision of the migrations that makes these tables."""
 
 
@@ -72,7 +73,7 @@ class RefreshTokenRow(Base, table=True):
     __table_args__ = (Index("ix_refresh_tokens_revoked_at", "revoked_at", postgresql_where="revoked_at IS NOT NULL"),)
 
     id: str = Field(sa_type=Uuid(as_uuid=False), primary_key=True)
-    family_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="refresh_tokens.id")
+    family_id: str = Field(sa_type=Uuid(as_uuid=False), foreign_key="refresh_tokens.id", index=True)
     user_id: str | None = Field(
         default=None, sa_type=Uuid(as_uuid=False), foreign_key="users.id", index=True, ondelete="SET NULL"
     )
@@ -191,3 +192,9 @@ class RelayLease(Base, RelayLeaseColumns, table=True):
     """Which relay publishes this database's outbox, see `runtime.outbox`."""
 
     __tablename__ = "relay_lease"
+
+
+class RetentionRow(Base, RetentionColumns, table=True):
+    """How far what is old was deleted, see `runtime.retention`."""
+
+    __tablename__ = "retention"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.audit.patience import Unreadable
@@ -55,7 +56,31 @@ async def test_records_that_are_no_events_of_ours_are_counted_and_change_nothing
         await publisher.send_one(topic=ORDER_EVENTS, key=record_key, value=b"\x80{", headers=headers)
     await publisher.close()
 
-    assert await read_kafka(settings) == Published({order_id: [1, 2]}, foreign=len(foreign))
+    assert await read_kafka(settings) == Published(seqs={order_id: [1, 2]}, foreign=len(foreign), forgotten_until=None)
+    await broker.stop()
+
+
+async def test_of_a_partition_that_lacks_its_first_records_the_moment_of_the_first_one_left_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, order_id = EmbeddedBroker(tmp_path / "kafka.log"), new_id()
+    await broker.start()
+    settings = Settings(**broker.settings)
+    publisher = Publisher(settings)
+    began = datetime.now(UTC) - timedelta(milliseconds=1)
+    for seq in (3, 4):
+        await publisher.send_one(topic=ORDER_EVENTS, key=order_id.encode(), value=b"{}", headers=event(order_id, seq))
+    await publisher.close()
+
+    async def forgotten(_: AIOKafkaConsumer, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 2)  # the embedded broker itself forgets nothing
+
+    monkeypatch.setattr(AIOKafkaConsumer, "beginning_offsets", forgotten)
+    published = await read_kafka(settings)
+
+    assert published.seqs == {order_id: [3, 4]}
+    assert published.forgotten_until is not None
+    assert began <= published.forgotten_until <= datetime.now(UTC)
     await broker.stop()
 
 

@@ -11,6 +11,7 @@ from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.overload import OVERLOAD
 from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
+from tests.mutations.retention import RETENTION
 from tests.mutations.services import SERVICES
 from tests.mutations.streams import STREAMS
 from tests.support.mutation import Mutation
@@ -24,6 +25,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *EDGE,
     *STREAMS,
     *OVERLOAD,
+    *RETENTION,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

@@ -21,7 +21,6 @@ from runtime.idempotency import (
     IdempotencyKeyReused,
     IdempotencyKeys,
     IdempotentRequest,
-    prune_keys,
 )
 from tests.support.rows import fetch_rows
 from tests.support.scratch import Scratch
@@ -174,34 +173,3 @@ async def test_a_duplicate_finds_until_when_the_first_request_waited_whatever_it
 
     assert later.answer_by > asked.answer_by
     assert (await first_of(database, later)).answer_by == asked.answer_by
-
-
-async def test_a_key_is_kept_for_a_day_and_then_means_nothing(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runtime.idempotency._PRUNED_AT_ONCE", 2)
-    young, *old = [request(key=f"aged {number}") for number in range(6)]
-    for asked in (young, *old):
-        assert await claim(database, asked, new_id())
-    async with database.autocommit() as connection:
-        age = "UPDATE idempotency_keys SET created_at = now() - %(age)s::interval WHERE key = ANY(%(keys)s)"
-        await connection.execute(age, age="23 hours 59 minutes", keys=[young.key])
-        await connection.execute(age, age="24 hours 1 minute", keys=[asked.key for asked in old])
-
-    assert await prune_keys(database) == len(old)
-
-    assert not await claim(database, young, new_id())
-    assert [await claim(database, asked, new_id()) for asked in old] == [True] * len(old)
-    assert await prune_keys(database) == 0
-
-
-async def test_pruning_waits_for_nobody(database: Database) -> None:
-    asked = request()
-    assert await claim(database, asked, new_id())
-    async with database.transaction() as transaction:
-        await transaction.execute(
-            "UPDATE idempotency_keys SET created_at = now() - interval '2 days' WHERE key = %(key)s", key=asked.key
-        )
-        async with asyncio.timeout(20):
-            assert await prune_keys(database) == 0
-    assert await prune_keys(database) == 1

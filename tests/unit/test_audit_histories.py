@@ -29,7 +29,13 @@ def breaches(history: list[str], *, refunded: int = 0, status: str | None = None
     )
     transitions = [
         TransitionFact(
-            order_id="1", seq=seq, from_status=before, to_status=after, has_outbox_row=True, is_published=True
+            order_id="1",
+            seq=seq,
+            from_status=before,
+            to_status=after,
+            at=THEN,
+            has_outbox_row=True,
+            is_published=True,
         )
         for seq, (before, after) in enumerate(zip([None, *history], history, strict=False), start=1)
     ]

@@ -21,7 +21,13 @@ LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 
 def transition(seq: int, before: str | None, after: str) -> TransitionFact:
     return TransitionFact(
-        order_id=ORDER, seq=seq, from_status=before, to_status=after, has_outbox_row=True, is_published=True
+        order_id=ORDER,
+        seq=seq,
+        from_status=before,
+        to_status=after,
+        at=LONG_AGO,
+        has_outbox_row=True,
+        is_published=True,
     )
 
 

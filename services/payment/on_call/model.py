@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from runtime.rows import Value
+from services.payment.tables import PublishedStatusColumns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -29,18 +32,5 @@ class ReceivedEvent:
     processed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedStatus:
-    """What one of the payment's own events said of it, in the words of the release that published it.
-
-    Attributes:
-        refund_id: of the refund that the event was about; None where it was about none.
-        dispute_id: likewise of the dispute.
-    """
-
-    at: datetime
-    type: str
-    status: str
-    refund_id: str | None
-    dispute_id: str | None
-    dispute_status: str | None
+class PublishedStatus(Value, PublishedStatusColumns):
+    """What one of the payment's own events said of it."""

@@ -14,8 +14,11 @@ from typing import Final, LiteralString
 from domain.concerns import FLAGGED_STEP, WAITING_STEP, ConcernKind
 from runtime.database import Connection
 from runtime.on_call import Concern
+from runtime.rows import columns
 from services.payment.on_call.model import Attempt, PublishedStatus, ReceivedEvent
 from services.payment.payments.repository import FollowedTable
+from services.payment.retention import PUBLISHED
+from services.payment.tables import PublishedStatusColumns
 
 _EVENT: Final[LiteralString] = """
     event_id AS subject_id, type AS event_type, attempts, last_error,
@@ -106,17 +109,18 @@ class OnCallRepository:
             intent_id=intent_id,
         )
 
-    async def find_published(self, ids: Sequence[str]) -> list[PublishedStatus]:
-        """What events of the payment said, by their ids, oldest first."""
+    async def find_published(self, payment_id: str, ids: Sequence[str]) -> list[PublishedStatus]:
+        """What events of the payment said, oldest first; `ids` are those that may still be in the outbox."""
         return await self._connection.fetch_all(
             PublishedStatus,
-            """
-            SELECT at, ce_type AS type, data::json ->> 'status' AS status,
-                   nullif(data::json ->> 'refundId', '') AS refund_id,
-                   nullif(data::json ->> 'disputeId', '') AS dispute_id,
-                   nullif(data::json ->> 'disputeStatus', '') AS dispute_status
-              FROM outbox WHERE ce_id = ANY(%(ids)s) ORDER BY id
-            """,
+            f"""
+            SELECT {columns(PublishedStatusColumns)} FROM (
+                SELECT seq, {columns(PublishedStatusColumns)} FROM payment_history WHERE payment_id = %(payment_id)s
+                UNION ALL
+                SELECT ce_seq, {PUBLISHED} FROM outbox WHERE ce_id = ANY(%(ids)s)) AS said
+             ORDER BY seq
+            """,  # noqa: S608 - put together from constants
+            payment_id=payment_id,
             ids=list(ids),
         )
 

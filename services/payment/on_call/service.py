@@ -47,7 +47,7 @@ class PaymentOnCall:
             attempts = await repository.find_attempts(payment.id)
             approvals = await ApprovalRepository(connection).list_of(payment.id)
             ids = [f"payment:{payment.id}:{seq}" for seq in range(1, payment.seq + 1)]
-            published = await repository.find_published(ids)
+            published = await repository.find_published(payment.id, ids)
             events = await read_events(connection, ids)
         return OrderRecord(
             user_id=payment.user_id,

@@ -10,8 +10,8 @@ from runtime.database import Connection
 from runtime.due_work import Claimed, DueTable
 from services.user.links.model import Link, LinkToken, ReplacedEmail
 
-_KEPT: Final = timedelta(days=30)
-_WRITABLE: Final = timedelta(days=7)
+WRITABLE_DAYS: Final = 7
+_WRITABLE: Final = timedelta(days=WRITABLE_DAYS)
 """How long after it was asked for a link's mail may still be written: a relay may be away for days."""
 
 _ADD: Final = """
@@ -54,15 +54,7 @@ class LinkRepository:
         self._connection = connection
 
     async def add(self, link_id: str, user_id: str, purpose: LinkPurpose, *, email: str, most: int) -> bool:
-        """Write a new link of an account that is locked, unless it had so many of the purpose within an hour.
-
-        What is long over of its links is deleted with that.
-        """
-        await self._connection.execute(
-            "DELETE FROM account_links WHERE user_id = %(user_id)s AND requested_at < now() - %(kept)s",
-            user_id=user_id,
-            kept=_KEPT,
-        )
+        """Write a new link of an account that is locked, unless it had so many of the purpose within an hour."""
         added = await self._connection.execute(
             _ADD, link_id=link_id, user_id=user_id, purpose=purpose, email=email, most=most
         )
