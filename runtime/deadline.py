@@ -5,12 +5,16 @@ What was begun is finished all the same, because half of it may be done. What wa
 
 from __future__ import annotations
 
+import asyncio
 import time
-from contextvars import ContextVar
+from collections.abc import Coroutine
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from runtime.refusal import Unavailable
+
+Result = TypeVar("Result")
 
 MARGIN: Final = 0.25
 """Seconds before the caller's deadline at which it is answered that its turn did not come."""
@@ -70,6 +74,11 @@ def begin_work() -> None:
     if call.ends_at is not None and call.ends_at <= time.monotonic():
         raise CallerGone
     call.begun = True
+
+
+def apart_from_calls(work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+    """Work in a task of its own, which is not done for the call that happens to be served now."""
+    return asyncio.create_task(work, context=Context())
 
 
 def has_begun() -> bool:

@@ -20,6 +20,7 @@ import structlog
 
 from runtime.clock import Clock
 from runtime.database import Database, DatabaseAway
+from runtime.deadline import apart_from_calls
 from runtime.loop_lag import LoopLag
 from runtime.refusal import Shed, Unavailable
 from services.order.model import Line
@@ -86,7 +87,8 @@ class Admission:
         self.limits = limits
         self._clock = clock
         self._now = now
-        self._is_looking = False
+        self._looking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._looking.set_result(None)
         self._looked_at = float("-inf")
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
@@ -111,8 +113,9 @@ class Admission:
             return Shed("more orders come than can be taken in time: come again later", why="orders_come")
         if self.limits.loop_lag and self._lag.standing > self.limits.loop_lag:
             return Shed("there is more to do than can be done in time: come again later", why="busy_loop")
-        if self.limits.start_delay:
-            await self._look()
+        if self.limits.start_delay and self._looking.done() and self._now() - self._looked_at >= LOOK_INTERVAL:
+            self._looking = apart_from_calls(self._look())  # no work for the order that happens to have it done
+            await asyncio.shield(self._looking)
         if self._opens_at is None:
             return None
         return Shed("more orders wait than can be begun in time: come again later", why="orders_wait")
@@ -125,13 +128,9 @@ class Admission:
         return self._now() - first > self.limits.start_delay
 
     async def _look(self) -> None:
-        """Read the line anew, unless that was just done, or somebody is at it: then what was read last holds."""
-        since = self._now() - self._looked_at
-        if since < LOOK_INTERVAL or self._is_looking:
-            return
-        if since > KNOWN_FOR:
+        """Read the line anew. Until it is read, what was read last holds for whoever else comes."""
+        if self._now() - self._looked_at > KNOWN_FOR:
             self._open(waiting=None)
-        self._is_looking = True
         try:
             async with self._database.autocommit() as connection:
                 line = await OrderRepository(connection).read_line(at=self._clock(), most=MOST)
@@ -139,8 +138,6 @@ class Admission:
             self._decide(line)
         except DatabaseAway:  # whoever comes in will be told so
             self._open(waiting=None)
-        finally:
-            self._is_looking = False
 
     def _decide(self, line: Line) -> None:
         if self._opens_at is None:
@@ -161,7 +158,7 @@ class Admission:
         Nobody waits for its answer: it may be away, and the next look has it.
         """
         if self._asking is None and self._now() - self._asked_at >= ASK_INTERVAL:
-            self._asking = asyncio.create_task(self._ask())
+            self._asking = apart_from_calls(self._ask())
         return self._wait_for_workers and self._now() - self._asked_at < KNOWN_FOR
 
     async def _ask(self) -> None:

@@ -81,8 +81,8 @@ OVERLOAD: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="whoever comes reads the line for themselves, one after the other",
         file="services/order/admission.py",
-        source="if since < LOOK_INTERVAL or self._is_looking:",
-        mutated="if since < LOOK_INTERVAL:",
+        source="and self._looking.done() and",
+        mutated="and",
         tests=["tests/order/test_admission.py"],
     ),
     Mutation(
