@@ -29,6 +29,7 @@ from bench.figures import LISTED_APART
 from bench.load import Customers, Load
 from bench.stack import CONCURRENCIES, open_customers
 from bench.watch import OrderWatch
+from bench.worker_calls import count_worker_calls
 from cli.audit.run import audit
 from cli.exiting import CommandFailed, run_and_exit
 from sandbox.balancer import Balancer
@@ -43,7 +44,6 @@ SETS: Final[Mapping[str, Mapping[str, int]]] = {
     "two of each": dict.fromkeys(PARTS, 2),
     "four of each": dict.fromkeys(PARTS, 4),
 }
-_FIRST: Final = "one of each"
 _MORTAL: Final = "two of each"
 """Where copies are killed."""
 _SERVERS: Final = {"temporal": "temporal", "postgres": "postgres", "kafka": "kafka", "stripe-double": "doubles"}
@@ -90,15 +90,28 @@ class _Side:
         self._servers = {name: stack.endpoints.processes[name] for name in _SERVERS}
         self.rounds: list[Mapping[str, float]] = []
         self.rates: list[float] = []
+        self.seconds: list[float] = []
+        """That each order took of a round."""
+        self.calls: list[Mapping[str, float]] = []
+        """Of Temporal, by order workers, per order in each round."""
         self.idle: Mapping[str, float] = {}
 
     async def run(self, orders: int, *, concurrency: int) -> None:
         """One round of so many orders."""
-        before = self._cpu()
+        before, asked = self._cpu(), await self._count_calls()
         load = await self.customers.closed_loop(count=orders, concurrency=concurrency)
-        used = spent(before, self._cpu())
+        used, asked_by_now = spent(before, self._cpu()), await self._count_calls()
         self.rounds.append({label: seconds / orders * 1_000 for label, seconds in used.items()})
         self.rates.append(load.rate)
+        self.seconds.append(load.elapsed / orders)
+        self.calls.append({what: (number - asked[what]) / orders for what, number in asked_by_now.items()})
+
+    def forget(self) -> None:
+        """Forget the rounds so far."""
+        self.rounds.clear()
+        self.rates.clear()
+        self.seconds.clear()
+        self.calls.clear()
 
     async def rest(self, seconds: float) -> None:
         """Measure what it costs without orders, milliseconds of CPU per second."""
@@ -110,6 +123,15 @@ class _Side:
         """What all together used in each round that a shop runs."""
         return [_total(used) for used in self.rounds]
 
+    def totals_of_work(self) -> list[float]:
+        """The same without what goes by the clock, of which an order has the more, the fewer there are a second."""
+        idle = _total(self.idle)
+        return [total - idle * seconds for total, seconds in zip(self.totals(), self.seconds, strict=True)]
+
+    async def _count_calls(self) -> Mapping[str, int]:
+        workers = self.replicas.of("order-worker")
+        return await count_worker_calls(worker.settings.probe_port or 0 for worker in workers)
+
     def _cpu(self) -> Mapping[str, float]:
         copies = {str(number): copy for number, copy in enumerate(self.replicas.all)}
         pids = {number: copy.pid for number, copy in copies.items()}
@@ -119,8 +141,18 @@ class _Side:
         return used
 
 
-async def run(console: Console, *, orders: int, rounds: int, concurrency: int, var: Path) -> Mapping[str, object]:
+async def run(
+    console: Console, names: Sequence[str], *, orders: int, rounds: int, concurrency: int, var: Path
+) -> Mapping[str, object]:
     """Measure, print, and return the figures.
+
+    Args:
+        console: where to.
+        names: of the sets; the others are compared with the first.
+        orders: per round.
+        rounds: on each set.
+        concurrency: orders at once.
+        var: absolute; emptied first.
 
     Raises:
         CommandFailed: an audit found a disagreement.
@@ -129,33 +161,39 @@ async def run(console: Console, *, orders: int, rounds: int, concurrency: int, v
     with interrupted_by_signals():
         async with AsyncExitStack() as opened:
             sides: dict[str, _Side] = {}
-            for name, counts in SETS.items():
+            for name in names:
+                counts = SETS[name]
                 folder = var / name.replace(" ", "-")
                 sides[name] = await opened.enter_async_context(_side(folder, counts, concurrency=concurrency))
                 console.print(f"{name}: {sum(counts.values())} processes are ready")
             for side in sides.values():
                 await side.run(orders // 2, concurrency=concurrency)
-                side.rounds.clear()
-                side.rates.clear()
-            names = list(sides)
+                side.forget()
             for number in range(rounds):
-                for name in names[number % len(names) :] + names[: number % len(names)]:
+                for name in [*names[number % len(names) :], *names[: number % len(names)]]:
                     await sides[name].run(orders, concurrency=concurrency)
                 measured = ", ".join(f"{name} {side.totals()[-1]:.1f} ms" for name, side in sides.items())
                 console.print(f"round {number + 1}: {measured}")
             for side in sides.values():
                 await side.rest(_AFTER)
-            rate = median(sides[_FIRST].rates) * _SHARE
-            deaths = [await _kill(sides[_MORTAL], part, rate=rate) for part in PARTS]
+            rate = median(sides[names[0]].rates) * _SHARE
+            deaths = [await _kill(sides[_MORTAL], part, rate=rate) for part in PARTS] if _MORTAL in sides else []
             for name, side in sides.items():
                 _, breaches = await audit(side.settings)
                 if breaches:
                     raise CommandFailed(f"{name}: the audit found {len(breaches)} breaches, the first: {breaches[0]}")
     _print_costs(console, sides)
-    _print_deaths(console, deaths, rate=rate)
+    if deaths:
+        _print_deaths(console, deaths, rate=rate)
     return {
         "sets": {
-            name: {"rounds": side.rounds, "orders_per_s": side.rates, "idle_ms_per_s": side.idle}
+            name: {
+                "rounds": side.rounds,
+                "orders_per_s": side.rates,
+                "seconds_per_order": side.seconds,
+                "worker_calls": side.calls,
+                "idle_ms_per_s": side.idle,
+            }
             for name, side in sides.items()
         },
         "deaths": [asdict(death) for death in deaths],
@@ -214,19 +252,24 @@ def _median_and_most(seconds: Sequence[float]) -> tuple[float, float]:
 
 def _print_costs(console: Console, sides: Mapping[str, _Side]) -> None:
     table = Table("CPU per order, ms", *sides)
-    for label in sides[_FIRST].rounds[0]:
+    [(first_name, first_side), *_] = sides.items()
+    for label in first_side.rounds[0]:
         table.add_row(label, *(f"{median(used[label] for used in side.rounds):.1f}" for side in sides.values()))
-    table.add_row("in all, without doubles", *(f"{median(side.totals()):.1f}" for side in sides.values()))
-    first = sides[_FIRST].totals()
-    ratios = {
-        name: median(its / least for least, its in zip(first, side.totals(), strict=True))
-        for name, side in sides.items()
-    }
-    table.add_row(f"ratio to {_FIRST}", *(f"{ratio:.2f}" for ratio in ratios.values()))
+    for what, totals in (("in all", _Side.totals), ("without what goes by the clock", _Side.totals_of_work)):
+        table.add_row(f"{what}, without doubles", *(f"{median(totals(side)):.1f}" for side in sides.values()))
+        ratios = [
+            median(its / least for least, its in zip(totals(first_side), totals(side), strict=True))
+            for side in sides.values()
+        ]
+        table.add_row(f"ratio to {first_name}", *(f"{ratio:.2f}" for ratio in ratios))
     table.add_row("orders per second", *(f"{median(side.rates):.1f}" for side in sides.values()))
     table.add_row("without orders, ms per second", *(f"{_total(side.idle):.0f}" for side in sides.values()))
+    for what in first_side.calls[0]:
+        table.add_row(
+            f"{what}, per order", *(f"{median(asked[what] for asked in side.calls):.2f}" for side in sides.values())
+        )
     console.print(table)
-    console.print(f"Medians over {len(first)} rounds in turns; the ratio is that of each round.")
+    console.print(f"Medians over {len(first_side.rounds)} rounds in turns; the ratio is that of each round.")
 
 
 def _print_deaths(console: Console, deaths: Sequence[Death], *, rate: float) -> None:
@@ -252,6 +295,9 @@ def main() -> None:
     parser.add_argument(
         "--concurrency", type=int, default=CONCURRENCIES[0], help=f"orders at once (default {CONCURRENCIES[0]})"
     )
+    parser.add_argument(
+        "--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET", help=f"of these: {', '.join(SETS)}"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument(
         "--var", type=Path, default=Path("var/bench-scaling"), help="folder of the stacks, emptied first"
@@ -261,6 +307,7 @@ def main() -> None:
     figures = asyncio.run(
         run(
             console,
+            given.sets,
             orders=given.orders,
             rounds=given.rounds,
             concurrency=given.concurrency,
