@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 import pytest_asyncio
@@ -57,6 +57,11 @@ async def describe(harness: PaymentHarness, payment: Payment) -> OrderRecord:
     return record
 
 
+def provider_events(record: OrderRecord) -> Sequence[Sequence[object]]:
+    [section] = [section for section in record.sections if section.title == "provider events"]
+    return section.rows
+
+
 def history(record: OrderRecord) -> list[tuple[str, str]]:
     return [(entry.type, entry.text) for entry in record.timeline if entry.type.startswith(OWN)]
 
@@ -80,6 +85,13 @@ async def test_done_events_go_and_those_that_are_open_never_do(harness: PaymentH
 
     await age_events(harness, "2 hours")
     await delete(harness)
+    await harness.rows(
+        "UPDATE payments SET created_at = now() - interval '46 days' WHERE id = %(id)s RETURNING id", id=payment.id
+    )
+    assert [row[3] for row in provider_events(await describe(harness, payment))] == [
+        "events that were done by then have been deleted"
+    ]
+    assert [row[2] for row in provider_events(await describe(harness, flagged))] == ["FLAGGED"]
     left = await harness.rows("SELECT order_id::text, status FROM provider_events")
     assert {(row["order_id"], row["status"]) for row in left} == {
         (waits.order_id, "RECEIVED"),

@@ -109,6 +109,13 @@ class OnCallRepository:
             intent_id=intent_id,
         )
 
+    async def find_event_horizon(self, *, since: datetime) -> datetime | None:
+        """Up to when Stripe's events have been deleted, unless none of what began at that moment can be among them."""
+        horizon: datetime | None = await self._connection.fetch_value(
+            "SELECT horizon FROM retention WHERE name = 'provider_events' AND horizon >= %(since)s", since=since
+        )
+        return horizon
+
     async def find_published(self, payment_id: str, ids: Sequence[str]) -> list[PublishedStatus]:
         """What events of the payment said, oldest first; `ids` are those that may still be in the outbox."""
         return await self._connection.fetch_all(

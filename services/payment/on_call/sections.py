@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from domain.money import EXPONENTS, format_money
 from runtime.on_call import Section
@@ -45,22 +46,26 @@ def attempts_section(attempts: Sequence[Attempt]) -> Section:
     )
 
 
-def provider_events_section(events: Sequence[ReceivedEvent]) -> Section:
-    """Stripe's events."""
+def provider_events_section(events: Sequence[ReceivedEvent], *, deleted_until: datetime | None = None) -> Section:
+    """Stripe's events; a row of its own says that some may have been deleted, those that were done by that moment."""
+    deleted = [(None, None, None, "events that were done by then have been deleted", None, None, deleted_until)]
     return Section(
         "provider events",
         ("event", "type", "status", "why", "attempts", "received_at", "processed_at"),
         [
-            (
-                each.event_id,
-                each.type,
-                each.status,
-                each.note or each.last_error,
-                each.attempts,
-                each.received_at,
-                each.processed_at,
-            )
-            for each in events
+            *(deleted if deleted_until is not None else ()),
+            *(
+                (
+                    each.event_id,
+                    each.type,
+                    each.status,
+                    each.note or each.last_error,
+                    each.attempts,
+                    each.received_at,
+                    each.processed_at,
+                )
+                for each in events
+            ),
         ],
     )
 

@@ -47,6 +47,7 @@ class PaymentOnCall:
             attempts = await repository.find_attempts(payment.id)
             approvals = await ApprovalRepository(connection).list_of(payment.id)
             ids = [f"payment:{payment.id}:{seq}" for seq in range(1, payment.seq + 1)]
+            deleted_until = await repository.find_event_horizon(since=payment.created_at)
             published = await repository.find_published(payment.id, ids)
             events = await read_events(connection, ids)
         return OrderRecord(
@@ -55,7 +56,7 @@ class PaymentOnCall:
                 *payment_sections(payment),
                 approvals_section(approvals, currency=payment.settled_currency),
                 attempts_section(attempts),
-                provider_events_section(received),
+                provider_events_section(received, deleted_until=deleted_until),
                 events_section(events),
             ],
             timeline=timeline(payment, attempts=attempts, approvals=approvals, published=published, received=received),
