@@ -45,6 +45,7 @@ from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
+from services.payment.stripe.measuring import stripe_measurement
 from services.payment.tables import SCHEMA
 from services.payment.webhooks.desk import EventDesk
 from services.payment.webhooks.measuring import read_open_events
@@ -225,16 +226,19 @@ def _wire(
         on_call=PaymentOnCall(database),
         listener=listener,
         checks=checks,
-        measurements=database_measurements(
-            "payment",
-            database,
-            due={
-                inbox.name: DUE_EVENTS,
-                refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
-                dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
-            },
-            reads=[read_open_events],
-        ),
+        measurements=[
+            *database_measurements(
+                "payment",
+                database,
+                due={
+                    inbox.name: DUE_EVENTS,
+                    refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
+                    dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+                },
+                reads=[read_open_events],
+            ),
+            stripe_measurement(client.gate),
+        ],
         background=(
             listener.run,
             inbox.run,

@@ -7,6 +7,7 @@ from typing import Final
 
 from runtime.database import Database
 from services.payment.stripe.client import StripeClient
+from services.payment.stripe.gate import Lane, asking_as
 from services.payment.stripe.model import StripeEvent
 from services.payment.webhooks.repository import EventRepository
 from services.payment.webhooks.service import WebhookService
@@ -38,6 +39,10 @@ class EventSweep:
         Raises:
             StripeUnavailable: the mark stays where it was.
         """
+        with asking_as(Lane.EVENTS):
+            await self._sweep()
+
+    async def _sweep(self) -> None:
         async with self._database.autocommit() as connection:
             swept_until = await EventRepository(connection).start_sweep(first_look=_FIRST_LOOK)
         overlap = _OVERLAP if self._sweeps % _RARELY else _RARE_OVERLAP
