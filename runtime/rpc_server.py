@@ -141,7 +141,10 @@ def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
 
 
 def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Refused):
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, Unavailable):
+        log.warning("rpc.unavailable", method=method, problem=str(error))
+    elif error is not None and not isinstance(error, Refused):
         log.error("rpc.failed_late", method=method, exc_info=error)
 
 

@@ -45,6 +45,7 @@ from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
+from services.payment.stripe.copies import INTERVAL, PRESENCE, divide_rate
 from services.payment.stripe.measuring import stripe_measurement
 from services.payment.tables import SCHEMA
 from services.payment.webhooks.desk import EventDesk
@@ -207,7 +208,7 @@ def _wire(
         refund_follow_ups.wake()
         dispute_follow_ups.wake()
 
-    listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake)
+    listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake, presence=PRESENCE)
     return PaymentComponents(
         database=database,
         stripe=client,
@@ -245,6 +246,7 @@ def _wire(
             refund_follow_ups.run,
             dispute_follow_ups.run,
             partial(repeat, sweep.sweep, interval=settings.stripe_sweep_interval, name="stripe_events"),
+            partial(repeat, partial(divide_rate, database, client.gate), interval=INTERVAL, name="stripe_rate"),
             pruning(database),
         ),
     )

@@ -33,6 +33,11 @@ class Pace:
         """Keep to this process's part of the rate: so many copies of the service ask the account."""
         self._copies = max(1, copies)
 
+    @property
+    def rate(self) -> float | None:
+        """Calls per second of this process; None for no limit."""
+        return None if self._rate is None else self._rate / self._copies
+
     async def wait(self, longest: float) -> None:
         """Return when the next call may go; its moment is taken then, whatever becomes of the call.
 
@@ -42,15 +47,15 @@ class Pace:
         Raises:
             StripeBusy: it would be later than that. No moment is taken.
         """
-        if self._rate is None:
+        rate = self.rate
+        if rate is None:
             return
-        delay = self._next(longest)
+        delay = self._take(rate, longest=longest)
         if delay > 0:
             await asyncio.sleep(delay)
 
-    def _next(self, longest: float) -> float:
-        assert self._rate is not None  # noqa: S101  # asked before
-        now, rate = self._monotonic(), self._rate / self._copies
+    def _take(self, rate: float, *, longest: float) -> float:
+        now = self._monotonic()
         full_at = max(self._full_at, now) + 1 / rate
         delay = full_at - now - max(_BURST, 1 / rate)
         if delay > max(longest, 0.0):
