@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-bulkhead bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=…"; exit 1; }
@@ -73,6 +73,9 @@ bench-telemetry: generate ## Measure what watcher, metrics and traces cost an or
 
 bench-streams: generate ## Measure what open streams of orders' events cost
 	@$(BIN)/python -m bench.streams $(ARGS)
+
+bench-bulkhead: generate ## Measure what orders that need no Stripe take while others wait for a slow one
+	@$(BIN)/python -m bench.bulkhead $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

@@ -77,9 +77,9 @@ class Listener:
     async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> NoReturn:
         probe: asyncio.Task[Any] | None = None
         try:
-            await connection.execute(f'LISTEN "{self._channel}"')
             if self._presence is not None:
                 await connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", self._presence)
+            await connection.execute(f'LISTEN "{self._channel}"')
             self._on_wake("")
             while True:
                 async for notification in connection.notifies(timeout=PROBE_INTERVAL):

@@ -11,6 +11,7 @@ from tests.mutations.mechanisms import MECHANISMS
 from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
 from tests.mutations.services import SERVICES
+from tests.mutations.slow_stripe import SLOW_STRIPE
 from tests.mutations.streams import STREAMS
 from tests.support.mutation import Mutation
 
@@ -22,6 +23,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *ADJUSTMENTS,
     *EDGE,
     *STREAMS,
+    *SLOW_STRIPE,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

@@ -142,7 +142,7 @@ class StripeClient:
         """Why it cannot be used, in words: it is away, or does not take our key."""
         try:
             await self._api.events.list_async({"limit": 1})
-        except StripeBusy:  # with calls that it answers or lets run into their limit, which is measured
+        except StripeBusy:  # others are asking it, and how that goes is measured
             return None
         except stripe.AuthenticationError:
             return "Stripe refuses our key; see ORDERSAGA_STRIPE_API_KEY"
