@@ -21,11 +21,12 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from bench.load import ADDRESS
 from bench.watch import OrderWatch
 from cli.demo.model import Customer, Line
 from cli.demo.shop import Shop
 from cli.exiting import CommandFailed, run_and_exit
-from sandbox.endpoints import Endpoints
+from domain.ids import new_id
 from sandbox.ports import Ports
 from sandbox.signals import interrupted_by_signals
 from sandbox.supervisor import Stack
@@ -52,10 +53,15 @@ class BulkheadBench:
     """One run against one stack."""
 
     def __init__(
-        self, endpoints: Endpoints, shop: Shop, customers: Sequence[Customer], products: Products, watch: OrderWatch
+        self,
+        gateway: httpx.AsyncClient,
+        stripe: httpx.AsyncClient,
+        customers: Sequence[Customer],
+        products: Products,
+        watch: OrderWatch,
     ) -> None:
-        self._stripe = endpoints.stripe
-        self._shop = shop
+        self._gateway = gateway
+        self._stripe = stripe
         self._customers = customers
         self._products = products
         self._watch = watch
@@ -94,13 +100,28 @@ class BulkheadBench:
     async def _place(self, *products: str, payment_method: str | None = None, wait: int = 20) -> str:
         self._placed += 1
         customer = self._customers[self._placed % len(self._customers)]
-        lines = [Line(product_id=product, quantity=1) for product in products]
-        placed = await self._shop.order(customer, lines, payment_method=payment_method, wait=wait)
-        return placed.id
+        body = {
+            "lines": [{"product_id": product, "quantity": 1} for product in products],
+            "currency": "EUR",
+            "shipping_address": ADDRESS,
+            **({} if payment_method is None else {"payment_method": payment_method}),
+        }
+        headers = {
+            "Authorization": f"Bearer {customer.token}",
+            "Idempotency-Key": new_id(),
+            "Prefer": f"wait={wait}",
+        }
+        while True:
+            response = await self._gateway.post("/v1/orders", json=body, headers=headers)
+            if response.status_code != 503:
+                break
+            await asyncio.sleep(float(response.headers["Retry-After"]))
+        if response.status_code not in (201, 202):
+            raise CommandFailed(f"an order was answered {response.status_code}: {response.text}")
+        return str(response.json()["id"])
 
     async def _switch(self, **faults: Any) -> None:
-        async with httpx.AsyncClient(base_url=self._stripe) as double:
-            (await double.post("/_sandbox/faults", json=faults)).raise_for_status()
+        (await self._stripe.post("/_sandbox/faults", json=faults)).raise_for_status()
 
 
 async def run(console: Console, *, count: int, waiting: int, delay: float, var: Path) -> None:
@@ -117,6 +138,8 @@ async def run(console: Console, *, count: int, waiting: int, delay: float, var: 
             Stack(var=var, ports=Ports.free()) as stack,
             OrderWatch(stack.endpoints.kafka) as watch,
             Shop(stack.endpoints) as shop,
+            httpx.AsyncClient(base_url=stack.endpoints.gateway, timeout=60) as gateway,
+            httpx.AsyncClient(base_url=stack.endpoints.stripe, timeout=60) as stripe,
         ):
             products = Products(
                 card=(await shop.add_product("Card", price=1_000, units=waiting + 10 * count)).id,
@@ -125,7 +148,7 @@ async def run(console: Console, *, count: int, waiting: int, delay: float, var: 
             )
             customers = [await shop.add_customer(f"bulkhead-customer-{number}") for number in range(5)]
             await shop.order(customers[0], [Line(product_id=products.scarce, quantity=1)])  # the last one
-            bench = BulkheadBench(stack.endpoints, shop, customers, products, watch)
+            bench = BulkheadBench(gateway, stripe, customers, products, watch)
             await bench.measure(count=2, waiting=0, delay=0)  # warm-up
             quiet = await bench.measure(count=count, waiting=0, delay=0)
             slow = await bench.measure(count=count, waiting=waiting, delay=delay)
