@@ -149,8 +149,11 @@ async def run(console: Console, *, count: int, waiting: int, delay: float, var: 
             customers = [await shop.add_customer(f"bulkhead-customer-{number}") for number in range(5)]
             await shop.order(customers[0], [Line(product_id=products.scarce, quantity=1)])  # the last one
             bench = BulkheadBench(gateway, stripe, customers, products, watch)
-            await bench.measure(count=2, waiting=0, delay=0)  # warm-up
+            console.print("warming up")
+            await bench.measure(count=2, waiting=0, delay=0)
+            console.print("nobody waits")
             quiet = await bench.measure(count=count, waiting=0, delay=0)
+            console.print(f"{waiting} orders wait for Stripe")
             slow = await bench.measure(count=count, waiting=waiting, delay=delay)
     table = Table("median seconds", "quiet", f"{waiting} orders wait, {delay:g} s a call", "ratio")
     for kind, seconds in quiet.items():
