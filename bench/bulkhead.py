@@ -132,7 +132,11 @@ async def run(console: Console, *, count: int, waiting: int, delay: float, var: 
         SignalledError: Ctrl-C, or SIGTERM; everything is stopped.
     """
     shutil.rmtree(var, ignore_errors=True)
-    os.environ |= {"ORDERSAGA_MAX_OPEN_ORDERS": str(waiting + count), "ORDERSAGA_PAYMENT_EVENT_TIMEOUT": "600"}
+    os.environ |= {
+        "ORDERSAGA_MAX_OPEN_ORDERS": str(waiting + count),
+        "ORDERSAGA_PAYMENT_EVENT_TIMEOUT": "600",
+        "ORDERSAGA_STRIPE_SWEEP_INTERVAL": "3600",  # else it brings events before their time
+    }
     with interrupted_by_signals():
         async with (
             Stack(var=var, ports=Ports.free()) as stack,
