@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-scaling alerts settings openapi problems check format hooks clean lock generate bench-overload
+.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-scaling alerts settings openapi problems check format hooks clean lock generate bench-overload bench-bulkhead
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one with PYTHON=…"; exit 1; }
@@ -79,6 +79,9 @@ bench-scaling: generate ## Measure what several copies of each part cost an orde
 
 bench-overload: generate ## Measure what is paid in time when up to three times as many orders come as can be done
 	@$(BIN)/python -m bench.overload $(ARGS)
+
+bench-bulkhead: generate ## Measure what orders that need no Stripe take while others wait for a slow one
+	@$(BIN)/python -m bench.bulkhead $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

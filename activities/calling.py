@@ -10,13 +10,25 @@ import grpc.aio
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from domain.stuck_steps import SERVICE_UNAVAILABLE
+from activities.local_slots import LocalSlots
+from domain.refusals import Refusal
+from domain.stuck_steps import SERVICE_UNAVAILABLE, WAITS_FOR_STRIPE
+from ordersaga.payment.v1 import payment_pb2 as pb
 from runtime.caller import SERVICE
 from runtime.refusal import CallRefused
 from runtime.rpc_client import ServiceUnavailable, call
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+AsksStripe = TypeVar(
+    "AsksStripe",
+    pb.OpenPaymentRequest,
+    pb.CheckPaymentRequest,
+    pb.ClosePaymentRequest,
+    pb.VoidPaymentRequest,
+    pb.CarryOutRefundRequest,
+    pb.CheckDisputeRequest,
+)
 
 MARGIN: Final = 0.5
 """Seconds kept for the way back, so that a slow service shows as its own error and not as the activity's timeout."""
@@ -38,7 +50,8 @@ async def call_service(method: grpc.aio.UnaryUnaryMultiCallable[Request, Respons
     Raises:
         ApplicationError: not retried, with the refusal as type, when the service refused for a business reason. It is
             benign: expected, and no reason to wake anybody. Retried, of type `SERVICE_UNAVAILABLE`, when the call
-            failed for now: once the service may have time for it, where it said when.
+            failed for now: once the service may have time for it, where it said when; of type `WAITS_FOR_STRIPE` when it
+            was made without Stripe, which it needs.
     """
     timeout = activity.info().start_to_close_timeout
     assert timeout is not None, "every step has a start-to-close timeout"  # noqa: S101  # set by the step runner
@@ -52,12 +65,50 @@ async def call_service(method: grpc.aio.UnaryUnaryMultiCallable[Request, Respons
             next_retry_delay=None if problem.retry_after is None else timedelta(seconds=problem.retry_after),
         ) from None
     except CallRefused as refused:
+        waits = refused.refusal is Refusal.PAYMENT_NEEDS_STRIPE
         raise ApplicationError(
             refused.message,
-            type=refused.refusal.value,
-            non_retryable=True,
+            type=WAITS_FOR_STRIPE if waits else refused.refusal.value,
+            non_retryable=not waits,
             category=ApplicationErrorCategory.BENIGN,
         ) from refused
+
+
+class StripeCalls:
+    """How a step calls the payment service that may have to ask Stripe.
+
+    A local attempt without a slot is made all the same, but without Stripe: what has an answer in the payment service's
+    own tables is done, however slow Stripe is, and anything else fails at once and is retried in the payment queue.
+
+    Args:
+        slots: of this process, for local attempts.
+    """
+
+    def __init__(self, slots: LocalSlots) -> None:
+        self._slots = slots
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[AsksStripe, Response],
+        request: AsksStripe,
+        *,
+        may_ask: bool = True,
+    ) -> Response:
+        """Call it; the request's `without_stripe` is set here.
+
+        Args:
+            method: of the payment service.
+            request: what it is called with.
+            may_ask: false where the request itself tells that Stripe is not asked.
+
+        Raises:
+            ApplicationError: as `call_service` does.
+        """
+        if not may_ask or not activity.info().is_local:
+            return await call_service(method, request)
+        with self._slots.take() as has_slot:
+            request.without_stripe = not has_slot
+            return await call_service(method, request)
 
 
 def in_words(problem: ServiceUnavailable, *, waited: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities.calling import call_service
+from activities.calling import StripeCalls, call_service
 from domain.saga import CloseDisputeRequest, CloseRefundRequest, DisputeState, RefundState
 from ordersaga.payment.v1 import payment_pb2 as pb
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
@@ -15,13 +15,14 @@ from workflows.steps import DisputeSteps, RefundSteps
 class RefundActivities(RefundSteps):
     """See `workflows.steps.RefundSteps`."""
 
-    def __init__(self, *, payments: PaymentServiceStub) -> None:
+    def __init__(self, *, payments: PaymentServiceStub, stripe: StripeCalls) -> None:
         self._payments = payments
+        self._stripe = stripe
 
     @activity.defn(name="carry_out_refund")
     async def carry_out_refund(self, refund_id: str) -> RefundState:
         request = pb.CarryOutRefundRequest(refund_id=refund_id)
-        return _to_refund((await call_service(self._payments.CarryOutRefund, request)).refund)
+        return _to_refund((await self._stripe.call(self._payments.CarryOutRefund, request)).refund)
 
     @activity.defn(name="replace_refund")
     async def replace_refund(self, refund_id: str) -> RefundState:
@@ -42,13 +43,14 @@ class RefundActivities(RefundSteps):
 class DisputeActivities(DisputeSteps):
     """See `workflows.steps.DisputeSteps`."""
 
-    def __init__(self, *, payments: PaymentServiceStub) -> None:
+    def __init__(self, *, payments: PaymentServiceStub, stripe: StripeCalls) -> None:
         self._payments = payments
+        self._stripe = stripe
 
     @activity.defn(name="check_dispute")
     async def check_dispute(self, dispute_id: str) -> DisputeState:
         request = pb.CheckDisputeRequest(dispute_id=dispute_id)
-        return _to_dispute((await call_service(self._payments.CheckDispute, request)).dispute)
+        return _to_dispute((await self._stripe.call(self._payments.CheckDispute, request)).dispute)
 
     @activity.defn(name="close_dispute")
     async def close_dispute(self, request: CloseDisputeRequest) -> bool:

@@ -47,6 +47,11 @@ def dispute_workflow_id(dispute_id: str) -> str:
     return f"dispute-{dispute_id}"
 
 
+def payment_queue(task_queue: str) -> str:
+    """The task queue of retried steps that ask Stripe, beside the one of everything else."""
+    return f"{task_queue}-payments"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaPolicy:
     """Settings as they were when the order's saga was started, so that a change touches new sagas only."""

@@ -14,6 +14,9 @@ RESOLVE_UPDATE: Final = "resolve"
 
 SERVICE_UNAVAILABLE: Final = "ServiceUnavailable"
 """Type of the error of a step whose service is away, slow or broken; its message is in words for people."""
+WAITS_FOR_STRIPE: Final = "WaitsForStripe"
+"""Type of the error of a local attempt that found no free slot, and would have had to ask Stripe: it goes on in the
+payment queue."""
 
 
 class StepOutcome(StrEnum):

@@ -32,12 +32,16 @@ class Listener:
         dsn: a DSN that reaches PostgreSQL itself, or a pooler in session mode.
         channel: its name.
         on_wake: is called with the payload.
+        presence: key of an advisory lock that the connection shares while it is there, so that others can count it.
     """
 
-    def __init__(self, dsn: str, *, channel: str, on_wake: Callable[[str], None]) -> None:
+    def __init__(
+        self, dsn: str, *, channel: str, on_wake: Callable[[str], None], presence: tuple[int, int] | None = None
+    ) -> None:
         self._dsn = with_keepalives(dsn)
         self._channel = channel
         self._on_wake = on_wake
+        self._presence = presence
         self._task: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         """Connections that are being closed."""
@@ -73,6 +77,8 @@ class Listener:
     async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> NoReturn:
         probe: asyncio.Task[Any] | None = None
         try:
+            if self._presence is not None:
+                await connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", self._presence)
             await connection.execute(f'LISTEN "{self._channel}"')
             self._on_wake("")
             while True:

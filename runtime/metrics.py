@@ -57,6 +57,14 @@ STRIPE_SECONDS: Final = Histogram(
     ["operation", "outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+STRIPE_CALLS: Final = Gauge(
+    "ordersaga_stripe_calls",
+    "Calls of Stripe now; lane: calls, events; state: under way, waiting for their turn.",
+    ["lane", "state"],
+)
+STRIPE_TURNED_AWAY: Final = Counter(
+    "ordersaga_stripe_turned_away", "Calls of Stripe that were not made, because too many are under way.", ["lane"]
+)
 
 # -- Orders ---------------------------------------------------------------------------------------------------------
 ORDER_TRANSITIONS: Final = Counter("ordersaga_order_transitions", "Orders that arrived in a status.", ["status"])
@@ -85,7 +93,8 @@ ATTENTION_OPEN: Final = Gauge(
 # -- Sagas ----------------------------------------------------------------------------------------------------------
 STEP_SECONDS: Final = Histogram(
     "ordersaga_step_duration_seconds",
-    "Attempts at steps of sagas; outcome: succeeded, refused, cancelled, or failed, which is followed by another.",
+    "Attempts at steps of sagas; outcome: succeeded, refused, cancelled, or failed or deferred, which are followed by "
+    "another: a deferred one had no slot to ask Stripe in.",
     ["step", "outcome"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
@@ -93,13 +102,13 @@ COMPENSATIONS: Final = Counter("ordersaga_compensations", "Steps that undid what
 TASK_QUEUE_BACKLOG: Final = Gauge(
     "ordersaga_task_queue_backlog",
     "Tasks that wait for a worker, about; type: workflow or activity.",
-    ["type"],
+    ["queue", "type"],
 )
 TASK_QUEUE_AGE_SECONDS: Final = Gauge(
-    "ordersaga_task_queue_backlog_age_seconds", "How long the oldest of them has waited, about.", ["type"]
+    "ordersaga_task_queue_backlog_age_seconds", "How long the oldest of them has waited, about.", ["queue", "type"]
 )
 TASK_QUEUE_POLLERS: Final = Gauge(
-    "ordersaga_task_queue_pollers", "Workers that asked Temporal for tasks within the last minutes.", ["type"]
+    "ordersaga_task_queue_pollers", "Workers that asked Temporal for tasks within the last minutes.", ["queue", "type"]
 )
 
 # -- Events ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ _KAFKA: Final = (
     *("kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
 )
 _STRIPE: Final = ("stripe_api_key", "stripe_api_base", "stripe_app", "stripe_timeout")
+_SLOTS: Final = ("workflow_slots", "step_slots", "payment_slots", "local_payment_slots", "cached_workflows")
 _ADDRESSES: Final = tuple(
     f"{service}_address" for service in ("user", "product", "inventory", "order", "payment", "notification")
 )
@@ -68,6 +69,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_STRIPE,
         *("temporal_task_queue", "listen_dsns", "attention_after", "saga_sweep_interval"),
         *("stripe_webhook_secret", "stripe_webhook_secret_previous", "stripe_payment_method_types"),
+        *("stripe_rate", "stripe_calls_in_progress"),
         *("stripe_sweep_interval", "provider_events_in_progress", "unknown_event_grace_period", "order_address"),
         *("support_refund_limit", "refund_approval_limit", "user_address"),
         *("idempotency_key_retention", "provider_event_retention"),
@@ -86,7 +88,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
         *_PROCESS,
         *_TLS,
         *_TEMPORAL,
-        *("temporal_task_queue", "workflow_sandbox", *_VERSION),
+        *("temporal_task_queue", "workflow_sandbox", *_VERSION, *_SLOTS),
         *("product_address", "inventory_address", "payment_address", "order_address"),
     ),
     "relay": (*_PROCESS, *_KAFKA, "kafka_idempotence", "relay_dsns"),

@@ -184,6 +184,8 @@ def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:
     error = None if task.cancelled() else task.exception()
     if isinstance(error, (Shed, CallerGone)):
         count_shed(error)
+    elif isinstance(error, Unavailable):
+        log.warning("rpc.unavailable", method=method, problem=str(error))
     elif error is not None and not isinstance(error, Refused):
         log.error("rpc.failed_late", method=method, exc_info=error)
 

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, get_origin
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -43,6 +43,10 @@ Hosts = Annotated[str, Field(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$"), AfterVali
 
 Origin = Annotated[str, Field(pattern=r"^https?://[^/\s*?#@]+$")]
 """Scheme, host and port, as browsers send them (RFC 6454)."""
+
+_LIVE_KEYS: Final = ("sk_live_", "rk_live_")
+_STRIPE_LIVE_RATE: Final = 100.0
+_STRIPE_TEST_RATE: Final = 25.0
 
 _FIELD: Final = re.compile(r'field "(\w+)"')
 """How pydantic names the setting that it could not parse."""
@@ -364,7 +368,41 @@ class Settings(BaseSettings):
     temporal_retention: Seconds = Field(
         default=30 * 86_400, description="How long closed workflows are to be kept, at least, seconds."
     )
-    temporal_task_queue: str = Field(default="ordersaga", description="Task queue of the order worker.")
+    temporal_task_queue: str = Field(
+        default="ordersaga",
+        description="Task queue of the order worker; retried steps that ask Stripe have another, with -payments behind "
+        "its name.",
+    )
+    workflow_slots: int = Field(
+        default=40,
+        ge=2,
+        le=1_000,
+        description="Workflow tasks that an order worker runs at once. Not many more: a task that waits 2 s for the "
+        "CPU counts as deadlocked.",
+    )
+    step_slots: int = Field(
+        default=40,
+        ge=2,
+        le=1_000,
+        description="Steps that an order worker runs at once within workflow tasks, and as many that are retried.",
+    )
+    payment_slots: int = Field(
+        default=40, ge=1, le=1_000, description="Retried steps that ask Stripe, which an order worker runs at once."
+    )
+    local_payment_slots: int = Field(
+        default=16,
+        ge=1,
+        le=500,
+        description="Steps that ask Stripe, which an order worker runs at once within workflow tasks; fewer while "
+        "Stripe is slow. Half of WORKFLOW_SLOTS and of STEP_SLOTS at most: the rest is for whatever needs no Stripe.",
+    )
+    cached_workflows: int = Field(
+        default=2_000,
+        ge=0,
+        le=100_000,
+        description="Waiting orders that an order worker keeps in memory; others are replayed when something happens "
+        "to them.",
+    )
     deployment_name: str = Field(
         default="ordersaga",
         pattern=r"^[^.:\s]+$",
@@ -506,12 +544,29 @@ class Settings(BaseSettings):
         default=None, description="The secret before the last rotation, still accepted."
     )
     stripe_timeout: Seconds = Field(default=10, description="Limit of one Stripe call, seconds.")
+    stripe_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="Calls of Stripe's API per second, which the copies of the payment service divide among them. "
+        "When not set, Stripe's documented limit, 100 with a live key and 25 with a test key; none where "
+        "STRIPE_API_BASE names another API.",
+    )
+    stripe_calls_in_progress: int = Field(
+        default=40,
+        ge=1,
+        le=80,
+        description="Calls of Stripe's API that a payment service has under way at once for those who wait for the "
+        "answer; as many more wait for their turn. Those for Stripe's events are not among them.",
+    )
     stripe_payment_method_types: list[str] = Field(
         default=["card"], min_length=1, description="JSON array: payment method types offered to customers."
     )
     stripe_sweep_interval: Seconds = Field(default=30, description="How often Stripe's event list is read, seconds.")
     provider_events_in_progress: int = Field(
-        default=8, ge=1, le=100, description="Stripe's events that a payment service processes at a time."
+        default=32,
+        ge=1,
+        le=400,
+        description="Stripe's events that a payment service processes at a time; a quarter of them may ask Stripe.",
     )
     unknown_event_grace_period: Seconds = Field(
         default=600,
@@ -584,6 +639,14 @@ class Settings(BaseSettings):
         parse_rates(value)
         return value
 
+    @field_validator("local_payment_slots")
+    @classmethod
+    def _leave_room_for_others(cls, value: int, info: ValidationInfo) -> int:
+        most = min(info.data.get(name, 0) for name in ("workflow_slots", "step_slots")) // 2
+        if value > most:
+            raise ValueError(f"must be at most {most}, half of WORKFLOW_SLOTS and of STEP_SLOTS")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -626,6 +689,13 @@ class Settings(BaseSettings):
     def rates(self) -> Rates:
         """The rate limits, defaults included."""
         return parse_rates(self.rate_limits)
+
+    @cached_property
+    def stripe_calls_per_second(self) -> float | None:
+        """Of the account, all who ask it together; None for no limit (https://docs.stripe.com/rate-limits)."""
+        if self.stripe_rate is not None or self.stripe_api_base is not None:
+            return self.stripe_rate
+        return _STRIPE_LIVE_RATE if self.required("stripe_api_key").startswith(_LIVE_KEYS) else _STRIPE_TEST_RATE
 
     @cached_property
     def stripe_webhook_secrets(self) -> tuple[str, ...]:

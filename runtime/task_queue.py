@@ -10,13 +10,16 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
+from domain.saga import payment_queue
 from runtime.measuring import Measurement, Reading
 from runtime.metrics import TASK_QUEUE_AGE_SECONDS, TASK_QUEUE_BACKLOG, TASK_QUEUE_POLLERS
 from runtime.temporal import RPC_TIMEOUT, ask_temporal
 
+_WORKFLOW: Final = "workflow"
+_ACTIVITY: Final = "activity"
 _TYPES: Final = {
-    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    _WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    _ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 }
 
 
@@ -45,17 +48,20 @@ async def count_waiting_workflows(client: Client, task_queue: str) -> int:
 
 
 def task_queue_measurement(client: Client, task_queue: str) -> Measurement:
-    """What waits in a task queue, about, as Temporal says it (it leaves out tasks that wait for one worker's cache)."""
+    """What waits in the order worker's task queues, about, as Temporal says it (it leaves out tasks that wait for one
+    worker's cache): this one, and that of retried steps that ask Stripe."""
+    payments = payment_queue(task_queue)
+    watched = ((task_queue, _WORKFLOW), (task_queue, _ACTIVITY), (payments, _ACTIVITY))
 
     async def ask() -> list[Reading]:
-        answers = await asyncio.gather(*(describe_task_queue(client, task_queue, kind) for kind in _TYPES.values()))
+        answers = await asyncio.gather(*(describe_task_queue(client, queue, _TYPES[kind]) for queue, kind in watched))
         return [
             reading
-            for name, answer in zip(_TYPES, answers, strict=True)
+            for labels, answer in zip(watched, answers, strict=True)
             for reading in (
-                Reading(TASK_QUEUE_BACKLOG, answer.stats.approximate_backlog_count, (name,)),
-                Reading(TASK_QUEUE_AGE_SECONDS, answer.stats.approximate_backlog_age.ToNanoseconds() / 1e9, (name,)),
-                Reading(TASK_QUEUE_POLLERS, len({poller.identity for poller in answer.pollers}), (name,)),
+                Reading(TASK_QUEUE_BACKLOG, answer.stats.approximate_backlog_count, labels),
+                Reading(TASK_QUEUE_AGE_SECONDS, answer.stats.approximate_backlog_age.ToNanoseconds() / 1e9, labels),
+                Reading(TASK_QUEUE_POLLERS, len({poller.identity for poller in answer.pollers}), labels),
             )
         ]
 

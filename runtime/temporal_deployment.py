@@ -98,7 +98,7 @@ class Deployment:
         info = await self.find()
         if info is None:
             return []
-        workers = await self._workers()
+        workers = await self.workers(self._task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
         routing = info.routing_config
         current, ramping = routing.current_deployment_version.build_id, routing.ramping_deployment_version.build_id
         ramp = routing.ramping_version_percentage
@@ -211,12 +211,10 @@ class Deployment:
                 counts[kind] = found.count
         return counts
 
-    async def _workers(self) -> Mapping[str, int]:
-        """By version, the workers that ask for work, or did until a moment ago."""
+    async def workers(self, task_queue: str, kind: TaskQueueType.ValueType) -> Mapping[str, int]:
+        """By version, how many workers ask for work of a task queue, or did until a moment ago."""
         asked = DescribeTaskQueueRequest(
-            namespace=self._client.namespace,
-            task_queue=TaskQueue(name=self._task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            namespace=self._client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
         )
         answer = await ask_temporal(
             lambda: self._client.workflow_service.describe_task_queue(asked, timeout=RPC_TIMEOUT)

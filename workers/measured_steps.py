@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from domain.stuck_steps import WAITS_FOR_STRIPE
 from runtime.metrics import CLOCK_SKEW_SECONDS, COMPENSATIONS, STEP_SECONDS
 from workflows.activity_calls import step_name
 from workflows.order_saga import UNDO
@@ -41,6 +42,8 @@ class _Measured(ActivityInboundInterceptor):
         except ApplicationError as error:
             if error.non_retryable:
                 outcome = "refused"
+            elif error.type == WAITS_FOR_STRIPE:
+                outcome = "deferred"
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.calling import StripeCalls
+from activities.local_slots import LocalSlots
 from activities.order import OrderActivities
 from activities.payment import PaymentActivities
 from activities.pricing import PricingActivities
@@ -31,18 +31,8 @@ from runtime.rpc_health import serving
 from runtime.settings import Settings
 from runtime.temporal import connect_temporal, wait_for_temporal
 from runtime.temporal_namespace import find_problem
-from runtime.temporal_tracing import StepLog
 from workers.first_version import take_over_if_first
-from workers.measured_steps import MeasuredSteps
-from workflows.dispute_case import DisputeCase
-from workflows.order_saga import OrderSaga
-from workflows.refund_saga import RefundSaga
-
-WORKFLOWS: Final[Sequence[type]] = (OrderSaga, RefundSaga, DisputeCase)
-MAX_CACHED: Final = 2_000
-"""Waiting orders that are kept in memory; others are replayed when something happens to them."""
-MAX_CONCURRENT: Final = 40
-"""Workflow tasks, and activities, at once: bounded, because a task that waits 2 s for the CPU counts as deadlocked."""
+from workers.queues import Slots, working
 
 
 def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
@@ -51,35 +41,6 @@ def workflow_runner(*, sandbox: bool) -> WorkflowRunner:
         return UnsandboxedWorkflowRunner()
     shared = SandboxRestrictions.default.with_passthrough_modules("domain", "opentelemetry")
     return SandboxedWorkflowRunner(restrictions=shared)
-
-
-def make_worker(
-    client: Client,
-    activities: Sequence[Callable[..., Any]],
-    *,
-    task_queue: str,
-    runner: WorkflowRunner,
-    grace: float,
-    version: WorkerDeploymentVersion | None,
-) -> Worker:
-    """The worker, alike in production and in tests; at a stop running activities get `grace` seconds to end.
-
-    Without a `version` it takes what comes; only a server that knows nothing of versions lets such a worker do so.
-    """
-    return Worker(
-        client,
-        task_queue=task_queue,
-        workflows=WORKFLOWS,
-        activities=activities,
-        workflow_runner=runner,
-        interceptors=[MeasuredSteps(), StepLog()],
-        max_cached_workflows=MAX_CACHED,
-        max_concurrent_workflow_tasks=MAX_CONCURRENT,
-        max_concurrent_activities=MAX_CONCURRENT,
-        max_concurrent_local_activities=MAX_CONCURRENT,
-        graceful_shutdown_timeout=timedelta(seconds=grace),
-        deployment_config=None if version is None else WorkerDeploymentConfig(version, use_worker_versioning=True),
-    )
 
 
 CALLED: Final = (Part.PRODUCT, Part.INVENTORY, Part.PAYMENT, Part.ORDER)
@@ -105,9 +66,10 @@ def _checks(channels: Channels, client: Client) -> Checks:
     )
 
 
-def activities_over(channels: Channels) -> list[Callable[..., Any]]:
-    """Every step of the workflows, over these channels."""
+def activities_over(channels: Channels, slots: LocalSlots) -> list[Callable[..., Any]]:
+    """Every step of the workflows, over these channels; the slots are for local attempts that may ask Stripe."""
     return make_activities(
+        slots=slots,
         products=ProductServiceStub(channels[Part.PRODUCT]),
         inventory=InventoryServiceStub(channels[Part.INVENTORY]),
         payments=PaymentServiceStub(channels[Part.PAYMENT]),
@@ -117,17 +79,19 @@ def activities_over(channels: Channels) -> list[Callable[..., Any]]:
 
 def make_activities(
     *,
+    slots: LocalSlots,
     products: ProductServiceStub,
     inventory: InventoryServiceStub,
     payments: PaymentServiceStub,
     orders: OrderServiceStub,
 ) -> list[Callable[..., Any]]:
-    """Every step of the workflows, over these services."""
+    """Every step of the workflows, over these services; the slots are for local attempts that may ask Stripe."""
+    stripe = StripeCalls(slots)
     pricing = PricingActivities(products=products, payments=payments)
     stock = StockActivities(inventory=inventory)
-    payment = PaymentActivities(payments=payments)
-    refunds = RefundActivities(payments=payments)
-    disputes = DisputeActivities(payments=payments)
+    payment = PaymentActivities(payments=payments, stripe=stripe)
+    refunds = RefundActivities(payments=payments, stripe=stripe)
+    disputes = DisputeActivities(payments=payments, stripe=stripe)
     order = OrderActivities(orders=orders)
     return [
         pricing.quote,
@@ -165,17 +129,16 @@ async def run(settings: Settings, lifecycle: Lifecycle) -> None:
         client = await wait_for_temporal(settings, lifecycle)
         if client is None:
             return
-        activities = activities_over(channels)
-        runner = workflow_runner(sandbox=settings.workflow_sandbox)
-        worker = make_worker(
+        activities = activities_over(channels, LocalSlots(settings.local_payment_slots))
+        async with working(
             client,
             activities,
             task_queue=settings.temporal_task_queue,
-            runner=runner,
+            runner=workflow_runner(sandbox=settings.workflow_sandbox),
+            slots=Slots.of(settings),
             grace=settings.shutdown_grace,
             version=worker_version(settings),
-        )
-        async with worker:
+        ):
             await take_over_if_first(client, settings, lifecycle.stopping)
             lifecycle.ready()
             await lifecycle.stopping.wait()

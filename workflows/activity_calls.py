@@ -12,6 +12,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError
 
+from domain.saga import payment_queue
+from workflows.steps import may_ask_stripe
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Step = Callable[[Any, Request], Coroutine[Any, Any, Response]]
@@ -45,10 +48,19 @@ def start_retrying(
 ) -> workflow.ActivityHandle[Response]:
     """Start the step as a normal activity, which the Web UI lists as pending with its attempts and last error.
 
+    One that may ask Stripe waits in a task queue of its own, so that no other step waits for Stripe as well. A replay
+    does not compare queues: histories from before there was this one replay.
+
     Awaiting the handle raises an `ActivityError` if the step raised an error that is not retried.
     """
+    queue = workflow.info().task_queue
     return workflow.start_activity_method(
-        step, request, start_to_close_timeout=REMOTE_TIMEOUT, retry_policy=UNTIL_DONE, summary=summary
+        step,
+        request,
+        task_queue=payment_queue(queue) if may_ask_stripe(step, request) else queue,
+        start_to_close_timeout=REMOTE_TIMEOUT,
+        retry_policy=UNTIL_DONE,
+        summary=summary,
     )
 
 

@@ -7,6 +7,8 @@ retried, whose type is the name of a `domain.refusals.Refusal`; any other error 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final
 
 from temporalio import activity
 
@@ -168,3 +170,27 @@ class OrderSteps(ABC):
     @abstractmethod
     async def attention(self, request: AttentionRequest) -> None:
         """Raise attention for a step, or clear it."""
+
+
+ASK_STRIPE: Final[frozenset[Callable[..., Any]]] = frozenset(
+    {
+        PaymentSteps.open_payment,
+        PaymentSteps.check_payment,
+        PaymentSteps.close_payment,
+        PaymentSteps.void_payment,
+        RefundSteps.carry_out_refund,
+        DisputeSteps.check_dispute,
+    }
+)
+"""Steps in which the payment service may have to ask Stripe."""
+
+
+def may_ask_stripe(step: Callable[..., Any], request: object) -> bool:
+    """Whether the step may wait for Stripe, as far as its request tells: a free order's payment does not, for one."""
+    match request:
+        case OpenPaymentRequest():
+            return request.amount > 0
+        case CheckPaymentRequest():
+            return request.refresh
+        case _:
+            return step in ASK_STRIPE

@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from temporalio.api.enums.v1 import TaskQueueType
+
 from cli.doctor.finding import Finding, State, found
+from domain.saga import payment_queue
 from runtime.health import Checks, ask
 from runtime.identity import Credentials, Part
 from runtime.release import worker_version
@@ -35,7 +38,7 @@ async def examine_part(part: str, settings: Settings) -> Sequence[Finding]:
     findings.insert(0, Finding(part, "settings", State.OK))
     findings += [found(part, name, _with_setting(part, name, problems.get(name))) for name in looked_at]
     if part == "order-worker" and "temporal" not in problems:
-        findings.append(await _examine_version(settings))
+        findings += [await _examine_version(settings), await _examine_workers(settings)]
     return findings
 
 
@@ -110,6 +113,32 @@ async def _examine_version(settings: Settings) -> Finding:
         State.ADVICE,
         f"version {own.build_id} gets no new orders, {current or 'none'} does: `ordersaga deployment current "
         f"{own.build_id}`, or `ordersaga deployment drain {own.build_id}`",
+    )
+
+
+async def _examine_workers(settings: Settings) -> Finding:
+    """Whether order workers of this version ask for tasks of both task queues: none do before the first is started."""
+    own, client = worker_version(settings), await connect_temporal(settings, lazy=True)
+    queue = settings.temporal_task_queue
+    deployment = Deployment(client, own.deployment_name, task_queue=queue)
+    part, check = "order-worker", "workers"
+    asked_for = (
+        (queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+        (queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+        (payment_queue(queue), TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+    )
+    try:
+        workers = [(await deployment.workers(queue, kind)).get(own.build_id, 0) for queue, kind in asked_for]
+    except (TemporalAway, TemporalRefused) as error:
+        return Finding(part, check, State.SKIPPED, f"cannot be asked: {error}")
+    idle = dict.fromkeys(queue for (queue, _), count in zip(asked_for, workers, strict=True) if not count)
+    if not idle:
+        return Finding(part, check, State.OK)
+    return Finding(
+        part,
+        check,
+        State.ADVICE,
+        f"no order worker of version {own.build_id} asks for tasks of {' and '.join(idle)}: start one, or see its log",
     )
 
 

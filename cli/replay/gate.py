@@ -17,7 +17,8 @@ from temporalio.worker import Replayer, WorkflowReplayResult
 from cli.replay.histories import Source
 from cli.replay.recording import RecordingRunner
 from cli.replay.verdict import Outcome, Verdict, judge
-from workers.order_worker import WORKFLOWS, workflow_runner
+from workers.order_worker import workflow_runner
+from workers.queues import WORKFLOWS
 
 LONGEST: Final = 30.0
 """Seconds for one history: a replay takes milliseconds, and the SDK waits for ever on some that go wrong."""

@@ -23,6 +23,7 @@ from runtime.identity import Part
 from runtime.listener import Listener
 from runtime.measuring import Measurement
 from runtime.on_call import OnCall
+from runtime.periodic import repeat
 from runtime.retention import DUE_RULES, DueRule, retention_worker
 from runtime.rpc_client import open_channels
 from runtime.settings import Settings
@@ -45,6 +46,8 @@ from services.payment.refunds.service import RefundService
 from services.payment.retention import rules
 from services.payment.sagas import Sagas, TemporalSagas
 from services.payment.stripe.client import StripeClient, open_stripe
+from services.payment.stripe.copies import INTERVAL, PRESENCE, divide_rate
+from services.payment.stripe.measuring import stripe_measurement
 from services.payment.tables import SCHEMA
 from services.payment.webhooks.desk import EventDesk
 from services.payment.webhooks.measuring import read_open_events
@@ -222,7 +225,7 @@ def _wire(
         refund_follow_ups.wake()
         dispute_follow_ups.wake()
 
-    listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake)
+    listener = Listener(database.dsn, channel=FOLLOW_UPS_CHANNEL, on_wake=wake, presence=PRESENCE)
     retention = retention_worker("payment", database, rules(settings))
     return PaymentComponents(
         database=database,
@@ -243,24 +246,28 @@ def _wire(
         on_call=PaymentOnCall(database),
         listener=listener,
         checks=checks,
-        measurements=database_measurements(
-            "payment",
-            database,
-            due={
-                inbox.name: DUE_EVENTS,
-                sweep.name: DUE_SWEEP,
-                refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
-                dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
-                retention.name: DUE_RULES,
-            },
-            reads=[read_open_events],
-        ),
+        measurements=[
+            *database_measurements(
+                "payment",
+                database,
+                due={
+                    inbox.name: DUE_EVENTS,
+                    sweep.name: DUE_SWEEP,
+                    refund_follow_ups.name: DUE_FOLLOW_UPS["refunds"],
+                    dispute_follow_ups.name: DUE_FOLLOW_UPS["disputes"],
+                    retention.name: DUE_RULES,
+                },
+                reads=[read_open_events],
+            ),
+            stripe_measurement(client.gate),
+        ],
         background=(
             listener.run,
             inbox.run,
             refund_follow_ups.run,
             dispute_follow_ups.run,
             sweep.run,
+            partial(repeat, partial(divide_rate, database, client.gate), interval=INTERVAL, name="stripe_rate"),
             retention.run,
         ),
     )

@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 
 from cli.serve import OPTIONAL, PARTS
+from domain.saga import payment_queue
 from runtime.identity import Identity, Part, identity_of
 from runtime.settings import Settings
 from sandbox.processes import ROOT
@@ -193,15 +194,17 @@ def test_the_number_of_pods_has_one_master() -> None:
 def test_order_workers_are_scaled_by_their_task_queue() -> None:
     [scaled] = of_kind(render(EXAMPLE), "ScaledObject")
     [login] = of_kind(render(EXAMPLE), "TriggerAuthentication")
-    [trigger] = scaled["spec"]["triggers"]
+    triggers = scaled["spec"]["triggers"]
     default = Settings.model_fields["temporal_task_queue"].default
     worker = workloads(render(EXAMPLE))["order-worker"].environment()
+    queue = worker.get("ORDERSAGA_TEMPORAL_TASK_QUEUE", default)
 
-    assert trigger["type"] == "temporal"
-    assert trigger["metadata"]["taskQueue"] == worker.get("ORDERSAGA_TEMPORAL_TASK_QUEUE", default)
-    assert trigger["metadata"]["workerDeploymentName"] == Settings.model_fields["deployment_name"].default
-    assert trigger["metadata"]["workerDeploymentBuildId"] == worker["ORDERSAGA_BUILD_ID"]
-    assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
+    assert [trigger["metadata"]["taskQueue"] for trigger in triggers] == [queue, payment_queue(queue)]
+    for trigger in triggers:
+        assert trigger["type"] == "temporal"
+        assert trigger["metadata"]["workerDeploymentName"] == Settings.model_fields["deployment_name"].default
+        assert trigger["metadata"]["workerDeploymentBuildId"] == worker["ORDERSAGA_BUILD_ID"]
+        assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
     assert scaled["spec"]["minReplicaCount"] >= 2
 
 
@@ -221,7 +224,7 @@ def test_a_release_of_the_order_worker_can_have_a_deployment_of_its_own(tmp_path
     assert worker.document["spec"]["selector"]["matchLabels"]["app.kubernetes.io/version"] == build_id
     assert labels["app.kubernetes.io/version"] == build_id
     assert scaled["spec"]["scaleTargetRef"]["name"] == name
-    assert scaled["spec"]["triggers"][0]["metadata"]["workerDeploymentBuildId"] == build_id
+    assert [trigger["metadata"]["workerDeploymentBuildId"] for trigger in scaled["spec"]["triggers"]] == [build_id] * 2
 
 
 def test_every_part_that_calls_or_is_called_has_a_certificate_with_exactly_its_names() -> None:

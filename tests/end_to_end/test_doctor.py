@@ -164,6 +164,16 @@ async def test_nothing_is_wrong_with_the_embedded_stack(client: StackClient) -> 
     assert {finding.part for finding in findings} == {*PARTS, "installation"}
 
 
+async def test_a_task_queue_that_no_order_worker_serves_is_named(client: StackClient) -> None:
+    changed = client.stack.settings.model_copy(update={"temporal_task_queue": "elsewhere"})
+
+    findings = await look(changed, ["order-worker"])
+
+    [unserved] = [finding for finding in findings if finding.check == "workers"]
+    assert unserved.state is State.ADVICE
+    assert "asks for tasks of elsewhere and elsewhere-payments" in unserved.text
+
+
 async def test_what_an_installation_may_have_besides_is_looked_at_when_it_is_named(client: StackClient) -> None:
     findings = await look(client.stack.settings, ["codec-server"])
 

@@ -13,6 +13,7 @@ from tests.mutations.payment import PAYMENT
 from tests.mutations.relay import RELAY
 from tests.mutations.retention import RETENTION
 from tests.mutations.services import SERVICES
+from tests.mutations.slow_stripe import SLOW_STRIPE
 from tests.mutations.streams import STREAMS
 from tests.support.mutation import Mutation
 
@@ -26,6 +27,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     *STREAMS,
     *OVERLOAD,
     *RETENTION,
+    *SLOW_STRIPE,
     Mutation(
         breaks="a back-off that does not grow",
         file="runtime/backoff.py",

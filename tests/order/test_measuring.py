@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from domain.ids import new_id
 from domain.orders import OrderStatus
+from domain.saga import payment_queue
 from runtime.database_measuring import database_measurements
 from runtime.measuring import Reading
 from runtime.metrics import (
@@ -143,10 +144,11 @@ async def test_tasks_that_nobody_takes_are_seen_at_temporal(temporal: Client) ->
     async def read() -> list[Reading]:
         return list(await measurement.ask())
 
-    readings = await until(read, lambda readings: shown(readings, TASK_QUEUE_BACKLOG, "workflow") == 1)
+    readings = await until(read, lambda readings: shown(readings, TASK_QUEUE_BACKLOG, queue, "workflow") == 1)
 
-    assert shown(readings, TASK_QUEUE_POLLERS, "workflow") == 0
-    assert shown(readings, TASK_QUEUE_BACKLOG, "activity") == 0
+    assert shown(readings, TASK_QUEUE_POLLERS, queue, "workflow") == 0
+    assert shown(readings, TASK_QUEUE_BACKLOG, queue, "activity") == 0
+    assert shown(readings, TASK_QUEUE_BACKLOG, payment_queue(queue), "activity") == 0
 
 
 async def test_what_the_sdk_counts_is_among_the_metrics(temporal: Client) -> None:

@@ -17,6 +17,7 @@ from runtime.settings import Settings
 from services.payment.bootstrap import bootstrap
 from services.payment.payments.errors import PaymentUnsettled
 from services.payment.stripe.client import StripeClient
+from services.payment.stripe.gate import StripeGate
 from tests.support.payment_harness import new_payment, payment_settings
 from tests.support.real.stripe_mock import NEWEST_API_VERSION, running_stripe_mock
 from tests.support.saga_recorder import SagaRecorder
@@ -90,6 +91,7 @@ async def test_stripes_mock_server_takes_our_calls(api_base: str, name: str, mon
     recorder = Recorder()
     client = StripeClient(
         api_key="sk_test_123",
+        gate=StripeGate(rate=None, calls=1, events=1),
         api_base=api_base,
         timeout=10,
         payment_method_types=["card", "sepa_debit"],

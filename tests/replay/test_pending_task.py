@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.ids import new_id
 from domain.orders import PricedLine
-from domain.saga import ORDER_SAGA, Quote, QuoteRequest
+from domain.saga import ORDER_SAGA, OpenPaymentRequest, Quote, QuoteRequest
 from runtime.release import worker_version
 from runtime.settings import Settings
 from runtime.temporal_namespace import set_up
@@ -30,7 +30,8 @@ from tests.support.mutation import Mutation
 from tests.support.order_shop import new_order
 from tests.support.releases import release
 from workers.first_version import take_over_if_first
-from workers.order_worker import make_worker, workflow_runner
+from workers.order_worker import workflow_runner
+from workers.queues import Slots, working
 from workflows.order_saga import OrderSaga
 
 AT_ONCE = Mutation(
@@ -55,6 +56,11 @@ async def quote(request: QuoteRequest) -> Quote:
     return Quote(lines=lines, total=sum(line.quantity * line.unit_price for line in lines), currency=request.currency)
 
 
+@activity.defn
+async def open_payment(request: OpenPaymentRequest) -> NoReturn:
+    raise AssertionError(f"order {request.order_id} came as far as that")
+
+
 def fail(*_: object) -> NoReturn:
     raise KeyError("no such thing")
 
@@ -72,15 +78,15 @@ async def failing_history(client: Client, folder: Path) -> Path:
     """The history of an order whose task has failed at least once, on the code as it is patched now."""
     order_id, settings = new_id(), Settings(temporal_task_queue=new_id(), deployment_name=new_id())
     order = new_order().saga_input(order_id, saga_policy(settings), is_repair=False)
-    worker = make_worker(
+    async with working(
         client,
-        [quote],
+        [quote, open_payment],
         task_queue=settings.temporal_task_queue,
         runner=workflow_runner(sandbox=False),
+        slots=Slots.of(settings),
         grace=1,
         version=worker_version(settings),
-    )
-    async with worker:
+    ):
         await take_over_if_first(client, settings, asyncio.Event())
         run = await client.start_workflow(ORDER_SAGA, order, id=order_id, task_queue=settings.temporal_task_queue)
 

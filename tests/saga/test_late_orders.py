@@ -22,7 +22,8 @@ from services.order.repository import OrderRepository
 from tests.support.identities import tls_settings
 from tests.support.recorded_sagas import RecordedSagas
 from tests.support.saga_shop import ADDRESS, TASK_QUEUE, Shop
-from workers.order_worker import make_worker, workflow_runner
+from workers.order_worker import workflow_runner
+from workers.queues import Slots, working
 
 Run = WorkflowHandle[Any, OrderResult]
 
@@ -110,8 +111,14 @@ async def test_an_order_that_waited_too_long_for_a_worker_fails_uncharged(shop: 
     await asyncio.sleep(0.5)  # the server skips no time while a workflow waits for its worker
 
     runner = workflow_runner(sandbox=True)
-    async with make_worker(
-        shop.env.client, shop.activities, task_queue=NOBODYS_QUEUE, runner=runner, grace=1, version=None
+    async with working(
+        shop.env.client,
+        shop.activities,
+        task_queue=NOBODYS_QUEUE,
+        runner=runner,
+        slots=Slots.of(SETTINGS),
+        grace=1,
+        version=None,
     ):
         result = await shop.result(run)
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Interceptor, Replayer
@@ -14,25 +13,22 @@ from temporalio.worker import Interceptor, Replayer
 from runtime.temporal_tracing import client_interceptors
 from tests.support.recorded_spans import recording, trace_of
 from tests.support.saga_shop import open_shop
-from workers import order_worker
-from workers.order_worker import WORKFLOWS, workflow_runner
+from workers.order_worker import workflow_runner
+from workers.queues import WORKFLOWS
 
 STEPS = ("quote", "reserve", "open_payment", "mark_pending", "check_payment", "commit", "mark")
 
 
 async def test_a_step_is_one_span_though_its_workflow_is_replayed_at_each_task(
-    env: WorkflowEnvironment,
-    disposable_databases: Mapping[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    env: WorkflowEnvironment, disposable_databases: Mapping[str, str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(order_worker, "MAX_CACHED", 0)
-
     with recording() as spans:
         interceptors = client_interceptors()
         client = Client(**(env.client.config() | {"interceptors": list(interceptors)}))
         traced = WorkflowEnvironment.from_client(client)
-        async with open_shop(disposable_databases, traced, data=tmp_path, task_queue="traced") as shop:
+        async with open_shop(
+            disposable_databases, traced, data=tmp_path, task_queue="traced", cached_workflows=0
+        ) as shop:
             product = await shop.product(price=1_250, units=10)
             run = await shop.place((product, 2), payment_method=None, wait=10)
             await shop.pay(run)

@@ -10,6 +10,7 @@ from sandbox.stripe.account import StripeAccount
 from sandbox.stripe.in_process import InProcessClient
 from services.payment.stripe.client import StripeClient
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
+from services.payment.stripe.gate import StripeGate
 from tests.support.stripe_double import API_KEY, in_process_sdk
 
 URL: Final = "https://shop.example.test/webhooks/stripe"
@@ -20,7 +21,13 @@ HANDLED: Final = list(HANDLED_EVENT_TYPES)
 def client_of(http: InProcessClient, *, api_key: str = API_KEY) -> StripeClient:
     """The service's client of an account in this process."""
     return StripeClient(
-        api_key=api_key, api_base=None, timeout=5, payment_method_types=["card"], app="ordersaga", http_client=http
+        api_key=api_key,
+        gate=StripeGate(rate=None, calls=1, events=1),
+        api_base=None,
+        timeout=5,
+        payment_method_types=["card"],
+        app="ordersaga",
+        http_client=http,
     )
 
 

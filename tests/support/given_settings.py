@@ -14,7 +14,7 @@ DISPENSABLE: Final = {
     *("temporal_config_file", "temporal_profile", "temporal_address", "temporal_namespace"),  # one way of them is given
     *("temporal_payload_keys", "listen_dsns", "owner_dsns", "audit_dsns"),
     *("kafka_username", "kafka_password", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
-    *("stripe_api_base", "stripe_webhook_url", "stripe_webhook_secret_previous"),
+    *("stripe_api_base", "stripe_webhook_url", "stripe_webhook_secret_previous", "stripe_rate"),
     *("smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password"),
     *("twilio_account_sid", "twilio_auth_token", "twilio_sender", "twilio_api_base"),
     *("admin_email", "admin_password"),

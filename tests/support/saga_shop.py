@@ -22,6 +22,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import WorkflowRunner
 
+from activities.local_slots import LocalSlots
 from cli.audit.invariants import find_breaches
 from cli.audit.read_databases import PaymentFacts, read_inventory, read_orders, read_payments
 from cli.audit.read_outside import read_stripe
@@ -60,7 +61,8 @@ from tests.support.identities import tls_settings
 from tests.support.payment_harness import payment_settings, sweep
 from tests.support.rpc import serving
 from tests.support.stripe_double import open_account, sdk
-from workers.order_worker import CALLED, activities_over, make_worker, workflow_runner
+from workers.order_worker import CALLED, activities_over, workflow_runner
+from workers.queues import Slots, working
 
 TASK_QUEUE = "saga-tests"
 POLL_ENDED = "No completion event found"
@@ -259,8 +261,11 @@ async def open_shop(
     runner: WorkflowRunner | None = None,
     task_queue: str = TASK_QUEUE,
     late_after: float | None = 5.0,
+    **changes: object,
 ) -> AsyncIterator[Shop]:
     """Start services, double and worker, and stop them at the end; late refunds end by themselves after `late_after` s.
+
+    The changes are of settings.
 
     Each open shop wants databases and a task queue of its own: it does by itself whatever is due there.
     """
@@ -279,6 +284,7 @@ async def open_shop(
             | {"temporal_task_queue": task_queue, "attention_after": POLICY.attention_after_seconds}
             | {"order_address": f"127.0.0.1:{order_port}"}
             | {f"{service}_dsn": dsn for service, dsn in databases.items()}
+            | changes
         )
         payment = await stack.enter_async_context(bootstrap_payment(settings, temporal=env.client))
         await stack.enter_async_context(payment.listener)
@@ -295,13 +301,15 @@ async def open_shop(
         await stack.enter_async_context(serving(serve_order(order), port=order_port))
         hooks = Hooks()
         channels = await stack.enter_async_context(open_channels(worker_settings, Part.ORDER_WORKER, *CALLED))
-        activities: Sequence[Callable[..., Any]] = [hooks.wrap(step) for step in activities_over(channels)]
+        slots = LocalSlots(settings.local_payment_slots)
+        activities: Sequence[Callable[..., Any]] = [hooks.wrap(step) for step in activities_over(channels, slots)]
         await stack.enter_async_context(
-            make_worker(
+            working(
                 env.client,
                 activities,
                 task_queue=task_queue,
                 runner=runner or workflow_runner(sandbox=True),
+                slots=Slots.of(settings),
                 grace=1,
                 version=None,
             )

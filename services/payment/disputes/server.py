@@ -13,6 +13,7 @@ from runtime.permissions import allow
 from runtime.validation import Violations
 from services.payment.disputes.service import DisputeService
 from services.payment.payments.messages import dispute_to_proto
+from services.payment.stripe.gate import asking_for
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -25,7 +26,8 @@ class DisputeRpcs:
     @allow(Part.ORDER_WORKER)
     async def CheckDispute(self, request: pb.CheckDisputeRequest, context: Context) -> pb.CheckDisputeResponse:
         dispute_id = _check_dispute(request)
-        payment = await self._disputes.check(dispute_id)
+        with asking_for(request):
+            payment = await self._disputes.check(dispute_id)
         return pb.CheckDisputeResponse(dispute=dispute_to_proto(payment, payment.get_dispute(dispute_id)))
 
     @allow(Part.ORDER_WORKER)

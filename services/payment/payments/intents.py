@@ -24,6 +24,7 @@ from services.payment.payments.model import Change, Payment
 from services.payment.payments.store import PaymentStore
 from services.payment.stripe.client import StripeClient
 from services.payment.stripe.errors import (
+    StripeBusy,
     StripeDeclined,
     StripeKeySpent,
     StripeRefused,
@@ -146,6 +147,8 @@ class Intents:
             )
         except (StripeDeclined, StripeUnexpectedState):
             return await self.reread(payment)
+        except StripeBusy:
+            raise
         except StripeUnavailable as doubt:
             payment = await self.reread(payment)
             if not payment.is_untried:

@@ -21,6 +21,7 @@ from services.payment.payments.model import NewPayment
 from services.payment.payments.repository import FollowedTable
 from services.payment.payments.service import PaymentService
 from services.payment.stripe.errors import StripeUnavailable
+from services.payment.stripe.gate import asking_for
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,14 +56,16 @@ class PaymentRpcs:
             violations.check_plain_line(
                 "payment_method", request.payment_method, shortest=0, longest=MAX_PAYMENT_METHOD
             )
-        payment = await self._payments.open(from_proto(NewPayment, request, id=new_id()))
+        with asking_for(request):
+            payment = await self._payments.open(from_proto(NewPayment, request, id=new_id()))
         return pb.OpenPaymentResponse(payment=payment_to_proto(payment))
 
     @allow(Part.ORDER_WORKER)
     @allow(Part.ORDER)
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         order_id = _check_order(request)
-        payment = await self._payments.check(order_id, refresh=request.refresh)
+        with asking_for(request):
+            payment = await self._payments.check(order_id, refresh=request.refresh)
         return pb.CheckPaymentResponse(payment=payment_to_proto(payment))
 
     @allow(Part.GATEWAY, *USERS)
@@ -74,12 +77,16 @@ class PaymentRpcs:
 
     @allow(Part.ORDER_WORKER)
     async def ClosePayment(self, request: pb.ClosePaymentRequest, context: Context) -> pb.ClosePaymentResponse:
-        payment = await self._payments.close(_check_order(request))
+        order_id = _check_order(request)
+        with asking_for(request):
+            payment = await self._payments.close(order_id)
         return pb.ClosePaymentResponse(payment=payment_to_proto(payment))
 
     @allow(Part.ORDER_WORKER)
     async def VoidPayment(self, request: pb.VoidPaymentRequest, context: Context) -> pb.VoidPaymentResponse:
-        await self._payments.void(_check_order(request))
+        order_id = _check_order(request)
+        with asking_for(request):
+            await self._payments.void(order_id)
         return pb.VoidPaymentResponse()
 
     @allow(Part.GATEWAY, *READERS)

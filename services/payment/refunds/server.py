@@ -18,6 +18,7 @@ from services.payment.refunds.approval_service import ApprovalService
 from services.payment.refunds.messages import approval_to_proto, refund_to_proto
 from services.payment.refunds.model import NewApproval, NewRefund
 from services.payment.refunds.service import RefundService
+from services.payment.stripe.gate import asking_for
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -68,7 +69,8 @@ class RefundRpcs:
     @allow(Part.ORDER_WORKER)
     async def CarryOutRefund(self, request: pb.CarryOutRefundRequest, context: Context) -> pb.CarryOutRefundResponse:
         refund_id = _check_refund(request)
-        payment = await self._refunds.carry_out(refund_id)
+        with asking_for(request):
+            payment = await self._refunds.carry_out(refund_id)
         return pb.CarryOutRefundResponse(refund=refund_to_proto(payment, payment.get_refund(refund_id)))
 
     @allow(Part.ORDER_WORKER)

@@ -18,6 +18,7 @@ import structlog
 from runtime.settings import Settings
 from services.payment.stripe.amounts import to_stripe
 from services.payment.stripe.errors import (
+    StripeBusy,
     StripeKeySpent,
     StripeLookupRefused,
     StripeRefused,
@@ -26,6 +27,8 @@ from services.payment.stripe.errors import (
 )
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.events import convert_event
+from services.payment.stripe.gate import StripeGate
+from services.payment.stripe.gated_http import GatedHttp
 from services.payment.stripe.measured_http import MeasuredHttp
 from services.payment.stripe.messages import (
     is_replayed,
@@ -52,6 +55,9 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item", bound=stripe.StripeObject)
 
 _PAGE: Final = 100
+_EVENTS_PER_CALL: Final = 4
+"""Events in progress for each that may ask Stripe: one more waits for its turn at the gate, and two find out that they
+need no Stripe, such as those of payments that are known to be paid, or that they have to come again later."""
 
 
 @asynccontextmanager
@@ -69,6 +75,11 @@ async def open_stripe(
     """
     client = StripeClient(
         api_key=settings.required("stripe_api_key"),
+        gate=StripeGate(
+            rate=settings.stripe_calls_per_second,
+            calls=settings.stripe_calls_in_progress,
+            events=max(1, settings.provider_events_in_progress // _EVENTS_PER_CALL),
+        ),
         api_base=settings.stripe_api_base,
         timeout=settings.stripe_timeout,
         payment_method_types=settings.stripe_payment_method_types,
@@ -87,20 +98,22 @@ class StripeClient:
 
     Args:
         api_key: secret key; its mode must be that of the webhook events.
+        gate: says when it may be asked.
         api_base: base URL of the API; Stripe's own when None.
         timeout: limit of one call, seconds.
         payment_method_types: what customers are offered. Without explicit types a confirm may want a return URL.
         app: our mark in the metadata of all that we make there; what bears another one is not ours.
         http_client: what sends the requests, with a limit of its own instead of `timeout`; aiohttp by default.
 
-    Every method raises `StripeUnavailable` when there is no usable answer, and `StripeRefused` for what Stripe says
-    is wrong with the request.
+    Every method raises `StripeUnavailable` when there is no usable answer, `StripeRefused` for what Stripe says is
+    wrong with the request, and `PaymentNeedsStripe` to whoever wants to fail rather than ask (`gate.asking_as`).
     """
 
     def __init__(
         self,
         *,
         api_key: str,
+        gate: StripeGate,
         api_base: str | None,
         timeout: float,
         payment_method_types: Sequence[str],
@@ -112,9 +125,10 @@ class StripeClient:
         self._api = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base is not None else None,
-            http_client=MeasuredHttp(self.http),
+            http_client=GatedHttp(MeasuredHttp(self.http), gate),
             max_network_retries=0,
         ).v1
+        self.gate = gate
         self._payment_method_types = list(payment_method_types)
         self._app = app
         self.livemode = api_key.partition("_")[2].startswith("live_")
@@ -128,6 +142,8 @@ class StripeClient:
         """Why it cannot be used, in words: it is away, or does not take our key."""
         try:
             await self._api.events.list_async({"limit": 1})
+        except StripeBusy:  # others are asking it, and how that goes is measured
+            return None
         except stripe.AuthenticationError:
             return "Stripe refuses our key; see ORDERSAGA_STRIPE_API_KEY"
         except stripe.PermissionError as error:

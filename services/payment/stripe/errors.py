@@ -16,6 +16,16 @@ class StripeUnavailable(Unavailable):
     """No usable answer; what the call did is unknown. The same call with the same key may be repeated."""
 
 
+class StripeBusy(StripeUnavailable):
+    """Stripe was not asked: as many calls as may be are under way, or have been made this second."""
+
+
+class PaymentNeedsStripe(Refused):
+    """Stripe would have to be asked, which the caller did not want. What needs no Stripe may have been done before."""
+
+    refusal = Refusal.PAYMENT_NEEDS_STRIPE
+
+
 class StripePermissionMissing(StripeUnavailable):
     """Our key may not make this call: somebody has to give it the permission, and no order fails for it."""
 

@@ -27,6 +27,7 @@ from services.payment.refunds.service import RefundService
 from services.payment.sagas import Sagas
 from services.payment.stripe.errors import StripeLookupRefused
 from services.payment.stripe.event_types import CHARGE_FAILED, DISPUTE_TYPES, REFUND_TYPES
+from services.payment.stripe.gate import Lane, asking_as
 from services.payment.tables import EventStatus
 from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.repository import EventRepository
@@ -75,7 +76,8 @@ class EventProcessor:
         """Process an event; see `runtime.due_worker.Process`."""
         outcome = EventStatus.RECEIVED
         try:
-            note = await self._process(claimed.item)
+            with asking_as(Lane.EVENTS):
+                note = await self._process(claimed.item)
             outcome = EventStatus.APPLIED
         except DeadLetter:
             outcome = EventStatus.FLAGGED

@@ -14,6 +14,7 @@ from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.due_worker import Record
 from services.payment.stripe.client import StripeClient
+from services.payment.stripe.gate import Lane, asking_as
 from services.payment.stripe.model import StripeEvent
 from services.payment.webhooks.model import SweepMark
 from services.payment.webhooks.repository import EventRepository
@@ -59,6 +60,10 @@ class EventSweep:
         Raises:
             StripeUnavailable: the mark stays where it was.
         """
+        with asking_as(Lane.EVENTS):
+            return await self._sweep(claimed)
+
+    async def _sweep(self, claimed: Claimed[SweepMark]) -> Record:
         mark = claimed.item
         overlap = _OVERLAP if self._sweeps % _RARELY else _RARE_OVERLAP
         self._sweeps += 1

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
+from activities.local_slots import LocalSlots
 from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from ordersaga.order.v1.order_pb2_grpc import OrderServiceStub
 from ordersaga.payment.v1.payment_pb2_grpc import PaymentServiceStub
@@ -59,6 +60,7 @@ SETTINGS: Final = Settings(
     stripe_api_key=SecretStr(API_KEY),
     stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
     stripe_payment_method_types=["card", "sepa_debit"],
+    stripe_rate=10_000,
     provider_events_in_progress=1,  # so that what comes of several comes in the same order in every run
 )
 POOL: Final = 3
@@ -135,7 +137,13 @@ async def open_installation(dsns: Mapping[str, str], temporal: Client) -> AsyncI
         stock = InventoryServiceStub(_direct(serve_inventory(inventory)))
 
         def steps(payments: PaymentServiceStub) -> Mapping[str, Step]:
-            made = make_activities(products=products, inventory=stock, payments=payments, orders=orders)
+            made = make_activities(
+                slots=LocalSlots(SETTINGS.local_payment_slots),
+                products=products,
+                inventory=stock,
+                payments=payments,
+                orders=orders,
+            )
             return {getattr(step, "__temporal_activity_definition").name: step for step in made}
 
         yield Installation(

@@ -35,6 +35,7 @@ from domain.saga import (
     ORDER_ATTENTION_ATTRIBUTE,
     ORDER_STATUS_ATTRIBUTE,
     ORDER_TOTAL_ATTRIBUTE,
+    payment_queue,
 )
 from tests.saga.simulator import run, time_skipping
 from tests.saga.simulator.beginnings import BEGINNINGS
@@ -47,6 +48,8 @@ from tests.saga.simulator.steps import Steps
 from tests.saga.simulator.watched_worker import watch
 from tests.support.busy_machine import slowdown
 from tests.support.shared_postgres import PostgresServer
+from workers.queues import ASKING_STRIPE
+from workflows.activity_calls import step_name
 from workflows.dispute_case import DisputeCase
 from workflows.order_saga import OrderSaga
 from workflows.refund_saga import RefundSaga
@@ -217,11 +220,12 @@ async def _work(
     any_slot = slots.get_nowait()
     slots.put_nowait(any_slot)
     room = WORKFLOWS * SLOTS
+    steps = Steps(client, cases).activities(any_slot.installation.steps)
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[workflows.order, workflows.refund, workflows.dispute],
-        activities=Steps(client, cases).activities(any_slot.installation.steps),
+        activities=steps,
         workflow_runner=UnsandboxedWorkflowRunner(),  # the sandbox costs more than all the rest
         max_cached_workflows=room,
         max_concurrent_workflow_tasks=room,
@@ -231,5 +235,13 @@ async def _work(
         debug_mode=True,  # a busy machine is no deadlock
     )
     watch(worker, client, cases)
-    async with worker:
+    payments = Worker(
+        client,
+        task_queue=payment_queue(TASK_QUEUE),
+        activities=[step for step in steps if step_name(step) in ASKING_STRIPE],
+        max_concurrent_activities=room,
+        graceful_shutdown_timeout=timedelta(),
+        debug_mode=True,
+    )
+    async with worker, payments:
         yield
