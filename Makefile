@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
+.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-flat fill alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -73,6 +73,12 @@ bench-telemetry: generate ## Measure what watcher, metrics and traces cost an or
 
 bench-streams: generate ## Measure what open streams of orders' events cost
 	@$(BIN)/python -m bench.streams $(ARGS)
+
+bench-flat: generate ## Measure what everything costs with 10 thousand orders behind it, and with a million
+	@$(BIN)/python -m bench.flat $(ARGS)
+
+fill: generate ## Give the stack that `make up` runs a past of N orders
+	@$(BIN)/python -m bench.fill --orders $(or $(N),10000) $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 
