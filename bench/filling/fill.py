@@ -20,6 +20,8 @@ from bench.filling.story import FilledOrder, Stories
 
 BATCH: Final = 5_000
 """Orders of one transaction."""
+LAST: Final = 500
+"""Of the newest orders somebody may want to know what they are."""
 
 
 class _Database(Protocol):
@@ -81,7 +83,8 @@ def fill(dsns: Mapping[str, str], shape: Shape, *, on_progress: Callable[[int], 
         for number, order in enumerate(stories, start=1):
             for database in (orders, stock, payments, mails):
                 database.add(order)
-            last = [*last[-99:], order] if number > shape.orders - 100 else last
+            if number > shape.orders - LAST:
+                last.append(order)
             if number % BATCH == 0:
                 write()
                 on_progress(number)
