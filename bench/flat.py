@@ -97,6 +97,7 @@ async def measure(console: Console, *, orders: int, repeats: int, var: Path) -> 
                     console.print(f"{orders:,} orders: {request.name} {size.cpu_ms[request.name]:.2f} ms")
                 placed = await visitors.place(repeats, watch)
                 size.cpu_ms["order until PAID"] = sum(ms for name, ms in placed.items() if name not in LISTED_APART)
+                console.print(f"{orders:,} orders: an order until PAID {size.cpu_ms['order until PAID']:.2f} ms")
                 size.cpu_ms["order until PAID: services"] = placed["services"]
                 size.cpu_ms["order until PAID: postgres"] = placed["postgres"]
             await asyncio.sleep(_SETTLE)
