@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto')
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up audit test test-more test-real explore fuzz histories bench bench-telemetry bench-streams bench-scaling alerts settings openapi problems check format hooks clean lock generate bench-overload bench-bulkhead
+.PHONY: help demo up audit test test-more test-real explore fuzz histories fill bench bench-flat bench-bulkhead bench-overload bench-scaling bench-telemetry bench-streams alerts settings openapi problems check format hooks clean lock generate
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -82,6 +82,12 @@ bench-overload: generate ## Measure what is paid in time when up to three times 
 
 bench-bulkhead: generate ## Measure what orders that need no Stripe take while others wait for a slow one
 	@$(BIN)/python -m bench.bulkhead $(ARGS)
+
+bench-flat: generate ## Measure what everything costs with 10 thousand orders behind it, and with a million
+	@$(BIN)/python -m bench.flat $(ARGS)
+
+fill: generate ## Give the stack that `make up` runs a past of N orders
+	@$(BIN)/python -m bench.fill --orders $(or $(N),10000) $(ARGS)
 
 RULES := deploy/kubernetes/components/prometheus/rules.yaml
 

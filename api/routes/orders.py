@@ -192,7 +192,8 @@ async def list_orders(
     """The caller's own orders, or everybody's for an admin, the newest first, a page at a time.
 
     What comes in while pages are read moves nothing. A list shows no items, addresses, client secrets or histories:
-    read the order for those. `customer` and `attention` are for admins alone.
+    read the order for those. `customer` and `attention` are for admins alone. With `total_min`, `total_max` or `search`
+    a page may have fewer orders than `limit`, or none, and not be the last one: that has no `next_cursor`.
     """
     with Violations() as violations:
         created = check_span(violations, created_from, created_before)

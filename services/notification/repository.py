@@ -227,14 +227,17 @@ class NotificationRepository:
         return changed > 0
 
     async def erase(self, user_id: str) -> None:
-        """Forget what waits to be said to a user, which is then looked at at once, and what repeats were known by."""
+        """Forget what waits to be said to a user, which is then looked at at once, and what repeats were known by.
+
+        What was written is about no order: by that the index of those numbers leads to it.
+        """
         await self._connection.execute(
             """
             UPDATE notifications
                SET recipient = NULL, fingerprint = '',
                    subject = CASE status WHEN 'PENDING' THEN '' END, body = CASE status WHEN 'PENDING' THEN '' END,
                    next_attempt_at = CASE status WHEN 'PENDING' THEN now() ELSE next_attempt_at END
-             WHERE user_id = %(user_id)s AND fingerprint <> ''
+             WHERE user_id = %(user_id)s AND order_id IS NULL AND fingerprint <> ''
             """,
             user_id=user_id,
         )

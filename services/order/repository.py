@@ -16,7 +16,7 @@ from runtime.idempotency import CLAIM_KEY
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, json_object, parameters
 from services.order.customer_limits import Holdings
-from services.order.lists import OrderFilter, select_page
+from services.order.lists import OrderFilter, select_last_looked_through, select_page
 from services.order.model import Acceptance, AcceptedOrder, History, Line, NewOrder, Order, OrderState, OrderSummary
 from services.order.tables import (
     AdjustmentColumns,
@@ -251,6 +251,15 @@ class OrderRepository:
         """At most `limit` orders, the newest first."""
         statement, parameters = select_page(wanted, limit=limit)
         return await self._connection.fetch_all(OrderSummary, statement, **parameters)
+
+    async def find_last_looked_through(self, wanted: OrderFilter) -> str | None:
+        """Behind which order a list goes on whose page is not full; None where that page was the last one."""
+        looking = select_last_looked_through(wanted)
+        if looking is None:
+            return None
+        statement, parameters = looking
+        order_id: str | None = await self._connection.fetch_value(statement, **parameters)
+        return order_id
 
     async def get_history(self, order_id: str, *, after: int) -> History | None:
         """An order's transitions behind number `after`: one statement, so all of one moment."""

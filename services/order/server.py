@@ -124,7 +124,7 @@ class OrderServicer(AttentionRpcs, BackEndRpcs, OrderServiceServicer):
         page = await self._service.list_orders(wanted, caller=caller, page_size=request.page_size)
         return pb.ListOrdersResponse(
             orders=[to_proto(pb.OrderSummary, order) for order in page.orders],
-            next_page_token=encode_cursor(page.orders[-1].id) if page.has_more else "",
+            next_page_token=encode_cursor(page.next_before) if page.next_before else "",
         )
 
     @allow(Part.GATEWAY, *READERS)

@@ -66,10 +66,13 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPage:
-    """Orders, and whether more follow the last of them."""
+    """Orders, and behind which one the next page goes on; None where there is none.
+
+    Of a list by total or text a page may be short, or empty, and not be the last: see `services.order.lists`.
+    """
 
     orders: list[OrderSummary]
-    has_more: bool
+    next_before: str | None
 
 
 class OrderService:
@@ -188,8 +191,11 @@ class OrderService:
         if wanted.search and wanted.user_id is None:
             raise InvalidArgument.of({"search": "is for the orders of one customer: name them as well"})
         async with self._database.autocommit() as connection:
-            orders = await OrderRepository(connection).find_summaries(wanted, limit=page_size + 1)
-        return OrderPage(orders=orders[:page_size], has_more=len(orders) > page_size)
+            repository = OrderRepository(connection)
+            orders = await repository.find_summaries(wanted, limit=page_size + 1)
+            if len(orders) > page_size:
+                return OrderPage(orders=orders[:page_size], next_before=orders[page_size - 1].id)
+            return OrderPage(orders=orders, next_before=await repository.find_last_looked_through(wanted))
 
     async def mark(self, mark: Mark, pricing: Pricing | None = None) -> OrderState:
         """Apply a transition: status, row, event and wake-up by one statement, if the order is where it was found.

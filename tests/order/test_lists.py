@@ -14,6 +14,7 @@ from domain.ids import new_id
 from domain.orders import OrderStatus
 from runtime.caller import Caller, CallerRole, PermissionDenied
 from runtime.refusal import InvalidArgument
+from services.order import lists
 from services.order.lists import OrderFilter, select_page
 from services.order.model import Order
 from tests.support.order_shop import TOTAL, OrderShop, new_order, open_order_shop
@@ -28,13 +29,14 @@ def _fields(wanted: OrderFilter) -> dict[str, Any]:
 async def listed(shop: OrderShop, wanted: OrderFilter, *, caller: Caller = ADMIN, page_size: int = 2) -> list[str]:
     """The ids of what a list shows, read page by page."""
     ids: list[str] = []
+    before = None
     while True:
-        before = ids[-1] if ids else None
         page = await shop.orders.list_orders(
             OrderFilter(**{**_fields(wanted), "before": before}), caller=caller, page_size=page_size
         )
         ids += [order.id for order in page.orders]
-        if not page.has_more:
+        before = page.next_before
+        if before is None:
             return ids
 
 
@@ -185,3 +187,19 @@ async def test_a_page_reads_few_blocks_however_many_orders_there_are(many: Order
 
 def _first_column(**row: Any) -> Any:
     return next(iter(row.values()))
+
+
+async def test_a_page_looks_through_so_many_orders_and_the_next_one_goes_on_behind_them(
+    shop: OrderShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "LOOKED_THROUGH", 2)
+    customer = new_id()
+    orders = await some_orders(shop, customer, count=5)
+    ids, pending = [order.id for order in orders], [orders[1].id, orders[3].id]
+    dear = OrderFilter(user_id=customer, total_min=1)
+
+    first = await shop.orders.list_orders(dear, caller=ADMIN, page_size=10)
+
+    assert ([order.id for order in first.orders], first.next_before) == (pending[:1], ids[1])
+    assert await listed(shop, dear, page_size=10) == pending
+    assert await listed(shop, OrderFilter(user_id=customer, search="no such thing"), page_size=10) == []
