@@ -133,7 +133,7 @@ async def bootstrap(
             backoff=BACKOFF,
             grace=settings.shutdown_grace,
         )
-        handle = event_handler(notifications, on_due=sender.wake)
+        handle = event_handler(notifications, sender)
         dead_letters = DeadLetters(opened, handle=handle)
         consumer = events_consumer(settings, handle, dead_letters)
         yield NotificationComponents(

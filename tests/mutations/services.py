@@ -37,13 +37,6 @@ SERVICES: Final[Sequence[Mutation]] = (
         tests=["tests/inventory/test_races.py"],
     ),
     Mutation(
-        breaks="a commit holds the reservation before its stock, and a reserve the other way round",
-        file="services/inventory/statements.py",
-        source=" AND (SELECT count(*) FROM held) > 0",
-        mutated="",
-        tests=["tests/inventory/test_races.py"],
-    ),
-    Mutation(
         breaks="refunds at once count what is left before the others have put theirs back",
         file="services/inventory/repository.py",
         source="WHERE product_id = ANY(%(product_ids)s::uuid[]) ORDER BY product_id FOR UPDATE",

@@ -62,7 +62,7 @@ class PaymentRpcs:
     @allow(Part.ORDER)
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         order_id = _check_order(request)
-        payment = await self._payments.check(order_id, refresh=request.refresh)
+        payment = await self._payments.check(order_id, refresh=request.refresh, outcome_only=True)
         return pb.CheckPaymentResponse(payment=payment_to_proto(payment))
 
     @allow(Part.GATEWAY, *USERS)
