@@ -72,7 +72,6 @@ class Queue:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._claims_before = self._claims()
 
     async def add(self, *names: str, after: str | None = None) -> None:
         async with self.database.autocommit() as connection:
@@ -84,10 +83,7 @@ class Queue:
                 )
 
     def claims(self) -> int:
-        """How often somebody has looked for what is due."""
-        return self._claims() - self._claims_before
-
-    def _claims(self) -> int:
+        """How often somebody has looked in this test for what is due."""
         return self.database.counts.statements[ITEMS._claim]
 
     async def add_traced(self, name: str) -> None:
@@ -163,6 +159,7 @@ async def module_queue(scratch: Scratch) -> AsyncIterator[Queue]:
 async def queue(module_queue: Queue) -> Queue:
     async with module_queue.database.autocommit() as connection:
         await connection.execute("TRUNCATE items")
+    module_queue.database.counts.statements.clear()
     return module_queue
 
 
