@@ -15,14 +15,13 @@ from typing import Final, Self
 import httpx
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
-from psycopg.conninfo import conninfo_to_dict
 
 from sandbox.endpoints import Endpoints
 
 _STATEMENTS: Final = "ordersaga_database_statements"
-_DATABASES: Final = """
-    SELECT datname, xact_commit + xact_rollback, pg_database_size(datname) FROM pg_stat_database
-     WHERE datname = ANY(%s)
+_DATABASE: Final = """
+    SELECT xact_commit + xact_rollback, pg_database_size(datname) FROM pg_stat_database
+     WHERE datname = current_database()
 """
 _REPORT_SECONDS: Final = 1.5
 """A backend tells PostgreSQL of its transactions once a second at most."""
@@ -49,14 +48,15 @@ class DatabaseCost:
     async def read(cls, endpoints: Endpoints) -> Self:
         """As they are now, once every backend has reported."""
         await asyncio.sleep(_REPORT_SECONDS)
-        names = {str(conninfo_to_dict(dsn)["dbname"]): service for service, dsn in endpoints.postgres.items()}
-        dsn = next(iter(endpoints.postgres.values()))
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            rows = await (await connection.execute(_DATABASES, [list(names)])).fetchall()
+        transactions, sizes = dict[str, float](), dict[str, float]()
+        for service, dsn in endpoints.postgres.items():
+            async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+                [[counted, size]] = await (await connection.execute(_DATABASE)).fetchall()
+            transactions[service], sizes[service] = float(counted), float(size)
         return cls(
             statements=await _read_statements(endpoints),
-            transactions={names[name]: float(transactions) for name, transactions, _ in rows},
-            bytes={names[name]: float(size) for name, _, size in rows},
+            transactions=transactions,
+            bytes=sizes,
         )
 
     def lines(self) -> Iterator[tuple[str, str]]:
