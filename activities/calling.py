@@ -50,8 +50,8 @@ async def call_service(method: grpc.aio.UnaryUnaryMultiCallable[Request, Respons
     Raises:
         ApplicationError: not retried, with the refusal as type, when the service refused for a business reason. It is
             benign: expected, and no reason to wake anybody. Retried, of type `SERVICE_UNAVAILABLE`, when the call
-            failed for now: once the service may have time for it, where it said when; of type `WAITS_FOR_STRIPE` when it
-            was made without Stripe, which it needs.
+            failed for now, once the service may have time for it, where it said when; of type `WAITS_FOR_STRIPE` when
+            it was made without Stripe, which it needs.
     """
     timeout = activity.info().start_to_close_timeout
     assert timeout is not None, "every step has a start-to-close timeout"  # noqa: S101  # set by the step runner

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.database_cost import DatabaseCost
+
 LISTED_APART = frozenset({"doubles", "load generator"})
 """Processes that a shop does not run: the Stripe double with the mail sink, and the customers."""
 
@@ -52,6 +54,7 @@ class Figures:
     end_to_end_ms: Percentiles
     events_per_order: float
     bare_events: int
+    database: DatabaseCost
     outbox_lag_ms: Percentiles
     bare_producer_lag_ms: Percentiles
     latency_over_rate: Sequence[RatePoint]
@@ -97,6 +100,8 @@ class Figures:
                 f"{point.end_to_end_ms.p50:.0f} / {point.end_to_end_ms.p99:.0f}",
             )
         console.print(table)
+        for name, parts in self.database.lines():
+            console.print(f"{name}, {parts}")
 
 
 def per_order(rounds: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:

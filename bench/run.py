@@ -25,6 +25,7 @@ from temporalio.client import Client
 from bench.bare_saga import run_sagas
 from bench.bare_worker import BareWorker
 from bench.cpu import cpu_seconds, spent
+from bench.database_cost import DatabaseCost
 from bench.figures import Figures, Percentiles, RatePoint, per_order, with_total
 from bench.load import Customers, Load
 from bench.stack import CONCURRENCIES, open_customers, processes_of
@@ -84,6 +85,7 @@ class _Bench:
         self._shop = shop
         self._bare_worker = bare
         self._kafka = endpoints.kafka
+        self._endpoints = endpoints
         self._whole = {**processes_of(endpoints), "load generator": os.getpid()}
         self._bare = {"worker": bare.pid, "temporal": self._whole["temporal"], "client": os.getpid()}
 
@@ -95,10 +97,12 @@ class _Bench:
             raise BenchVoidError(f"a bare saga has {bare_events} events, more than {MOST_BARE_EVENTS}")
         best_bare = await self._best_concurrency("bare", orders)
         best_whole = await self._best_concurrency("whole", orders)
-        bare, whole = [], []
+        bare, whole, database = [], [], []
         for number in range(1, rounds + 1):
             bare.append(await self._bare_round(orders, concurrency=best_bare))
+            before = await DatabaseCost.read(self._endpoints)
             whole.append(await self._whole_round(orders, concurrency=best_whole))
+            database.append((await DatabaseCost.read(self._endpoints)).since(before, orders=orders))
             rates = f"bare {bare[-1][0]:.1f}/s at {best_bare}, whole {whole[-1][0].rate:.1f}/s at {best_whole}"
             self._console.print(f"round {number}: {rates}, {whole[-1][0].retried} requests sent again")
         rate, bare_rate = median(load.rate for load, _ in whole), median(rate for rate, _ in bare)
@@ -118,6 +122,7 @@ class _Bench:
             accept_ms=Percentiles.of([seconds for load, _ in whole for seconds in load.accept]),
             end_to_end_ms=Percentiles.of([seconds for load, _ in whole for seconds in load.end_to_end]),
             events_per_order=await self._events_per_order(whole[-1][0].orders[:20]),
+            database=DatabaseCost.median(database),
             bare_events=bare_events,
             outbox_lag_ms=Percentiles.of(watch.lags),
             bare_producer_lag_ms=Percentiles.of(await _producer_lags(self._kafka, rate=rate / 2 * 3)),

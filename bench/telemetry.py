@@ -10,10 +10,8 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -22,16 +20,11 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.cpu import cpu_seconds, spent
-from bench.figures import LISTED_APART
-from bench.load import Customers
-from bench.stack import CONCURRENCIES, open_customers, processes_of
-from bench.watch import OrderWatch
-from cli.exiting import CommandFailed, run_and_exit
+from bench.sides import Side, checkout, side_of, side_on
+from cli.exiting import run_and_exit
 from runtime.http_server import http_server
 from sandbox.endpoints import Endpoints
 from sandbox.ports import HOST, Ports, free_port
-from sandbox.settings import port_setting
 from sandbox.signals import interrupted_by_signals
 from sandbox.supervisor import Stack
 
@@ -43,31 +36,6 @@ _NO_WATCH: Final = "86400"
 """ORDERSAGA_WATCH_INTERVAL that ends after the bench."""
 _SCRAPE_INTERVAL: Final = 15.0
 _GRACE: Final = 1.0
-_START_LIMIT: Final = 60.0
-
-
-class _Side:
-    """One of the stacks, and what an order cost it in each round, milliseconds of CPU by process."""
-
-    def __init__(self, endpoints: Endpoints, customers: Customers) -> None:
-        self._processes = processes_of(endpoints)
-        self._customers = customers
-        self.rounds: list[Mapping[str, float]] = []
-
-    async def run(self, orders: int) -> None:
-        """One round of so many orders."""
-        before = cpu_seconds(self._processes)
-        await self._customers.closed_loop(count=orders, concurrency=CONCURRENCIES[0])
-        used = spent(before, cpu_seconds(self._processes))
-        self.rounds.append({name: seconds / orders * 1_000 for name, seconds in used.items()})
-
-    def median(self, name: str) -> float:
-        """What one process used."""
-        return median(used[name] for used in self.rounds)
-
-    def totals(self) -> list[float]:
-        """What all together used in each round that a shop runs."""
-        return [sum(ms for name, ms in used.items() if name not in LISTED_APART) for used in self.rounds]
 
 
 async def run(console: Console, *, orders: int, rounds: int, var: Path, before: Path | None) -> None:
@@ -86,9 +54,9 @@ async def run(console: Console, *, orders: int, rounds: int, var: Path, before: 
     with interrupted_by_signals():
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(http_server(_take, host=HOST, port=port, grace=_GRACE))
-            sides: dict[str, _Side] = {}
+            sides: dict[str, Side] = {}
             if before is not None:
-                sides[_BEFORE] = await opened.enter_async_context(_side_of(before, var / _BEFORE))
+                sides[_BEFORE] = await opened.enter_async_context(side_of(before, var / _BEFORE))
             for name, settings, scraped in (
                 (_DARK, {"ORDERSAGA_TRACING": "false", "ORDERSAGA_WATCH_INTERVAL": _NO_WATCH}, False),
                 (_SEEN, {"ORDERSAGA_TRACING": "false", "ORDERSAGA_WATCH_INTERVAL": None}, True),
@@ -108,7 +76,7 @@ async def run(console: Console, *, orders: int, rounds: int, var: Path, before: 
 
 
 @asynccontextmanager
-async def _side(var: Path, environment: Mapping[str, str | None], *, scraped: bool) -> AsyncIterator[_Side]:
+async def _side(var: Path, environment: Mapping[str, str | None], *, scraped: bool) -> AsyncIterator[Side]:
     for name, value in environment.items():  # which its processes get, and nobody else any more
         if value is None:
             os.environ.pop(name, None)
@@ -116,46 +84,13 @@ async def _side(var: Path, environment: Mapping[str, str | None], *, scraped: bo
             os.environ[name] = value
     async with (
         Stack(var=var, ports=Ports.free()) as stack,
-        _customers_of(stack.endpoints) as side,
+        side_on(stack.endpoints) as side,
         asyncio.TaskGroup() as tasks,
     ):
         scraping = tasks.create_task(_scrape(stack.endpoints)) if scraped else None
         yield side
         if scraping is not None:
             scraping.cancel()
-
-
-@asynccontextmanager
-async def _side_of(checkout: Path, var: Path) -> AsyncIterator[_Side]:
-    """Another version, with what it was installed with."""
-    program = checkout / ".venv/bin/ordersaga"
-    ports = {port_setting(name): str(port) for name, port in asdict(Ports.free()).items()}
-    process = await asyncio.create_subprocess_exec(
-        str(program),
-        *("up", "--var", str(var)),
-        cwd=checkout,
-        env={**os.environ, **ports},
-        stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(_START_LIMIT):
-            while (endpoints := Endpoints.read(var / "endpoints.json")) is None:
-                if process.returncode is not None:
-                    raise CommandFailed(f"{program} up ended with {process.returncode}")
-                await asyncio.sleep(0.1)
-        async with _customers_of(endpoints) as side:
-            yield side
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-            await process.wait()
-
-
-@asynccontextmanager
-async def _customers_of(endpoints: Endpoints) -> AsyncIterator[_Side]:
-    async with OrderWatch(endpoints.kafka) as watch, open_customers(endpoints, watch) as customers:
-        yield _Side(endpoints, customers)
 
 
 async def _scrape(endpoints: Endpoints) -> None:
@@ -167,7 +102,7 @@ async def _scrape(endpoints: Endpoints) -> None:
             await asyncio.sleep(_SCRAPE_INTERVAL)
 
 
-def _print(console: Console, sides: Mapping[str, _Side]) -> None:
+def _print(console: Console, sides: Mapping[str, Side]) -> None:
     first = next(iter(sides.values()))
     table = Table("CPU per order, ms", *sides, title=None)
     for process in first.rounds[0]:
@@ -212,9 +147,7 @@ def main() -> None:
         "--var", type=Path, default=Path("var/bench-telemetry"), help="folder of the stacks, emptied first"
     )
     given = parser.parse_args()
-    before = given.before and given.before.absolute()
-    if before and not (before / ".venv/bin/ordersaga").exists():
-        raise CommandFailed(f"--before: {before} has no .venv/bin/ordersaga; run `make generate` there")
+    before = given.before and checkout(given.before)
     console = Console(highlight=False)
     asyncio.run(run(console, orders=given.orders, rounds=given.rounds, var=given.var.absolute(), before=before))
 

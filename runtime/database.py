@@ -26,6 +26,7 @@ from runtime.listener import Listener
 from runtime.metrics import POOL_TIMEOUTS
 from runtime.refusal import Unavailable
 from runtime.settings import Pooler, Settings, SettingsError
+from runtime.statement_counts import StatementCounts
 from runtime.tracing import TRACEPARENT, current_traceparent
 from runtime.turns import Turns
 
@@ -77,36 +78,46 @@ class Connection:
     Statements are SQL with placeholders like ``%(name)s``. Where rows come back, `make` is called for each with its
     columns as keyword arguments. UUIDs are strings on both sides. ``%(traceparent)s``, which a statement may name as
     well, is that of the span around it, or NULL.
+
+    Args:
+        connection: psycopg's.
+        counts: of the database.
+        alone: whether each statement is a transaction of its own.
     """
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], counts: StatementCounts, *, alone: bool) -> None:
         self._connection = connection
+        self._counts = counts
+        self._alone = alone
 
     async def execute(self, statement: LiteralString, /, **parameters: object) -> int:
         """Run a statement; the number of rows that it changed."""
-        return (await self._connection.execute(statement, _with_context(parameters))).rowcount
+        return (await self._run(self._connection.cursor(), statement, parameters)).rowcount
 
     async def fetch_one(
         self, make: Callable[..., Row], statement: LiteralString, /, **parameters: object
     ) -> Row | None:
         """The first row, if there is one."""
         cursor = self._connection.cursor(row_factory=kwargs_row(make))
-        return await (await cursor.execute(statement, _with_context(parameters))).fetchone()
+        return await (await self._run(cursor, statement, parameters)).fetchone()
 
     async def fetch_all(self, make: Callable[..., Row], statement: LiteralString, /, **parameters: object) -> list[Row]:
         """Every row."""
         cursor = self._connection.cursor(row_factory=kwargs_row(make))
-        return await (await cursor.execute(statement, _with_context(parameters))).fetchall()
+        return await (await self._run(cursor, statement, parameters)).fetchall()
 
     async def fetch_value(self, statement: LiteralString, /, **parameters: object) -> Any:
         """The first column of the first row; None without a row."""
         cursor = self._connection.cursor(row_factory=scalar_row)
-        return await (await cursor.execute(statement, _with_context(parameters))).fetchone()
+        return await (await self._run(cursor, statement, parameters)).fetchone()
 
-
-def _with_context(parameters: dict[str, object]) -> dict[str, object]:
-    parameters[TRACEPARENT] = current_traceparent()
-    return parameters
+    async def _run(
+        self, cursor: psycopg.AsyncCursor[Row], statement: LiteralString, parameters: dict[str, object]
+    ) -> psycopg.AsyncCursor[Row]:
+        """Run a statement, and count it; nothing of ours runs one elsewhere."""
+        self._counts.statement(statement, alone=self._alone)
+        parameters[TRACEPARENT] = current_traceparent()
+        return await cursor.execute(statement, parameters)
 
 
 def encode_rows(rows: Iterable[Mapping[str, object]]) -> str:
@@ -122,6 +133,7 @@ class Database:
 
     Attributes:
         turns: at its connections.
+        counts: what was run here so far.
     """
 
     def __init__(
@@ -141,6 +153,7 @@ class Database:
         self._pooler = pooler
         self._timeouts = POOL_TIMEOUTS.labels(name)
         self.turns = Turns(pool_size, of="connection", error=_PoolExhausted, most_waiting=most_waiting)
+        self.counts = StatementCounts(name)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             with_keepalives(dsn),
             min_size=1,
@@ -165,7 +178,8 @@ class Database:
             Shed, CallerGone: nothing was begun for the call.
         """
         async with self._connect() as connection, connection.transaction():
-            yield Connection(connection)
+            self.counts.transaction()
+            yield Connection(connection, self.counts, alone=False)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[Connection]:
@@ -176,7 +190,7 @@ class Database:
             Shed, CallerGone: nothing was begun for the call.
         """
         async with self._connect() as connection:
-            yield Connection(connection)
+            yield Connection(connection, self.counts, alone=True)
 
     def listen(self, channel: str, on_wake: Callable[[str], None]) -> Listener:
         """Wake-ups from the database's channel, see `Listener`.

@@ -71,6 +71,16 @@ class DueBacklog:
     late_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(Generic[Item]):
+    """New items: those that their storing claimed, and how many others are due."""
+
+    claimed: Sequence[Claimed[Item]]
+    left_due: int = 0
+
+
+NO_LEASE: Final = timedelta(0)
+"""Of what is stored without being claimed."""
 _NOTHING: Final = DueBacklog(waiting=0, failing=0, late_seconds=0)
 
 
@@ -92,6 +102,8 @@ class DueTable(Generic[Item]):
             since the last one that did not; whoever records that a row is done for now sets it to NULL.
 
     Attributes:
+        select_claimed: the end of a statement that claims rows, or stores new ones which it claims: what comes
+            back of the rows of ``claimed``, see `store`.
         still_claimed: SQL condition that a row is claimed as it was, and not done, for the statement of a service that
             records that it is done; its parameters are those of the `Claimed`. When the lease has ended, and somebody
             else has claimed the row, such a statement changes nothing.
@@ -111,6 +123,11 @@ class DueTable(Generic[Item]):
         failing_since: bool = False,
     ) -> None:
         self._make = make
+        self.select_claimed: LiteralString = f"""
+            SELECT claimed.{key}::text AS claimed_key, claimed.attempts AS claimed_attempt,
+                   claimed.next_attempt_at AS claimed_until, claimed.traceparent AS claimed_traceparent, {columns}
+              FROM claimed {joined}
+        """  # noqa: S608 - put together from constants
         # MATERIALIZED: a subquery may be run once per row of the table, and find others each time, since those that
         # were found before are changed by then; so more than the limit would be claimed.
         self._claim: LiteralString = f"""
@@ -125,9 +142,7 @@ class DueTable(Generic[Item]):
                  WHERE {key} IN (SELECT {key} FROM due)
                 RETURNING *
             )
-            SELECT claimed.{key}::text AS claimed_key, claimed.attempts AS claimed_attempt,
-                   claimed.next_attempt_at AS claimed_until, claimed.traceparent AS claimed_traceparent, {columns}
-              FROM claimed {joined}
+            {self.select_claimed}
         """  # noqa: S608 - put together from constants
         self.still_claimed: LiteralString = (
             f"{key} = %(claimed_key)s AND {pending} AND next_attempt_at = %(claimed_until)s"
@@ -161,6 +176,15 @@ class DueTable(Generic[Item]):
     async def claim(self, connection: Connection, *, limit: int, lease: timedelta) -> Sequence[Claimed[Item]]:
         """Claim what has been due longest, at most `limit` rows."""
         return await connection.fetch_all(self._to_claimed, self._claim, limit=limit, lease=lease)
+
+    async def store(self, connection: Connection, statement: LiteralString, **parameters: object) -> Stored[Item]:
+        """Store new rows by a statement that ends with `select_claimed`: those with an attempt are claimed with that.
+
+        To claim a row, it is stored with ``attempts`` 1 and with the end of its lease in ``next_attempt_at``.
+        """
+        rows = await connection.fetch_all(self._to_claimed, statement, **parameters)
+        claimed = [row for row in rows if row.attempt]
+        return Stored(claimed=claimed, left_due=len(rows) - len(claimed))
 
     async def reschedule(
         self, connection: Connection, claimed: Claimed[Item], *, delay: timedelta, error: str | None

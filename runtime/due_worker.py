@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, get_current_span
 from runtime import tracing
 from runtime.backoff import Backoff, Retries
 from runtime.database import Database, DatabaseAway
-from runtime.due_work import Claimed, DueTable
+from runtime.due_work import Claimed, DueTable, Stored
 from runtime.refusal import OtherSideAway, Unavailable
 
 log = structlog.stdlib.get_logger(__name__)
@@ -43,6 +43,8 @@ class DeadLetter(Exception):
 Record = Callable[[], Awaitable[bool]]
 """Records how an item ended, by a statement that changes nothing once the claim is lost or the item is done; whether
 others became due by that."""
+Store = Callable[[int, timedelta], Awaitable[Stored[Item]]]
+"""Stores new items, and claims some of them with that: so many at most, for so long. See `DueTable.store`."""
 Process = Callable[[Claimed[Item]], Awaitable[timedelta | Record | None]]
 """Processes an item, and answers
 
@@ -97,17 +99,47 @@ class DueWorker(Generic[Item]):
         self._grace = grace
         self._woken = asyncio.Event()
         self._in_progress: set[asyncio.Task[None]] = set()
+        self._kept_free = 0
+        """Room for items that are just being stored."""
+        self._runs = False
         self._more_due = False
         """Whether more may be due than there was room for."""
         self._away = Retries(_AWAY)
         self._not_before = 0.0
 
+    @property
+    def in_progress(self) -> int:
+        """How many items are being processed."""
+        return len(self._in_progress)
+
     def wake(self) -> None:
         """Look again at what is due."""
         self._woken.set()
 
+    async def add(self, store: Store[Item], *, most: int) -> None:
+        """Store new items, and process them at once as far as there is room: their storing claims them, without a look.
+
+        Without room, and while it does not run or the other side is away, they are stored to be claimed like any.
+
+        Args:
+            store: stores them.
+            most: how many these are.
+        """
+        claimed_at = asyncio.get_running_loop().time()
+        takes_more = self._runs and claimed_at >= self._not_before
+        with self._keep_free(min(most, self._room) if takes_more else 0) as claims:
+            stored = await store(claims, self._lease)
+        if self._runs:
+            self._start(stored.claimed, claimed_at=claimed_at)
+        else:  # it has stopped meanwhile
+            for claimed in stored.claimed:
+                await self._release(claimed)
+        if stored.left_due:
+            self.wake()
+
     async def run(self) -> None:
         """Work until cancelled. What is in progress then is finished, or its claim is released."""
+        self._runs = True
         try:
             while True:
                 self._woken.clear()
@@ -119,6 +151,7 @@ class DueWorker(Generic[Item]):
                     log.exception("due.failed", work=self.name)
                 await self._wait()
         finally:
+            self._runs = False
             await self._stop()
 
     async def process_due(self) -> int:
@@ -141,22 +174,40 @@ class DueWorker(Generic[Item]):
             async with asyncio.timeout(pause):
                 await self._woken.wait()
 
+    @property
+    def _room(self) -> int:
+        """How many more may be claimed."""
+        return max(self._concurrency - len(self._in_progress) - self._kept_free, 0)
+
+    @contextmanager
+    def _keep_free(self, room: int) -> Iterator[int]:
+        """Room for what is just being claimed."""
+        self._kept_free += room
+        try:
+            yield room
+        finally:
+            self._kept_free -= room
+
     async def _start_due(self) -> int:
-        room = self._concurrency - len(self._in_progress)
-        if room <= 0:
+        room = self._room
+        if not room:
             self._more_due = True
             return 0
         claimed_at = asyncio.get_running_loop().time()  # before the claim, so that no lease has ended earlier than here
         if claimed_at < self._not_before:
             return 0
-        async with self._database.autocommit() as connection:
-            claimed = await self._table.claim(connection, limit=room, lease=self._lease)
+        with self._keep_free(room):
+            async with self._database.autocommit() as connection:
+                claimed = await self._table.claim(connection, limit=room, lease=self._lease)
         self._more_due = len(claimed) == room
+        self._start(claimed, claimed_at=claimed_at)
+        return len(claimed)
+
+    def _start(self, claimed: Sequence[Claimed[Item]], *, claimed_at: float) -> None:
         for each in claimed:
             task = asyncio.create_task(self._work_at(each, claimed_at=claimed_at))
             self._in_progress.add(task)
             task.add_done_callback(self._ended)
-        return len(claimed)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_progress.discard(task)

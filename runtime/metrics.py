@@ -181,6 +181,14 @@ POOL_CONNECTIONS: Final = Gauge(
 )
 POOL_MAX: Final = Gauge("db_client_connection_max", "Most connections to PostgreSQL.", [_POOL])
 POOL_PENDING: Final = Gauge("db_client_connection_pending_requests", "Who waits for a connection.", [_POOL])
+DATABASE_STATEMENTS: Final = Counter(
+    "ordersaga_database_statements", "Statements that services ran; BEGIN and COMMIT are none.", ["database"]
+)
+DATABASE_TRANSACTIONS: Final = Counter(
+    "ordersaga_database_transactions",
+    "Transactions that services began; a statement outside one is one.",
+    ["database"],
+)
 POOL_TIMEOUTS: Final = Counter("db_client_connection_timeouts", "Who waited for a connection in vain.", [_POOL])
 LOOP_LAG_SECONDS: Final = Gauge(
     "ordersaga_event_loop_lag_seconds",

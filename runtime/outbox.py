@@ -19,7 +19,7 @@ from sqlmodel import Field, SQLModel
 from runtime.database import Connection, encode_rows, timestamp
 from runtime.retention import Rule, delete_by_key
 from runtime.rows import columns, recordset
-from runtime.tracing import event_traceparent
+from runtime.tracing import event_traceparent, sql_traceparent
 
 OUTBOX_CHANNEL: Final = "outbox"
 
@@ -101,6 +101,43 @@ def with_events(changes: LiteralString, *, answer: LiteralString = "true") -> Li
              WHERE EXISTS (SELECT FROM changed)
         )
         SELECT {answer}, pg_notify('{OUTBOX_CHANNEL}', '') FROM changed LIMIT 1
+    """  # noqa: S608 - put together from constants
+
+
+def event_of_each(
+    *,
+    topic: LiteralString,
+    key: LiteralString,
+    type: LiteralString,  # noqa: A002 - as CloudEvents calls it
+    aggregate: LiteralString,
+    seq: LiteralString,
+    cause_id: LiteralString,
+    at: LiteralString,
+    data: LiteralString,
+) -> LiteralString:
+    """An INSERT of one event for each row of `changed`, which wakes the relay, for a WITH clause.
+
+    It is for events of which only the statement itself knows what to say; all others are made by `with_events`. What
+    comes of it is what `encode_events` makes of an `Event`.
+
+    Args:
+        topic: name of the topic.
+        key: an expression over `changed`, as all that follow: also the id of the aggregate.
+        type: of the event.
+        aggregate: name of the aggregate.
+        seq: see `Event`.
+        cause_id: see `Event`; a UUID.
+        at: a timestamptz.
+        data: JSON, as protobuf writes it.
+    """
+    return f"""
+        INSERT INTO outbox (topic, key, ce_id, ce_type, ce_seq, data, traceparent, at)
+        SELECT '{topic}', key, ce_id, type, seq, data::text,
+               coalesce(%(traceparent)s::text, {sql_traceparent(cause_id="cause_id", event_id="ce_id")}), at
+          FROM (SELECT {key} AS key, '{aggregate}:' || {key} || ':' || {seq} AS ce_id, {type} AS type, {seq} AS seq,
+                       {data} AS data, {cause_id}::text AS cause_id, {at} AS at
+                  FROM changed) AS event
+        RETURNING pg_notify('{OUTBOX_CHANNEL}', '')
     """  # noqa: S608 - put together from constants
 
 

@@ -23,12 +23,15 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 
 from runtime.settings import Settings, SettingsError
+from runtime.temporal_payloads import PayloadConverter
 
 _ENCODING: Final = b"binary/encrypted"
 _KEY_ID: Final = "encryption-key-id"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _SETTING: Final = "ORDERSAGA_TEMPORAL_PAYLOAD_KEYS"
+PLAIN: Final = replace(DataConverter.default, payload_converter_class=PayloadConverter)
+"""How payloads are read and written where no keys are named."""
 
 
 class UnreadablePayload(Exception):
@@ -100,9 +103,9 @@ def data_converter(settings: Settings) -> DataConverter:
     """
     codec = payload_codec(settings)
     if codec is None:
-        return DataConverter.default
+        return PLAIN
     return replace(
-        DataConverter.default,
+        PLAIN,
         payload_codec=codec,
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

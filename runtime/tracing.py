@@ -12,7 +12,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import structlog
 from opentelemetry import trace
@@ -196,6 +196,12 @@ def event_traceparent(*, cause_id: str, event_id: str) -> str:
         return current
     span_id = hashlib.sha256(event_id.encode()).hexdigest()[:16]
     return f"{_VERSION}-{uuid.UUID(cause_id).hex}-{span_id}-{_SAMPLED}"
+
+
+def sql_traceparent(*, cause_id: LiteralString, event_id: LiteralString) -> LiteralString:
+    """What `event_traceparent` makes without a span, as SQL over two expressions of type text."""
+    span_id: LiteralString = f"left(encode(sha256(convert_to({event_id}, 'UTF8')), 'hex'), 16)"
+    return f"'{_VERSION}-' || replace({cause_id}, '-', '') || '-' || {span_id} || '-{_SAMPLED}'"
 
 
 def add_to_line(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

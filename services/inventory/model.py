@@ -41,3 +41,12 @@ class RestockedLine:
     order_id: str
     product_id: str
     quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A product of which an order wants more units than there are."""
+
+    product_id: str
+    requested: int
+    available: int

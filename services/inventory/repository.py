@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, LiteralString
 
 from domain.orders import OrderLine
-from domain.stock import ReservationStatus
+from domain.stock import MovementKind, ReservationStatus
 from runtime.database import Connection, encode_rows
 from runtime.outbox import Event, encode_events, with_events
+from runtime.protos import to_timestamp
 from runtime.rows import columns, recordset
-from services.inventory.model import Adjustment, RestockedLine, StockChange, StockLevel
+from services.inventory.model import Adjustment, RestockedLine, Shortage, StockChange, StockLevel
+from services.inventory.statements import COMMIT, RELEASE, RESERVE
 from services.inventory.tables import MovementRow, StockRow
 
 # In sorted order, so that transactions that want the same products wait for each other and never in a circle. The
@@ -77,6 +79,13 @@ class InventoryRepository:
             "SELECT FROM stock WHERE product_id = %(product_id)s FOR UPDATE", product_id=product_id
         )
 
+    async def hold_stock(self, product_ids: Sequence[str]) -> None:
+        """Hold these products' rows, those that there are, until the end of the transaction."""
+        await self._connection.execute(
+            "SELECT FROM stock WHERE product_id = ANY(%(product_ids)s::uuid[]) ORDER BY product_id FOR UPDATE",
+            product_ids=list(product_ids),
+        )
+
     async def change_stock(self, changes: Sequence[StockChange]) -> dict[str, StockLevel]:
         """Apply each change unless it would leave less on hand than reserved; the levels of those that were applied.
 
@@ -110,63 +119,38 @@ class InventoryRepository:
             adjustment_id=adjustment_id,
         )
 
-    async def add_reservation(self, order_id: str, lines: Sequence[OrderLine]) -> bool:
-        """Make the order's reservation, ACTIVE, unless it has one; waits for a transaction that is just making it.
-
-        Without lines it is RELEASED, a tombstone.
-        """
-        added = await self._connection.execute(
-            """
-            WITH reservation AS (
-                INSERT INTO reservations (order_id, status, created_at, updated_at)
-                VALUES (%(order_id)s, %(status)s, now(), now())
-                ON CONFLICT DO NOTHING
-                RETURNING order_id
-            ),
-            line AS (
-                INSERT INTO reservation_lines (order_id, product_id, quantity)
-                SELECT order_id, product_id, quantity
-                  FROM reservation, json_to_recordset(%(lines)s::json) AS line (product_id uuid, quantity int)
-            )
-            SELECT FROM reservation
-            """,
-            order_id=order_id,
-            status=ReservationStatus.ACTIVE if lines else ReservationStatus.RELEASED,
-            lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in lines),
-        )
-        return added == 1
-
-    async def end_reservation(self, order_id: str, status: ReservationStatus) -> list[OrderLine]:
-        """Move the order's ACTIVE reservation, and hold it until the end of the transaction.
+    async def reserve(self, order_id: str, lines: Sequence[OrderLine], *, at: datetime) -> Shortage | bool:
+        """Make the order's reservation, ACTIVE, and take its units, unless it has one; waits for who is making one.
 
         Returns:
-            Its lines, sorted by product; none when the order has no ACTIVE reservation.
+            Whether it was made; or else, and nothing is changed, the first of its products of which there are too few:
+            then it may be that it was made meanwhile, of the last ones.
         """
-        return await self._connection.fetch_all(
-            OrderLine,
-            """
-            WITH ended AS (
-                UPDATE reservations SET status = %(status)s, updated_at = now()
-                 WHERE order_id = %(order_id)s AND status = 'ACTIVE'
-                RETURNING order_id
+        return (
+            await self._connection.fetch_one(
+                _to_reserved,
+                RESERVE,
+                **_movement(order_id, MovementKind.RESERVED, at=at),
+                lines=encode_rows({"product_id": line.product_id, "quantity": line.quantity} for line in lines),
             )
-            SELECT product_id, quantity FROM reservation_lines JOIN ended USING (order_id) ORDER BY product_id
-            """,
-            order_id=order_id,
-            status=status,
+            or False
         )
+
+    async def commit(self, order_id: str, *, at: datetime) -> bool:
+        """End the order's ACTIVE reservation, and take its units out of stock; false when it has none."""
+        return await self._end(COMMIT, order_id, MovementKind.COMMITTED, ReservationStatus.COMMITTED, at=at)
+
+    async def release(self, order_id: str, *, at: datetime) -> bool:
+        """End the order's ACTIVE reservation, and give its units back, or leave a tombstone when it never had one.
+
+        False, and nothing is changed, when it has another, or got one while this waited for that.
+        """
+        return await self._end(RELEASE, order_id, MovementKind.RELEASED, ReservationStatus.RELEASED, at=at)
 
     async def find_status(self, order_id: str) -> ReservationStatus | None:
         """Where the order's reservation stands; None without one."""
         status = await self._connection.fetch_value(
             "SELECT status FROM reservations WHERE order_id = %(order_id)s", order_id=order_id
-        )
-        return None if status is None else ReservationStatus(status)
-
-    async def lock_reservation(self, order_id: str) -> ReservationStatus | None:
-        """Hold the order's reservation until the end of the transaction: where it stands; None without one."""
-        status = await self._connection.fetch_value(
-            "SELECT status FROM reservations WHERE order_id = %(order_id)s FOR UPDATE", order_id=order_id
         )
         return None if status is None else ReservationStatus(status)
 
@@ -205,3 +189,28 @@ class InventoryRepository:
             "SELECT product_id, quantity FROM reservation_lines WHERE order_id = %(order_id)s ORDER BY product_id",
             order_id=order_id,
         )
+
+    async def _end(
+        self,
+        statement: LiteralString,
+        order_id: str,
+        kind: MovementKind,
+        status: ReservationStatus,
+        *,
+        at: datetime,
+    ) -> bool:
+        ended = await self._connection.execute(statement, **_movement(order_id, kind, at=at), status=status)
+        return ended == 1
+
+
+def _to_reserved(
+    *, reserved: bool, product_id: str | None, requested: int | None, available: int | None
+) -> Shortage | bool:
+    if product_id is None or requested is None or available is None:
+        return reserved
+    return Shortage(product_id=product_id, requested=requested, available=available)
+
+
+def _movement(order_id: str, kind: MovementKind, *, at: datetime) -> dict[str, object]:
+    """The parameters that the statements of an order have in common."""
+    return {"order_id": order_id, "kind": kind, "at": at, "said_at": to_timestamp(at).ToJsonString()}

@@ -1,12 +1,13 @@
-"""Use cases of the inventory service, one transaction each.
+"""Use cases of the inventory service, one transaction each; what an order does is one statement.
 
-Locks are taken in one order everywhere (the id of the adjustment or refund, the reservation, then stock sorted by
-product), so none of them can deadlock.
+Locks are taken in one order everywhere (the id of the adjustment or refund, then stock sorted by product, then the
+reservation), so none of them can deadlock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,7 +26,7 @@ from services.inventory.errors import (
     RestockExceedsSale,
 )
 from services.inventory.messages import to_event
-from services.inventory.model import Adjustment, RestockedLine, StockChange, StockLevel
+from services.inventory.model import Adjustment, RestockedLine, Shortage, StockChange, StockLevel
 from services.inventory.repository import InventoryRepository
 
 TOO_MANY: Final = f"at most {MAX_ON_HAND} units of a product can be in stock"
@@ -83,18 +84,18 @@ class InventoryService:
             ReservationDiffers: the order has a reservation of other lines.
         """
         wanted = sorted(lines, key=lambda line: line.product_id)
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             repository = InventoryRepository(connection)
-            if await repository.add_reservation(order_id, wanted):
-                await _apply(
-                    repository,
-                    _changes(order_id, wanted, MovementKind.RESERVED, reserved=lambda quantity: quantity),
-                )
-                return
-            if await repository.find_status(order_id) is ReservationStatus.RELEASED:
-                raise ReservationReleased(order_id)
-            if await repository.get_lines(order_id) != wanted:
-                raise ReservationDiffers(order_id)
+            while (outcome := await repository.reserve(order_id, wanted, at=datetime.now(UTC))) is not True:
+                status = await repository.find_status(order_id)
+                if status is ReservationStatus.RELEASED:
+                    raise ReservationReleased(order_id)
+                if status is not None:
+                    if await repository.get_lines(order_id) != wanted:
+                        raise ReservationDiffers(order_id)
+                    return
+                if isinstance(outcome, Shortage):  # and no reservation of this order that has the last units
+                    raise OutOfStock(**asdict(outcome))
 
     async def release(self, order_id: str) -> None:
         """Release the order's reservation; without one, refuse any that comes late. A repeat changes nothing.
@@ -102,18 +103,16 @@ class InventoryService:
         Raises:
             ReservationCommitted: the units are sold.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             repository = InventoryRepository(connection)
-            if await repository.add_reservation(order_id, ()):
-                return
-            lines = await repository.end_reservation(order_id, ReservationStatus.RELEASED)
-            if lines:
-                await _apply(
-                    repository,
-                    _changes(order_id, lines, MovementKind.RELEASED, reserved=lambda quantity: -quantity),
-                )
-            elif await repository.find_status(order_id) is ReservationStatus.COMMITTED:
-                raise ReservationCommitted(order_id)
+            while not await repository.release(order_id, at=datetime.now(UTC)):
+                match await repository.find_status(order_id):
+                    case ReservationStatus.COMMITTED:
+                        raise ReservationCommitted(order_id)
+                    case ReservationStatus.RELEASED:
+                        return
+                    case ReservationStatus.ACTIVE | None:
+                        continue  # made while the statement waited for it, which did not see it: released after all
 
     async def commit(self, order_id: str) -> None:
         """Take the reserved units out of stock; a repeat changes nothing.
@@ -122,9 +121,9 @@ class InventoryService:
             ReservationNotFound: the order never reserved.
             ReservationReleased: its reservation was released.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.autocommit() as connection:
             repository = InventoryRepository(connection)
-            while not (lines := await repository.end_reservation(order_id, ReservationStatus.COMMITTED)):
+            while not await repository.commit(order_id, at=datetime.now(UTC)):
                 match await repository.find_status(order_id):
                     case ReservationStatus.COMMITTED:
                         return
@@ -134,16 +133,6 @@ class InventoryService:
                         raise ReservationNotFound(order_id)
                     case ReservationStatus.ACTIVE:
                         continue  # reserved between the two statements: a sale after all
-            await _apply(
-                repository,
-                _changes(
-                    order_id,
-                    lines,
-                    MovementKind.COMMITTED,
-                    on_hand=lambda quantity: -quantity,
-                    reserved=lambda quantity: -quantity,
-                ),
-            )
 
     async def restock(self, restock_id: str, order_id: str, lines: Sequence[OrderLine]) -> None:
         """Put sold units of the order back into stock, once per refund; a repeat changes nothing.
@@ -163,8 +152,9 @@ class InventoryService:
                 if known != [RestockedLine(order_id, line.product_id, line.quantity) for line in wanted]:
                     raise RestockDiffers(restock_id)
                 return
-            # Held before what is left is counted: the order's other refunds wait here, and count after this one.
-            if await repository.lock_reservation(order_id) is not ReservationStatus.COMMITTED:
+            # Held before what is left is counted: other refunds of these products wait here, and count after this one.
+            await repository.hold_stock([line.product_id for line in wanted])
+            if await repository.find_status(order_id) is not ReservationStatus.COMMITTED:
                 raise ReservationNotFound(order_id, committed=True)
             left = await repository.get_restockable(order_id)
             for line in wanted:
@@ -172,37 +162,20 @@ class InventoryService:
                     raise RestockExceedsSale(
                         product_id=line.product_id, asked=line.quantity, left=left.get(line.product_id, 0)
                     )
-            levels = await _apply(
-                repository,
-                _changes(
-                    order_id, wanted, MovementKind.RESTOCKED, on_hand=lambda quantity: quantity, restock_id=restock_id
-                ),
-            )
+            changes = [
+                StockChange(
+                    product_id=line.product_id,
+                    kind=MovementKind.RESTOCKED,
+                    on_hand_change=line.quantity,
+                    order_id=order_id,
+                    restock_id=restock_id,
+                )
+                for line in wanted
+            ]
+            levels = await _apply(repository, changes)
             fields = {line.product_id: f"lines[{index}].quantity" for index, line in enumerate(lines)}
             if full := {fields[level.product_id]: TOO_MANY for level in levels if level.on_hand > MAX_ON_HAND}:
                 raise InvalidArgument.of(full)
-
-
-def _changes(
-    order_id: str,
-    lines: Sequence[OrderLine],
-    kind: MovementKind,
-    *,
-    reserved: Callable[[int], int] = lambda _: 0,
-    on_hand: Callable[[int], int] = lambda _: 0,
-    restock_id: str | None = None,
-) -> list[StockChange]:
-    return [
-        StockChange(
-            product_id=line.product_id,
-            kind=kind,
-            on_hand_change=on_hand(line.quantity),
-            reserved_change=reserved(line.quantity),
-            order_id=order_id,
-            restock_id=restock_id,
-        )
-        for line in lines
-    ]
 
 
 async def _apply(repository: InventoryRepository, changes: Sequence[StockChange]) -> list[StockLevel]:

@@ -138,7 +138,7 @@ async def bootstrap(
             grace=settings.shutdown_grace,
         )
         retention = retention_worker("notification", opened, rules(settings))
-        handle = event_handler(notifications, on_due=sender.wake)
+        handle = event_handler(notifications, sender)
         dead_letters = DeadLetters(opened, handle=handle)
         consumer = events_consumer(settings, handle, dead_letters)
         yield NotificationComponents(

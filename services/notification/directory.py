@@ -18,12 +18,14 @@ from ordersaga.user.v1.user_pb2 import GetReplacedEmailRequest, GetUserRequest, 
 from ordersaga.user.v1.user_pb2_grpc import UserServiceStub
 from runtime.caller import SERVICE
 from runtime.protos import from_timestamp
+from runtime.recent import Recent
 from runtime.refusal import CallRefused
 from runtime.rpc_client import call
 from services.notification.errors import MessageNotNeeded, RecipientUnknown, UserNotFound
 from services.notification.messenger import Recipient
-from services.notification.recent_names import RecentNames
 
+NAME_SECONDS: Final = 60.0
+_MOST_NAMES: Final = 10_000
 _CALLS_AT_ONCE: Final = 16
 
 
@@ -77,7 +79,7 @@ class Directory:
         self._orders = orders
         self._deadline = deadline
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
-        self._names = RecentNames(clock=clock)
+        self._names = Recent[str](seconds=NAME_SECONDS, most=_MOST_NAMES, clock=clock)
 
     async def recipient(self, user_id: str) -> Recipient:
         """As `customer`, whether their address is confirmed or not."""

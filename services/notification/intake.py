@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aiokafka import ConsumerRecord
@@ -15,6 +15,7 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from ordersaga.events.v1.user_events_pb2 import UserChanged
 from runtime.cloudevents import EventHeaders, NotAnEvent
 from runtime.database import DatabaseAway
+from runtime.due_worker import DueWorker
 from runtime.kafka_consumer import Consumer, Handler, Subscription, Unprocessable
 from runtime.settings import Settings
 from runtime.tracing import note_order
@@ -24,6 +25,7 @@ from services.notification.model import (
     EMAIL_CONFIRMED_EVENT,
     TEMPLATE_OF,
     AccountEvent,
+    DueNotification,
     OrderEvent,
     Template,
     concerns_guest,
@@ -38,38 +40,37 @@ _OF_REFUNDS: Final = frozenset({Template.ORDER_REFUNDED, Template.ORDER_REFUND_F
 _WITH_TOTAL: Final = frozenset({Template.ORDER_PLACED, Template.ORDER_PAID, *_OF_REFUNDS})
 
 
-def order_event_handler(notifications: NotificationService, *, on_due: Callable[[], None]) -> Handler:
-    """Takes in an event of an order; calls `on_due` when there is a mail to be sent."""
+def order_event_handler(notifications: NotificationService, sender: DueWorker[DueNotification]) -> Handler:
+    """Takes in an event of an order, with whose mail the sender goes on."""
 
     async def handle(record: ConsumerRecord) -> None:
         event = to_order_event(record)
         if event is not None:
             note_order(event.data)
-        if event is not None and await notifications.receive(event):
-            on_due()
+            await sender.add(partial(notifications.receive, event), most=1)
 
     return handle
 
 
-def account_event_handler(notifications: NotificationService, *, on_due: Callable[[], None]) -> Handler:
-    """Takes in an event of an account; calls `on_due` when there is a mail to be sent."""
+def account_event_handler(notifications: NotificationService, sender: DueWorker[DueNotification]) -> Handler:
+    """Takes in an event of an account, with whose mail the sender goes on."""
 
     async def handle(record: ConsumerRecord) -> None:
         event_type = _headers(record).type
         if event_type == EMAIL_CONFIRMED_EVENT:
             if await notifications.release(_account_data(record)[0].user_id):
-                on_due()
-        elif event_type in ACCOUNT_TEMPLATE_OF and await notifications.receive(to_account_event(record)):
-            on_due()
+                sender.wake()
+        elif event_type in ACCOUNT_TEMPLATE_OF:
+            await sender.add(partial(notifications.receive, to_account_event(record)), most=1)
 
     return handle
 
 
-def event_handler(notifications: NotificationService, *, on_due: Callable[[], None]) -> Handler:
+def event_handler(notifications: NotificationService, sender: DueWorker[DueNotification]) -> Handler:
     """Takes in an event of an order or an account, whichever the record's topic has."""
     handlers = {
-        ORDER_EVENTS: order_event_handler(notifications, on_due=on_due),
-        USER_EVENTS: account_event_handler(notifications, on_due=on_due),
+        ORDER_EVENTS: order_event_handler(notifications, sender),
+        USER_EVENTS: account_event_handler(notifications, sender),
     }
 
     async def handle(record: ConsumerRecord) -> None:

@@ -9,7 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from domain.notifications import Channel, NotificationStatus
 from runtime.database import Connection
-from runtime.due_work import Claimed, DueTable
+from runtime.due_work import NO_LEASE, Claimed, DueTable, Stored
 from runtime.outbox import Event, encode_events, with_events
 from services.notification.model import (
     AccountEvent,
@@ -22,20 +22,6 @@ from services.notification.model import (
     parse_order_event,
 )
 
-_RECEIVE: Final = """
-    WITH received AS (
-        INSERT INTO inbox (ce_id, received_at) VALUES (%(ce_id)s, now())
-        ON CONFLICT DO NOTHING
-        RETURNING ce_id
-    )
-    INSERT INTO notifications
-           (id, user_id, channel, status, attempts, next_attempt_at, created_at,
-            order_id, template, ce_id, order_seq, event, traceparent)
-    SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', 0, now(), now(),
-           %(order_id)s::uuid, %(template)s, ce_id, %(order_seq)s::bigint, %(event)s, %(traceparent)s::text
-      FROM received
-    ON CONFLICT (ce_id) DO NOTHING
-"""
 _ADD_WRITTEN: Final = """
     INSERT INTO notifications
            (id, user_id, channel, status, attempts, next_attempt_at, created_at,
@@ -100,6 +86,29 @@ DUE_NOTIFICATIONS: Final = DueTable(
     """,
     make=_to_due,
 )
+# Claimed by its storing, unless it has to wait for an earlier one of its order.
+_RECEIVE: Final = f"""
+    WITH received AS (
+        INSERT INTO inbox (ce_id, received_at) VALUES (%(ce_id)s, now())
+        ON CONFLICT DO NOTHING
+        RETURNING ce_id
+    ),
+    claimed AS (
+        INSERT INTO notifications
+               (id, user_id, channel, status, attempts, next_attempt_at, created_at,
+                order_id, template, ce_id, order_seq, event, traceparent)
+        SELECT %(notification_id)s, %(user_id)s, %(channel)s, 'PENDING', claims,
+               now() + claims * %(lease)s::interval, now(),
+               order_id, %(template)s, ce_id, order_seq, %(event)s, %(traceparent)s::text
+          FROM (SELECT ce_id, order_id, order_seq,
+                       CASE WHEN {FIRST_OF_ITS_ORDER} THEN %(claims)s::int ELSE 0 END AS claims
+                  FROM (SELECT ce_id, %(order_id)s::uuid AS order_id, %(order_seq)s::bigint AS order_seq
+                          FROM received) AS notifications) AS new
+        ON CONFLICT (ce_id) DO NOTHING
+        RETURNING *
+    )
+    {DUE_NOTIFICATIONS.select_claimed}
+"""  # noqa: S608 - put together from constants
 _FINISH: Final = with_events(
     f"""
     changed AS (
@@ -135,13 +144,16 @@ class NotificationRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def receive(self, notification_id: str, event: OrderEvent | AccountEvent) -> bool:
-        """Put an event in the inbox, and with it the mail that is due.
+    async def receive(
+        self, notification_id: str, event: OrderEvent | AccountEvent, *, claims: int = 0, lease: timedelta = NO_LEASE
+    ) -> Stored[DueNotification]:
+        """Put an event in the inbox, and with it the mail that is due, claimed if it may be and waits for no other.
 
-        False when it is there, also after waiting for a concurrent duplicate, and when it has gone from there, and its
-        mail is still known.
+        Nothing is stored when it is there, also after waiting for a concurrent duplicate, or when it has gone from
+        there, and its mail is still known.
         """
-        added = await self._connection.execute(
+        return await DUE_NOTIFICATIONS.store(
+            self._connection,
             _RECEIVE,
             notification_id=notification_id,
             user_id=event.data.user_id,
@@ -151,8 +163,9 @@ class NotificationRepository:
             ce_id=event.id,
             order_seq=event.seq if isinstance(event, OrderEvent) else None,
             event=event.text,
+            claims=claims,
+            lease=lease,
         )
-        return added == 1
 
     async def add_written(self, notification_id: str, message: WrittenMessage) -> bool:
         """Store a message to be sent; false when the id is there, also after waiting for a concurrent duplicate."""

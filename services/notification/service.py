@@ -16,7 +16,7 @@ from domain.ids import new_id
 from domain.notifications import Channel, NotificationStatus
 from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.database import Database
-from runtime.due_work import Claimed
+from runtime.due_work import NO_LEASE, Claimed, Stored
 from runtime.due_worker import Record
 from runtime.metrics import MESSAGES
 from runtime.protos import from_timestamp
@@ -88,10 +88,12 @@ class NotificationService:
         self._directory = directory
         self._messengers: Mapping[Channel, Messenger | None] = {Channel.EMAIL: mail, Channel.SMS: sms}
 
-    async def receive(self, event: OrderEvent | AccountEvent) -> bool:
-        """Let the event's mail be due, once however often the event comes; whether it is new."""
+    async def receive(
+        self, event: OrderEvent | AccountEvent, claims: int = 0, lease: timedelta = NO_LEASE
+    ) -> Stored[DueNotification]:
+        """Let the event's mail be due, once however often the event comes; it may be claimed, see `DueWorker.add`."""
         async with self._database.autocommit() as connection:
-            return await NotificationRepository(connection).receive(new_id(), event)
+            return await NotificationRepository(connection).receive(new_id(), event, claims=claims, lease=lease)
 
     async def send_guest_link(self, request_id: str, order: OrderTransitioned) -> None:
         """Let a mail be due to the guest who placed the order, with its link, once per request."""

@@ -19,6 +19,7 @@ from runtime.database import Database
 from runtime.due_work import Claimed
 from runtime.idempotency import FirstRequest, IdempotencyKeys, IdempotentRequest
 from runtime.metrics import ORDER_SECONDS, ORDER_TRANSITIONS
+from runtime.recent import Recent
 from runtime.refusal import InvalidArgument, Shed, Unavailable
 from runtime.tracing import note_order
 from runtime.wakeups import Wakeups, wait_until
@@ -53,6 +54,11 @@ ON_BEHALF: Final = " on behalf"
 ACCEPTED_CAUSE: Final = "accepted"
 START_AFTER: Final = timedelta(seconds=5)
 """An order this old in RECEIVED may have no saga: nearly all have left it by then, and each was started once."""
+
+
+_KNOWN_SECONDS: Final = 60.0
+"""How long it is remembered where an order was left: nearly all move on within seconds, or wait to be paid."""
+_MOST_KNOWN: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,7 @@ class OrderService:
         self._clock = clock
         self._admission = admission
         self._new_number = new_number
+        self._known = Recent[OrderState](seconds=_KNOWN_SECONDS, most=_MOST_KNOWN)
 
     async def create(
         self, new: NewOrder, *, idempotency_key: str, wait: float, limits: CustomerLimits | None = None
@@ -209,6 +216,11 @@ class OrderService:
         """
         async with self._database.autocommit() as connection:
             repository = OrderRepository(connection)
+            known = self._known.get(mark.order_id)
+            if known is not None and known.status in ALLOWED_FROM[mark.to_status]:
+                moved = await self._move(repository, known, mark, pricing)
+                if moved is not None:
+                    return moved
             while True:
                 found = await repository.find_state(mark.order_id)
                 if found is None:
@@ -219,16 +231,33 @@ class OrderService:
                             "order.mark_not_applied", order_id=mark.order_id, wanted=mark.to_status, found=found.status
                         )
                     return found
-                if pricing is not None:
-                    pricing.check_total(found.adjustments)
-                moved = found.move(mark, pricing, at=self._clock())
-                event = transition_event(found.status, moved)
-                if await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
-                    ORDER_TRANSITIONS.labels(moved.status.value).inc()
-                    ORDER_SECONDS.labels(moved.status.value).observe(
-                        (moved.updated_at - moved.created_at).total_seconds()
-                    )
+                moved = await self._move(repository, found, mark, pricing)
+                if moved is not None:
                     return moved
+
+    async def _move(
+        self, repository: OrderRepository, found: OrderState, mark: Mark, pricing: Pricing | None
+    ) -> OrderState | None:
+        """Move an order from where it was read, or left by this process; None when it is not there any more."""
+        if pricing is not None:
+            pricing.check_total(found.adjustments)
+        moved = found.move(mark, pricing, at=self._clock())
+        event = transition_event(found.status, moved)
+        self._known.forget(mark.order_id)
+        if not await repository.move(origin=found, moved=moved, cause_id=mark.cause_id, event=event):
+            return None
+        self._remember(moved)
+        ORDER_TRANSITIONS.labels(moved.status.value).inc()
+        ORDER_SECONDS.labels(moved.status.value).observe((moved.updated_at - moved.created_at).total_seconds())
+        return moved
+
+    def _remember(self, state: OrderState) -> None:
+        """Remember where an order was left whose next mark is to come.
+
+        Not a guest's, which may become an account's meanwhile; that is no transition.
+        """
+        if state.status.is_open and not state.is_guest:
+            self._known.put(state.id, state)
 
     async def mark_refunded(self, update: RefundUpdate) -> OrderState:
         """Apply an update of a refund: recorded by one statement, which moves the order if its money moved.
@@ -355,7 +384,8 @@ class OrderService:
 
         A statement that waited for the turn itself would count what there was before it waited.
         """
-        request, event = acceptance.request, transition_event(None, _received(new, acceptance))
+        request, received = acceptance.request, _received(new, acceptance)
+        event = transition_event(None, received)
         async with self._database.autocommit() if limits is None else self._database.transaction() as connection:
             repository, keys = OrderRepository(connection), IdempotencyKeys(connection)
             if limits is not None:
@@ -366,9 +396,10 @@ class OrderService:
                         return await keys.get_first(request)
                     except LookupError:
                         raise excess from None
-            if await repository.accept(new, acceptance, event=event):
-                return request.as_first(acceptance.order_id)
-            return await keys.get_first(request)
+            if not await repository.accept(new, acceptance, event=event):
+                return await keys.get_first(request)
+        self._remember(received)  # once it is committed
+        return request.as_first(acceptance.order_id)
 
 
 def _route_of(new: NewOrder) -> str:

@@ -203,7 +203,7 @@ def _wire(
         secrets=settings.stripe_webhook_secrets,
         livemode=client.livemode,
         app=settings.stripe_app,
-        on_stored=inbox.wake,
+        inbox=inbox,
         clock=clock,
     )
     sweep = DueWorker(

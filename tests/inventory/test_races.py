@@ -59,6 +59,38 @@ async def test_a_commit_that_a_reserve_interrupts_takes_the_units(
     assert (level.on_hand, level.reserved) == (3, 0)
 
 
+async def test_duplicates_of_the_reserve_that_takes_the_last_units_have_its_answer(
+    inventory: InventoryService, database: Database
+) -> None:
+    for _ in range(5):
+        order_id, product_id = new_id(), new_id()
+        await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=2, note="")
+
+        await asyncio.gather(*(inventory.reserve(order_id, [OrderLine(product_id, 2)]) for _ in range(8)))
+
+        level = await inventory.get_stock(product_id)
+        assert (level.on_hand, level.reserved) == (2, 2)
+        await check_stock_ledger(database, [product_id])
+
+
+async def test_duplicates_of_all_that_is_said_of_an_order_at_once_wait_in_a_line_and_not_in_a_circle(
+    inventory: InventoryService, database: Database
+) -> None:
+    for _ in range(20):
+        products = [new_id(), new_id()]
+        for product_id in products:
+            await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=9, note="")
+        order_id, lines = new_id(), [OrderLine(product_id, 1) for product_id in products]
+        calls = [inventory.reserve(order_id, lines) for _ in range(5)]
+        calls += [inventory.commit(order_id) for _ in range(5)] + [inventory.release(order_id) for _ in range(2)]
+        random.shuffle(calls)
+
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert [answer for answer in answers if not isinstance(answer, Refused | None)] == []
+        await check_stock_ledger(database, products)
+
+
 async def sell(inventory: InventoryService, *lines: OrderLine) -> str:
     """An order that bought these, of which nothing is left in stock."""
     order_id = new_id()

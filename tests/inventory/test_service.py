@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
-from google.protobuf.json_format import Parse
+from google.protobuf.json_format import MessageToJson, Parse
 
 from domain.ids import new_id
 from domain.orders import OrderLine
 from domain.refusals import Refusal
-from domain.stock import MAX_ON_HAND
+from domain.stock import MAX_ON_HAND, MovementKind
 from ordersaga.common.v1.order_line_pb2 import OrderLine as OrderLineMessage
 from ordersaga.events.v1.stock_events_pb2 import StockChanged
 from ordersaga.inventory.v1 import inventory_pb2 as pb
@@ -18,6 +19,7 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.caller import SERVICE
 from runtime.database import Database
 from runtime.refusal import CallRefused, InvalidArgument
+from runtime.tracing import event_traceparent
 from services.inventory.errors import (
     AdjustmentDiffers,
     OutOfStock,
@@ -28,6 +30,8 @@ from services.inventory.errors import (
     RestockDiffers,
     RestockExceedsSale,
 )
+from services.inventory.messages import to_event
+from services.inventory.model import StockChange, StockLevel
 from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
 from tests.support.rpc import call
@@ -316,6 +320,39 @@ async def test_each_change_of_stock_leaves_its_event_in_the_outbox(
         (f"stock:{product_id}:2", "stock.reserved"),
         (f"stock:{product_id}:3", "stock.released"),
     ]
+
+
+async def test_a_step_of_an_order_leaves_the_event_that_is_made_of_its_change(
+    inventory: InventoryService, database: Database
+) -> None:
+    product_id, order_id = await stocked(inventory, 5), new_id()
+    await inventory.reserve(order_id, [OrderLine(product_id, 2)])
+    await inventory.commit(order_id)
+
+    rows = await fetch_rows(
+        database,
+        """
+        SELECT topic, key, ce_id, ce_type, ce_seq, outbox.data, traceparent, outbox.at, movements.at AS moved_at
+          FROM outbox JOIN movements ON ce_id = 'stock:' || product_id || ':' || seq
+         WHERE order_id = %(order_id)s ORDER BY id
+        """,
+        order_id=order_id,
+    )
+
+    changes = [
+        (MovementKind.RESERVED, 0, 2, StockLevel(product_id=product_id, on_hand=5, reserved=2, seq=2)),
+        (MovementKind.COMMITTED, -2, -2, StockLevel(product_id=product_id, on_hand=3, reserved=0, seq=3)),
+    ]
+    assert len(rows) == len(changes)
+    for (kind, on_hand, reserved, level), (*head, data, traceparent, at, moved_at) in zip(changes, rows, strict=True):
+        change = StockChange(
+            product_id=product_id, kind=kind, on_hand_change=on_hand, reserved_change=reserved, order_id=order_id
+        )
+        event = to_event(change, level, at=moved_at)
+        assert head == [event.topic, event.key, event.id, event.type, event.seq]
+        assert json.loads(data) == json.loads(MessageToJson(event.data, always_print_fields_with_no_presence=True))
+        assert traceparent == event_traceparent(cause_id=order_id, event_id=event.id)
+        assert at == moved_at
 
 
 async def test_the_event_of_a_restock_says_how_many_units_came_back(

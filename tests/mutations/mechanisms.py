@@ -86,6 +86,20 @@ MECHANISMS: Final[Sequence[Mutation]] = (
         tests=["tests/runtime/test_listener.py"],
     ),
     Mutation(
+        breaks="several that store work at once all take the last room",
+        file="runtime/due_worker.py",
+        source="        self._kept_free += room\n",
+        mutated="",
+        tests=["tests/runtime/test_due_worker.py"],
+    ),
+    Mutation(
+        breaks="what a stopped worker has stored stays claimed until its lease ends",
+        file="runtime/due_worker.py",
+        source="            for claimed in stored.claimed:\n                await self._release(claimed)\n",
+        mutated="            pass\n",
+        tests=["tests/runtime/test_due_worker.py"],
+    ),
+    Mutation(
         breaks="statements are prepared behind a pooler in transaction mode",
         file="runtime/database.py",
         source='{"prepare_threshold": None}',

@@ -55,7 +55,7 @@ PAYMENT: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a re-read that found no change leaves no trace",
         file=f"{_ROOMS}/payments/store.py",
-        source="            return await self._write(PaymentRepository(connection), seen, change)",
+        source="            return await self._write_known(PaymentRepository(connection), seen, change)",
         mutated=(
             "            repository = PaymentRepository(connection)\n"
             "            if change.payment != seen:\n"
@@ -71,6 +71,20 @@ PAYMENT: Final[Sequence[Mutation]] = (
         source="         WHERE id = %(id)s AND version = %(version)s\n",
         mutated="         WHERE id = %(id)s AND version >= %(version)s\n",
         tests=["tests/payment/test_rereads.py"],
+    ),
+    Mutation(
+        breaks="a payment is known as it was before a transaction changed it",
+        file=f"{_ROOMS}/payments/store.py",
+        source="        self._known.forget(locked.order_id)  # whether it is committed, others will know\n",
+        mutated="",
+        tests=["tests/payment/test_recalled.py"],
+    ),
+    Mutation(
+        breaks="a payment that is known is not read, though it may have been paid meanwhile",
+        file=f"{_ROOMS}/payments/service.py",
+        source="if known is not None and known.status is PaymentStatus.SUCCEEDED:  # which",
+        mutated="if known is not None:  # which",
+        tests=["tests/payment/test_recalled.py"],
     ),
     Mutation(
         breaks="a charge that failed before a good one is not counted",

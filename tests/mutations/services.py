@@ -10,16 +10,37 @@ from tests.support.mutation import Mutation
 SERVICES: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="a release that comes first leaves no tombstone",
-        file="services/inventory/service.py",
-        source="if await repository.add_reservation(order_id, ()):",
-        mutated="if await repository.find_status(order_id) is None:",
+        file="services/inventory/statements.py",
+        source="        VALUES (%(order_id)s, 'RELEASED', now(), now())",
+        mutated="        SELECT %(order_id)s, 'RELEASED', now(), now() WHERE false",
+        tests=["tests/inventory/test_service.py::test_a_release_that_comes_first_refuses_the_late_reserve"],
+    ),
+    Mutation(
+        breaks="what a reserve takes is computed from the stock as it was before the wait for it",
+        file="services/inventory/statements.py",
+        source="on_hand = held.on_hand + {on_hand}, reserved = held.reserved + {reserved}, seq = held.seq + 1",
+        mutated="on_hand = stock.on_hand + {on_hand}, reserved = stock.reserved + {reserved}, seq = stock.seq + 1",
+        tests=["tests/inventory/test_races.py"],
+    ),
+    Mutation(
+        breaks="a line is reserved of which there is too little",
+        file="services/inventory/statements.py",
+        source="WHERE coalesce(held.available, 0) < wanted.quantity",
+        mutated="WHERE held.product_id IS NULL",
         tests=["tests/inventory/test_service.py"],
+    ),
+    Mutation(
+        breaks="a duplicate that waited for the reserve which took the last units is out of stock",
+        file="services/inventory/service.py",
+        source="                if status is not None:\n",
+        mutated="                if status is not None and not isinstance(outcome, Shortage):\n",
+        tests=["tests/inventory/test_races.py"],
     ),
     Mutation(
         breaks="refunds at once count what is left before the others have put theirs back",
         file="services/inventory/repository.py",
-        source='"SELECT status FROM reservations WHERE order_id = %(order_id)s FOR UPDATE"',
-        mutated='"SELECT status FROM reservations WHERE order_id = %(order_id)s AND true"',
+        source="WHERE product_id = ANY(%(product_ids)s::uuid[]) ORDER BY product_id FOR UPDATE",
+        mutated="WHERE product_id = ANY(%(product_ids)s::uuid[]) ORDER BY product_id",
         tests=["tests/inventory/test_races.py"],
     ),
     Mutation(
@@ -45,12 +66,9 @@ SERVICES: Final[Sequence[Mutation]] = (
     ),
     Mutation(
         breaks="the units of a sale stay reserved",
-        file="services/inventory/service.py",
-        source=(
-            "                    on_hand=lambda quantity: -quantity,\n"
-            "                    reserved=lambda quantity: -quantity,\n"
-        ),
-        mutated="                    on_hand=lambda quantity: -quantity,\n",
+        file="services/inventory/statements.py",
+        source='on_hand="-quantity", reserved="-quantity"',
+        mutated='on_hand="-quantity", reserved="0"',
         tests=["tests/inventory/test_service.py"],
     ),
     Mutation(

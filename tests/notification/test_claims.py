@@ -105,7 +105,7 @@ class Desk:
         """An event of an order arrives, whose mail is due from here on."""
         async with self.database.autocommit() as connection:
             event = _event(order_id, user_id, status, template, seq=seq)
-            assert await NotificationRepository(connection).receive(new_id(), event)
+            assert (await NotificationRepository(connection).receive(new_id(), event)).left_due == 1
 
     async def state(self, notification_id: str) -> tuple[Any, ...]:
         """Status, attempts begun and number."""

@@ -79,7 +79,7 @@ class Post:
             id=f"order:{order_id}:2", seq=2, template=Template.ORDER_FAILED, data=data, text=MessageToJson(data)
         )
         async with self.database.autocommit() as connection:
-            assert await NotificationRepository(connection).receive(mail_id, event)
+            assert (await NotificationRepository(connection).receive(mail_id, event)).left_due == 1
         return mail_id
 
     async def send_all(self) -> int:

@@ -90,7 +90,7 @@ class Post:
             id=f"order:{order_id}:{seq}", seq=seq, template=template, data=data, text=MessageToJson(data)
         )
         async with self.database.autocommit() as connection:
-            assert await NotificationRepository(connection).receive(mail_id, event)
+            assert (await NotificationRepository(connection).receive(mail_id, event)).left_due == 1
         return mail_id
 
     async def write(self) -> str:

@@ -10,8 +10,7 @@ import pytest_asyncio
 from domain.ids import new_id
 from ordersaga.product.v1.product_pb2 import CreateProductRequest, UpdateProductRequest
 from runtime.caller import Caller, CallerRole
-from services.notification.directory import Directory
-from services.notification.recent_names import NAME_SECONDS
+from services.notification.directory import NAME_SECONDS, Directory
 from tests.support.gateway import Gateway, gateway_with_services
 from tests.support.notification_sink import QueuedSms
 from tests.support.rpc import call

@@ -35,7 +35,7 @@ CALLS: dict[str, Callable[[StripeClient], Awaitable[object]]] = {
     "create_intent": lambda client: client.create_intent(
         payment_id="p", order_id="o", amount=1_000, currency="EUR", key="create"
     ),
-    "find_intent": lambda client: client.find_intent(payment_id="p", created_from=SINCE),
+    "find_intent": lambda client: client.find_intent(payment_id="p", created_from=SINCE, created_until=SINCE),
     "get_intent": lambda client: client.get_intent("pi_1"),
     "get_client_secret": lambda client: client.get_client_secret("pi_1"),
     "confirm_intent": lambda client: client.confirm_intent("pi_1", payment_method="pm_card_visa", key="confirm"),

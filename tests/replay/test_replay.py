@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.converter import DataConverter
 
 from cli.replay.gate import Gate
 from cli.replay.histories import Source, find_files, read_history
 from cli.replay.verdict import Outcome, Verdict
+from runtime.temporal_codec import PLAIN
 from tests.support.command import ordersaga
 from tests.support.mutation import Mutation
 from tests.support.releases import STEPS_SWAPPED, release
@@ -40,7 +40,7 @@ UNDO_SWAPPED = Mutation(
 
 @pytest_asyncio.fixture(scope="module")
 async def gate() -> AsyncIterator[Gate]:
-    async with Gate(DataConverter.default) as opened:
+    async with Gate(PLAIN) as opened:
         yield opened
 
 

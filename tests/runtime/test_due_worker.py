@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ from sqlmodel import Field
 from runtime import due_worker, tracing
 from runtime.backoff import Backoff
 from runtime.database import Database, DatabaseAway, service_metadata, timestamp
-from runtime.due_work import Claimed, DueColumns, DueTable
-from runtime.due_worker import DeadLetter, DueWorker, Process
+from runtime.due_work import Claimed, DueColumns, DueTable, Stored
+from runtime.due_worker import DeadLetter, DueWorker, Process, Store
 from runtime.refusal import OtherSideAway, Unavailable
 from tests.support.recorded_spans import id_of, parent_of, recording
 from tests.support.rows import fetch_rows
@@ -80,6 +81,10 @@ class Queue:
                     name=name,
                     after=after,
                 )
+
+    def claims(self) -> int:
+        """How often somebody has looked in this test for what is due."""
+        return self.database.counts.statements[ITEMS._claim]
 
     async def add_traced(self, name: str) -> None:
         """Add an item as services do."""
@@ -154,6 +159,7 @@ async def module_queue(scratch: Scratch) -> AsyncIterator[Queue]:
 async def queue(module_queue: Queue) -> Queue:
     async with module_queue.database.autocommit() as connection:
         await connection.execute("TRUNCATE items")
+    module_queue.database.counts.statements.clear()
     return module_queue
 
 
@@ -733,3 +739,140 @@ async def test_what_became_due_while_traces_were_off_begins_a_trace(queue: Queue
         await queue.worker(process).process_due()
 
     assert parent_of(spans.named("process tests")) == ""
+
+
+ADD = f"""
+    WITH claimed AS (
+        INSERT INTO items (name, attempts, next_attempt_at, traceparent)
+        SELECT name, (number <= %(claims)s)::int,
+               now() + CASE WHEN number <= %(claims)s THEN %(lease)s ELSE interval '0' END, %(traceparent)s::text
+          FROM unnest(%(names)s::text[]) WITH ORDINALITY AS new (name, number)
+        RETURNING *
+    )
+    {ITEMS.select_claimed}
+"""  # noqa: S608 - constants
+
+
+def storing(queue: Queue, *names: str) -> Store[Item]:
+    """Stores items as services do whose worker is in the same process."""
+
+    async def store(claims: int, lease: timedelta) -> Stored[Item]:
+        async with queue.database.autocommit() as connection:
+            return await ITEMS.store(connection, ADD, names=list(names), claims=claims, lease=lease)
+
+    return store
+
+
+async def has_looked(queue: Queue, worker: DueWorker[Item]) -> bool:
+    """Whether its first look is over: until then all room is kept for what that finds."""
+    return queue.claims() > 0 and not worker._kept_free
+
+
+async def are_done(queue: Queue, count: int) -> bool:
+    [[done]] = await fetch_rows(queue.database, "SELECT count(*) FROM items WHERE ended_at IS NOT NULL")
+    return bool(done == count)
+
+
+async def is_idle(worker: DueWorker[Item]) -> bool:
+    return worker.in_progress == 0
+
+
+async def has(processed: Sequence[str], count: int) -> bool:
+    return len(processed) == count
+
+
+async def test_what_is_stored_where_there_is_room_is_claimed_with_that_and_nobody_looks_for_it(queue: Queue) -> None:
+    done = asyncio.Event()
+
+    async def process(claimed: Claimed[Item]) -> None:
+        await queue.end(claimed)
+        done.set()
+
+    worker = queue.worker(process)
+    async with running(worker):
+        await until(partial(has_looked, queue, worker))
+        looks = queue.claims()
+        await worker.add(storing(queue, "a"), most=1)
+        await done.wait()
+        await until(partial(is_idle, worker))
+
+    assert await queue.state("a") == ("done", 1, None)
+    assert queue.claims() == looks
+
+
+async def test_what_there_is_no_room_for_is_stored_and_comes_in_its_turn(queue: Queue) -> None:
+    free, processed = asyncio.Event(), list[str]()
+
+    async def process(claimed: Claimed[Item]) -> None:
+        processed.append(claimed.key)
+        await free.wait()
+        await queue.end(claimed)
+
+    worker = queue.worker(process, concurrency=2)
+    async with running(worker):
+        await until(partial(has_looked, queue, worker))
+        await worker.add(storing(queue, "a", "b", "c"), most=3)
+        await until(partial(has, processed, 2))
+        assert (await queue.state("c"))[1] == 0
+        free.set()
+        await until(partial(has, processed, 3))
+        await until(partial(is_idle, worker))
+
+    assert (sorted(processed[:2]), processed[2]) == (["a", "b"], "c")
+
+
+async def test_several_that_are_stored_at_once_have_no_more_room_than_there_is(queue: Queue) -> None:
+    most, free = 0, asyncio.Event()
+
+    async def process(claimed: Claimed[Item]) -> None:
+        nonlocal most
+        most = max(most, worker.in_progress)
+        await free.wait()
+        await queue.end(claimed)
+
+    worker = queue.worker(process, concurrency=2)
+    async with running(worker):
+        await until(partial(has_looked, queue, worker))
+        await asyncio.gather(*(worker.add(storing(queue, f"{number}"), most=1) for number in range(6)))
+        await settle()
+        assert worker.in_progress == 2
+        free.set()
+        await until(partial(are_done, queue, 6))
+
+    assert most == 2
+
+
+async def test_what_is_stored_while_the_worker_does_not_run_is_left_to_others(queue: Queue) -> None:
+    async def process(claimed: Claimed[Item]) -> None:
+        await queue.end(claimed)
+
+    worker = queue.worker(process)
+    await worker.add(storing(queue, "a"), most=1)
+    assert await queue.state("a") == (None, 0, None)
+
+    assert await worker.process_due() == 1
+    assert await queue.state("a") == ("done", 1, None)
+
+
+async def test_what_a_worker_that_stops_has_just_stored_is_released(queue: Queue) -> None:
+    stored, stopped = asyncio.Event(), asyncio.Event()
+
+    async def process(claimed: Claimed[Item]) -> None:
+        raise AssertionError(claimed)
+
+    async def store(claims: int, lease: timedelta) -> Stored[Item]:
+        answer = await storing(queue, "a")(claims, lease)
+        stored.set()
+        await stopped.wait()
+        return answer
+
+    worker = queue.worker(process)
+    async with running(worker):
+        await until(partial(has_looked, queue, worker))
+        adding = asyncio.create_task(worker.add(store, most=1))
+        await stored.wait()
+    stopped.set()
+    await adding
+
+    assert await queue.state("a") == (None, 0, None)
+    assert await queue.seconds_until_due("a") <= 0

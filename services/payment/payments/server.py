@@ -65,7 +65,7 @@ class PaymentRpcs:
     async def CheckPayment(self, request: pb.CheckPaymentRequest, context: Context) -> pb.CheckPaymentResponse:
         order_id = _check_order(request)
         with asking_for(request):
-            payment = await self._payments.check(order_id, refresh=request.refresh)
+            payment = await self._payments.check(order_id, refresh=request.refresh, outcome_only=True)
         return pb.CheckPaymentResponse(payment=payment_to_proto(payment))
 
     @allow(Part.GATEWAY, *USERS)

@@ -94,13 +94,21 @@ class PaymentService:
         """
         await self._store.adopt(order_id, user_id=user_id)
 
-    async def check(self, order_id: str, *, refresh: bool) -> Payment:
+    async def check(self, order_id: str, *, refresh: bool, outcome_only: bool = False) -> Payment:
         """The order's payment as it is stored or, with `refresh`, as Stripe has it now.
+
+        Args:
+            order_id: whose.
+            refresh: whether Stripe is asked.
+            outcome_only: whether one that succeeded a moment ago may come without what has become of it since.
 
         Raises:
             PaymentNotFound: the order has none.
             StripeUnavailable: repeat.
         """
+        known = self._store.recall(order_id) if outcome_only and not refresh else None
+        if known is not None and known.status is PaymentStatus.SUCCEEDED:  # which stays; others may not
+            return known
         payment = await self._store.get(order_id)
         if not refresh:
             return payment

@@ -14,19 +14,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from typing import Final
 
 from domain.ids import new_id
 from domain.refunds import RefundOrigin, RefundStatus
 from runtime.clock import Clock
 from runtime.database import Connection, Database
+from runtime.recent import Recent
 from services.payment.payments.errors import PaymentNotFound
 from services.payment.payments.messages import to_event
 from services.payment.payments.model import Change, OpenCase, Payment, PaymentUpdate, Refund
 from services.payment.payments.repository import FollowedTable, PaymentRepository
 
+_KNOWN_SECONDS: Final = 60.0
+"""How long it is remembered how a payment was left: one that is taken at once is settled within seconds."""
+_MOST_KNOWN: Final = 2_000
+
 
 class PaymentStore:
     """Payments, with all that belongs to them.
+
+    What it has just written it remembers, for whoever decides by a version: a change that is made from one that is
+    not stored any more is refused, and made anew from what is (docs/decisions/0031).
 
     Args:
         database: the payment database.
@@ -36,6 +45,7 @@ class PaymentStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._known = Recent[Payment](seconds=_KNOWN_SECONDS, most=_MOST_KNOWN)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """For changes that are made together with others, see `change_in`."""
@@ -47,6 +57,7 @@ class PaymentStore:
         async with self._database.autocommit() as connection:
             repository = PaymentRepository(connection)
             if await repository.add_payment(payment, events):
+                self._known.put(payment.order_id, payment)
                 return payment
             return await _get(repository, payment.order_id)
 
@@ -61,6 +72,7 @@ class PaymentStore:
 
     async def adopt(self, order_id: str, *, user_id: str) -> None:
         """Let an account have the order's payment, if it has one."""
+        self._known.forget(order_id)
         async with self._database.autocommit() as connection:
             await PaymentRepository(connection).adopt(order_id, user_id=user_id)
 
@@ -69,8 +81,15 @@ class PaymentStore:
         async with self._database.autocommit() as connection:
             return await PaymentRepository(connection).find_by_id(payment_id)
 
+    def recall(self, order_id: str) -> Payment | None:
+        """The order's payment as this process left it a moment ago; by now it may have another version."""
+        return self._known.get(order_id)
+
     async def find(self, *, intent_id: str | None, order_id: str | None) -> Payment | None:
-        """The payment that has this intent or, when none has, the order's."""
+        """The payment that has this intent or, when none has, the order's; it may be one that is recalled."""
+        known = None if order_id is None else self.recall(order_id)
+        if known is not None and intent_id is not None and known.intent_id == intent_id:
+            return known
         async with self._database.autocommit() as connection:
             repository = PaymentRepository(connection)
             return await repository.find_by_intent_or_order(intent_id=intent_id, order_id=order_id)
@@ -97,7 +116,7 @@ class PaymentStore:
             The payment after it; None when another change came in between: read again.
         """
         async with self._database.autocommit() as connection:
-            return await self._write(PaymentRepository(connection), seen, change)
+            return await self._write_known(PaymentRepository(connection), seen, change)
 
     async def follow(self, payment: Payment, look: Callable[[Payment], Awaitable[Change | None]]) -> Payment:
         """Apply what a look at Stripe finds, and look again whenever another change came in between.
@@ -123,7 +142,7 @@ class PaymentStore:
         async with self._database.autocommit() as connection:
             repository = PaymentRepository(connection)
             while (change := decide(stored)) is not None:
-                written = await self._write(repository, stored, change)
+                written = await self._write_known(repository, stored, change)
                 if written is not None:
                     return written
                 stored = await _get(repository, stored.order_id)
@@ -141,9 +160,18 @@ class PaymentStore:
 
     async def change_in(self, transaction: Connection, locked: Payment, change: Change) -> Payment:
         """Make a change of a payment that the transaction has locked; the payment after it."""
+        self._known.forget(locked.order_id)  # whether it is committed, others will know
         written = await self._write(PaymentRepository(transaction), locked, change)
         if written is None:
             raise AssertionError(f"payment {locked.id} changed under its lock")
+        return written
+
+    async def _write_known(self, repository: PaymentRepository, stored: Payment, change: Change) -> Payment | None:
+        """As `_write`, by a statement that is a transaction; what was written is remembered."""
+        self._known.forget(stored.order_id)
+        written = await self._write(repository, stored, change)
+        if written is not None:
+            self._known.put(written.order_id, written)
         return written
 
     async def _write(self, repository: PaymentRepository, stored: Payment, change: Change) -> Payment | None:

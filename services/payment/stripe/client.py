@@ -6,6 +6,7 @@ Look-ups list and never search, because Stripe's search lags.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -167,10 +168,14 @@ class StripeClient:
         )
         return await self._current(created)
 
-    async def find_intent(self, *, payment_id: str, created_from: datetime) -> Intent | None:
-        """The intent that was made for a payment, if there is one."""
+    async def find_intent(self, *, payment_id: str, created_from: datetime, created_until: datetime) -> Intent | None:
+        """The intent that was made for a payment between two moments of Stripe's clock, if there is one.
+
+        Stripe lists all of the account's, the newest first; so the list is bounded at both ends.
+        """
+        first, last = int(created_from.timestamp()), math.ceil(created_until.timestamp())
         page = await _read(
-            self._api.payment_intents.list_async({"created": {"gte": int(created_from.timestamp())}, "limit": _PAGE})
+            self._api.payment_intents.list_async({"created": {"gte": first, "lte": last}, "limit": _PAGE})
         )
         async for intent in _all(page):
             if intent.metadata.to_dict().get("payment_id") == payment_id:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
 from runtime.database import Connection, encode_rows
-from runtime.due_work import Claimed, DueColumns, DueTable
+from runtime.due_work import Claimed, DueTable, Stored
 from runtime.rows import columns, recordset
 from services.payment.stripe.event_types import HANDLED_EVENT_TYPES
 from services.payment.stripe.model import StripeEvent
@@ -32,13 +32,20 @@ DUE_SWEEP: Final = DueTable(
 )
 """One row, so that one process sweeps at a time."""
 
-_SET_BY_US: Final = {"received_at", "processed_at", *DueColumns.model_fields}
+_IGNORED: Final = "another event says the same of the payment"
+_SET_BY_US: Final = {"received_at", "processed_at", "next_attempt_at", "last_error", "traceparent"}
 _GIVEN: Final = columns(ProviderEventRow, without=_SET_BY_US)
 _ADD: Final = f"""
-    INSERT INTO provider_events ({_GIVEN}, received_at, attempts, next_attempt_at, processed_at, traceparent)
-    SELECT {_GIVEN}, now(), 0, now(), CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END, %(traceparent)s::text
-      FROM json_to_recordset(%(events)s::json) AS {recordset(ProviderEventRow, alias="event", without=_SET_BY_US)}
-    ON CONFLICT DO NOTHING
+    WITH added AS (
+        INSERT INTO provider_events ({_GIVEN}, received_at, next_attempt_at, processed_at, traceparent)
+        SELECT {_GIVEN}, now(), now() + attempts * %(lease)s::interval,
+               CASE status WHEN 'RECEIVED' THEN NULL ELSE now() END, %(traceparent)s::text
+          FROM json_to_recordset(%(events)s::json) AS {recordset(ProviderEventRow, alias="event", without=_SET_BY_US)}
+        ON CONFLICT DO NOTHING
+        RETURNING *
+    ),
+    claimed AS (SELECT * FROM added WHERE status = 'RECEIVED')
+    {DUE_EVENTS.select_claimed}
 """  # noqa: S608 - put together from constants
 
 _FINISH: Final = f"""
@@ -60,21 +67,22 @@ class EventRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add(self, events: Sequence[StripeEvent]) -> int:
-        """Store the events that are not known yet; how many those were. What is not handled is IGNORED at once."""
+    async def add(self, events: Sequence[StripeEvent], *, claims: int, lease: timedelta) -> Stored[ProviderEvent]:
+        """Store the events that are not known yet, and claim of the first so many those.
+
+        What is not handled is IGNORED at once.
+        """
+        handled = [event for event in events if event.type in HANDLED_EVENT_TYPES]
         rows = [
-            {
-                "event_id": event.id,
-                "type": event.type,
-                "intent_id": event.intent_id,
-                "order_id": event.order_id,
-                "is_failed_authentication": event.is_failed_authentication,
-                "status": EventStatus.RECEIVED if event.type in HANDLED_EVENT_TYPES else EventStatus.IGNORED,
-                "note": "" if event.type in HANDLED_EVENT_TYPES else "another event says the same of the payment",
-            }
-            for event in events
+            {**_to_row(event), "status": EventStatus.RECEIVED, "note": "", "attempts": int(number < claims)}
+            for number, event in enumerate(handled)
         ]
-        return await self._connection.execute(_ADD, events=encode_rows(rows))
+        rows += [
+            {**_to_row(event), "status": EventStatus.IGNORED, "note": _IGNORED, "attempts": 0}
+            for event in events
+            if event.type not in HANDLED_EVENT_TYPES
+        ]
+        return await DUE_EVENTS.store(self._connection, _ADD, events=encode_rows(rows), lease=lease)
 
     async def find_known_intents(self, intent_ids: Sequence[str]) -> frozenset[str]:
         """Those of the intents that payments of ours have."""
@@ -130,6 +138,16 @@ class EventRepository:
     async def end_sweep(self, claimed: Claimed[SweepMark], *, swept_until: datetime, pause: timedelta) -> None:
         """Move the mark, never back, and let the next sweep be due after the pause, unless the claim was lost."""
         await self._connection.execute(_END_SWEEP, swept_until=swept_until, pause=pause, **claimed.parameters)
+
+
+def _to_row(event: StripeEvent) -> dict[str, object]:
+    return {
+        "event_id": event.id,
+        "type": event.type,
+        "intent_id": event.intent_id,
+        "order_id": event.order_id,
+        "is_failed_authentication": event.is_failed_authentication,
+    }
 
 
 def _to_stored(*, status: str, note: str, last_error: str | None) -> StoredEvent:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from runtime.clock import Clock
 from runtime.database import Database
+from runtime.due_work import Stored
+from runtime.due_worker import DueWorker
 from runtime.metrics import PROVIDER_EVENTS
 from services.payment.stripe.errors import UnreadableEvent
 from services.payment.stripe.events import parse_event
 from services.payment.stripe.model import StripeEvent
 from services.payment.webhooks.errors import BadWebhookBody
+from services.payment.webhooks.model import ProviderEvent
 from services.payment.webhooks.repository import EventRepository
 from services.payment.webhooks.signature import check_signature
 
@@ -28,7 +33,7 @@ class WebhookService:
         secrets: that a webhook may be signed with, the current one first.
         livemode: whether live events are ours; the others are test events.
         app: our mark in the metadata of what we made at Stripe.
-        on_stored: called after new events were committed.
+        inbox: processes what is stored.
         clock: says how old a signature is.
 
     Attributes:
@@ -42,14 +47,14 @@ class WebhookService:
         secrets: Sequence[str],
         livemode: bool,
         app: str,
-        on_stored: Callable[[], None],
+        inbox: DueWorker[ProviderEvent],
         clock: Clock,
     ) -> None:
         self._database = database
         self._secrets = secrets
         self._livemode = livemode
         self._app = app
-        self._on_stored = on_stored
+        self._inbox = inbox
         self._clock = clock
         self.dropped: Counter[str] = Counter()
 
@@ -72,12 +77,12 @@ class WebhookService:
         unmarked = [event.intent_id for event in events if not event.has_our_metadata and event.intent_id is not None]
         intents = await self._find_known(unmarked) if unmarked else frozenset()
         ours = [event for event in events if self._is_wanted(event, intents)]
-        if not ours:
-            return
+        if ours:
+            await self._inbox.add(partial(self._add, ours), most=len(ours))
+
+    async def _add(self, events: Sequence[StripeEvent], claims: int, lease: timedelta) -> Stored[ProviderEvent]:
         async with self._database.autocommit() as connection:
-            stored = await EventRepository(connection).add(ours)
-        if stored:
-            self._on_stored()
+            return await EventRepository(connection).add(events, claims=claims, lease=lease)
 
     async def _find_known(self, intent_ids: Sequence[str]) -> frozenset[str]:
         async with self._database.autocommit() as connection:
