@@ -14,6 +14,7 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.database import Connection
 from runtime.due_work import DueTable
 from runtime.outbox import find_backlog
+from runtime.statement_counts import StatementCounts
 from services.notification.dead_letters.repository import DeadLetterRepository
 from services.notification.model import OrderEvent, Template
 from services.notification.repository import DUE_NOTIFICATIONS, NotificationRepository
@@ -70,7 +71,7 @@ def periodic_work() -> Mapping[str, Mapping[str, Work]]:
 
 
 def _on(work: Callable[[Connection], Awaitable[object]]) -> Work:
-    return lambda raw: work(Connection(raw))
+    return lambda raw: work(Connection(raw, StatementCounts("bench"), alone=False))
 
 
 async def _relay(raw: Raw) -> None:

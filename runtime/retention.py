@@ -209,7 +209,7 @@ def retention_worker(service: str, database: Database, rules: Sequence[Rule]) ->
         rule, after = named[claimed.item.name], claimed.item.after
         started, deleted = loop.time(), 0
         while True:
-            batch = await _delete_batch(database, rule, claimed, after)
+            batch = await delete_batch(database, rule, claimed, after)
             EXPIRED_ROWS.labels(service, rule.table).inc(batch.deleted)
             deleted, after = deleted + batch.deleted, batch.after
             if not batch.more or loop.time() - started >= _TURN:
@@ -232,7 +232,12 @@ def retention_worker(service: str, database: Database, rules: Sequence[Rule]) ->
     )
 
 
-async def _delete_batch(database: Database, rule: Rule, claimed: Claimed[DueRule], after: str | None) -> Batch:
+async def delete_batch(database: Database, rule: Rule, claimed: Claimed[DueRule], after: str | None) -> Batch:
+    """Delete some rows by a rule that is claimed, from where its pass is, and note that in the same transaction.
+
+    Raises:
+        Unavailable: the claim was lost; nothing is deleted.
+    """
     async with database.transaction() as connection:
         batch = await connection.fetch_one(
             Batch, rule.statement, kept=rule.kept, limit=AT_ONCE, after=after or rule.first

@@ -449,14 +449,14 @@ class Settings(BaseSettings):
         description="Sagas that an order service starts at a time for orders that Temporal did not take at once.",
     )
     max_start_delay: float = Field(
-        default=1,
+        default=3,
         ge=0,
         description="New orders are turned away while half of those in line have waited longer than this for their "
         "saga to begin, and Temporal has them waiting for a worker; or while storing and starting orders takes longer "
         "than this. 0: never for that. Seconds.",
     )
     max_loop_lag: float = Field(
-        default=0.25,
+        default=1,
         ge=0,
         description="New orders are turned away while the order service's event loop is this late for a second on end; "
         "0: never for that. Seconds.",

@@ -72,7 +72,7 @@ class Post:
     async def hear(self, order_id: str, *, seq: int = 3) -> bool:
         """An event comes from Kafka, that the order is cancelled; whether its mail is due by that."""
         data = OrderTransitioned(order_id=order_id, user_id=order_id, currency="EUR", reason="BY_CUSTOMER")
-        return await self.service.notifications.receive(
+        stored = await self.service.notifications.receive(
             OrderEvent(
                 id=f"order:{order_id}:{seq}",
                 seq=seq,
@@ -81,6 +81,7 @@ class Post:
                 text=MessageToJson(data),
             )
         )
+        return stored.left_due > 0
 
     async def send_all(self) -> None:
         await self.service.sender.process_due()

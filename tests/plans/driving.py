@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -11,10 +12,12 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.database import Connection
 from runtime.database_measuring import database_measurements
 from runtime.due_work import Claimed, DueTable
-from runtime.idempotency import IdempotencyKeys, IdempotentRequest, prune_keys
+from runtime.idempotency import IdempotencyKeys, IdempotentRequest
 from runtime.on_call import read_events
 from runtime.outbox import Event
+from runtime.retention import DUE_RULES, Rule, delete_batch
 from tests.plans.recording import RecordedDatabase
+from tests.support.retention import rules_of
 
 Call = Callable[[Connection], Awaitable[object]]
 Item = TypeVar("Item")
@@ -33,7 +36,7 @@ async def run(database: RecordedDatabase, *calls: Call) -> None:
     """Run each, and take back what it changed."""
     for call in calls:
         async with database.undone():
-            await call(Connection(database.raw))
+            await call(database.connection)
 
 
 async def run_due(database: RecordedDatabase, table: DueTable[Item], *calls: Callable[[Claimed[Item]], Call]) -> None:
@@ -53,27 +56,37 @@ async def run_due(database: RecordedDatabase, table: DueTable[Item], *calls: Cal
     await run(database, lambda connection: table.find_backlog(connection, most=PAGE))
     for call in (*own, *calls):
         async with database.undone():
-            await with_claimed(call, Connection(database.raw))
+            await with_claimed(call, database.connection)
 
 
 async def run_common(database: RecordedDatabase, service: str, *, reads: Sequence[Any] = ()) -> None:
-    """What every service has: its gauges, and events by their ids."""
+    """What every service has: its gauges, events by their ids, and what is deleted when it is old."""
     for measurement in database_measurements(service, database, reads=reads):
         async with database.undone():
             await measurement.ask()
     ids = [f"{service}:{new_id()}:1" for _ in range(PAGE)]
     await run(database, lambda connection: read_events(connection, ids))
+    DRIVEN_TABLES.add(id(DUE_RULES))
+    for rule in rules_of(service):
+        async with database.undone():
+            await _delete_by(database, rule)
+
+
+async def _delete_by(database: RecordedDatabase, rule: Rule) -> None:
+    due = await DUE_RULES.claim(database.connection, limit=PAGE, lease=MINUTE)
+    [claimed] = [each for each in due if each.item.name == rule.name]
+    await delete_batch(database, replace(rule, kept=timedelta(0)), claimed, None)
 
 
 async def run_keys(database: RecordedDatabase) -> None:
-    """Idempotency keys: claimed, found, pruned."""
+    """Idempotency keys: claimed and found."""
     request = IdempotentRequest.of({"a": 1}, user_id=new_id(), route="POST /v1/orders", key="key", wait=1)
 
     async def claim_and_find(connection: Connection) -> None:
         await IdempotencyKeys(connection).claim(request, subject_id=new_id())
         await IdempotencyKeys(connection).get_first(request)
 
-    await run(database, claim_and_find, lambda _: prune_keys(database))
+    await run(database, claim_and_find)
 
 
 def an_event(topic: str, *, of: str, seq: int = 1) -> Event:

@@ -7,7 +7,7 @@ from bench.filling.story import Ending
 from domain.events import PRODUCT_EVENTS, STOCK_EVENTS
 from domain.ids import new_id
 from domain.orders import OrderLine
-from domain.stock import MovementKind, ReservationStatus
+from domain.stock import MovementKind
 from runtime.database import Connection
 from services.inventory.model import StockChange
 from services.inventory.on_call import InventoryOnCall
@@ -43,10 +43,12 @@ async def drive_stock(database: RecordedDatabase, filled: Filled) -> None:
         lambda connection: InventoryRepository(connection).lock_stock(product_id),
         lambda connection: InventoryRepository(connection).lock_id(new_id()),
         lambda connection: InventoryRepository(connection).find_adjustment(new_id()),
-        lambda connection: InventoryRepository(connection).add_reservation(new_id(), [OrderLine(product_id, 1)]),
-        lambda connection: InventoryRepository(connection).end_reservation(opened.id, ReservationStatus.COMMITTED),
+        lambda connection: InventoryRepository(connection).hold_stock(filled.products[:20]),
+        lambda connection: InventoryRepository(connection).reserve(new_id(), [OrderLine(product_id, 1)], at=NOW),
+        lambda connection: InventoryRepository(connection).commit(opened.id, at=NOW),
+        lambda connection: InventoryRepository(connection).release(opened.id, at=NOW),
+        lambda connection: InventoryRepository(connection).release(new_id(), at=NOW),
         lambda connection: InventoryRepository(connection).find_status(sold.id),
-        lambda connection: InventoryRepository(connection).lock_reservation(sold.id),
         lambda connection: InventoryRepository(connection).find_restock(restock_id),
         lambda connection: InventoryRepository(connection).get_restockable(refunded.id),
         lambda connection: InventoryRepository(connection).get_lines(sold.id),

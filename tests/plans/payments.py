@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import get_args
 
 from bench.filling.fill import Filled
@@ -19,7 +18,7 @@ from services.payment.refunds.approval_repository import ApprovalRepository
 from services.payment.refunds.model import RefundApproval
 from services.payment.stripe.model import FailedCharge, StripeEvent
 from services.payment.webhooks.measuring import read_open_events
-from services.payment.webhooks.repository import DUE_EVENTS, EventRepository
+from services.payment.webhooks.repository import DUE_EVENTS, DUE_SWEEP, EventRepository
 from tests.plans.driving import MINUTE, NOW, PAGE, an_event, run, run_common, run_due, run_keys
 from tests.plans.recording import RecordedDatabase
 
@@ -163,14 +162,10 @@ async def _events(database: RecordedDatabase) -> None:
         order_id=new_id(),
     )
 
-    async def sweep(connection: Connection) -> None:
-        await EventRepository(connection).start_sweep(first_look=timedelta(hours=1))
-        await EventRepository(connection).end_sweep(NOW)
-
     await run(
         database,
-        sweep,
-        lambda connection: EventRepository(connection).add([event]),
+        lambda connection: EventRepository(connection).add([event], claims=1, lease=MINUTE),
+        lambda connection: EventRepository(connection).find_known_intents(["pi_new"]),
         lambda connection: EventRepository(connection).find("evt_new"),
         lambda connection: EventRepository(connection).make_due("evt_new"),
         lambda connection: EventRepository(connection).dismiss("evt_new", note="no"),
@@ -179,4 +174,11 @@ async def _events(database: RecordedDatabase) -> None:
         database,
         DUE_EVENTS,
         lambda claimed: lambda connection: EventRepository(connection).finish(claimed, note=""),
+    )
+    await run_due(
+        database,
+        DUE_SWEEP,
+        lambda claimed: (
+            lambda connection: EventRepository(connection).end_sweep(claimed, swept_until=NOW, pause=MINUTE)
+        ),
     )

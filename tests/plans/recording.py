@@ -18,7 +18,7 @@ from psycopg._queries import PostgresQuery
 from psycopg.adapt import Transformer
 from psycopg.rows import scalar_row
 
-from runtime.database import Database
+from runtime.database import Connection, Database
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -113,11 +113,13 @@ class RecordedDatabase(Database):
 
     Attributes:
         raw: that connection.
+        connection: the same, as services have it.
     """
 
     def __init__(self, dsn: str, connection: psycopg.AsyncConnection[Any]) -> None:
         super().__init__(dsn, pool_size=1)
         self.raw = connection
+        self.connection = Connection(connection, self.counts, alone=False)
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

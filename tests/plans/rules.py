@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from runtime.retention import AT_ONCE
 from services.order.lists import LOOKED_THROUGH
 from tests.plans.recording import Node, Plan, nodes_of
 
@@ -19,6 +20,7 @@ price of planning."""
 SMALL_TABLES: Final = {
     "relay_lease": "one row per database",
     "event_sweep": "one row",
+    "retention": "a row for each rule",
     "looks": "a row for each kind of look that the watcher has",
     "rate_limits": "buckets that are not full, of clients of these minutes or hours; an index by which full ones could "
     "be found would have every request write to it",
@@ -32,7 +34,7 @@ READS_MANY: Final = {
     "services/order/repository.py OrderRepository.find_summaries": (LOOKED_THROUGH, 2_500),
     "services/order/repository.py OrderRepository.find_last_looked_through": (LOOKED_THROUGH, 2_500),
     "services/order/erasure.py _erase": (1_200, 30_000),
-    "runtime/idempotency.py prune_keys": (1_000, 10_000),
+    "runtime/retention.py delete_batch": (2 * AT_ONCE, 12_000),
 }
 """Methods that may go through more rows, and touch more blocks; both are bounded in the code, or by one customer whose
 orders are gone through once, when they are erased."""
