@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from runtime.refusal import Shed, Unavailable
 
@@ -17,15 +18,23 @@ class Turns:
         of: what they take turns at, for the error's text, such as "connection".
         error: raised to whoever gets no turn in time.
         most_waiting: how many may wait; None for any number.
+        when_full: makes the error, of its text, that is raised to whoever comes when so many wait.
     """
 
     def __init__(
-        self, at_once: int, *, of: str, error: type[Unavailable] = Unavailable, most_waiting: int | None = None
+        self,
+        at_once: int,
+        *,
+        of: str,
+        error: type[Unavailable] = Unavailable,
+        most_waiting: int | None = None,
+        when_full: Callable[[str], Unavailable] = partial(Shed, why="full_line"),
     ) -> None:
         self._turns = asyncio.Semaphore(at_once)  # fair: first come, first served
         self._of = of
         self._error = error
         self._most_waiting = most_waiting
+        self._when_full = when_full
         self.at_once = at_once
         self._waiting = 0
         self._taken = 0
@@ -49,11 +58,11 @@ class Turns:
             however_many: wait in line however long it is, for what has to be finished.
 
         Raises:
-            Shed: too many wait for theirs.
+            Unavailable, as of `when_full`: too many wait for theirs.
             Unavailable, as `error`: it did not come in time.
         """
         if not however_many and self._most_waiting is not None and self._waiting >= self._most_waiting:
-            raise Shed(f"{self._waiting} callers wait for a {self._of}: too many callers", why="full_line")
+            raise self._when_full(f"{self._waiting} callers wait for a {self._of}: too many callers")
         self._waiting += 1
         try:
             async with asyncio.timeout(wait):

@@ -4,6 +4,9 @@ All parts of a statement see the rows as they were when it began, but for what F
 it is held. So all that is decided and written is computed from held rows. An UPDATE would compute it from the row as it
 was, check the table's constraints with that, and only then find that it has to look again. Whoever finds that nothing
 was changed asks, by another statement, why.
+
+Products are looked for by an array of their ids besides: PostgreSQL takes JSON for a hundred rows, and would rather read
+the stock of all products than look for these.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ def _change_stock(
                SET on_hand = held.on_hand + {on_hand}, reserved = held.reserved + {reserved}, seq = held.seq + 1
               FROM held, moving
              WHERE stock.product_id = held.product_id
+               AND stock.product_id = ANY(ARRAY(SELECT product_id FROM held))
             RETURNING stock.product_id, stock.on_hand, stock.reserved, stock.seq, held.quantity
         ),
         movement AS (
@@ -74,6 +78,7 @@ RESERVE: Final = _change_stock(
     held AS (
         SELECT stock.*, wanted.quantity, stock.on_hand - stock.reserved AS available
           FROM stock JOIN wanted USING (product_id)
+         WHERE stock.product_id = ANY(ARRAY(SELECT product_id FROM wanted))
          ORDER BY stock.product_id
            FOR UPDATE OF stock
     ),

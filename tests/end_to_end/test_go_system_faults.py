@@ -154,7 +154,7 @@ async def test_fault_5_a_row_and_its_event_are_written_by_one_transaction(
         ("user", "users", "id", user_id),
         ("product", "products", "id", product_id),
         ("inventory", "stock", "product_id", product_id),
-        ("order", "orders", "id", order_id),
+        ("order", "order_transitions", "order_id", order_id),  # the order's row notes later that its saga was started
         ("payment", "payments", "order_id", order_id),
     ]:
         [(row_by,)] = query(databases[service], f"SELECT xmin::text FROM {table} WHERE {column} = %s", key)  # noqa: S608  # names from above

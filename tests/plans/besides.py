@@ -61,6 +61,10 @@ BESIDES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "payment": (
         """
+        INSERT INTO payment_history (payment_id, seq, at, type, status)
+        SELECT id, 2, created_at, 'payment.status-updated', 'SUCCEEDED' FROM payments ORDER BY id LIMIT {over}
+        """,
+        """
         INSERT INTO disputes (id, payment_id, status, reason, amount, currency, withdrawn, version, saga_open,
                               notified_version, created_at, updated_at, attempts, next_attempt_at, failing_since)
         SELECT 'dp_' || number, id, 'LOST', 'fraudulent', 1, 'EUR', 1, 2, number <= {waiting}, 1, created_at,

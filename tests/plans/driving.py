@@ -64,7 +64,7 @@ async def run_common(database: RecordedDatabase, service: str, *, reads: Sequenc
     for measurement in database_measurements(service, database, reads=reads):
         async with database.undone():
             await measurement.ask()
-    ids = [f"{service}:{new_id()}:1" for _ in range(PAGE)]
+    ids = [f"{service}:{new_id()}:1" for _ in range(BATCH)]
     await run(database, lambda connection: read_events(connection, ids))
     DRIVEN_TABLES.add(id(DUE_RULES))
     for rule in rules_of(service):

@@ -18,6 +18,8 @@ from services.payment.refunds.approval_repository import ApprovalRepository
 from services.payment.refunds.model import RefundApproval
 from services.payment.stripe.model import FailedCharge, StripeEvent
 from services.payment.webhooks.measuring import read_open_events
+from services.payment.stripe.copies import divide_rate
+from services.payment.stripe.gate import StripeGate
 from services.payment.webhooks.repository import DUE_EVENTS, DUE_SWEEP, EventRepository
 from tests.plans.driving import MINUTE, NOW, PAGE, an_event, run, run_common, run_due, run_keys
 from tests.plans.recording import RecordedDatabase
@@ -35,6 +37,7 @@ async def drive(database: RecordedDatabase, filled: Filled) -> None:
         database,
         lambda _: on_call.find_concerns(older_than=MINUTE, most=PAGE),
         lambda _: on_call.describe_order(sold.id),
+        lambda _: divide_rate(database, StripeGate(rate=25, calls=1, events=1)),
     )
     await run_keys(database)
     await run_common(database, "payment", reads=[read_open_events])

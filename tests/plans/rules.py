@@ -19,6 +19,7 @@ price of planning."""
 
 SMALL_TABLES: Final = {
     "relay_lease": "one row per database",
+    "pg_database": "a row for each database of the server",
     "event_sweep": "one row",
     "retention": "a row for each rule",
     "looks": "a row for each kind of look that the watcher has",

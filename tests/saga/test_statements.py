@@ -21,14 +21,15 @@ from runtime.caller import SERVICE
 from runtime.statement_counts import StatementCounts
 from services.order.customer_limits import CustomerLimits
 from services.order.model import NewOrder
+from services.order.repository import _LINE
 from services.payment.payments.repository import DUE_FOLLOW_UPS
 from tests.support.background import running
 from tests.support.payment_harness import sign
 from tests.support.saga_shop import ADDRESS, Shop
 
 LIMITS: Final = CustomerLimits(orders=10, units=100)
-POLLS: Final = {table._claim for table in DUE_FOLLOW_UPS.values()}
-"""What runs by the clock, order or not."""
+POLLS: Final = {*(table._claim for table in DUE_FOLLOW_UPS.values()), _LINE}
+"""What runs by the clock: order or not, or ten times a second at most, however many orders come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,13 @@ class StripeGate:
     def __init__(self, *, rate: float | None, calls: int, events: int) -> None:
         self.pace = Pace(rate)
         self._turns = {
-            lane: Turns(at_once, of=f"turn at Stripe ({lane})", error=StripeBusy, most_waiting=at_once)
+            lane: Turns(
+                at_once,
+                of=f"turn at Stripe ({lane})",
+                error=StripeBusy,
+                most_waiting=at_once,
+                when_full=StripeBusy,
+            )
             for lane, at_once in ((Lane.CALLS, calls), (Lane.EVENTS, events))
         }
 
