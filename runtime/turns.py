@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 from runtime.refusal import Shed, Unavailable
+
+
+_shed: Final = partial(Shed, why="full_line")
 
 
 class Turns:
@@ -28,7 +32,7 @@ class Turns:
         of: str,
         error: type[Unavailable] = Unavailable,
         most_waiting: int | None = None,
-        when_full: Callable[[str], Unavailable] = partial(Shed, why="full_line"),
+        when_full: Callable[[str], Unavailable] = _shed,
     ) -> None:
         self._turns = asyncio.Semaphore(at_once)  # fair: first come, first served
         self._of = of

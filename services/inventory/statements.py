@@ -5,8 +5,8 @@ it is held. So all that is decided and written is computed from held rows. An UP
 was, check the table's constraints with that, and only then find that it has to look again. Whoever finds that nothing
 was changed asks, by another statement, why.
 
-Products are looked for by an array of their ids besides: PostgreSQL takes JSON for a hundred rows, and would rather read
-the stock of all products than look for these.
+Products are looked for by an array of their ids besides: PostgreSQL takes JSON for a hundred rows, and would rather
+read the stock of all products than look for these.
 """
 
 from __future__ import annotations

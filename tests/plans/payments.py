@@ -16,10 +16,10 @@ from services.payment.payments.model import Dispute, Payment, Refund
 from services.payment.payments.repository import DUE_FOLLOW_UPS, FollowedTable, PaymentRepository
 from services.payment.refunds.approval_repository import ApprovalRepository
 from services.payment.refunds.model import RefundApproval
-from services.payment.stripe.model import FailedCharge, StripeEvent
-from services.payment.webhooks.measuring import read_open_events
 from services.payment.stripe.copies import divide_rate
 from services.payment.stripe.gate import StripeGate
+from services.payment.stripe.model import FailedCharge, StripeEvent
+from services.payment.webhooks.measuring import read_open_events
 from services.payment.webhooks.repository import DUE_EVENTS, DUE_SWEEP, EventRepository
 from tests.plans.driving import MINUTE, NOW, PAGE, an_event, run, run_common, run_due, run_keys
 from tests.plans.recording import RecordedDatabase
