@@ -10,7 +10,6 @@ from typing import Final
 
 from runtime.refusal import Shed, Unavailable
 
-
 _shed: Final = partial(Shed, why="full_line")
 
 
