@@ -22,7 +22,7 @@ def client_of(http: InProcessClient, *, api_key: str = API_KEY) -> StripeClient:
     """The service's client of an account in this process."""
     return StripeClient(
         api_key=api_key,
-        gate=StripeGate(rate=None, calls=1, events=1),
+        gate=StripeGate(rate=None, calls=2, events=1),
         api_base=None,
         timeout=5,
         payment_method_types=["card"],

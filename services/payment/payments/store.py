@@ -21,6 +21,7 @@ from domain.refunds import RefundOrigin, RefundStatus
 from runtime.clock import Clock
 from runtime.database import Connection, Database
 from runtime.recent import Recent
+from runtime.tracing import current_traceparent
 from services.payment.payments.errors import PaymentNotFound
 from services.payment.payments.messages import to_event
 from services.payment.payments.model import Change, OpenCase, Payment, PaymentUpdate, Refund
@@ -57,8 +58,9 @@ class PaymentStore:
         async with self._database.autocommit() as connection:
             repository = PaymentRepository(connection)
             if await repository.add_payment(payment, events):
-                self._known.put(payment.order_id, payment)
-                return payment
+                added = payment.model_copy(update={"traceparent": current_traceparent()})
+                self._known.put(added.order_id, added)
+                return added
             return await _get(repository, payment.order_id)
 
     async def get(self, order_id: str) -> Payment:
