@@ -12,7 +12,6 @@ from psycopg.rows import dict_row
 
 from cli.audit.read_databases import Connection
 
-
 _RESET_SWEEP: Final = """
     UPDATE event_sweep SET swept_until = now() - interval '10 min', next_attempt_at = now(), attempts = 0
 """
