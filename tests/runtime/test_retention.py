@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -46,11 +47,18 @@ def clean(postgres: PostgresServer, worker_id: str) -> Mapping[str, str]:
     return postgres.copy_databases(f"retention_{unique_suffix(worker_id)}")
 
 
-@pytest_asyncio.fixture
-async def database(clean: Mapping[str, str]) -> AsyncIterator[Database]:
-    async with opened(clean["inventory"]) as database:
+@asynccontextmanager
+async def opened_empty(dsn: str) -> AsyncIterator[Database]:
+    """Without what the tests before have left."""
+    async with opened(dsn) as database:
         await fetch_rows(database, "DELETE FROM outbox RETURNING id")
         await fetch_rows(database, "UPDATE retention SET horizon = NULL, deleted = 0 RETURNING name")
+        yield database
+
+
+@pytest_asyncio.fixture
+async def database(clean: Mapping[str, str]) -> AsyncIterator[Database]:
+    async with opened_empty(clean["inventory"]) as database:
         yield database
 
 
@@ -85,7 +93,7 @@ async def ids(database: Database) -> list[str]:
 async def test_events_go_a_week_after_they_were_published_and_never_before(
     service: str, clean: Mapping[str, str]
 ) -> None:
-    async with opened(clean[service]) as database:
+    async with opened_empty(clean[service]) as database:
         stuck = await add_event(database, age=400 * DAY, published=None)
         await add_event(database, age=9 * DAY, published=8 * DAY)
         late = await add_event(database, age=9 * DAY, published=6 * DAY)
