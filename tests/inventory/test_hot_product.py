@@ -17,6 +17,7 @@ from ordersaga.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.database import Database
 from runtime.refusal import CallRefused
+from runtime.rpc_client import ServiceUnavailable
 from tests.support.rows import fetch_rows
 from tests.support.rpc import call
 from tests.support.stock_ledger import check_stock_ledger
@@ -26,12 +27,19 @@ DEADLINE = 100.0
 
 
 async def buy(stub: InventoryServiceStub, order_id: str, product_id: str) -> str:
+    """What came of it; whoever is turned away comes again when they were told to."""
     request = pb.ReserveRequest(order_id=order_id, lines=[OrderLine(product_id=product_id, quantity=1)])
-    try:
-        await call(stub.Reserve, request, caller=SERVICE, deadline=DEADLINE)
-    except CallRefused as refused:
-        return refused.refusal
-    return "reserved"
+    while True:
+        try:
+            await call(stub.Reserve, request, caller=SERVICE, deadline=DEADLINE)
+        except CallRefused as refused:
+            return refused.refusal
+        except ServiceUnavailable as problem:
+            if problem.retry_after is None:  # it may have taken effect
+                raise
+            await asyncio.sleep(problem.retry_after)
+        else:
+            return "reserved"
 
 
 @pytest.mark.parametrize(

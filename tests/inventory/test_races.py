@@ -20,6 +20,8 @@ from services.inventory.service import InventoryService
 from tests.support.rows import fetch_rows
 from tests.support.stock_ledger import check_stock_ledger
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
 
 @pytest.fixture(scope="module")
 def settings(settings: Settings) -> Settings:
@@ -62,15 +64,19 @@ async def test_a_commit_that_a_reserve_interrupts_takes_the_units(
 async def test_duplicates_of_the_reserve_that_takes_the_last_units_have_its_answer(
     inventory: InventoryService, database: Database
 ) -> None:
-    for _ in range(5):
-        order_id, product_id = new_id(), new_id()
-        await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=2, note="")
+    order_id, product_id = new_id(), new_id()
+    await inventory.adjust(adjustment_id=new_id(), product_id=product_id, delta=2, note="")
 
-        await asyncio.gather(*(inventory.reserve(order_id, [OrderLine(product_id, 2)]) for _ in range(8)))
+    async with database.transaction() as connection:  # for all of them to be under way before the first is done
+        await InventoryRepository(connection).hold_stock([product_id])
+        calls = [asyncio.create_task(inventory.reserve(order_id, [OrderLine(product_id, 2)])) for _ in range(8)]
+        while await fetch_rows(database, WAITING) != [(8,)]:  # noqa: ASYNC110  # PostgreSQL notifies nobody
+            await asyncio.sleep(0.01)
+    await asyncio.gather(*calls)
 
-        level = await inventory.get_stock(product_id)
-        assert (level.on_hand, level.reserved) == (2, 2)
-        await check_stock_ledger(database, [product_id])
+    level = await inventory.get_stock(product_id)
+    assert (level.on_hand, level.reserved) == (2, 2)
+    await check_stock_ledger(database, [product_id])
 
 
 async def test_duplicates_of_all_that_is_said_of_an_order_at_once_wait_in_a_line_and_not_in_a_circle(
