@@ -20,7 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities import calling
 from domain.orders import OrderStatus
-from domain.saga import OrderResult
+from domain.saga import OrderResult, payment_queue
 from domain.stuck_steps import WAITS_FOR_STRIPE
 from services.payment.stripe.gate import Lane
 from tests.support.client import until
@@ -51,20 +51,24 @@ async def patient_shop(
         await shop.switch("faults")  # so that nothing waits for an answer when the services stop
 
 
-class LocalAttempts:
-    """Local attempts at steps that may ask Stripe, counted where they call the payment service."""
+class Attempts:
+    """Attempts at steps that may ask Stripe, counted where they call the payment service."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asking = 0
-        """Under way, which may ask Stripe."""
+        """Local ones under way, which may ask Stripe."""
         self.most_asking = 0
         self.deferred = 0
         """Sent on to the payment queue, because no slot was free."""
+        self.queues: set[str] = set()
+        """Of those that are retried."""
         self._call = calling.call_service
         monkeypatch.setattr(calling, "call_service", self._count)
 
     async def _count(self, method: Any, request: Any) -> Any:
         asks = activity.info().is_local and getattr(request, "without_stripe", None) is False
+        if not activity.info().is_local and hasattr(request, "without_stripe"):
+            self.queues.add(activity.info().task_queue)
         self.asking += asks
         self.most_asking = max(self.most_asking, self.asking)
         try:
@@ -129,7 +133,7 @@ async def test_what_needs_no_stripe_goes_on_while_200_orders_wait_for_it(
     free, scarce = await shop.product(price=0, units=1_000), await shop.product(price=0, units=0)
     before, meanwhile = await paid_at_stripe(shop, card), await paid_at_stripe(shop, card)
     quiet = await seconds_of_others(shop, free=free, scarce=scarce, paid=before)
-    attempts = LocalAttempts(monkeypatch)
+    attempts = Attempts(monkeypatch)
     await shop.switch("faults", api={"delay_ms": [NEVER_MS, NEVER_MS]})
     waiting = await asyncio.gather(*(shop.place((card, 1)) for _ in range(WAITING)))
     await until_nobody_moves(shop, waiting, attempts)
@@ -137,12 +141,13 @@ async def test_what_needs_no_stripe_goes_on_while_200_orders_wait_for_it(
     slow = await seconds_of_others(shop, free=free, scarce=scarce, paid=meanwhile)
 
     assert slow <= 2 * quiet + NOISE
+    assert attempts.queues == {payment_queue(shop.settings.temporal_task_queue)}
     assert attempts.most_asking <= shop.settings.local_payment_slots < shop.settings.workflow_slots
     assert shop.payment.stripe.gate.standing(Lane.CALLS)[0] == shop.settings.stripe_calls_in_progress
     assert [run.id for run in waiting if "open_payment" in shop.steps_of(run)] == []
 
 
-async def until_nobody_moves(shop: Shop, runs: Sequence[Run], attempts: LocalAttempts) -> None:
+async def until_nobody_moves(shop: Shop, runs: Sequence[Run], attempts: Attempts) -> None:
     """Each order has reserved its stock, and nobody attempts to open its payment by a local activity any more."""
 
     async def read() -> tuple[int, int]:
