@@ -56,7 +56,7 @@ async def test_a_lane_that_is_full_takes_nothing_from_the_other() -> None:
     async with hanging(gate, Lane.CALLS, 4):
         assert gate.standing(Lane.CALLS) == (2, 2)
         await enter(gate, Lane.EVENTS)
-        with pytest.raises(StripeBusy):  # as many wait as may
+        with pytest.raises(StripeBusy, match="2 callers wait"):  # as many as may
             await enter(gate, Lane.CALLS)
     await enter(gate, Lane.CALLS)
 
