@@ -17,6 +17,7 @@ from runtime.caller import Caller, CallerRole
 from runtime.database import Database
 from runtime.deadline import has_begun, set_time_left
 from runtime.refusal import Shed
+from runtime.settings import Settings
 from services.order.admission import ASK_INTERVAL, FEW, KNOWN_FOR, LOOK_INTERVAL, Admission
 from services.order.repository import _LINE
 from tests.support.moved_clock import MovedClock
@@ -24,9 +25,9 @@ from tests.support.order_shop import OrderShop, new_order, open_order_shop
 from tests.support.rows import fetch_rows
 
 MANY: Final = 2 * FEW
-PATIENCE: Final = 1.1
+PATIENCE: Final = Settings.model_fields["max_start_delay"].default + 0.1
 """Seconds: longer than half of the line may have waited by default."""
-LATE: Final = 0.3
+LATE: Final = Settings.model_fields["max_loop_lag"].default + 0.1
 """Seconds that the event loop is late: more than it may be by default."""
 
 
@@ -54,7 +55,7 @@ class Door:
 
     async def look(self) -> list[str]:
         """The same, by what they knew of Temporal before."""
-        self._now += max(LOOK_INTERVAL, ASK_INTERVAL, PATIENCE)
+        self._now += max(LOOK_INTERVAL, ASK_INTERVAL)
         found = [await copy.find_reason() for copy in self.copies]
         await asyncio.sleep(0)
         return ["" if reason is None else reason.why for reason in found]
@@ -169,6 +170,7 @@ async def test_it_closes_while_taking_orders_is_slower_than_they_come(door: Door
             for _ in range(FEW):
                 coming.enter_context(copy.coming_in())
         assert [await copy.find_reason() for copy in door.copies] == [None, None]  # they have come just now
+        door.pause(PATIENCE)
         assert await door.look() == ["orders_come", "orders_come"]
 
     assert await door.look() == ["", ""]
