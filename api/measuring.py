@@ -8,6 +8,7 @@ from typing import Any, Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime.deadline import set_time_left
 from runtime.metrics import HTTP_SECONDS
 
 _HUNG_UP: Final = "has_hung_up"
@@ -25,6 +26,7 @@ def measured(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
+        set_time_left(None)  # what is called for this request is counted for it
         began, status = perf_counter(), 500
 
         async def note(message: Message) -> None:

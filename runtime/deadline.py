@@ -1,4 +1,4 @@
-"""How long the caller of the gRPC call that is being served still waits: past that, work for it is in vain.
+"""How long the caller of the call that is being served still waits: past that, work for it is in vain.
 
 What was begun is finished all the same, because half of it may be done. What was not begun is not begun any more.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -60,20 +61,34 @@ def time_to_wait() -> float | None:
     return None if left is None else left - MARGIN
 
 
-def begin_work() -> None:
+def begin_work() -> bool:
     """Note that something is done for this call now, which is then finished whatever becomes of its caller.
 
     Whoever asks a database or another server on a call's behalf says so first.
+
+    Returns:
+        Whether it is the first thing that is done for the call; true outside one.
 
     Raises:
         CallerGone: it would be the first thing that is done, and nobody waits for it.
     """
     call = _current.get()
     if call is None or call.begun:
-        return
+        return call is None
     if call.ends_at is not None and call.ends_at <= time.monotonic():
         raise CallerGone
     call.begun = True
+    return True
+
+
+@contextmanager
+def outside_calls() -> Iterator[None]:
+    """What is done in the context is not done for the call that is being served."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def apart_from_calls(work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:

@@ -56,7 +56,8 @@ class ServiceUnavailable(Unavailable):
         service: which one, such as ``user``.
         code: gRPC's.
         message: the service's own words, or gRPC's.
-        retry_after: where the service has turned the call away before it began anything, when to come again, seconds.
+        retry_after: where nothing was begun of what the call was made for, since the service turned it away and no call
+            came before it, when to come again, seconds.
     """
 
     def __init__(self, service: str, code: grpc.StatusCode, message: str, *, retry_after: float | None = None) -> None:
@@ -259,7 +260,7 @@ async def call(
         ServiceUnavailable: anything else; whether the call took effect is not known.
         CallerGone: it would be the first thing that is done for a caller of ours, who has gone.
     """
-    begin_work()
+    is_first = begin_work()
     try:
         with calling(method) as context:
             metadata: Any = (*caller.metadata, *context)
@@ -269,4 +270,5 @@ async def call(
         if refused is not None:
             raise refused from None
         part: str = getattr(method, "part", "called")
-        raise ServiceUnavailable(part, error.code(), error.details() or "", retry_after=retry_delay(error)) from None
+        retry_after = retry_delay(error) if is_first else None
+        raise ServiceUnavailable(part, error.code(), error.details() or "", retry_after=retry_after) from None

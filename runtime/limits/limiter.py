@@ -14,6 +14,7 @@ from domain.rate_limits import MICROSECONDS, Limit, Rate, Rates, wait_for_one
 from ordersaga.limits.v1 import limits_pb2 as pb
 from ordersaga.limits.v1.limits_pb2_grpc import LimitsServiceStub
 from runtime.caller import ANONYMOUS
+from runtime.deadline import outside_calls
 from runtime.limits.buckets import LEASE_LIFE, Bucket, Buckets, bucket_key, lease_size, own_rate
 from runtime.metrics import HTTP_LIMITED, LIMITS_UNSHARED
 from runtime.refusal import CallRefused
@@ -123,7 +124,8 @@ class Limiter:
         """Let whoever names the key not be counted, for so long; without the shared buckets nothing happens."""
         try:
             request = pb.AddExemptionRequest(key=key, seconds=seconds)
-            await call(self._shared.limits.AddExemption, request, caller=ANONYMOUS, deadline=self._patience)
+            with outside_calls():
+                await call(self._shared.limits.AddExemption, request, caller=ANONYMOUS, deadline=self._patience)
         except (ServiceUnavailable, CallRefused) as problem:
             log.warning("limits.exemption_lost", problem=str(problem))
 
@@ -174,7 +176,8 @@ class Limiter:
             unless_exempt=unless_exempt or b"",
         )
         try:
-            return await call(self._shared.limits.TakePermits, request, caller=ANONYMOUS, deadline=self._patience)
+            with outside_calls():  # if it is turned away later, nothing was begun of what somebody asked for
+                return await call(self._shared.limits.TakePermits, request, caller=ANONYMOUS, deadline=self._patience)
         except (ServiceUnavailable, CallRefused) as problem:
             if self._clock() >= self._away_until:
                 log.warning("limits.unshared", problem=str(problem))

@@ -13,8 +13,11 @@ from domain.ids import new_id
 from domain.orders import CancelledBy
 from domain.saga import OrderInput
 from ordersaga.order.v1 import order_pb2 as pb
-from runtime.caller import SERVICE, CallerRole
+from runtime.caller import SERVICE, Caller, CallerRole
 from runtime.loop_lag import LoopLag
+from runtime.refusal import Shed
+from services.payment.payments.model import Payment
+from services.payment.payments.service import PaymentService
 from tests.support.gateway import Gateway, gateway_with_services, order_body
 from tests.support.identities import bearer
 from tests.support.rpc import call
@@ -72,6 +75,21 @@ async def test_a_new_order_is_told_when_to_come_again_and_is_taken_then_with_the
     note(gateway, 0)
     assert "Idempotency-Replayed" not in (taken := await place(gateway, body, customer, key)).headers
     assert taken.status_code == 201
+
+
+async def test_who_is_turned_away_at_the_second_step_is_not_told_that_nothing_was_begun(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def turn_away(_: PaymentService, order_id: str, *, caller: Caller) -> Payment:
+        raise Shed("too many callers", why="full_line")
+
+    customer = bearer(CallerRole.CUSTOMER, new_id())
+    order_id = (await place(gateway, order_body(), {**customer, "Prefer": "wait=0"}, new_id())).json()["id"]
+    monkeypatch.setattr(PaymentService, "get_of_order", turn_away)
+
+    read = await gateway.http.get(f"/v1/orders/{order_id}/refunds", headers=customer)
+
+    assert (read.status_code, read.json()["type"]) == (503, "urn:ordersaga:problem:service-unavailable")
 
 
 async def test_what_was_accepted_is_answered_read_listed_and_cancelled(gateway: Gateway) -> None:

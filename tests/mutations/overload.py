@@ -123,8 +123,8 @@ OVERLOAD: Final[Sequence[Mutation]] = (
     Mutation(
         breaks="who is turned away is not told when to come again",
         file="runtime/rpc_client.py",
-        source="retry_after=retry_delay(error)",
-        mutated="retry_after=None",
+        source="retry_after = retry_delay(error) if is_first else None",
+        mutated="retry_after = None",
         tests=["tests/runtime/test_rpc.py", "tests/gateway/test_busy.py"],
     ),
 )

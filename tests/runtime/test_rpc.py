@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import grpc
@@ -15,7 +15,7 @@ from domain.ids import new_id
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE
-from runtime.deadline import begin_work, time_left
+from runtime.deadline import begin_work, outside_calls, set_time_left, time_left
 from runtime.identity import Part
 from runtime.permissions import allow
 from runtime.refusal import Shed, Unavailable
@@ -141,6 +141,25 @@ async def test_trouble_after_something_was_begun_says_nothing_of_when_to_come_ag
             await call(method, REQUEST, caller=SERVICE, deadline=20)
 
     assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize("counts", [True, False], ids=["done for the call", "done beside it"])
+async def test_who_is_turned_away_after_another_call_is_not_told_that_nothing_was_begun(counts: bool) -> None:
+    is_busy = False
+
+    async def work() -> None:
+        if is_busy:
+            raise Shed("too many callers", why="full_line")
+
+    set_time_left(None)
+    async with method_that_does(work) as method:
+        with nullcontext() if counts else outside_calls():
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
+        is_busy = True
+        with pytest.raises(ServiceUnavailable, match="too many callers") as caught:
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
+
+    assert (caught.value.retry_after is None) is counts
 
 
 async def test_a_call_beyond_those_that_are_answered_at_a_time_is_turned_away_at_once() -> None:
