@@ -3,8 +3,8 @@
 What is filled agrees: every rule of `ordersaga audit` that the databases can be held against holds. Outside of them it
 has left no trace. So the audit of a filled stack says that Kafka lacks what the outbox calls published (5), that Stripe
 lacks the intents (7; ``--no-intents`` leaves them out), and that nothing runs for orders that are still to be paid
-(6; none are unless ``--open`` says so). A stack that is started anew publishes every event that it has to its new
-broker: of a million orders that takes a while.
+(6; none are unless ``--open`` says so). What is older than it is kept, the stack deletes like anything else. A stack
+that is started anew publishes every event that it has to its new broker: of a million orders that takes a while.
 
 Disk: 15 kB per order, of which 9 kB are rows that a retention is for; ``--recent`` says of how many of the newest
 orders there are such rows. The rows are the same for the same numbers and seed, but for what is reckoned from now.

@@ -14,6 +14,7 @@ from ordersaga.events.v1.order_events_pb2 import OrderTransitioned
 from runtime.database import Connection
 from runtime.due_work import DueTable
 from runtime.outbox import find_backlog
+from runtime.retention import DUE_RULES
 from runtime.statement_counts import StatementCounts
 from services.notification.dead_letters.repository import DeadLetterRepository
 from services.notification.model import OrderEvent, Template
@@ -27,7 +28,7 @@ from services.order.repository import UNSTARTED
 from services.payment.on_call.repository import OnCallRepository
 from services.payment.payments.repository import DUE_FOLLOW_UPS, FollowedTable, PaymentRepository
 from services.payment.webhooks.measuring import read_open_events
-from services.payment.webhooks.repository import DUE_EVENTS
+from services.payment.webhooks.repository import DUE_EVENTS, DUE_SWEEP
 from services.user.erasure.repository import DUE_ERASURES
 from services.user.guests.repository import DUE_ADOPTIONS
 from services.user.limits.repository import LimitRepository
@@ -43,7 +44,7 @@ _LEASE: Final = timedelta(seconds=60)
 _MINUTE: Final = timedelta(minutes=1)
 _DUE: Final[Mapping[str, Sequence[DueTable[Any]]]] = {
     "order": (UNSTARTED, OPEN_REQUESTS, DUE_GUESTS, DUE_LINK_REQUESTS, DUE_LOOKS),
-    "payment": (DUE_EVENTS, *DUE_FOLLOW_UPS.values()),
+    "payment": (DUE_EVENTS, DUE_SWEEP, *DUE_FOLLOW_UPS.values()),
     "notification": (DUE_NOTIFICATIONS,),
     "user": (DUE_ERASURES, DUE_ADOPTIONS, DUE_RESETS),
 }
@@ -55,7 +56,8 @@ def periodic_work() -> Mapping[str, Mapping[str, Work]]:
         service: {"relay: read, none unpublished": _relay, "gauge: outbox": _on(_count_outbox)}
         for service in ("user", "product", "inventory", "order", "payment", "notification")
     }
-    for service, tables in _DUE.items():
+    for service in work:
+        tables = (DUE_RULES, *_DUE.get(service, ()))
         work[service] |= {"due work: claim": _on(_claim(tables)), "due work: gauges": _on(_count(tables))}
     work["order"] |= {"watcher: open orders": _on(_watch), "gauges: orders, concerns": _on(_read_orders)}
     work["payment"] |= {"watcher: what stands": _on(_find_standing), "gauge: events": _on(read_open_events)}

@@ -11,6 +11,10 @@ from typing import Final
 
 WRITTEN_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 """The canonical form as a regular expression."""
+LEAST_ID: Final = "00000000-0000-0000-0000-000000000000"
+"""Before every id, in the order of ids."""
+GREATEST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""Behind every id."""
 _WRITTEN_ID: Final = re.compile(WRITTEN_ID)
 
 

@@ -103,7 +103,6 @@ def delete_by_age(
     kept: timedelta,
     among: LiteralString = "true",
     change: LiteralString = "",
-    name: LiteralString | None = None,
 ) -> Rule:
     """The rule of a table of which everything goes that is old enough, found by an index.
 
@@ -113,7 +112,6 @@ def delete_by_age(
         kept: how old a row becomes.
         among: SQL condition of the rows that go at all; that of the index, if it is a partial one.
         change: what becomes of the rows, such as ``UPDATE … SET …``, in place of their deletion.
-        name: of the rule, where the table has another one.
     """
     statement: LiteralString = f"""
         WITH old AS MATERIALIZED (
@@ -125,7 +123,7 @@ def delete_by_age(
         )
         SELECT count(*) AS deleted, max(at) AS horizon, count(*) = %(limit)s AS more, NULL AS after FROM gone
     """  # noqa: S608 - put together from constants
-    return Rule(name=name or table, table=table, kept=kept, statement=statement)
+    return Rule(name=table, table=table, kept=kept, statement=statement)
 
 
 def delete_by_key(
@@ -206,7 +204,9 @@ def retention_worker(service: str, database: Database, rules: Sequence[Rule]) ->
 
     async def process(claimed: Claimed[DueRule]) -> timedelta:
         loop = asyncio.get_running_loop()
-        rule, after = named[claimed.item.name], claimed.item.after
+        rule, after = named.get(claimed.item.name), claimed.item.after
+        if rule is None:  # of a newer release, which runs beside this one: its processes have it next
+            return INTERVAL
         started, deleted = loop.time(), 0
         while True:
             batch = await delete_batch(database, rule, claimed, after)

@@ -124,7 +124,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await context.abort_with_status(rpc_status.to_status(to_status(refused)))
             except (Shed, CallerGone) as problem:
                 code = grpc.StatusCode.UNAVAILABLE
-                count_shed(problem)
+                _count_shed(problem)
                 await _abort_unbegun(context, problem)
             except Unavailable as problem:
                 code = grpc.StatusCode.UNAVAILABLE
@@ -160,7 +160,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise Shed(f"{len(self._running)} calls are being answered: too many callers", why="calls")
 
 
-def count_shed(problem: Shed | CallerGone) -> None:
+def _count_shed(problem: Shed | CallerGone) -> None:
     """Note that a call was turned away before anything was begun for it."""
     SHED.labels(problem.why if isinstance(problem, Shed) else _GONE).inc()
 
@@ -183,7 +183,7 @@ def _parse(parse: Callable[[bytes], Any] | None, body: bytes) -> Any:
 def _log_late_failure(task: asyncio.Task[Any], method: str) -> None:
     error = None if task.cancelled() else task.exception()
     if isinstance(error, (Shed, CallerGone)):
-        count_shed(error)
+        _count_shed(error)
     elif isinstance(error, Unavailable):
         log.warning("rpc.unavailable", method=method, problem=str(error))
     elif error is not None and not isinstance(error, Refused):

@@ -15,11 +15,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo, WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType, WorkerDeploymentVersionStatus, WorkerVersioningMode
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkerDeploymentVersionRequest,
-    DescribeTaskQueueRequest,
     DescribeWorkerDeploymentRequest,
     SetWorkerDeploymentCurrentVersionRequest,
     SetWorkerDeploymentRampingVersionRequest,
@@ -29,6 +27,7 @@ from temporalio.client import Client
 from temporalio.service import RPCStatusCode
 
 from domain.saga import DISPUTE_CASE, ORDER_SAGA, REFUND_SAGA
+from runtime.task_queue import describe_task_queue
 from runtime.temporal import RPC_TIMEOUT, TemporalRefused, ask_temporal
 
 SEEN_WITHIN: Final = timedelta(seconds=90)
@@ -213,12 +212,7 @@ class Deployment:
 
     async def workers(self, task_queue: str, kind: TaskQueueType.ValueType) -> Mapping[str, int]:
         """By version, how many workers ask for work of a task queue, or did until a moment ago."""
-        asked = DescribeTaskQueueRequest(
-            namespace=self._client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
-        )
-        answer = await ask_temporal(
-            lambda: self._client.workflow_service.describe_task_queue(asked, timeout=RPC_TIMEOUT)
-        )
+        answer = await describe_task_queue(self._client, task_queue, kind)
         since = datetime.now(UTC) - SEEN_WITHIN
         found: dict[str, set[str]] = {}
         for poller in answer.pollers:

@@ -95,18 +95,13 @@ class PaymentDatabase:
         restock = [{"product_id": line.product.id, "quantity": line.quantity} for line in order.lines]
         self._refunds.add(
             *(refund.id, payment_id, RefundOrigin.ADMIN, refund.amount, CURRENCY, RefundStatus.SUCCEEDED),
-            *(self._drawn("re") if self._intents else None, 0, to_json_list(restock if is_whole else []), refund.id),
+            *(self._drawn("re") if self._intents else None, 0, to_json(restock if is_whole else []), refund.id),
             *("", 2, False, 2, refund.at, refund.at, refund.at, 1, refund.at),
         )
 
     def _drawn(self, kind: str) -> str:
         """An id as Stripe's are."""
         return f"{kind}_{self._random.getrandbits(96):024x}"
-
-
-def to_json_list(rows: Sequence[dict[str, Any]]) -> str:
-    """Likewise, of several."""
-    return f"[{', '.join(map(to_json, rows))}]"
 
 
 def _status(order: FilledOrder) -> PaymentStatus:

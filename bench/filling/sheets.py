@@ -80,7 +80,7 @@ class Events(Sheet):
         self.add(self._topic, key, f"{self._aggregate}:{of}:{seq}", kind, seq, data, trace, at, published_at)
 
 
-def to_json(data: dict[str, Any]) -> str:
+def to_json(data: dict[str, Any] | list[dict[str, Any]]) -> str:
     """As events have it."""
     return msgspec.json.encode(data).decode()
 

@@ -7,6 +7,7 @@ from typing import Final, LiteralString
 
 import structlog
 
+from domain.ids import GREATEST_ID, LEAST_ID
 from runtime.database import Connection, Database
 from services.order.errors import OrderHasNoGuest, OrderNotFound, OrderStillOpen
 
@@ -33,8 +34,8 @@ _FORGET: Final[LiteralString] = """
 _ERASE: Final = f"""
     WITH found AS (
         SELECT id FROM orders
-         WHERE (user_id, id) >= (%(user_id)s, '00000000-0000-0000-0000-000000000000')
-           AND (user_id, id) <= (%(user_id)s, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+         WHERE (user_id, id) >= (%(user_id)s, '{LEAST_ID}')
+           AND (user_id, id) <= (%(user_id)s, '{GREATEST_ID}')
            AND status NOT IN ('RECEIVED', 'PENDING') AND shipping_address->>'name' <> ''
          ORDER BY user_id, id LIMIT %(most)s
            FOR UPDATE

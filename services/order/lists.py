@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
-from domain.ids import first_id_at
+from domain.ids import GREATEST_ID, LEAST_ID, first_id_at
 from domain.orders import OrderStatus
 from runtime.rows import columns
 from services.order.tables import OrderColumns
 
 _BIRTH: Final = timedelta(minutes=1)
 """By how much the moment in an id, and that at which its order says that it was accepted, may differ."""
-_LEAST_ID: Final = "00000000-0000-0000-0000-000000000000"
-_GREATEST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _SUMMARIES: Final[LiteralString] = f"""
     SELECT {columns(OrderColumns)}, (SELECT count(*) FROM order_items WHERE order_id = orders.id) AS line_count
 """  # noqa: S608 - put together from constants
@@ -109,7 +107,7 @@ def _by_index(wanted: OrderFilter) -> tuple[tuple[LiteralString, LiteralString],
     ordered a lot, long ago, would have it go through all. Where something else leads to a few, they are equations.
     """
     conditions: list[LiteralString] = []
-    given: dict[str, object] = {"oldest": _LEAST_ID, "below": wanted.before or _GREATEST_ID}
+    given: dict[str, object] = {"oldest": LEAST_ID, "below": wanted.before or GREATEST_ID}
     key: list[LiteralString] = []
     for name, value in (("user_id", wanted.user_id), ("status", wanted.status)):
         if value is not None:
@@ -122,7 +120,7 @@ def _by_index(wanted: OrderFilter) -> tuple[tuple[LiteralString, LiteralString],
     if wanted.created_before is not None:
         conditions.append("created_at < %(created_before)s")
         given["created_before"] = wanted.created_before
-        given["below"] = min(wanted.before or _GREATEST_ID, first_id_at(wanted.created_before, later=_BIRTH))
+        given["below"] = min(wanted.before or GREATEST_ID, first_id_at(wanted.created_before, later=_BIRTH))
     if wanted.number is not None:
         conditions.append("number = %(number)s")
         given["number"] = wanted.number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from domain.ids import LEAST_ID
 from runtime.database import Connection
 from runtime.outbox import Event, encode_events, with_events
 from runtime.rows import columns, overwrite, parameters
@@ -73,7 +74,7 @@ class ProductRepository:
             Product,
             f"""
             {_PRODUCT}
-             WHERE active AND id > coalesce(%(after)s::uuid, '00000000-0000-0000-0000-000000000000')
+             WHERE active AND id > coalesce(%(after)s::uuid, '{LEAST_ID}')
              ORDER BY id
              LIMIT %(limit)s
             """,

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, LiteralString
 
+from domain.ids import LEAST_ID
 from runtime.idempotency import key_rule
 from runtime.outbox import outbox_rule
 from runtime.retention import Rule, delete_by_key
 from runtime.settings import Settings
 from services.user.links.repository import WRITABLE_DAYS
 
-_FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _LINKS: Final = timedelta(days=30)
 """How long a link is kept that works no more: whoever opens it is told so."""
 
@@ -64,7 +64,7 @@ def rules(settings: Settings) -> Sequence[Rule]:
             "refresh_tokens",
             key="id",
             key_type="uuid",
-            first=_FIRST,
+            first=LEAST_ID,
             at="expires_at",
             goes=_EXPIRED,
             kept=timedelta(seconds=settings.session_retention),
@@ -74,7 +74,7 @@ def rules(settings: Settings) -> Sequence[Rule]:
             "account_links",
             key="id",
             key_type="uuid",
-            first=_FIRST,
+            first=LEAST_ID,
             at="requested_at",
             goes=_LINK_IS_OVER,
             kept=_LINKS,

@@ -215,6 +215,12 @@ async def test_who_has_lost_the_table_to_another_process_deletes_nothing(databas
     assert await noted(database, "outbox") == (0, None)
 
 
+async def test_a_table_of_a_newer_release_is_left_to_its_processes(database: Database) -> None:
+    await delete_old(retention_worker("inventory", database, []), database)
+
+    assert set(await fetch_rows(database, "SELECT attempts, last_error FROM retention")) == {(0, None)}
+
+
 async def test_a_stop_does_not_wait_for_the_batch_in_progress(database: Database) -> None:
     kept = await add_event(database, age=8 * DAY, published=8 * DAY)
     slow = Rule(

@@ -271,7 +271,9 @@ class PaymentHarness(StripeSide):
         """It is processed and swept as a whole, so what another test left would show up."""
         async with self.database.autocommit() as connection:
             await connection.execute("DELETE FROM provider_events")
-            await connection.execute("UPDATE event_sweep SET swept_until = now() - interval '10 min'")
+            await connection.execute(
+                "UPDATE event_sweep SET swept_until = now() - interval '10 min', next_attempt_at = now(), attempts = 0"
+            )
             await connection.execute("UPDATE refunds SET saga_open = false")
             await connection.execute("UPDATE disputes SET saga_open = false")
 

@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString
 
 import msgspec
 
-from domain.ids import new_id
+from domain.ids import LEAST_ID, new_id
 from runtime.database import Connection
 from runtime.dead_letters import DeadLetter, RawHeaders
 from runtime.rows import columns, parameters
@@ -35,7 +35,6 @@ _FIND: Final = f"""
 """
 _LIST_OPEN: Final = f"{_LETTERS} WHERE status = 'OPEN' AND id > %(after)s ORDER BY id LIMIT %(limit)s"
 _LIST_ALL: Final = f"{_LETTERS} WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"
-_FIRST: Final = "00000000-0000-0000-0000-000000000000"
 _ACT: Final = """
     WITH changed AS (
         UPDATE dead_letters
@@ -84,7 +83,7 @@ class DeadLetterRepository:
     async def list(self, *, closed_too: bool, after: str | None, limit: int) -> Sequence[StoredLetter]:
         """Those that come after this one, in the order in which they were refused."""
         statement = _LIST_ALL if closed_too else _LIST_OPEN
-        return await self._connection.fetch_all(_to_letter, statement, after=after or _FIRST, limit=limit)
+        return await self._connection.fetch_all(_to_letter, statement, after=after or LEAST_ID, limit=limit)
 
     async def count_open(self) -> OpenLetters:
         """How many wait for a person."""

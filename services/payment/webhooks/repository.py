@@ -68,7 +68,7 @@ class EventRepository:
         self._connection = connection
 
     async def add(self, events: Sequence[StripeEvent], *, claims: int, lease: timedelta) -> Stored[ProviderEvent]:
-        """Store the events that are not known yet, and claim of the first so many those.
+        """Store the events that are not known yet, and claim those among the first so many.
 
         What is not handled is IGNORED at once.
         """
