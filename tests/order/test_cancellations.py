@@ -10,11 +10,11 @@ import pytest
 from domain.ids import new_id
 from domain.orders import CancelledBy, OrderStatus
 from runtime.caller import Caller, CallerRole
-from runtime.deadline import set_time_left
 from runtime.fingerprint import fingerprint
 from runtime.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from services.order.cancellation_service import Cancelled
 from services.order.errors import OrderNotCancellable, OrderNotFound
+from tests.support.in_call import in_call
 from tests.support.moved_clock import MovedClock
 from tests.support.order_shop import OrderShop, open_order_shop, refund_update
 from tests.support.rows import fetch_rows
@@ -26,9 +26,9 @@ async def cancel(
     shop: OrderShop, order_id: str, *, wait: float = 0, note: str = "", key: str = "key", time_left: float | None = None
 ) -> Cancelled:
     """Request it as an admin of the order's own, who waits `time_left` seconds for the answer."""
-    set_time_left(time_left)
     admin = Caller(CallerRole.ADMIN, order_id)
-    return await shop.cancellations.cancel(order_id, caller=admin, note=note, idempotency_key=key, wait=wait)
+    with in_call(time_left):
+        return await shop.cancellations.cancel(order_id, caller=admin, note=note, idempotency_key=key, wait=wait)
 
 
 def obey(shop: OrderShop) -> None:

@@ -14,21 +14,21 @@ from domain.ids import new_id
 from domain.orders import AdjustmentType, OrderLine, OrderStatus, PriceAdjustment
 from domain.saga import OrderInput
 from runtime.database import Database
-from runtime.deadline import set_time_left
 from runtime.fingerprint import fingerprint
 from runtime.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from runtime.wakeups import Wakeups
 from services.order import admission
 from services.order.model import NewOrder
 from services.order.service import Created
+from tests.support.in_call import in_call
 from tests.support.moved_clock import MovedClock
 from tests.support.order_shop import OrderShop, new_order, open_order_shop
 
 
 async def create(shop: OrderShop, new: NewOrder, *, wait: float, time_left: float | None = None) -> Created:
     """Ask for the order under the one key of the test, with a caller who waits `time_left` seconds for the answer."""
-    set_time_left(time_left)
-    return await shop.orders.create(new, idempotency_key="key", wait=wait)
+    with in_call(time_left):
+        return await shop.orders.create(new, idempotency_key="key", wait=wait)
 
 
 def later(shop: OrderShop, new: NewOrder, *, wait: float, time_left: float | None = None) -> asyncio.Task[Created]:

@@ -15,7 +15,7 @@ from domain.ids import new_id
 from ordersaga.product.v1 import product_pb2 as pb
 from ordersaga.product.v1.product_pb2_grpc import ProductServiceStub, add_ProductServiceServicer_to_server
 from runtime.caller import SERVICE
-from runtime.deadline import begin_work, outside_calls, set_time_left, time_left
+from runtime.deadline import begin_work, outside_calls, time_left
 from runtime.identity import Part
 from runtime.permissions import allow
 from runtime.refusal import Shed, Unavailable
@@ -25,6 +25,7 @@ from runtime.work_context import request_id
 from services.product.server import ProductServicer
 from tests.support.direct_channel import DirectChannel
 from tests.support.identities import credentials
+from tests.support.in_call import in_call
 from tests.support.rpc import call, channel_to
 from tests.support.series import grew, samples
 
@@ -151,13 +152,13 @@ async def test_who_is_turned_away_after_another_call_is_not_told_that_nothing_wa
         if is_busy:
             raise Shed("too many callers", why="full_line")
 
-    set_time_left(None)
     async with method_that_does(work) as method:
-        with nullcontext() if counts else outside_calls():
-            await call(method, REQUEST, caller=SERVICE, deadline=20)
-        is_busy = True
-        with pytest.raises(ServiceUnavailable, match="too many callers") as caught:
-            await call(method, REQUEST, caller=SERVICE, deadline=20)
+        with in_call(None):
+            with nullcontext() if counts else outside_calls():
+                await call(method, REQUEST, caller=SERVICE, deadline=20)
+            is_busy = True
+            with pytest.raises(ServiceUnavailable, match="too many callers") as caught:
+                await call(method, REQUEST, caller=SERVICE, deadline=20)
 
     assert (caught.value.retry_after is None) is counts
 

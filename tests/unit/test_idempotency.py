@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.ids import new_id
-from runtime.deadline import set_time_left
 from runtime.idempotency import SETTLING, FirstRequest, IdempotencyKeyInUse, IdempotentRequest
+from tests.support.in_call import in_call
 
 CAME = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -66,14 +66,9 @@ def test_the_first_request_waits_as_long_as_it_said() -> None:
 def test_a_duplicate_waits_as_long_as_the_first_request_whatever_it_said(
     wait: float, came_after: float, seconds: float
 ) -> None:
-    set_time_left(None)
-
     assert first_of(wait=2, replayed=True).seconds_to_wait(wait, at=after(came_after)) == pytest.approx(seconds)
 
 
 def test_a_duplicate_waits_no_longer_than_its_caller_does() -> None:
-    set_time_left(5)
-    try:
+    with in_call(5):
         assert 4 < first_of(wait=20, replayed=True).seconds_to_wait(0, at=CAME) < 5
-    finally:
-        set_time_left(None)

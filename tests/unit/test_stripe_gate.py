@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from runtime.deadline import set_time_left
 from services.payment.stripe.errors import PaymentNeedsStripe, StripeBusy
 from services.payment.stripe.gate import Lane, StripeGate, asking_as
 from services.payment.stripe.pace import Pace
+from tests.support.in_call import in_call
 
 
 class Moments:
@@ -65,8 +65,7 @@ async def test_a_call_does_not_wait_for_longer_than_its_caller() -> None:
     gate = StripeGate(rate=None, calls=1, events=1)
 
     async with hanging(gate, Lane.CALLS, 1):
-        set_time_left(0.3)
-        with pytest.raises(StripeBusy, match=r"no turn at Stripe \(calls\) came free in 0.0"):
+        with in_call(0.3), pytest.raises(StripeBusy, match=r"no turn at Stripe \(calls\) came free in 0.0"):
             await enter(gate, Lane.CALLS)
 
 
