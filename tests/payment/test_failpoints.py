@@ -118,7 +118,7 @@ class Order:
     async def a_day_passes(self) -> None:
         """Stripe forgets its keys."""
         self.harness.forget_keys()
-        await self.harness.age_generation(self.id, timedelta(hours=30))
+        await self.harness.age(self.id, timedelta(hours=30))
 
     async def expect(
         self, status: PaymentStatus, *, intents: int = 1, paid: int = 0, failed: int = 0, refunds: int = 0

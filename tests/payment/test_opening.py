@@ -190,11 +190,34 @@ async def test_a_key_that_stripe_may_have_forgotten_is_not_used_before_a_look(ha
     with pytest.raises(StripeUnavailable):
         await harness.service.open(new)
     harness.fix_api()
-    await harness.age_generation(new.order_id, timedelta(hours=30))
+    await harness.age(new.order_id, timedelta(hours=30))
     harness.forget_keys()
 
     payment = await harness.service.open(new)
 
+    [intent] = await harness.intents(new.order_id)
+    assert payment.intent_id == intent.id
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["found", "never made"])
+async def test_a_look_for_an_intent_reads_none_that_others_made_before_or_since(
+    harness: PaymentHarness, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    new, others = new_payment(), [await harness.opened() for _ in range(6)]
+    for other in others[:3]:
+        await harness.age(other.order_id, timedelta(hours=60))
+    harness.break_api(CREATE, **{"lose_response" if is_there else "error_500_before": 1.0})
+    with pytest.raises(StripeUnavailable):
+        await harness.service.open(new)
+    harness.fix_api()
+    await harness.age(new.order_id, timedelta(hours=30))
+    harness.forget_keys()
+    monkeypatch.setattr("services.payment.stripe.client._PAGE", 1)
+    harness.calls.made.clear()
+
+    payment = await harness.service.open(new)
+
+    assert harness.calls.made.count("payment_intents.list") == 1
     [intent] = await harness.intents(new.order_id)
     assert payment.intent_id == intent.id
 

@@ -277,11 +277,15 @@ class PaymentHarness(StripeSide):
             await connection.execute("UPDATE refunds SET saga_open = false")
             await connection.execute("UPDATE disputes SET saga_open = false")
 
-    async def age_generation(self, order_id: str, age: timedelta) -> None:
-        """As if the payment's present keys had been used for so long."""
+    async def age(self, order_id: str, age: timedelta) -> None:
+        """As if the order's payment, its present keys and its intents were so much older."""
+        self.age_intents(order_id, age)
         async with self.database.autocommit() as connection:
             await connection.execute(
-                "UPDATE payments SET generation_at = generation_at - %(age)s WHERE order_id = %(id)s",
+                """
+                UPDATE payments SET created_at = created_at - %(age)s, generation_at = generation_at - %(age)s
+                 WHERE order_id = %(id)s
+                """,
                 age=age,
                 id=order_id,
             )

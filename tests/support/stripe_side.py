@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -127,6 +128,13 @@ class StripeSide:
         """Somebody changes an intent that is not paid yet with the secret key."""
         changes: stripe.params.PaymentIntentUpdateParams = {"currency": currency, "amount": amount}
         await self.sdk.v1.payment_intents.update_async(payment.intent_id or "", changes)
+
+    def age_intents(self, order_id: str, age: timedelta) -> None:
+        """As if the order's intents had been made so much earlier."""
+        for intent in self.account.all(Intent):
+            if intent.metadata.get("order_id") == order_id:
+                self.account.remove(intent.id)
+                self.account.overwrite(replace(intent, created=intent.created - int(age.total_seconds())))
 
     def forget_intent(self, intent_id: str) -> None:
         """As if Stripe had failed before it made the intent."""

@@ -224,7 +224,7 @@ class Intents:
         return await self._stripe.find_intent(
             payment_id=payment.id,
             created_from=payment.created_at - _CLOCK_SKEW,
-            created_until=max(payment.created_at, payment.generation_at) + _KEY_LIFE + _CLOCK_SKEW,
+            created_until=payment.generation_at + _KEY_LIFE + _CLOCK_SKEW,
         )
 
 
