@@ -47,10 +47,8 @@ class AccountDatabase:
     def add(self, account: Account) -> None:
         """One account, with the mail by which its address was confirmed."""
         opened_at = self._shape.began_at - timedelta(days=30) * (1 - account.number / self._shape.customers)
-        confirmed_at, is_recent = (
-            opened_at + _CONFIRMED_AFTER,
-            self._shape.is_recent(account.number, of=self._shape.customers),
-        )
+        confirmed_at = opened_at + _CONFIRMED_AFTER
+        is_recent = self._shape.is_recent(account.number, of=self._shape.customers)
         link_id = drawn_id(self._random, opened_at)
         self._users.add(
             *(account.id, account.email, f"Filled Customer {account.number}", Role.CUSTOMER, 3, opened_at),
@@ -60,8 +58,7 @@ class AccountDatabase:
             *(link_id, account.id, LinkPurpose.CONFIRM_EMAIL, account.email, [self._random.randbytes(_DIGEST_BYTES)]),
             *(opened_at, opened_at + _LINK_TTL, confirmed_at),
         )
-        requested = {"userId": account.id, "at": moment(opened_at), "linkId": link_id}
-        self._mails.add_account(account, opened_at=opened_at, data=to_json(requested), is_recent=is_recent)
+        self._mails.add_account(account, opened_at=opened_at, is_recent=is_recent)
         if not is_recent:
             return
         token_id = drawn_id(self._random, self._shape.until - _TOKEN_TTL)
@@ -70,6 +67,7 @@ class AccountDatabase:
             *(self._shape.until - _TOKEN_TTL, self._shape.until, "Mozilla/5.0"),
         )
         created = {"userId": account.id, "at": moment(opened_at)}
+        requested = {**created, "linkId": link_id}
         confirmed = {"userId": account.id, "at": moment(confirmed_at), "linkId": link_id}
         for seq, (kind, data, at) in enumerate(
             (

@@ -1,4 +1,4 @@
-"""The notification database: mails that were sent, and the events that they are about."""
+"""The notification database: mails that were sent, which need their events no more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MailDatabase:
         self._inbox = Sheet(InboxRow, "ce_id", "received_at")
         self._notifications = Sheet(
             NotificationRow,
-            *("id", "order_id", "user_id", "template", "ce_id", "order_seq", "event", "status", "created_at"),
+            *("id", "order_id", "user_id", "template", "ce_id", "order_seq", "status", "created_at"),
             *("sent_at", "seq", "channel", "attempts", "next_attempt_at"),
         )
         self._events = Events(Outbox, topic=NOTIFICATION_EVENTS, aggregate="notification", random=random)
@@ -45,12 +45,12 @@ class MailDatabase:
                 seq += 1
                 self._add_mail(order, arrow, template, seq)
 
-    def add_account(self, account: Account, *, opened_at: datetime, data: str, is_recent: bool) -> None:
-        """The mail that asks somebody to confirm their address; `data` is that of the event that it is about."""
+    def add_account(self, account: Account, *, opened_at: datetime, is_recent: bool) -> None:
+        """The mail that asks somebody to confirm their address."""
         mail_id = drawn_id(self._random, opened_at + _RECEIVED_AFTER)
         ce_id = f"user:{account.id}:2"
         self._notifications.add(
-            *(mail_id, None, account.id, Template.CONFIRM_EMAIL, ce_id, None, data, NotificationStatus.SENT),
+            *(mail_id, None, account.id, Template.CONFIRM_EMAIL, ce_id, None, NotificationStatus.SENT),
             *(opened_at, opened_at + _SENT_AFTER, 1, Channel.EMAIL, 1, opened_at + _LEASE),
         )
         if is_recent:
@@ -61,7 +61,7 @@ class MailDatabase:
         received_at, ce_id = arrow.at + _RECEIVED_AFTER, f"order:{order.id}:{arrow.seq}"
         mail_id = drawn_id(self._random, received_at)
         self._notifications.add(
-            *(mail_id, order.id, order.user_id, template, ce_id, arrow.seq, arrow.data, NotificationStatus.SENT),
+            *(mail_id, order.id, order.user_id, template, ce_id, arrow.seq, NotificationStatus.SENT),
             *(received_at, arrow.at + _SENT_AFTER, seq, Channel.EMAIL, 1, received_at + _LEASE),
         )
         if order.is_recent:

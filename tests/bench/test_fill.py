@@ -136,7 +136,7 @@ def test_the_same_shape_makes_the_same_rows(
         "order": "SELECT id, number, status, total FROM orders ORDER BY id",
         "payment": "SELECT id, intent_id, amount_received FROM payments ORDER BY id",
         "inventory": "SELECT product_id, seq, order_id, on_hand_change FROM movements ORDER BY product_id, seq",
-        "notification": "SELECT id, ce_id, event FROM notifications ORDER BY id",
+        "notification": "SELECT id, ce_id, template, event FROM notifications ORDER BY id",
     }.items():
         assert fetch(dsns[service], statement) == fetch(others[service], statement)
 

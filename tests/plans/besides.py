@@ -117,12 +117,12 @@ BESIDES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "notification": (
         """
-        UPDATE notifications SET status = 'PENDING', seq = NULL, sent_at = NULL, attempts = 2, last_error = 'away',
-               next_attempt_at = now() - interval '1 hour'
+        UPDATE notifications SET status = 'PENDING', event = '{{}}', seq = NULL, sent_at = NULL, attempts = 2,
+               last_error = 'away', next_attempt_at = now() - interval '1 hour'
          WHERE id IN (SELECT id FROM notifications WHERE order_id IS NOT NULL ORDER BY id DESC LIMIT {waiting})
         """,
         """
-        UPDATE notifications SET status = 'FAILED'
+        UPDATE notifications SET status = 'FAILED', event = '{{}}'
          WHERE id IN (SELECT id FROM notifications WHERE order_id IS NOT NULL ORDER BY id LIMIT {waiting})
         """,
         """
