@@ -147,7 +147,7 @@ class Consumer:
             group_id=self._subscription.group,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
-            fetch_max_wait_ms=50,
+            fetch_max_wait_ms=self._settings.kafka_fetch_wait_ms,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 3,
             retry_backoff_ms=500,

@@ -82,8 +82,7 @@ class Listener:
             await connection.execute(f'LISTEN "{self._channel}"')
             self._on_wake("")
             while True:
-                async for notification in connection.notifies(timeout=PROBE_INTERVAL):
-                    self._on_wake(notification.payload)
+                await self._hear(connection, seconds=PROBE_INTERVAL)
                 probe = asyncio.create_task(connection.execute("SELECT 1", prepare=False))
                 await asyncio.wait({probe}, timeout=PROBE_TIMEOUT)
                 if not probe.done():
@@ -93,6 +92,28 @@ class Listener:
             ending = asyncio.create_task(_end(connection, probe))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
+
+    async def _hear(self, connection: psycopg.AsyncConnection[Any], *, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        is_readable = False  # at first: what came before the answer to a probe psycopg has read already
+        while (left := ends_at - loop.time()) > 0:
+            async for notification in connection.notifies(timeout=left if is_readable else 0, stop_after=1):
+                self._on_wake(notification.payload)
+            is_readable = await _is_readable(connection, within=left)
+
+
+async def _is_readable(connection: psycopg.AsyncConnection[Any], *, within: float) -> bool:
+    """Whether PostgreSQL sends something in so many seconds; psycopg, which can wait too, looks ten times in each."""
+    loop, is_readable, socket = asyncio.get_running_loop(), asyncio.Event(), connection.fileno()
+    loop.add_reader(socket, is_readable.set)
+    try:
+        async with asyncio.timeout(within):
+            return await is_readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(socket)
 
 
 async def _end(connection: psycopg.AsyncConnection[Any], probe: asyncio.Task[Any] | None) -> None:

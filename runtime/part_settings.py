@@ -77,7 +77,7 @@ SETTINGS: Final[Mapping[str, Sequence[str]]] = {
     "notification": (
         *_service("notification"),
         *_KAFKA,
-        *("kafka_idempotence", "kafka_session_timeout_ms", "kafka_retention"),
+        *("kafka_idempotence", "kafka_fetch_wait_ms", "kafka_session_timeout_ms", "kafka_retention"),
         *("user_address", "product_address", "grpc_deadline"),
         *("order_address", "order_page"),
         *("smtp_host", "smtp_port", "smtp_tls", "smtp_ca_file", "smtp_user", "smtp_password", "mail_sender"),

@@ -9,6 +9,7 @@ understand.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -136,6 +137,8 @@ async def _run_component(name: str, run: ComponentRunner, settings: Settings, li
 async def _notify_when_ready(lifecycles: list[Lifecycle]) -> None:
     for lifecycle in lifecycles:
         await lifecycle.started.wait()
+    gc.collect()
+    gc.freeze()  # what the start made is there to stay: a collection that looks at it again stops everybody for 0.2 s
     log.info("process.ready")
     address = os.environ.get("NOTIFY_SOCKET")
     if address:

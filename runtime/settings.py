@@ -520,6 +520,12 @@ class Settings(BaseSettings):
     )
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer; the embedded broker has none.")
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, description="Consumer group session timeout.")
+    kafka_fetch_wait_ms: int = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="How long a broker keeps a consumer waiting that has read everything; a record that comes ends it.",
+    )
     relay_dsns: dict[str, SecretStr] = Field(
         default_factory=dict, description="JSON object: service to the DSN of the relay's own role in its database."
     )

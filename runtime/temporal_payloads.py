@@ -70,14 +70,14 @@ class JsonPayloadConverter(EncodingPayloadConverter):
 class PayloadConverter(CompositePayloadConverter):
     """The SDK's default converters, with ours for JSON."""
 
-    def __init__(self) -> None:
-        converters = DefaultPayloadConverter.default_encoding_payload_converters
-        super().__init__(
-            *(
-                JsonPayloadConverter() if isinstance(converter, JSONPlainPayloadConverter) else converter
-                for converter in converters
-            )
-        )
+    def __init__(self) -> None:  # the SDK makes one for each activation
+        super().__init__(*_CONVERTERS)
+
+
+_CONVERTERS: Final = tuple(
+    JsonPayloadConverter() if isinstance(converter, JSONPlainPayloadConverter) else converter
+    for converter in DefaultPayloadConverter.default_encoding_payload_converters
+)
 
 
 @lru_cache(maxsize=_MOST_TYPES)

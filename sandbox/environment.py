@@ -46,6 +46,8 @@ LIMITS_FACTOR = 1_000
 
 KAFKA_SESSION_MS = 4_000
 """Joining a group takes half of it here."""
+KAFKA_FETCH_WAIT_MS = 200
+"""The embedded broker looks for records before it keeps somebody waiting and after it, and not meanwhile."""
 
 
 def stack_settings(
@@ -97,6 +99,7 @@ def stack_settings(
         kafka_min_in_sync=1,
         kafka_idempotence=False,
         kafka_session_timeout_ms=KAFKA_SESSION_MS,
+        kafka_fetch_wait_ms=KAFKA_FETCH_WAIT_MS,
         stripe_api_key=SecretStr(credentials.stripe_api_key),
         stripe_api_base=f"http://{address(ports.stripe)}",
         stripe_webhook_url=_webhook_url(ports),

@@ -63,12 +63,13 @@ async def test_a_request_and_the_calls_that_it_makes_are_one_trace(gateway: Gate
     _, token = await sign_up(gateway)
     order_id = new_id()
 
+    method = "ordersaga.order.v1.OrderService/GetOrder"
     with recording() as spans:
         answer = await gateway.http.get(f"/v1/orders/{order_id}", headers=token)
+        await spans.until_ended(method, SpanKind.SERVER)
 
     assert answer.status_code == 404
     request = spans.named("GET /v1/orders/{order_id}")
-    method = "ordersaga.order.v1.OrderService/GetOrder"
     assert client_server_pairs(spans.all()) == [(method, method)]
     assert {trace_of(span) for span in spans.all()} == {trace_of(request)}
     assert request.attributes == {

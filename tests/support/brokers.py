@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from domain.events import ORDER_EVENTS, PARTITIONS
 from runtime.kafka_connection import kafka_options
 from runtime.settings import Settings
+from sandbox.environment import KAFKA_FETCH_WAIT_MS
 from sandbox.kafka import Kafka
 from sandbox.ports import address, free_port
 from tests.support.real.kafka import KafkaCluster
@@ -80,7 +81,11 @@ class EmbeddedBroker(Broker):
     def __init__(self, log: Path) -> None:
         port = free_port()
         self._kafka = Kafka(port=port, log=log)
-        self.settings = {"kafka_bootstrap": address(port), "kafka_idempotence": False}
+        self.settings = {
+            "kafka_bootstrap": address(port),
+            "kafka_idempotence": False,
+            "kafka_fetch_wait_ms": KAFKA_FETCH_WAIT_MS,
+        }
 
     async def start(self) -> None:
         """See `Broker`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from runtime import tracing
 from runtime.trace_export import TraceExport
@@ -22,6 +24,12 @@ class RecordedSpans:
     def all(self) -> list[ReadableSpan]:
         """The spans, by their end."""
         return list(self._exporter.get_finished_spans())
+
+    async def until_ended(self, name: str, kind: SpanKind) -> None:
+        """Wait for the span: that of a server may end after the client has its answer."""
+        async with asyncio.timeout(60):
+            while not any((span.name, span.kind) == (name, kind) for span in self.all()):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
 
     def named(self, name: str) -> ReadableSpan:
         """The one span of that name."""

@@ -19,6 +19,7 @@ from workers.relay.moves import (
 )
 from workers.relay.state import (
     BROKER_SECONDS,
+    KEY_BACKOFF,
     LEASE_SECONDS,
     MARK_SECONDS,
     POLL_SECONDS,
@@ -34,6 +35,8 @@ T = 1_000.0
 """When the lease was asked for, and the last reading was made."""
 ROUND = T + ROUND_SECONDS
 """When the next round may begin."""
+RETRY = T + KEY_BACKOFF.first
+"""When a key is read again whose batch failed once at T."""
 EPOCH = 3
 
 ONE: Key = ("orders", "one")
@@ -143,10 +146,10 @@ MOVES: dict[str, tuple[Callable[[], RelayState], float, Move]] = {
     ),
     "no room": (every_row_in_flight, ROUND, Wait(until=T + RENEW_SECONDS)),
     # back-off
-    "failed": (failed, ROUND, Wait(until=T + 0.1)),
+    "failed": (failed, ROUND, Wait(until=RETRY)),
     "failed, new rows": (lambda: notified(failed()), ROUND, ReadAndSend(limit=READ_LIMIT, without={ONE})),
-    "failed, tried again": (failed, T + 0.1, EVERYTHING),
-    "failed twice": (lambda: failed(times=2), T + 0.1, Wait(until=T + 0.2)),
+    "failed, tried again": (failed, RETRY, EVERYTHING),
+    "failed twice": (lambda: failed(times=2), RETRY, Wait(until=T + 2 * KEY_BACKOFF.first)),
     "failed again and again": (
         lambda: failed(times=20),
         T + POLL_SECONDS,
@@ -199,15 +202,15 @@ def test_a_success_begins_again_with_the_first_delay() -> None:
 
     state.batch_failed(sent, now=T + 6)
 
-    assert state.backoff.next_end == T + 6 + 0.1
+    assert state.backoff.next_end == T + 6 + KEY_BACKOFF.first
 
 
 def test_a_key_that_has_waited_is_read_once_and_not_at_every_turn() -> None:
     state = failed()
 
-    read(state, at=T + 0.1)  # its rows are gone
+    read(state, at=RETRY)  # its rows are gone
 
-    assert next_move(state, now=T + 0.2) == Wait(until=T + 0.1 + POLL_SECONDS)
+    assert next_move(state, now=RETRY + ROUND_SECONDS) == Wait(until=RETRY + POLL_SECONDS)
 
 
 def test_what_was_sent_under_an_earlier_lease_is_not_marked_but_read_again() -> None:

@@ -17,14 +17,14 @@ LEASE_SECONDS: Final = 5.0
 """How long an outbox is left alone after its relay died."""
 RENEW_SECONDS: Final = LEASE_SECONDS / 4
 POLL_SECONDS: Final = 1.0
-ROUND_SECONDS: Final = 0.02
+ROUND_SECONDS: Final = 0.1
 """From one round of reading, sending and marking to the next: what happens meanwhile costs one round together."""
 MARK_SECONDS: Final = 0.2
 """How long an acknowledged row waits for a reading to be marked with, which costs no statement of its own then.
 A relay that dies meanwhile has it published again, as one that dies between the acknowledgement and the mark."""
-BROKER_SECONDS: Final = 0.1
+BROKER_SECONDS: Final = 0.2
 """From a failed look at the broker to the next; `Publisher` backs off by itself, and refuses at once until then."""
-KEY_BACKOFF: Final = Backoff(first=0.1, longest=2.0)
+KEY_BACKOFF: Final = Backoff(first=0.2, longest=2.0)
 
 Key = tuple[str, str]
 """Topic and record key: what order is kept for."""
