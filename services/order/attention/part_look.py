@@ -9,8 +9,6 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from domain.concerns import AWAY_STEP, ConcernKind
@@ -23,7 +21,7 @@ from runtime.on_call import Concern, OnCallServicer
 from runtime.protos import from_proto
 from runtime.refusal import Unavailable
 from runtime.rpc_client import call
-from runtime.temporal import RPC_TIMEOUT, ask_temporal
+from runtime.task_queue import describe_task_queue
 from services.order.attention.model import TEMPORAL, WATCHER
 from services.order.attention.service import AttentionService
 
@@ -101,15 +99,8 @@ class Parts:
 
     async def _look_at_queue(self) -> Concern | None:
         """Whether order workers ask for work, and how long work waits for them."""
-        request = DescribeTaskQueueRequest(
-            namespace=self._client.namespace,
-            task_queue=TaskQueue(name=self._task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            report_stats=True,
-        )
-        service = self._client.workflow_service
         try:
-            queue = await ask_temporal(lambda: service.describe_task_queue(request, timeout=RPC_TIMEOUT))
+            queue = await describe_task_queue(self._client, self._task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
         except Unavailable as problem:
             return self._is_away(TEMPORAL, "Temporal does not answer", str(problem))
         self._away_since.pop(TEMPORAL, None)
