@@ -61,5 +61,6 @@ async def test_refunds_in_whose_middle_a_component_was_killed_are_made_once(chao
 
     for order_id in orders:
         await client.until_status(customer, order_id, "PARTIALLY_REFUNDED")
+    await until(lambda: count_running(chaos), lambda count: count == 0)  # units go back after the order says so
     assert await client.stock(product_id) == (7, 0)
     await chaos.orders_agree()

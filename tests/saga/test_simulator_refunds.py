@@ -23,7 +23,7 @@ SHARES: Final[Sequence[tuple[Sequence[str], int]]] = (
     (("all", "part", "undone"), 600),
     (("dashboard", "pending", "undone-pending"), 600),
     (("two",), 400),
-    (("failed", "resolved", "back"), 800),
+    (("failed", "resolved", "back"), 400),
     (("disputed", "charged-back"), 600),
 )
 """Beginnings, and the distinct traces that are met at least."""
