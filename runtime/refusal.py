@@ -59,11 +59,13 @@ class Shed(Unavailable):
 
     Attributes:
         why: names the limit that was met, for metrics.
+        retry_after: when to come again, seconds; None when any moment is as good.
     """
 
-    def __init__(self, message: str, *, why: str) -> None:
+    def __init__(self, message: str, *, why: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.why = why
+        self.retry_after = retry_after
 
 
 class OtherSideAway(Unavailable):

@@ -167,7 +167,10 @@ def _count_shed(problem: Shed | CallerGone) -> None:
 
 async def _abort_unbegun(context: grpc.aio.ServicerContext[Any, Any], problem: Unavailable) -> None:
     """Say that nothing was begun, and when to come again: not all at once."""
-    status = to_shed_status(problem, retry_after=random.uniform(*_RETRY_AFTER))  # noqa: S311 - no secret
+    retry_after = problem.retry_after if isinstance(problem, Shed) else None
+    if retry_after is None:
+        retry_after = random.uniform(*_RETRY_AFTER)  # noqa: S311 - no secret
+    status = to_shed_status(problem, retry_after=retry_after)
     await context.abort_with_status(rpc_status.to_status(status))
 
 

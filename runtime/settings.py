@@ -451,9 +451,9 @@ class Settings(BaseSettings):
     max_start_delay: float = Field(
         default=3,
         ge=0,
-        description="New orders are turned away while half of those in line have waited longer than this for their "
-        "saga to begin, and Temporal has them waiting for a worker; or while storing and starting orders takes longer "
-        "than this. 0: never for that. Seconds.",
+        description="New orders are turned away that would wait for longer than this for their saga to begin, behind "
+        "those that wait for a worker already; or while storing and starting orders takes longer than this. 0: never "
+        "for that. Seconds.",
     )
     max_loop_lag: float = Field(
         default=1,

@@ -161,12 +161,16 @@ class Line:
     """Orders that have not left RECEIVED, of the last that came.
 
     Attributes:
-        waiting: how many.
+        received: how many.
+        new: how many of them are new; the others may stand still for a reason of their own.
         waited: for how long half of them have, at least, seconds.
+        came: orders that came since a moment that was asked about, whether or not they have left.
     """
 
-    waiting: int
+    received: int
+    new: int
     waited: float
+    came: int
 
 
 class OrderItem(Value, ItemColumns):

@@ -135,9 +135,11 @@ _ACCEPTED: Final = f"SELECT {_request_of('orders')} FROM orders WHERE id = %(ord
 
 # By the index (status, id), backwards: a thousand rows at most, whatever the table holds.
 _LINE: Final = """
-    SELECT count(*) AS waiting,
+    SELECT count(*) AS received,
+           count(*) FILTER (WHERE created_at > %(new_from)s) AS new,
            coalesce(extract(epoch FROM %(at)s - percentile_disc(0.5) WITHIN GROUP (ORDER BY created_at)), 0)::float8
-               AS waited
+               AS waited,
+           (SELECT count(*) FROM orders WHERE id > %(since)s) AS came
       FROM (SELECT created_at FROM orders WHERE status = 'RECEIVED' ORDER BY id DESC LIMIT %(most)s) AS line
 """
 
@@ -231,10 +233,17 @@ class OrderRepository:
             held = await self._connection.fetch_one(Holdings, GUEST_HOLDINGS, email=new.guest.email)
         return held or Holdings(orders=0, units=0)
 
-    async def read_line(self, *, at: datetime, most: int) -> Line:
-        """The orders that are RECEIVED at this moment, the last `most` of them."""
-        line = await self._connection.fetch_one(Line, _LINE, at=at, most=most)
-        return line or Line(waiting=0, waited=0)
+    async def read_line(self, *, at: datetime, new_from: datetime, since: str | None, most: int) -> Line:
+        """The orders that are RECEIVED at this moment, the last `most` of them.
+
+        Args:
+            at: this moment.
+            new_from: those that came later are new.
+            since: orders with greater ids have come since; None where nobody wants to know.
+            most: how many are looked at.
+        """
+        line = await self._connection.fetch_one(Line, _LINE, at=at, new_from=new_from, since=since, most=most)
+        return line or Line(received=0, new=0, waited=0, came=0)
 
     async def find_id(self, number: str) -> str | None:
         """The id of the order that has this number."""

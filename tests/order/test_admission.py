@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -18,14 +19,24 @@ from runtime.database import Database
 from runtime.deadline import has_begun, set_time_left
 from runtime.refusal import Shed
 from runtime.settings import Settings
-from services.order.admission import ASK_INTERVAL, FEW, KNOWN_FOR, LOOK_INTERVAL, Admission
+from services.order.admission import (
+    ASK_INTERVAL,
+    FEW,
+    KNOWN_FOR,
+    LONGEST_RETRY,
+    LOOK_INTERVAL,
+    NEW_FOR,
+    PACE_INTERVAL,
+    Admission,
+)
 from services.order.repository import _LINE
 from tests.support.moved_clock import MovedClock
 from tests.support.order_shop import OrderShop, new_order, open_order_shop
 from tests.support.rows import fetch_rows
 
 MANY: Final = 2 * FEW
-PATIENCE: Final = Settings.model_fields["max_start_delay"].default + 0.1
+MAX_DELAY: Final = Settings.model_fields["max_start_delay"].default
+PATIENCE: Final = MAX_DELAY + 0.1
 """Seconds: longer than half of the line may have waited by default."""
 LATE: Final = Settings.model_fields["max_loop_lag"].default + 0.1
 """Seconds that the event loop is late: more than it may be by default."""
@@ -55,10 +66,24 @@ class Door:
 
     async def look(self) -> list[str]:
         """The same, by what they knew of Temporal before."""
-        self._now += max(LOOK_INTERVAL, ASK_INTERVAL)
+        self._now += max(LOOK_INTERVAL, ASK_INTERVAL, PACE_INTERVAL)
         found = [await copy.find_reason() for copy in self.copies]
         await asyncio.sleep(0)
         return ["" if reason is None else reason.why for reason in found]
+
+    async def see_begin(self, orders: Sequence[str]) -> None:
+        """Let the copies see so many orders of a line begin in a second, and the others wait for a while."""
+        await self.look()  # there is a line, and Temporal is asked
+        await self.look()
+        for order_id in orders:
+            await self.shop.mark_pending(order_id)
+        self.move(MAX_DELAY / 3)
+        await self.look()
+
+    async def come(self, copy: Admission, count: int) -> list[Shed]:
+        """So many orders come at once: how those were told so that were turned away."""
+        answers = [await copy.find_reason() for _ in range(count)]
+        return [answer for answer in answers if answer is not None]
 
     def _copy(self) -> Admission:
         components = self.shop.components
@@ -89,7 +114,7 @@ async def line_up(door: Door, count: int) -> list[str]:
     return orders
 
 
-async def test_every_copy_closes_once_half_of_the_line_has_waited_for_too_long(door: Door) -> None:
+async def test_every_copy_closes_once_half_of_a_new_line_has_waited_for_too_long(door: Door) -> None:
     await line_up(door, MANY)
     assert await door.reasons() == ["", ""]
 
@@ -98,7 +123,7 @@ async def test_every_copy_closes_once_half_of_the_line_has_waited_for_too_long(d
     assert await door.reasons() == ["orders_wait", "orders_wait"]
 
 
-async def test_it_is_half_of_the_line_that_counts_and_not_the_one_who_waits_for_longest(door: Door) -> None:
+async def test_it_is_half_of_a_new_line_that_counts_and_not_the_one_who_waits_for_longest(door: Door) -> None:
     await line_up(door, MANY // 2 - 1)
     door.shop.sagas.waiting = 0  # or those who come next would be turned away
     door.move(60)
@@ -107,26 +132,105 @@ async def test_it_is_half_of_the_line_that_counts_and_not_the_one_who_waits_for_
     assert await door.reasons() == ["", ""]
 
 
+async def test_as_many_come_in_as_begin_in_time_behind_those_in_line(door: Door) -> None:
+    orders = await line_up(door, MANY)
+    begun, waiting = 15, MANY - 15
+    await door.see_begin(orders[:begun])
+
+    room = begun * MAX_DELAY - waiting
+    assert [MANY - len(await door.come(copy, MANY)) for copy in door.copies] == [room] * 2  # the next look sees both
+    await line_up(door, waiting)
+    assert await door.look() == ["orders_wait", "orders_wait"]
+
+
+async def test_what_begins_makes_room_and_a_short_line_makes_none_for_all_who_come_again(door: Door) -> None:
+    orders = await line_up(door, MANY)
+    await door.see_begin([])
+    assert await door.look() == ["orders_wait", "orders_wait"]  # none has begun
+    for order_id in orders[: MANY - FEW + 3]:
+        await door.shop.mark_pending(order_id)
+    door.shop.sagas.waiting = 0
+
+    door.pause(2 * LOOK_INTERVAL)
+
+    assert [MANY - len(await door.come(copy, MANY)) for copy in door.copies] == [2, 2]
+
+
+async def test_a_line_that_has_just_come_has_no_room_for_all_who_come_again(door: Door) -> None:
+    orders = await line_up(door, MANY)
+    await door.see_begin([])
+    assert await door.look() == ["orders_wait", "orders_wait"]
+    for order_id in orders:
+        await door.shop.mark_pending(order_id)
+
+    await line_up(door, FEW - 1)
+    door.pause(2 * LOOK_INTERVAL)
+
+    assert [len(await door.come(copy, MANY)) for copy in door.copies] == [MANY, MANY]
+
+
+async def test_all_come_in_again_once_nobody_was_turned_away_for_a_while(door: Door) -> None:
+    orders = await line_up(door, MANY)
+    await door.see_begin([])
+    assert await door.look() == ["orders_wait", "orders_wait"]
+    for order_id in orders[FEW // 2 :]:
+        await door.shop.mark_pending(order_id)
+    door.pause(KNOWN_FOR)
+
+    assert await door.look() == ["", ""]  # by what it knew; now it has looked
+    await door.look()
+
+    assert [len(await door.come(copy, MANY)) for copy in door.copies] == [0, 0]
+
+
+async def test_who_is_turned_away_is_told_to_come_again_one_after_the_other(door: Door) -> None:
+    orders = await line_up(door, MANY)
+    begun = FEW // 4
+    await door.see_begin(orders[:begun])
+    assert await door.look() == ["orders_wait", "orders_wait"]
+
+    shed = await door.come(door.copies[0], 100)
+
+    told = [each.retry_after for each in shed if each.retry_after is not None]
+    steps = [later - earlier for earlier, later in pairwise(told)]
+    assert len(told) == 100
+    assert 1 <= told[0] < 2
+    assert steps[:50] == pytest.approx([1 / begun / 2] * 50)
+    assert told[-1] < LONGEST_RETRY
+
+
+async def test_where_none_begins_they_come_again_late_and_not_never(door: Door) -> None:
+    await line_up(door, MANY)
+    await door.see_begin([])
+
+    told = [each.retry_after for each in await door.come(door.copies[0], 3)]
+
+    assert told[1:] == [LONGEST_RETRY] * 2
+
+
+async def test_orders_that_have_stood_still_for_long_take_no_room(door: Door) -> None:
+    await line_up(door, MANY)
+    door.move(NEW_FOR * MAX_DELAY + 1)
+    orders = await line_up(door, MANY)
+    begun, waiting = 15, MANY - 15
+    await door.see_begin(orders[:begun])
+
+    room = begun * MAX_DELAY - waiting
+    assert [MANY - len(await door.come(copy, MANY)) for copy in door.copies] == [room] * 2
+
+
+async def test_those_that_have_waited_for_long_count_where_temporal_has_them_waiting_for_a_worker(door: Door) -> None:
+    await line_up(door, MANY)
+    await door.see_begin([])
+    door.move(NEW_FOR * MAX_DELAY + 1)
+
+    assert await door.look() == ["orders_wait", "orders_wait"]
+
+
 async def test_a_few_are_no_line_however_long_they_wait(door: Door) -> None:
     await line_up(door, FEW - 1)
     door.move(3_600)
 
-    assert await door.reasons() == ["", ""]
-
-
-async def test_it_lets_some_in_each_time_that_half_of_the_line_is_left(door: Door) -> None:
-    orders = await line_up(door, MANY)
-    door.move(PATIENCE)
-    assert await door.reasons() == ["orders_wait", "orders_wait"]
-
-    for order_id in orders[: MANY // 2 - 1]:
-        await door.shop.mark_pending(order_id)
-    assert await door.look() == ["orders_wait", "orders_wait"]
-    await door.shop.mark_pending(orders[MANY // 2 - 1])
-
-    assert await door.look() == ["", ""]
-    assert await door.look() == ["orders_wait", "orders_wait"]  # those that are left wait as long as before
-    await door.shop.mark_pending(orders[MANY // 2])
     assert await door.reasons() == ["", ""]
 
 
@@ -273,7 +377,10 @@ class _UndoneError(Exception):
 
 async def test_the_line_is_read_by_an_index(door: Door) -> None:
     await line_up(door, MANY)
-    statement = _LINE.replace("%(at)s", "now()").replace("%(most)s", "1000")
+    values = {"at": "now()", "new_from": "now()", "since": f"'{new_id()}'", "most": "1000"}
+    statement = _LINE
+    for name, value in values.items():
+        statement = statement.replace(f"%({name})s", value)
     with suppress(_UndoneError):
         async with door.shop.database.transaction() as connection:
             await connection.execute("UPDATE orders SET status = 'PAID' WHERE id > (SELECT id FROM orders LIMIT 1)")

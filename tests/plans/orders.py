@@ -84,7 +84,11 @@ async def drive(database: RecordedDatabase, filled: Filled) -> None:
 
 
 async def _lists(database: RecordedDatabase, filled: Filled) -> None:
-    await run(database, lambda connection: OrderRepository(connection).read_line(at=NOW, most=PAGE))
+    recent = filled.last[-20].id
+    await run(
+        database,
+        lambda connection: OrderRepository(connection).read_line(at=NOW, new_from=NOW, since=recent, most=PAGE),
+    )
     for wanted in filters(filled):
 
         async def page(connection: Connection, wanted: OrderFilter = wanted) -> object:

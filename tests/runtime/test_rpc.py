@@ -132,6 +132,17 @@ async def test_who_is_turned_away_learns_that_nothing_was_begun_and_when_to_come
     assert grew(before, samples(), "ordersaga_shed_total", why="full_line") == 1
 
 
+async def test_who_is_told_by_the_service_when_to_come_again_learns_that() -> None:
+    async def turn_away() -> None:
+        raise Shed("too many orders", why="orders_wait", retry_after=12.5)
+
+    async with method_that_does(turn_away) as method:
+        with pytest.raises(ServiceUnavailable, match="too many orders") as caught:
+            await call(method, REQUEST, caller=SERVICE, deadline=20)
+
+    assert caught.value.retry_after == 12.5
+
+
 async def test_trouble_after_something_was_begun_says_nothing_of_when_to_come_again() -> None:
     async def fail() -> None:
         begin_work()
