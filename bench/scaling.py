@@ -27,7 +27,7 @@ from rich.table import Table
 from bench.cpu import cpu_seconds, spent
 from bench.figures import LISTED_APART
 from bench.load import Customers, Load
-from bench.stack import CONCURRENCIES, open_customers
+from bench.stack import CONCURRENCIES, let_tokens_last, open_customers
 from bench.watch import OrderWatch
 from bench.worker_calls import count_worker_calls
 from cli.audit.run import audit
@@ -158,6 +158,7 @@ async def run(
         CommandFailed: an audit found a disagreement.
     """
     shutil.rmtree(var, ignore_errors=True)
+    let_tokens_last()
     with interrupted_by_signals():
         async with AsyncExitStack() as opened:
             sides: dict[str, _Side] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,6 +19,8 @@ _PRODUCTS: Final = 100
 _CUSTOMERS: Final = 20
 """So many that none has more unpaid orders at a time than a customer may."""
 _UNITS: Final = 1_000_000
+_TOKEN_LIFE: Final = 86_400
+"""Longer than any run, seconds."""
 
 
 def processes_of(endpoints: Endpoints) -> dict[str, int]:
@@ -31,6 +34,11 @@ def processes_of(endpoints: Endpoints) -> dict[str, int]:
         "kafka": processes["kafka"],
         "doubles": processes["stripe-double"],
     }
+
+
+def let_tokens_last() -> None:
+    """Have the stacks that are started from now on give tokens for a whole run: customers log in once."""
+    os.environ["ORDERSAGA_ACCESS_TOKEN_TTL"] = str(_TOKEN_LIFE)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.sides import Side, checkout, side_of
+from bench.stack import let_tokens_last
 from cli.exiting import CommandFailed, run_and_exit
 from sandbox.signals import interrupted_by_signals
 
@@ -34,6 +35,7 @@ async def run(console: Console, versions: Mapping[str, Path], *, orders: int, ro
         var: absolute, emptied first.
     """
     shutil.rmtree(var, ignore_errors=True)
+    let_tokens_last()
     with interrupted_by_signals():
         async with AsyncExitStack() as opened:
             sides = {
