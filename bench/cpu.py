@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_BACKGROUND = ("autovacuum", "background writer", "checkpointer", "logical replication", "walwriter")
+"""In the titles of PostgreSQL's processes that have no client."""
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
@@ -14,6 +16,19 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
     families = _families(set(pids.values()))
     families[os.getpid()] = {os.getpid()}
     return {name: sum(_own(pid) for pid in families[pid]) for name, pid in pids.items()}
+
+
+def backend_seconds(postgres: int) -> float:
+    """User and system time of those processes of a PostgreSQL server that have a client now."""
+    found = 0.0
+    for pid in _families({postgres})[postgres] - {postgres}:
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if not any(name in title for name in _BACKGROUND):
+            found += _own(pid)
+    return found
 
 
 def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

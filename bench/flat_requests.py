@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from bench.cpu import cpu_seconds, spent
+from bench.cpu import backend_seconds, cpu_seconds, spent
 from bench.fill import PASSWORD
 from bench.filling.fill import Filled
 from bench.filling.people import BIG, OLD, REGULAR
@@ -71,13 +71,19 @@ class Visitors:
         await customers.closed_loop(count=count, concurrency=CONCURRENCIES[0])
         return {name: used / count * 1_000 for name, used in spent(before, cpu_seconds(self._processes)).items()}
 
-    async def cpu_of(self, request: Request, *, times: int) -> float:
-        """Milliseconds of CPU of services and PostgreSQL for each."""
+    async def cpu_of(self, request: Request, *, times: int) -> Mapping[str, float]:
+        """Milliseconds of CPU of the services, and of PostgreSQL's processes that answer them, for each.
+
+        Others of its processes write, and clean up, what was filled.
+        """
         await self._repeat(request, int(times * _WARM_UP) or 1)
-        before = cpu_seconds(self._processes)
+        before = self._answering()
         await self._repeat(request, times)
-        used = spent(before, cpu_seconds(self._processes))
-        return (used["services"] + used["postgres"]) / times * 1_000
+        return {part: seconds / times * 1_000 for part, seconds in spent(before, self._answering()).items()}
+
+    def _answering(self) -> Mapping[str, float]:
+        services = cpu_seconds({"services": self._processes["services"]})
+        return {**services, "postgres": backend_seconds(self._processes["postgres"])}
 
     async def _repeat(self, request: Request, times: int) -> None:
         for _ in range(times):
