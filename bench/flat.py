@@ -1,10 +1,11 @@
 """``make bench-flat``: what everything costs with few orders behind it, and with many.
 
-One stack after the other is started on a folder of its own, filled (`bench.filling`), asked, and removed. Compared are
-the CPU of a request (services and PostgreSQL), that of an order until it is PAID (all processes but the doubles), and
-CPU and blocks of the statements that run again and again; a row that grows by more than a fifth is marked. At the end:
-bytes on disk per order. A million orders want some 10 GB of disk and half an hour; of the newest third there are the
-events, keys, … that a retention is for, a million published rows in the order service's outbox.
+Two stacks are filled (`bench.filling`), and asked the same in turns, never at once, because a machine's speed changes
+within minutes. Compared are the CPU of a request (services and PostgreSQL's backends), that of an order until it is
+PAID (all processes but the doubles), and CPU and blocks of the statements that run again and again; a row that grows by
+more than a fifth is marked. At the end: bytes on disk per order. A million orders want some 15 GB of disk and ten
+minutes; of the newest third there are the events, keys, … that a retention is for, a million published rows in the
+order service's outbox.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import argparse
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from statistics import mean
+from typing import Final, TypeVar
 
 import httpx
 import psycopg
@@ -30,7 +33,7 @@ from bench.fill import fill_stack, hash_password
 from bench.filling.shape import Shape
 from bench.flat_requests import Visitors
 from bench.flat_statements import periodic_work
-from bench.stack import CONCURRENCIES
+from bench.stack import CONCURRENCIES, let_tokens_last
 from bench.watch import OrderWatch
 from cli.exiting import run_and_exit
 from sandbox.ports import Ports
@@ -46,8 +49,11 @@ _RECENT: Final = 340_000
 _OPEN: Final = 100
 _PERISHABLE: Final = frozenset({"outbox", "inbox", "provider_events", "idempotency_keys", "refresh_tokens"})
 """Tables whose rows a retention is for."""
+_ROUNDS: Final = 5
+"""In which each is asked a part of the requests, in turns."""
 _SETTLE: Final = 5.0
 """Seconds after filling, and after orders, for what came before to end."""
+Turn = TypeVar("Turn")
 _SIZES: Final = """
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
      WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
@@ -60,24 +66,45 @@ class Size:
 
     Attributes:
         recent: of how many orders there are rows that a retention is for.
-        cpu_ms: by what was done.
+        rounds: milliseconds of CPU in each round, by what was done.
         blocks: by what was done; of statements alone.
         bytes_per_order: by database and table; of the tables that a retention is for, per order that has such rows.
     """
 
     orders: int
     recent: int
-    cpu_ms: dict[str, float] = field(default_factory=dict)
+    rounds: dict[str, list[float]] = field(default_factory=dict)
     blocks: dict[str, float] = field(default_factory=dict)
     bytes_per_order: dict[str, float] = field(default_factory=dict)
 
+    def note(self, name: str, cpu_ms: float) -> None:
+        """Keep what a round of something took."""
+        self.rounds.setdefault(name, []).append(cpu_ms)
 
-async def measure(console: Console, *, orders: int, repeats: int, var: Path) -> Size:
-    """Measure on a stack of its own, which is removed afterwards, whatever happens."""
+    @property
+    def cpu_ms(self) -> Mapping[str, float]:
+        """Milliseconds of CPU, by what was done: the mean of the rounds, since a round is some ticks of the clock."""
+        return {name: mean(rounds) for name, rounds in self.rounds.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Past:
+    """A stack with so many orders behind it, and who asks it."""
+
+    size: Size
+    dsns: Mapping[str, str]
+    watch: OrderWatch
+    visitors: Visitors
+
+
+@asynccontextmanager
+async def _filled(console: Console, *, orders: int, var: Path) -> AsyncIterator[_Past]:
+    """It is removed afterwards, whatever happens."""
     size = Size(orders=orders, recent=min(orders, _RECENT))
     shutil.rmtree(var, ignore_errors=True)
     try:
         async with Stack(var=var, ports=Ports.free()) as stack, OrderWatch(stack.endpoints.kafka) as watch:
+            dsns = stack.endpoints.postgres
             shape = Shape(
                 orders=orders,
                 until=datetime.now(UTC),
@@ -86,36 +113,49 @@ async def measure(console: Console, *, orders: int, repeats: int, var: Path) -> 
                 password_hash=await asyncio.to_thread(hash_password),
             )
             filled = await asyncio.to_thread(fill_stack, console, stack.endpoints, shape)
-            _weigh(size, stack.endpoints.postgres)
-            await asyncio.to_thread(_put_off_retention, stack.endpoints.postgres)
-            await asyncio.sleep(_SETTLE)
+            _weigh(size, dsns)
+            await asyncio.to_thread(_put_off_retention, dsns)
             limits = httpx.Limits(max_connections=max(CONCURRENCIES))
             async with httpx.AsyncClient(base_url=stack.endpoints.gateway, timeout=60, limits=limits) as gateway:
                 visitors = Visitors(stack.endpoints, filled, gateway)
                 await visitors.sign_in()
-                for request in await visitors.requests():
-                    used = await visitors.cpu_of(request, times=repeats)
-                    size.cpu_ms[request.name] = sum(used.values())
-                    size.cpu_ms[f"{request.name}: postgres"] = used["postgres"]
-                    console.print(f"{orders:,} orders: {request.name} {size.cpu_ms[request.name]:.2f} ms")
-                placed = await visitors.place(repeats, watch)
-                size.cpu_ms["order until PAID"] = sum(ms for name, ms in placed.items() if name not in LISTED_APART)
-                console.print(f"{orders:,} orders: an order until PAID {size.cpu_ms['order until PAID']:.2f} ms")
-                size.cpu_ms["order until PAID: services"] = placed["services"]
-                size.cpu_ms["order until PAID: postgres"] = placed["postgres"]
-            await asyncio.sleep(_SETTLE)
-            await _measure_statements(console, size, stack.endpoints.postgres)
-        return size
+                yield _Past(size=size, dsns=dsns, watch=watch, visitors=visitors)
     finally:
         shutil.rmtree(var, ignore_errors=True)
 
 
-async def _measure_statements(console: Console, size: Size, dsns: Mapping[str, str]) -> None:
+async def _measure_requests(console: Console, pasts: Sequence[_Past], *, repeats: int) -> None:
+    asked = [await past.visitors.requests() for past in pasts]
+    for number in range(_ROUNDS):
+        for requests in zip(*asked, strict=True):
+            for past, request in _in_turns(zip(pasts, requests, strict=True), number):
+                used = await past.visitors.cpu_of(request, times=repeats // _ROUNDS)
+                past.size.note(request.name, sum(used.values()))
+                past.size.note(f"{request.name}: postgres", used["postgres"])
+        console.print(f"requests: round {number + 1} of {_ROUNDS}")
+    for number in range(_ROUNDS):
+        for past in _in_turns(pasts, number):
+            placed = await past.visitors.place(repeats // _ROUNDS, past.watch)
+            past.size.note("order until PAID", sum(ms for name, ms in placed.items() if name not in LISTED_APART))
+            past.size.note("order until PAID: services", placed["services"])
+            past.size.note("order until PAID: postgres", placed["postgres"])
+        console.print(f"orders: round {number + 1} of {_ROUNDS}")
+
+
+async def _measure_statements(console: Console, pasts: Sequence[_Past]) -> None:
     for service, works in periodic_work().items():
         for name, work in works.items():
-            cost = await cost_of(dsns[service], work)
-            size.cpu_ms[f"{service}, {name}"], size.blocks[f"{service}, {name}"] = cost.cpu_ms, cost.blocks
-        console.print(f"{size.orders:,} orders: statements of {service} are measured")
+            for past in pasts:
+                cost = await cost_of(past.dsns[service], work)
+                past.size.note(f"{service}, {name}", cost.cpu_ms)
+                past.size.blocks[f"{service}, {name}"] = cost.blocks
+        console.print(f"statements of {service} are measured")
+
+
+def _in_turns(each: Iterable[Turn], number: int) -> Sequence[Turn]:
+    """Whoever was first is last the next time."""
+    found = list(each)
+    return found if number % 2 == 0 else found[::-1]
 
 
 def _put_off_retention(dsns: Mapping[str, str]) -> None:
@@ -171,11 +211,19 @@ def _grows(before: float, after: float, latitude: float) -> bool:
 
 
 async def run(console: Console, *, small: int, large: int, repeats: int, var: Path) -> list[Size]:
-    """Both sizes, one after the other."""
+    """Both sizes, in turns."""
+    let_tokens_last()
     with interrupted_by_signals():
-        return [
-            await measure(console, orders=orders, repeats=repeats, var=var / str(orders)) for orders in (small, large)
-        ]
+        async with AsyncExitStack() as opened:
+            pasts = [
+                await opened.enter_async_context(_filled(console, orders=orders, var=var / str(orders)))
+                for orders in (small, large)
+            ]
+            await asyncio.sleep(_SETTLE)
+            await _measure_requests(console, pasts, repeats=repeats)
+            await asyncio.sleep(_SETTLE)
+            await _measure_statements(console, pasts)
+        return [past.size for past in pasts]
 
 
 def main() -> None:
