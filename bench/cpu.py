@@ -8,7 +8,7 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _BACKGROUND = ("autovacuum", "background writer", "checkpointer", "logical replication", "walwriter")
-"""In the titles of PostgreSQL's processes that have no client."""
+"""In the titles of PostgreSQL's processes that work by themselves."""
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
@@ -19,7 +19,7 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def backend_seconds(postgres: int) -> float:
-    """User and system time of those processes of a PostgreSQL server that have a client now."""
+    """User and system time of a PostgreSQL server's processes, without those that write and clean up by themselves."""
     found = 0.0
     for pid in _families({postgres})[postgres] - {postgres}:
         try:

@@ -3,8 +3,8 @@
 Two stacks are filled (`bench.filling`), and asked the same in turns, never at once, because a machine's speed changes
 within minutes. Compared are the CPU of a request (services and PostgreSQL's backends), that of an order until it is
 PAID (all processes but the doubles), and CPU and blocks of the statements that run again and again; a row that grows by
-more than a fifth is marked. At the end: bytes on disk per order. A million orders want some 15 GB of disk and ten
-minutes; of the newest third there are the events, keys, … that a retention is for, a million published rows in the
+more than a fifth is marked. At the end: bytes on disk per order. A million orders want some 15 GB of disk and a quarter
+of an hour; of the newest third there are the events, keys, … that a retention is for, a million published rows in the
 order service's outbox.
 """
 
@@ -53,7 +53,7 @@ _ROUNDS: Final = 5
 """In which each is asked a part of the requests, in turns."""
 _SETTLE: Final = 5.0
 """Seconds after filling, and after orders, for what came before to end."""
-Turn = TypeVar("Turn")
+_Turn = TypeVar("_Turn")
 _SIZES: Final = """
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
      WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
@@ -152,7 +152,7 @@ async def _measure_statements(console: Console, pasts: Sequence[_Past]) -> None:
         console.print(f"statements of {service} are measured")
 
 
-def _in_turns(each: Iterable[Turn], number: int) -> Sequence[Turn]:
+def _in_turns(each: Iterable[_Turn], number: int) -> Sequence[_Turn]:
     """Whoever was first is last the next time."""
     found = list(each)
     return found if number % 2 == 0 else found[::-1]
